@@ -1,0 +1,183 @@
+"""The particle table of a RELION STAR file, joined to its optics table, as arrays of numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dynaflex.errors import InputError
+from dynaflex.io.star import StarFile
+from dynaflex.shapes import Array, IntArray
+
+_MISSING_VALUES = ("", "nan", "<na>", "none", "null")
+
+
+@dataclass(frozen=True)
+class ParticleColumns:
+    """Every particle's values, by RELION's names: the particle table's own, else those of its optics group.
+
+    ``group`` ``(p)`` is the number of the optics group, 1 in tables of RELION 3.0; ``_optics_row`` its row.
+    """
+
+    path: Path
+    block: str
+    particles: pd.DataFrame
+    optics: pd.DataFrame | None
+    group: IntArray
+    _optics_row: IntArray
+
+    @classmethod
+    def of(cls, star: StarFile) -> ParticleColumns:
+        """Find the particle and optics tables of a file, in either order and of any RELION version.
+
+        Raises:
+            InputError: no particle table, no particles, tomography, or an optics group that does not exist.
+        """
+        optics = star.blocks.get("optics")
+        block = _particle_block(star)
+        particles = star.blocks[block]
+        _refuse_tomography(star.path, particles, optics)
+        if not len(particles):
+            raise InputError("star.no-particles", f"the table data_{block} has no rows", file=star.path)
+        if optics is None or not len(optics):
+            ones = np.ones(len(particles), dtype=np.int64)
+            return cls(star.path, block, particles, None, ones, np.zeros_like(ones))
+        group, optics_row = _optics_rows(star.path, particles, optics)
+        return cls(star.path, block, particles, optics, group, optics_row)
+
+    def __len__(self) -> int:
+        return len(self.particles)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.particles or (self.optics is not None and name in self.optics)
+
+    def require(self, names: tuple[str, ...], purpose: str, fix: str) -> None:
+        """Raise an InputError that lists which of ``names`` are in neither table."""
+        missing = [name for name in names if name not in self]
+        if missing:
+            raise InputError(
+                "star.missing-column", f"{purpose} needs this column", file=self.path, field=missing[0],
+                expected=" ".join(names), found=f"no {' '.join(missing)}", fix=fix,
+            )  # fmt: skip
+
+    def text(self, name: str) -> NDArray[Any]:
+        """A column as strings, ``(p)``."""
+        if name in self.particles:
+            return self.particles[name].to_numpy(dtype=object)
+        assert self.optics is not None
+        return self.optics[name].to_numpy(dtype=object)[self._optics_row]
+
+    def number(self, name: str, default: float = np.nan) -> Array:
+        """A column as float64 ``(p)``, NaN where the file says so; ``default`` where neither table has it.
+
+        Raises:
+            InputError: a value that is not a number.
+        """
+        if name in self.particles:
+            return _numbers(self.particles[name], self.path, name)
+        if self.optics is not None and name in self.optics:
+            return _numbers(self.optics[name], self.path, name)[self._optics_row]
+        return np.full(len(self), default)
+
+    def vector(self, name: str) -> Array:
+        """A column of lists ``[a,b,…]`` as float64 ``(p, m)``, padded with zeros; ``(p, 0)`` where there is none.
+
+        Raises:
+            InputError: a value that is not a list of numbers.
+        """
+        if name not in self:
+            return np.zeros((len(self), 0))
+        codes, texts = pd.factorize(self.text(name))
+        lists = []
+        for i, text in enumerate(texts):
+            try:
+                lists.append([float(part) for part in text.strip("[]").split(",") if part.strip()])
+            except ValueError as error:
+                raise InputError(
+                    "star.not-a-list", "this value is not a list of numbers", file=self.path, field=name,
+                    row=int(np.flatnonzero(codes == i)[0]), expected="[a,b,…]", found=text,
+                )  from error  # fmt: skip
+        padded = np.zeros((len(lists), max(map(len, lists))))
+        for row, values in zip(padded, lists, strict=True):
+            row[: len(values)] = values
+        return padded[codes]
+
+
+def _particle_block(star: StarFile) -> str:
+    """The block that lists images: ``particles`` since 3.1, any name before."""
+    candidates = [name for name, table in star.blocks.items() if "rlnImageName" in table and name != "optics"]
+    if "particles" in candidates or ("particles" in star.blocks and not candidates):
+        candidates = ["particles"]
+    if len(candidates) != 1:
+        blocks = ", ".join(f"data_{name}" for name in star.blocks)
+        raise InputError(
+            "star.no-particle-table", "which images to use is not clear: no block, or several, list particle images",
+            file=star.path, field="rlnImageName", expected="one block with this column", found=blocks,
+            fix="use the particle table of a 3D refinement (run_data.star)",
+        )  # fmt: skip
+    if "rlnImageName" not in star.blocks[candidates[0]] and not _is_tomography(star.blocks[candidates[0]]):
+        raise InputError(
+            "star.missing-column", "finding the images needs this column", file=star.path, field="rlnImageName",
+            expected="rlnImageName", found=f"{len(star.blocks[candidates[0]].columns)} other columns",
+            fix="use the particle table of a 3D refinement (run_data.star)",
+        )  # fmt: skip
+    return candidates[0]
+
+
+def _is_tomography(table: pd.DataFrame) -> bool:
+    return any(str(name).startswith("rlnTomo") for name in table.columns) or "rlnCtfImage" in table
+
+
+def _refuse_tomography(path: Path, particles: pd.DataFrame, optics: pd.DataFrame | None) -> None:
+    tables = [particles] if optics is None else [particles, optics]
+    flat = all("rlnImageDimensionality" not in t or set(t["rlnImageDimensionality"]) <= {"2"} for t in tables)
+    if flat and not any(map(_is_tomography, tables)):
+        return
+    raise InputError(
+        "star.tomography", "this table lists subtomograms or tilt series, which are not supported", file=path,
+        expected="two-dimensional single-particle images", fix="use a table of single-particle images",
+    )  # fmt: skip
+
+
+def _optics_rows(path: Path, particles: pd.DataFrame, optics: pd.DataFrame) -> tuple[IntArray, IntArray]:
+    """The optics group of every particle, and its row in the optics table."""
+    if "rlnOpticsGroup" not in particles and len(optics) == 1:
+        zeros = np.zeros(len(particles), dtype=np.int64)
+        return zeros + 1, zeros
+    for table, kind in ((particles, "particle"), (optics, "optics")):
+        if "rlnOpticsGroup" not in table:
+            raise InputError(
+                "star.missing-column", f"the {kind} table needs this column to join the two", file=path,
+                field="rlnOpticsGroup",
+            )  # fmt: skip
+    known = _numbers(optics["rlnOpticsGroup"], path, "rlnOpticsGroup")
+    group = _numbers(particles["rlnOpticsGroup"], path, "rlnOpticsGroup")
+    if len(np.unique(known)) < len(known):
+        raise InputError("star.repeated-group", "an optics group is listed twice", file=path, field="rlnOpticsGroup")
+    order = np.argsort(known)
+    place = np.searchsorted(known[order], group).clip(max=len(known) - 1)
+    unknown = np.flatnonzero(known[order][place] != group)
+    if unknown.size:
+        row = int(unknown[0])
+        raise InputError(
+            "star.unknown-group", "this particle belongs to an optics group that is not in the optics table", file=path,
+            field="rlnOpticsGroup", row=row, expected=" ".join(optics["rlnOpticsGroup"]),
+            found=particles["rlnOpticsGroup"].iloc[row],
+        )  # fmt: skip
+    return group.astype(np.int64), order[place].astype(np.int64)
+
+
+def _numbers(column: pd.Series[Any], path: Path, name: str) -> Array:
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    for row in np.flatnonzero(np.isnan(values)):
+        if str(column.iloc[int(row)]).lower().lstrip("+-") not in _MISSING_VALUES:
+            raise InputError(
+                "star.not-a-number", "this value is not a number", file=path, field=name, row=int(row),
+                expected="a number", found=repr(column.iloc[int(row)]),
+            )  # fmt: skip
+    return values

@@ -1,0 +1,89 @@
+"""The two halves of a data set, and the particles held out of training: functions of the seed, never of the run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dynaflex.errors import InputError
+from dynaflex.shapes import BoolArray, IntArray
+
+
+def assign_halves(table: pd.DataFrame, seed: int, file: Path | str | None = None) -> IntArray:
+    """The half of every particle of a RELION particle table, 1 or 2, ``(p)``.
+
+    ``rlnRandomSubset`` is used where the table has it. Otherwise halves are drawn with ``seed`` per micrograph, so that
+    neighbours and duplicates stay together; per image where the table names no two micrographs. Neither the order of
+    the rows nor the run changes the draw, and the halves differ by at most the particles of the fullest micrograph.
+    ``file`` is named in errors.
+
+    Raises:
+        InputError: ``rlnRandomSubset`` holds anything but 1 and 2.
+    """
+    if "rlnRandomSubset" in table:
+        return _halves_given(table["rlnRandomSubset"], file)
+    for column in ("rlnMicrographName", "rlnImageName"):
+        if column in table:
+            codes, names = pd.factorize(table[column])
+            if len(names) > 1:
+                return _draw(codes.astype(np.int64), [str(name) for name in names], seed)
+    return np.ones(len(table), dtype=np.int64)
+
+
+def halves_digest(half: IntArray, rows: IntArray) -> str:
+    """A fingerprint of which rows of the table are in which half, whatever order they are listed in."""
+    order = np.argsort(rows, kind="stable")
+    pairs = np.stack([rows[order], half[order]], axis=1).astype("<i8")
+    return hashlib.sha256(pairs.tobytes()).hexdigest()
+
+
+def held_out(rows: IntArray, half: IntArray, fraction: float, seed: int) -> BoolArray:
+    """Which particles are held out of decoder training, ``(p)``: each with probability ``fraction``.
+
+    Every particle draws for itself from (seed, half, row): nothing in one half changes the choice in the other.
+    """
+    seeded = _mix(_mix(np.asarray(seed, dtype=np.int64).astype(np.uint64)) ^ half.astype(np.uint64))
+    uniform = (_mix(seeded ^ rows.astype(np.uint64)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    chosen: BoolArray = uniform < fraction
+    return chosen
+
+
+def _halves_given(column: pd.Series[str], file: Path | str | None) -> IntArray:
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    bad = np.flatnonzero(~np.isin(values, (1.0, 2.0)))
+    if bad.size:
+        raise InputError(
+            "halves.value", "a half-set is 1 or 2", file=file, field="rlnRandomSubset", row=int(bad[0]),
+            expected="1 or 2", found=f"{column.iloc[int(bad[0])]!r} ({bad.size} such rows)",
+            fix="use the table of a 3D auto-refinement, or remove the column to have halves drawn",
+        )  # fmt: skip
+    return values.astype(np.int64)
+
+
+def _draw(codes: IntArray, names: Sequence[str], seed: int) -> IntArray:
+    """Deal whole groups, in an order drawn from the seed, each to the half with fewer particles."""
+    counts = np.bincount(codes, minlength=len(names))
+    order = sorted(range(len(names)), key=lambda i: hashlib.sha256(f"{seed}:{names[i]}".encode()).digest())
+    half_of_group = np.ones(len(names), dtype=np.int64)
+    filled = [0, 0]
+    for group in order:
+        smaller = int(filled[1] < filled[0])
+        half_of_group[group] = smaller + 1
+        filled[smaller] += int(counts[group])
+    halves: IntArray = half_of_group[codes]
+    return halves
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64: every bit of the input changes half of the output's."""
+    with np.errstate(over="ignore"):
+        z = values + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed

@@ -1,0 +1,108 @@
+"""Errors that tell a person what to do: where, what was expected, what was found, and the fix.
+
+Every error that a user can cause is a :class:`DynaflexError`. The command line prints its text without a traceback and
+leaves with its exit code; ``--debug`` shows the traceback too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class DynaflexError(Exception):
+    """An error with an address and a remedy.
+
+    ``identifier`` is a short stable name (``star.missing-column``) that scripts and the documentation can rely on.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        identifier: str,
+        problem: str,
+        *,
+        file: Path | str | None = None,
+        field: str | None = None,
+        row: int | None = None,
+        expected: object = None,
+        found: object = None,
+        fix: str | None = None,
+    ) -> None:
+        self.identifier = identifier
+        self.problem = problem
+        self.file = file
+        self.field = field
+        self.row = row
+        self.expected = expected
+        self.found = found
+        self.fix = fix
+        super().__init__(self.render())
+
+    def render(self) -> str:
+        """The whole message on one line: place, problem, expected, found, fix, identifier."""
+        place = ", ".join(
+            part
+            for part in (
+                str(self.file) if self.file is not None else "",
+                f"column {self.field}" if self.field is not None else "",
+                f"row {self.row}" if self.row is not None else "",
+            )
+            if part
+        )
+        text = f"{place}: {self.problem}" if place else self.problem
+        if self.expected is not None:
+            text += f"; expected {self.expected}"
+        if self.found is not None:
+            text += f"; found {self.found}"
+        if self.fix is not None:
+            text += f". Fix: {self.fix}"
+        return f"{text} [{self.identifier}]"
+
+
+class UsageError(DynaflexError):
+    """A command that cannot mean anything: contradictory or impossible options."""
+
+    exit_code = 2
+
+
+class InputError(DynaflexError):
+    """An input file that is missing, damaged, or does not fit the others."""
+
+    exit_code = 3
+
+
+class EnvironmentFault(DynaflexError):
+    """The machine cannot do it: an output that cannot be written, a missing device or library."""
+
+    exit_code = 4
+
+
+class ResourceError(DynaflexError):
+    """Too little memory, disk or time."""
+
+    exit_code = 5
+
+
+class RunBusyError(DynaflexError):
+    """The run directory belongs to another process, or already holds a run."""
+
+    exit_code = 6
+
+
+class NumericalError(DynaflexError):
+    """A computation left the finite numbers."""
+
+    exit_code = 7
+
+
+class DamagedCheckpointError(DynaflexError):
+    """A checkpoint whose contents do not match its manifest or the data."""
+
+    exit_code = 8
+
+
+class StoppedOnRequest(DynaflexError):
+    """The run was asked to stop, saved its state, and can be resumed."""
+
+    exit_code = 75

@@ -1,0 +1,64 @@
+"""Points to band-limited images and back: the one projection operator of both methods.
+
+A cubic B-spline spreads the points onto a grid oversampled 1.25 times; dividing by the spline's transform makes the
+coefficients those of point masses. The error stays below 1 % up to 0.6 of Nyquist and below 8 % at Nyquist.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+from dynaflex import fourier, kernels
+from dynaflex.grid import Grid
+from dynaflex.shapes import Tensor
+
+OVERSAMPLING = 1.25
+
+
+def fine_box(grid: Grid) -> int:
+    """The even number of pixels a side onto which points are spread."""
+    return 2 * round(0.5 * OVERSAMPLING * grid.box + 0.49)
+
+
+@lru_cache(maxsize=16)
+def _deconvolution(box: int, fine: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """What turns coefficients of a spread image into those of point masses about the centre, ``(h w)``.
+
+    The unpaired Nyquist frequency is set to zero, as in :func:`dynaflex.fourier.pad_coefficients`.
+    """
+    kx = torch.arange(box // 2 + 1, device=device, dtype=dtype)
+    ky = torch.fft.fftfreq(box, 1.0 / box, device=device, dtype=dtype)
+
+    def along(k: Tensor) -> Tensor:
+        sign = 1.0 - 2.0 * (k.abs() % 2)
+        return torch.where(k.abs() < box / 2, sign / torch.sinc(k / fine) ** 4, 0.0)
+
+    return along(ky)[:, None] * along(kx)[None, :]
+
+
+def _pixels(points: Tensor, grid: Grid, fine: int) -> Tensor:
+    """Image positions ``(b n 2)`` in Å to pixels of the fine grid, as ``(b 2 n)``."""
+    return points.transpose(1, 2) * (fine / grid.width) + fine // 2
+
+
+def splat(points: Tensor, weights: Tensor, grid: Grid) -> Tensor:
+    """Fourier coefficients ``(b h w)`` of point masses ``weights`` ``(n)`` at image positions ``(b n 2)`` in Å."""
+    fine = fine_box(grid)
+    images = kernels.splat(_pixels(points, grid, fine), weights, fine)
+    coefficients = fourier.crop_coefficients(torch.fft.rfft2(images), grid.box, 2)
+    return coefficients * _deconvolution(grid.box, fine, points.device, points.dtype)
+
+
+def gather(points: Tensor, coefficients: Tensor, grid: Grid) -> Tensor:
+    """The adjoint of :func:`splat` in the weights: band-limited images read at the points and summed, ``(n)``.
+
+    ``<splat(x, w), C> = <w, gather(x, C)>`` where images are multiplied as real images, pixel by pixel.
+    """
+    fine = fine_box(grid)
+    padded = fourier.pad_coefficients(
+        coefficients * _deconvolution(grid.box, fine, points.device, points.dtype), fine, 2
+    )
+    images = torch.fft.irfft2(padded, s=(fine, fine)) * (fine / grid.box) ** 2
+    return kernels.gather(_pixels(points, grid, fine), images)

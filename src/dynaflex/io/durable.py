@@ -1,0 +1,136 @@
+"""Writing files so that a reader sees the old contents or the new, never a part.
+
+Every file the program writes goes through :func:`write_stream`: a temporary file in the same folder, fsync, rename,
+fsync of the folder. Equal contents give equal bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dynaflex.errors import DynaflexError, EnvironmentFault, ResourceError
+
+# The earliest date a zip archive can hold; a fixed one keeps equal arrays byte-identical from run to run.
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def write_stream(path: Path | str, write: Callable[[BinaryIO], None]) -> None:
+    """Replace the file at ``path`` by what ``write`` puts into the stream it is given.
+
+    Raises:
+        EnvironmentFault: the folder is missing or not writable.
+        ResourceError: the disk is full or the quota is used up.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        _discard(temporary)
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Replace the file at ``path`` by ``content``; errors as :func:`write_stream`."""
+
+    def write(stream: BinaryIO) -> None:
+        stream.write(content)
+
+    write_stream(path, write)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Replace the file at ``path`` by ``text`` in UTF-8; errors as :func:`write_stream`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path | str, content: object) -> None:
+    """Replace the file at ``path`` by ``content`` as indented JSON; errors as :func:`write_stream`.
+
+    NumPy scalars, arrays and paths are accepted. NaN and infinity are not JSON and raise ``ValueError``.
+    """
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=_plain) + "\n")
+
+
+def write_npz(path: Path | str, **arrays: ArrayLike) -> None:
+    """Replace the file at ``path`` by a NumPy archive; equal arrays give equal bytes. Errors as :func:`write_stream`.
+
+    Arrays of Python objects would need a pickle and raise ``ValueError``.
+    """
+
+    def write(stream: BinaryIO) -> None:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+            for name in sorted(arrays):
+                entry = zipfile.ZipInfo(f"{name}.npy", _ZIP_EPOCH)
+                entry.external_attr = 0o644 << 16
+                with archive.open(entry, "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(arrays[name]), allow_pickle=False)
+
+    write_stream(path, write)
+
+
+def sha256(path: Path | str) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a folder; the file's own contents are on disk all the same.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _discard(temporary: Path) -> None:
+    """Remove what a failed write left; after a success there is nothing to remove."""
+    try:
+        temporary.unlink(missing_ok=True)
+    except OSError as error:
+        # The folder itself is gone or is not a folder, so there is no temporary file either.
+        if error.errno not in (errno.ENOTDIR, errno.EACCES, errno.EROFS, errno.ENAMETOOLONG):
+            raise
+
+
+def _unwritable(path: Path, error: OSError) -> DynaflexError:
+    reason = error.strerror or type(error).__name__
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceError("output.disk-full", reason, file=path, fix="free space on this disk or write elsewhere")
+    if not path.parent.is_dir():
+        fix = f"create the folder {path.parent}, or name another output"
+    else:
+        fix = f"make {path.parent} writable, or name another output"
+    return EnvironmentFault("output.unwritable", f"cannot write this file: {reason}", file=path, fix=fix)

@@ -1,0 +1,25 @@
+"""The auto-decoder: one posterior per particle, learned like any other parameter."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from dynaflex.latents.posterior import Latents, Posterior
+from dynaflex.shapes import Tensor
+
+
+class LatentTable(Latents):
+    """Mean and log-scale of every particle ``(p, 2 k)``; only the rows of a batch receive a gradient."""
+
+    def __init__(self, count: int, latent_dim: int, generator: torch.Generator, *, spread: float = 0.5) -> None:
+        super().__init__()
+        mean = torch.randn(count, latent_dim, generator=generator) * spread
+        log_scale = torch.full((count, latent_dim), math.log(0.3))
+        self.table = torch.nn.Embedding.from_pretrained(torch.cat([mean, log_scale], dim=1), freeze=False, sparse=True)
+
+    def posterior(self, index: Tensor, images: Tensor) -> Posterior:
+        """Posterior ``(b k)`` of the rows ``index``; the images are not looked at."""
+        mean, log_scale = self.table(index).chunk(2, dim=1)
+        return Posterior(mean, log_scale)

@@ -1,0 +1,46 @@
+"""How strongly the prior on the geometry is weighed against the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from dynaflex.losses.data import data_loss
+from dynaflex.losses.graph import Graph
+from dynaflex.losses.isometry import deformed_lengths, isometry
+from dynaflex.losses.repulsion import repulsion
+from dynaflex.model import Batch, FlexModel
+from dynaflex.shapes import Tensor
+
+
+def geometry_loss(points: Tensor, graph: Graph, *, bonded: bool) -> Tensor:
+    """The regulariser R of the paper, per particle ``(b)``: isometry, and repulsion unless the graph holds bonds."""
+    lengths = deformed_lengths(points, graph)
+    energy = isometry(lengths, graph)
+    return energy if bonded else energy + repulsion(lengths, graph)
+
+
+def balance(
+    model: FlexModel, batches: Iterable[Batch], weights: Tensor, graph: Graph, *, ratio: float, strongest: float, bonded: bool
+) -> float:
+    """lambda: the weight at which the prior's gradient on the decoder has ``ratio`` times the norm of the data's.
+
+    Norms are summed over the given batches. Lambda never exceeds ``strongest``: before anything has moved the prior has
+    no gradient and the ratio none either, and in small batches the data's gradient is mostly noise, which would make
+    lambda grow until it forbids the motion it should only smooth.
+    """
+    parameters = list(model.deformation.parameters())
+    data_norm = prior_norm = 0.0
+    for batch in batches:
+        latents = model.latents.posterior(batch.index, batch.images).sample(batch.noise).detach()
+        points = model.deformed(latents)
+        data = data_loss(model.render(points, batch.pose, batch.ctf), batch.coefficients, weights).mean()
+        prior = geometry_loss(points, graph, bonded=bonded).mean()
+        data_norm += _norm(torch.autograd.grad(data, parameters, retain_graph=True))
+        prior_norm += _norm(torch.autograd.grad(prior, parameters))
+    return min(ratio * data_norm / max(prior_norm, 1e-12), strongest)
+
+
+def _norm(gradients: tuple[Tensor, ...]) -> float:
+    return float(torch.stack([g.square().sum() for g in gradients]).sum().sqrt())

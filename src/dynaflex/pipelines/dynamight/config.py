@@ -1,0 +1,54 @@
+"""Every setting of a DynaMight run, with its default and the reason for it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DynamightConfig(BaseModel):
+    """Settings that decide the result; paths and devices are not among them. Lengths in Å."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    train_box: int | None = Field(default=None, description="Fourier-cropped training box; None: at most 128")
+    particle_diameter: float | None = Field(default=None, description="diameter of the circular mask; None: from the map")
+    shared_resolution: float = Field(default=20.0, description="R0: both halves start from a map low-passed to this")
+    invert_contrast: bool = False
+
+    threshold: float | None = Field(default=None, description="map contour that is filled with Gaussians; None: automatic")
+    n_gaussians: int | None = Field(default=None, description="None: two per residue that fits into the contour")
+    n_classes: int = 1
+
+    latents: Literal["encoder", "table"] = "table"
+    latent_dim: int = 6
+    layers: int = 8
+    width: int = 32
+    frequencies: int = 10
+
+    epochs: int | None = Field(default=None, description="None: enough for `steps` updates, between 20 and 200 epochs")
+    steps: int = Field(default=6000, description="updates of one half that `epochs=None` aims at")
+    batch_size: int = 16
+    warm_up_epochs: int = 3
+    held_out_fraction: float = 0.1
+    regularisation: float = Field(default=0.9, description="ratio of gradient norms, prior over data")
+    strongest_prior: float = Field(default=100.0, description="largest lambda, nats per Å² of mean squared edge strain")
+    graph_degree: float | None = Field(default=12.0, description="mean neighbours; None: the paper's cutoff")
+    refresh_every: int = Field(default=30, description="after so many epochs, some with the Gaussians alone")
+    refresh_epochs: int = 5
+    replace_every: int = Field(default=10, description="epochs between replacements of the reference positions")
+    pooled_particles: int = 100
+    patience: int = Field(default=40, description="stop when the loss has risen this many times")
+    decoder_rate: float = 1e-3
+    latent_rate: float = 0.05
+    position_rate: float = Field(default=0.02, description="Å per update")
+    shape_rate: float = 1e-3
+    refine_poses: bool = False
+
+    def planned_epochs(self, batches: int) -> int:
+        """Epochs of a half-set whose epoch has ``batches`` updates."""
+        if self.epochs is not None:
+            return self.epochs
+        return max(20, min(200, -(-self.steps // max(batches, 1))))

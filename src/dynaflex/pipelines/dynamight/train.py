@@ -1,0 +1,221 @@
+"""The training of one half: warm-up, joint epochs, consensus refresh, and nothing hidden.
+
+Every random number is a function of (seed, half, epoch, particle), so a run that was stopped and resumed is the run
+that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from dynaflex.imaging.noise import noise_weights, residual_power
+from dynaflex.latents.table import LatentTable
+from dynaflex.losses.data import data_loss
+from dynaflex.losses.graph import Graph, fixed_graph, neighbour_graph
+from dynaflex.model import Batch, FlexModel
+from dynaflex.pipelines.dynamight.balance import balance, geometry_loss
+from dynaflex.pipelines.dynamight.config import DynamightConfig
+from dynaflex.pipelines.dynamight.consensus import closest_conformation, conformation_inside
+from dynaflex.pipelines.half import HalfSet
+from dynaflex.shapes import Tensor
+
+Report = Callable[[dict[str, Any]], None]
+_BALANCE_BATCHES = 4
+_STREAM_EPOCH, _STREAM_BALANCE, _STREAM_POOL = 1, 2, 3
+
+
+@dataclass
+class Progress:
+    """What a training has to remember beside its parameters."""
+
+    epoch: int = 0
+    joint_epochs: int = 0
+    strength: float = 0.0
+    rises: int = 0
+    last_loss: float = float("inf")
+    noise_power: Tensor = field(default_factory=lambda: torch.ones(1))
+
+
+class HalfTrainer:
+    """Trains the model of one half-set, one epoch at a time."""
+
+    def __init__(
+        self,
+        model: FlexModel,
+        data: HalfSet,
+        training: Tensor,
+        config: DynamightConfig,
+        *,
+        bonds: Tensor | None = None,
+        mask_points: Tensor | None = None,
+    ) -> None:
+        self.model = model
+        self.data = data
+        self.training = training
+        self.config = config
+        self.bonds = bonds
+        self.mask_points = mask_points
+        self.epochs = config.planned_epochs(-(-len(training) // config.batch_size))
+        self.progress = Progress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
+        self.optimisers = build_optimisers(model, config)
+        self.graph = self._graph()
+
+    @property
+    def finished(self) -> bool:
+        """True after the last epoch, or when the loss has risen too often."""
+        return self.progress.epoch >= self.epochs or self.progress.rises >= self.config.patience
+
+    def phase(self) -> str:
+        """What the next epoch trains: ``warm-up`` and ``gaussians`` leave the networks alone."""
+        if self.progress.epoch < self.config.warm_up_epochs:
+            return "warm-up"
+        cycle = self.config.refresh_every + self.config.refresh_epochs
+        position = (self.progress.epoch - self.config.warm_up_epochs) % cycle
+        return "joint" if position < self.config.refresh_every else "gaussians"
+
+    def run_epoch(self, report: Report, every_batch: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """One sweep over the training particles, then the bookkeeping that the next one needs."""
+        started, phase = time.monotonic(), self.phase()
+        if self.progress.epoch == 0:
+            self._match_scale()
+        self._set_rates()
+        weights = noise_weights(self.progress.noise_power, self.data.grid)
+        if phase == "joint":
+            self.progress.strength = self._balance(weights)
+        totals: dict[str, float] = {}
+        power = torch.zeros_like(self.progress.noise_power)
+        total = -(-len(self.training) // self.config.batch_size)
+        for step, batch in enumerate(self._batches(_STREAM_EPOCH)):
+            figures, left = self._step(batch, weights, phase)
+            share = len(batch.index) / len(self.training)
+            for name, value in figures.items():
+                totals[name] = totals.get(name, 0.0) + value * share
+            power += share * left
+            every_batch(step + 1, total)
+        self._finish_epoch(phase, totals, power)
+        report({
+            "half": self.data.half, "epoch": self.progress.epoch, "phase": phase, "steps": total, **totals,
+            "lambda": self.progress.strength, "seconds": time.monotonic() - started,
+        })  # fmt: skip
+
+    def _step(self, batch: Batch, weights: Tensor, phase: str) -> tuple[dict[str, float], Tensor]:
+        """One update; returns figures, and the power of the residual per shell."""
+        model, moving = self.model, phase != "warm-up"
+        for name in active(phase):
+            self.optimisers[name].zero_grad()
+        points = model.density.points()[None].expand(len(batch.index), -1, -1)
+        geometry = kl = torch.zeros(())
+        if moving:
+            posterior = model.latents.posterior(batch.index, batch.images)
+            points = model.deformed(posterior.sample(batch.noise))
+            geometry = geometry_loss(points, self.graph, bonded=self.bonds is not None).mean()
+            kl = posterior.divergence().mean()
+        prediction = model.render(points, batch.pose, batch.ctf)
+        data = data_loss(prediction, batch.coefficients, weights).mean()
+        (data + self.progress.strength * geometry + kl).backward()
+        for name in active(phase):
+            self.optimisers[name].step()
+        with torch.no_grad():
+            moved = (points - model.density.points()).square().sum(-1).mean().sqrt()
+            left = residual_power(prediction, batch.coefficients, self.data.grid)
+        return {
+            "data_loss": float(data), "geometry": float(geometry), "kl": float(kl), "rms_displacement": float(moved),
+        }, left  # fmt: skip
+
+    def _finish_epoch(self, phase: str, totals: dict[str, float], power: Tensor) -> None:
+        state = self.progress
+        state.noise_power = power if state.epoch == 0 else 0.5 * (state.noise_power + power)
+        mse = float(power.sum())
+        state.rises += int(phase == "joint" and mse > state.last_loss)
+        state.last_loss = mse
+        state.epoch += 1
+        if phase == "joint":
+            state.joint_epochs += 1
+            if state.joint_epochs % self.config.replace_every == 0 and state.epoch < self.epochs - self.config.replace_every:
+                self._replace_reference()
+        self.graph = self._graph()
+
+    def _graph(self) -> Graph:
+        points = self.model.density.points().detach()
+        if self.bonds is not None:
+            return self.graph if hasattr(self, "graph") else fixed_graph(points, self.bonds)
+        return neighbour_graph(points, self.config.graph_degree)
+
+    def _batches(self, stream: int) -> Any:
+        key = (self.config.seed, self.data.half, self.progress.epoch, stream)
+        return self.data.batches(self.training, self.config.batch_size, self.config.latent_dim, key)
+
+    def _balance(self, weights: Tensor) -> float:
+        batches = (batch for batch, _ in zip(self._batches(_STREAM_BALANCE), range(_BALANCE_BATCHES), strict=False))
+        return balance(
+            self.model,
+            batches,
+            weights,
+            self.graph,
+            ratio=self.config.regularisation,
+            strongest=self.config.strongest_prior,
+            bonded=self.bonds is not None,
+        )
+
+    def _match_scale(self) -> None:
+        """Give the Gaussians the amplitude at which their images fit the particles best."""
+        cross = norm = 0.0
+        with torch.no_grad():
+            for batch, _ in zip(self._batches(_STREAM_POOL), range(32), strict=False):
+                prediction = self.model.render(self.model.density.points(), batch.pose, batch.ctf)
+                cross += float((prediction * batch.coefficients.conj()).real.sum())
+                norm += float(prediction.abs().square().sum())
+            self.model.density.log_amplitude += torch.log(torch.tensor(max(cross, 1e-3 * norm) / norm))
+
+    def _replace_reference(self) -> None:
+        """Move the reference to the mean of predictions close to it, or to the other half's conformation."""
+        key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_POOL)
+        batches = self.data.batches(self.training, 64, self.config.latent_dim, key)
+        with torch.no_grad():
+            chosen = torch.cat([
+                self.model.deformed(self.model.latents.posterior(batch.index, batch.images).mean)
+                for batch, _ in zip(batches, range(16), strict=False)
+            ])  # fmt: skip
+            reference = self.model.density.points()
+            pooled = min(self.config.pooled_particles, max(1, len(chosen) // 10))
+            if self.mask_points is None:
+                new = closest_conformation(chosen, reference, pooled)
+            else:
+                new = conformation_inside(chosen, self.mask_points, pooled)
+            reference.copy_(new)
+
+    def _set_rates(self) -> None:
+        """Rates fall linearly to a tenth over the last third of the planned epochs."""
+        left = (self.epochs - self.progress.epoch) / max(self.epochs / 3.0, 1.0)
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = group["full_rate"] * max(0.1, min(1.0, left))
+
+
+def active(phase: str) -> tuple[str, ...]:
+    """Which optimisers step in a phase."""
+    return {"warm-up": ("gaussians",), "gaussians": ("gaussians",)}.get(phase, ("gaussians", "decoder", "latents"))
+
+
+def build_optimisers(model: FlexModel, config: DynamightConfig) -> dict[str, torch.optim.Optimizer]:
+    """Adam for the Gaussians, the decoder and the latents; sparse for a table, whose other rows must not drift."""
+    density = model.density
+    gaussians = [
+        {"params": [density.positions], "full_rate": config.position_rate},
+        {"params": [density.log_amplitude, density.log_width, density.logits], "full_rate": config.shape_rate},
+    ]
+    latents: torch.optim.Optimizer
+    if isinstance(model.latents, LatentTable):
+        latents = torch.optim.SparseAdam([{"params": list(model.latents.parameters()), "full_rate": config.latent_rate}])
+    else:
+        latents = torch.optim.Adam([{"params": list(model.latents.parameters()), "full_rate": config.decoder_rate}])
+    return {
+        "gaussians": torch.optim.Adam(gaussians),
+        "decoder": torch.optim.Adam([{"params": list(model.deformation.parameters()), "full_rate": config.decoder_rate}]),
+        "latents": latents,
+    }

@@ -1,0 +1,129 @@
+"""Pictures of a report, each from arrays to SVG bytes: slices of the maps, and the molecule coloured by its motion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dynaflex.report.style import (
+    DIFFERENCE_COLOURS,
+    ERROR_COLOURS,
+    INK,
+    MOTION_COLOURS,
+    bare,
+    drawn,
+    new_figure,
+    round_length,
+    scale_bar,
+    upper_limit,
+)
+from dynaflex.shapes import Array, IntArray
+
+_VIEWS = ((0, 1, 2, "seen along z"), (0, 2, 1, "seen along y"))
+
+
+@drawn
+def draw_slices(rigid: Sequence[Array], corrected: Sequence[Array], pixel_size: float) -> Figure:
+    """Three central slices ``(d d)`` of both maps on one grey scale, and their difference on a scale of its own."""
+    figure = new_figure(8.6)
+    panels = figure.subplots(3, 3)
+    both = np.concatenate([np.ravel(part) for part in (*rigid, *corrected)])
+    low, high = np.percentile(both, [0.5, 99.8])
+    difference = [second - first for first, second in zip(rigid, corrected, strict=True)]
+    swing = upper_limit(np.abs(np.concatenate([np.ravel(part) for part in difference])))
+    for row, plane in enumerate(("xy", "xz", "yz")):
+        extent = rigid[row].shape[1] * pixel_size / 2
+        window = (-extent, extent, -extent, extent)
+        for axes, image in zip(panels[row, :2], (rigid[row], corrected[row]), strict=True):
+            axes.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower", extent=window, interpolation="none")
+        last = panels[row, 2].imshow(
+            difference[row],
+            cmap=DIFFERENCE_COLOURS,
+            vmin=-swing,
+            vmax=swing,
+            origin="lower",
+            extent=window,
+            interpolation="none",
+        )
+        for axes in panels[row]:
+            bare(axes)
+        panels[row, 0].set_ylabel(f"{plane[0]} across, {plane[1]} up", fontsize=8.5)
+    for axes, title in zip(panels[0], ("rigid", "corrected", "corrected − rigid"), strict=True):
+        axes.set_title(title)
+    figure.colorbar(last, ax=panels[:, 2], location="bottom", shrink=0.8, aspect=30, label="difference of density")
+    bar = panels[2, 0]
+    length = round_length(2 * extent / 5)
+    bar.set_xlabel(f"width of a slice {2 * extent:.0f} Å", fontsize=8.5)
+    bar.plot([-0.9 * extent, -0.9 * extent + length], [-0.9 * extent] * 2, color="white", linewidth=2.5)
+    bar.text(-0.9 * extent, -0.84 * extent, f"{length:g} Å", color="white", fontsize=8.5, va="bottom")
+    return figure
+
+
+@drawn
+def draw_motion(points: Array, rms_displacement: Array, direction: Array, error: Array | None) -> Figure:
+    """Where it moves and how sure that is: Gaussians ``(n 3)`` in two views by rms displacement, and by ``error`` ``(n)``.
+
+    Arrows show ``direction`` ``(n 3)``, the principal displacement, of the points that move most.
+    """
+    rows = [("moves by, Å rms", rms_displacement, MOTION_COLOURS)]
+    if error is not None:
+        rows.append(("half models disagree by, Å rms", error, ERROR_COLOURS))
+    figure = new_figure(3.9 * len(rows) + 0.1)
+    panels = figure.subplots(len(rows), 2, squeeze=False)
+    limit = max(upper_limit(values) for _, values, _ in rows)
+    centre = (points.max(axis=0) + points.min(axis=0)) / 2
+    reach = float(np.ptp(points, axis=0).max()) * 0.58 + 1.0
+    shown, factor = _arrows(points, rms_displacement, direction, reach)
+    for line, (title, values, colours) in enumerate(rows):
+        for axes, (across, up, depth, view) in zip(panels[line], _VIEWS, strict=True):
+            order = np.argsort(points[:, depth])
+            picture = axes.scatter(
+                points[order, across],
+                points[order, up],
+                c=values[order],
+                s=max(3.0, min(22.0, 12000.0 / len(points))),
+                cmap=colours,
+                vmin=0,
+                vmax=limit,
+                linewidths=0,
+                rasterized=True,
+            )
+            axes.set_xlim(centre[across] - reach, centre[across] + reach)
+            axes.set_ylim(centre[up] - reach, centre[up] + reach)
+            axes.set_aspect("equal")
+            bare(axes)
+            scale_bar(axes, 2 * reach)
+            if line == 0:
+                axes.set_title(view)
+                axes.quiver(
+                    points[shown, across],
+                    points[shown, up],
+                    factor * direction[shown, across],
+                    factor * direction[shown, up],
+                    angles="xy",
+                    scale_units="xy",
+                    scale=1,
+                    width=0.0035,
+                    color=INK,
+                )
+        if line == 0 and len(shown):
+            panels[0, 1].set_title("arrows to scale" if factor == 1 else f"arrows {factor:g} × longer", loc="right")
+        figure.colorbar(picture, ax=panels[line], shrink=0.75, aspect=24, label=title).outline.set_visible(False)
+    return figure
+
+
+def _arrows(points: Array, rms: Array, direction: Array, reach: float) -> tuple[IntArray, float]:
+    """Which points get an arrow (spread out, of those in the upper half of the motion) and how much longer it is drawn."""
+    length = np.linalg.norm(direction, axis=1)
+    movers = np.flatnonzero((rms >= 0.5 * upper_limit(rms)) & np.isfinite(length) & (length > 0))
+    movers = movers[np.argsort(-rms[movers])]
+    shown: list[int] = []
+    for candidate in movers:
+        if all(np.linalg.norm(points[candidate] - points[other]) > 0.14 * reach for other in shown):
+            shown.append(int(candidate))
+    if not shown:
+        return np.empty(0, dtype=np.int64), 1.0
+    factor = 0.25 * reach / float(np.max(length[shown]))
+    return np.array(shown, dtype=np.int64), round_length(factor) if factor > 1 else 1.0

@@ -1,0 +1,124 @@
+"""How figures look: one typeface, few colours that colour-blind readers can tell apart, no boxes around data.
+
+Figures are transparent and every neutral line and letter has the colour ``INK``, so that a page can recolour it for a
+dark background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from io import BytesIO
+from typing import Any, ParamSpec
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from dynaflex.shapes import Array
+
+INK = "#24292f"
+DEFORMED, RIGID = "#2f7fc1", "#8a929c"
+HALF = {1: "#2f7fc1", 2: "#d07b1f"}
+ACCENT = "#c8502d"
+
+# Grey means nothing and stays visible on white and on black; lightness falls steadily towards the strong end.
+MOTION_COLOURS = LinearSegmentedColormap.from_list("motion", ["#b9c0c8", "#e3a33f", "#c4421e"])
+ERROR_COLOURS = LinearSegmentedColormap.from_list("error", ["#b9c0c8", "#6f9bd8", "#3a56c4"])
+COUNT_COLOURS = LinearSegmentedColormap.from_list("count", ["#a9c9e6", "#2f7fc1", "#15466f"])
+DIFFERENCE_COLOURS = "PuOr_r"
+
+WIDTH = 8.2  # inches: at the 900 px of a page, 9 pt letters are 13.5 px tall
+
+_RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "axes.unicode_minus": True,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "grid.color": INK,
+    "grid.alpha": 0.12,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "legend.handlelength": 1.8,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dynaflex",
+}
+
+_P = ParamSpec("_P")
+
+
+def drawn(build: Callable[_P, Figure]) -> Callable[_P, bytes]:
+    """Turn a function that builds a figure into one that returns it as SVG; equal arguments give equal bytes."""
+
+    @wraps(build)
+    def draw(*args: _P.args, **kwargs: _P.kwargs) -> bytes:
+        with matplotlib.rc_context(_RC):
+            figure = build(*args, **kwargs)
+            stream = BytesIO()
+            FigureCanvasSVG(figure).print_svg(stream, dpi=200, metadata={"Date": None, "Creator": None})
+        return stream.getvalue()
+
+    return draw
+
+
+def new_figure(height: float) -> Figure:
+    """An empty figure as wide as the page and ``height`` inches tall."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def bare(axes: Axes) -> None:
+    """Take away ticks and frame: for pictures."""
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def note(axes: Axes, text: str) -> None:
+    """Say in place why there is nothing to see."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", alpha=0.6)
+
+
+def scale_bar(axes: Axes, extent: float) -> None:
+    """A bar of a round length, about a fifth of ``extent`` Å, in the lower left corner of a picture in Å."""
+    length = round_length(extent / 5)
+    left, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
+    axes.plot([left, left + length], [bottom, bottom], color=INK, linewidth=2, solid_capstyle="butt", clip_on=False)
+    axes.text(left + length / 2, bottom + 0.02 * extent, f"{length:g} Å", ha="center", va="bottom", fontsize=8.5)
+
+
+def round_length(value: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten that does not exceed ``value``."""
+    power = 10.0 ** np.floor(np.log10(max(value, 1e-9)))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= value * (1 + 1e-9)))
+
+
+def upper_limit(values: Array) -> float:
+    """A colour limit that a few outliers do not set: the 99th percentile, never zero."""
+    finite = values[np.isfinite(values)]
+    return float(max(np.percentile(finite, 99), 1e-6)) if len(finite) else 1.0
