@@ -18,8 +18,7 @@ def euler_to_matrix(angles: Tensor) -> Tensor:
 
 def matrix_to_euler(matrix: Tensor) -> Tensor:
     """The (rot, tilt, psi) in radians ``(... 3)`` of RELION matrices A ``(... 3 3)``; undoes :func:`euler_to_matrix`."""
-    angles = roma.rotmat_to_euler("ZYZ", matrix.transpose(-1, -2))
-    return torch.stack(list(angles), dim=-1)
+    return roma.rotmat_to_euler("ZYZ", matrix.transpose(-1, -2))
 
 
 def axis_angle_to_matrix(axis: Tensor, angle: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
-"""RELION's own programs agree with our Euler angles, shifts and CTF: they make the images, an exact sum predicts them.
+"""RELION's own programs agree with our Euler angles, shifts and CTF.
 
-``relion_project`` and ``relion_reconstruct`` come with the Debian package ``relion``. Without it these tests are skipped.
+``relion_project`` makes images that an exact sum must predict; ``relion_reconstruct`` reads images that we made.
+Both come with the Debian package ``relion``. Without it these tests are skipped.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def test_relion_reconstruct_undoes_the_aberrations_that_we_apply(
 
 
 def test_published_projections_of_one_point(exact: Callable[..., Tensor], correlation: Callable[..., Tensor]) -> None:
-    """A published stack from ``relion_project`` shows a single voxel at x = +17: our convention puts it there in each image.
+    """A published stack of ``relion_project`` shows one voxel, at x = +17: so does ours, image by image.
 
     The images hold RELION's interpolation ghosts too, so the correlation stays below 1.
     """

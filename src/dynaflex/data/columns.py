@@ -61,16 +61,23 @@ class ParticleColumns:
         missing = [name for name in names if name not in self]
         if missing:
             raise InputError(
-                "star.missing-column", f"{purpose} needs this column", file=self.path, field=missing[0],
-                expected=" ".join(names), found=f"no {' '.join(missing)}", fix=fix,
-            )  # fmt: skip
+                "star.missing-column",
+                f"{purpose} needs this column",
+                file=self.path,
+                field=missing[0],
+                expected=" ".join(names),
+                found=f"no {' '.join(missing)}",
+                fix=fix,
+            )
 
     def text(self, name: str) -> NDArray[Any]:
         """A column as strings, ``(p)``."""
         if name in self.particles:
-            return self.particles[name].to_numpy(dtype=object)
+            own: NDArray[Any] = self.particles[name].to_numpy(dtype=object)
+            return own
         assert self.optics is not None
-        return self.optics[name].to_numpy(dtype=object)[self._optics_row]
+        shared: NDArray[Any] = self.optics[name].to_numpy(dtype=object)[self._optics_row]
+        return shared
 
     def number(self, name: str, default: float = np.nan) -> Array:
         """A column as float64 ``(p)``, NaN where the file says so; ``default`` where neither table has it.
@@ -99,13 +106,19 @@ class ParticleColumns:
                 lists.append([float(part) for part in text.strip("[]").split(",") if part.strip()])
             except ValueError as error:
                 raise InputError(
-                    "star.not-a-list", "this value is not a list of numbers", file=self.path, field=name,
-                    row=int(np.flatnonzero(codes == i)[0]), expected="[a,b,…]", found=text,
-                )  from error  # fmt: skip
+                    "star.not-a-list",
+                    "this value is not a list of numbers",
+                    file=self.path,
+                    field=name,
+                    row=int(np.flatnonzero(codes == i)[0]),
+                    expected="[a,b,…]",
+                    found=text,
+                ) from error
         padded = np.zeros((len(lists), max(map(len, lists))))
         for row, values in zip(padded, lists, strict=True):
             row[: len(values)] = values
-        return padded[codes]
+        vectors: Array = padded[codes]
+        return vectors
 
 
 def _particle_block(star: StarFile) -> str:
@@ -116,16 +129,24 @@ def _particle_block(star: StarFile) -> str:
     if len(candidates) != 1:
         blocks = ", ".join(f"data_{name}" for name in star.blocks)
         raise InputError(
-            "star.no-particle-table", "which images to use is not clear: no block, or several, list particle images",
-            file=star.path, field="rlnImageName", expected="one block with this column", found=blocks,
+            "star.no-particle-table",
+            "which images to use is not clear: no block, or several, list particle images",
+            file=star.path,
+            field="rlnImageName",
+            expected="one block with this column",
+            found=blocks,
             fix="use the particle table of a 3D refinement (run_data.star)",
-        )  # fmt: skip
+        )
     if "rlnImageName" not in star.blocks[candidates[0]] and not _is_tomography(star.blocks[candidates[0]]):
         raise InputError(
-            "star.missing-column", "finding the images needs this column", file=star.path, field="rlnImageName",
-            expected="rlnImageName", found=f"{len(star.blocks[candidates[0]].columns)} other columns",
+            "star.missing-column",
+            "finding the images needs this column",
+            file=star.path,
+            field="rlnImageName",
+            expected="rlnImageName",
+            found=f"{len(star.blocks[candidates[0]].columns)} other columns",
             fix="use the particle table of a 3D refinement (run_data.star)",
-        )  # fmt: skip
+        )
     return candidates[0]
 
 
@@ -139,9 +160,12 @@ def _refuse_tomography(path: Path, particles: pd.DataFrame, optics: pd.DataFrame
     if flat and not any(map(_is_tomography, tables)):
         return
     raise InputError(
-        "star.tomography", "this table lists subtomograms or tilt series, which are not supported", file=path,
-        expected="two-dimensional single-particle images", fix="use a table of single-particle images",
-    )  # fmt: skip
+        "star.tomography",
+        "this table lists subtomograms or tilt series, which are not supported",
+        file=path,
+        expected="two-dimensional single-particle images",
+        fix="use a table of single-particle images",
+    )
 
 
 def _optics_rows(path: Path, particles: pd.DataFrame, optics: pd.DataFrame) -> tuple[IntArray, IntArray]:
@@ -152,9 +176,11 @@ def _optics_rows(path: Path, particles: pd.DataFrame, optics: pd.DataFrame) -> t
     for table, kind in ((particles, "particle"), (optics, "optics")):
         if "rlnOpticsGroup" not in table:
             raise InputError(
-                "star.missing-column", f"the {kind} table needs this column to join the two", file=path,
+                "star.missing-column",
+                f"the {kind} table needs this column to join the two",
+                file=path,
                 field="rlnOpticsGroup",
-            )  # fmt: skip
+            )
     known = _numbers(optics["rlnOpticsGroup"], path, "rlnOpticsGroup")
     group = _numbers(particles["rlnOpticsGroup"], path, "rlnOpticsGroup")
     if len(np.unique(known)) < len(known):
@@ -165,19 +191,28 @@ def _optics_rows(path: Path, particles: pd.DataFrame, optics: pd.DataFrame) -> t
     if unknown.size:
         row = int(unknown[0])
         raise InputError(
-            "star.unknown-group", "this particle belongs to an optics group that is not in the optics table", file=path,
-            field="rlnOpticsGroup", row=row, expected=" ".join(optics["rlnOpticsGroup"]),
+            "star.unknown-group",
+            "this particle belongs to an optics group that is not in the optics table",
+            file=path,
+            field="rlnOpticsGroup",
+            row=row,
+            expected=" ".join(optics["rlnOpticsGroup"]),
             found=particles["rlnOpticsGroup"].iloc[row],
-        )  # fmt: skip
+        )
     return group.astype(np.int64), order[place].astype(np.int64)
 
 
 def _numbers(column: pd.Series[Any], path: Path, name: str) -> Array:
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    values: Array = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
     for row in np.flatnonzero(np.isnan(values)):
         if str(column.iloc[int(row)]).lower().lstrip("+-") not in _MISSING_VALUES:
             raise InputError(
-                "star.not-a-number", "this value is not a number", file=path, field=name, row=int(row),
-                expected="a number", found=repr(column.iloc[int(row)]),
-            )  # fmt: skip
+                "star.not-a-number",
+                "this value is not a number",
+                file=path,
+                field=name,
+                row=int(row),
+                expected="a number",
+                found=repr(column.iloc[int(row)]),
+            )
     return values

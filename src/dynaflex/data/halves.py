@@ -58,11 +58,17 @@ def _halves_given(column: pd.Series[str], file: Path | str | None) -> IntArray:
     bad = np.flatnonzero(~np.isin(values, (1.0, 2.0)))
     if bad.size:
         raise InputError(
-            "halves.value", "a half-set is 1 or 2", file=file, field="rlnRandomSubset", row=int(bad[0]),
-            expected="1 or 2", found=f"{column.iloc[int(bad[0])]!r} ({bad.size} such rows)",
+            "halves.value",
+            "a half-set is 1 or 2",
+            file=file,
+            field="rlnRandomSubset",
+            row=int(bad[0]),
+            expected="1 or 2",
+            found=f"{column.iloc[int(bad[0])]!r} ({bad.size} such rows)",
             fix="use the table of a 3D auto-refinement, or remove the column to have halves drawn",
-        )  # fmt: skip
-    return values.astype(np.int64)
+        )
+    halves: IntArray = values.astype(np.int64)
+    return halves
 
 
 def _draw(codes: IntArray, names: Sequence[str], seed: int) -> IntArray:

@@ -46,10 +46,15 @@ def find_images(columns: ParticleColumns, datadir: Path | None) -> ImageFiles:
     if outside.size:
         row = int(outside[0])
         raise InputError(
-            "star.image-index", f"{stacks[code[row]].path} has no such image", file=columns.path, field="rlnImageName",
-            row=row, expected=f"1 to {present[row]}", found=f"{number[row]} ({outside.size} such rows)",
+            "star.image-index",
+            f"{stacks[code[row]].path} has no such image",
+            file=columns.path,
+            field="rlnImageName",
+            row=row,
+            expected=f"1 to {present[row]}",
+            found=f"{number[row]} ({outside.size} such rows)",
             fix="use the stack this table was made with; images are counted from 1",
-        )  # fmt: skip
+        )
     boxes = np.array([stack.box for stack in stacks], dtype=np.int64)
     check_one_box(columns, boxes[code], [str(stack.path) for stack in stacks], code)
     return ImageFiles(stacks, code, number - 1)
@@ -61,19 +66,28 @@ def check_one_box(columns: ParticleColumns, box: IntArray, stacks: list[str], st
     if other.size:
         row = int(other[0])
         raise InputError(
-            "particles.box", f"the images have different boxes ({stacks[stack[0]]} and {stacks[stack[row]]})",
-            file=columns.path, row=row, expected=f"{box[0]} pixels", found=f"{box[row]} pixels",
+            "particles.box",
+            f"the images have different boxes ({stacks[stack[0]]} and {stacks[stack[row]]})",
+            file=columns.path,
+            row=row,
+            expected=f"{box[0]} pixels",
+            found=f"{box[row]} pixels",
             fix="extract all particles with one box and pixel size, or use one optics group",
-        )  # fmt: skip
+        )
     promised = columns.number("rlnImageSize")
     wrong = np.flatnonzero(~np.isnan(promised) & (promised != box))
     if wrong.size:
         row = int(wrong[0])
         raise InputError(
-            "particles.image-size", f"the images in {stacks[stack[row]]} do not have the size the table gives",
-            file=columns.path, field="rlnImageSize", row=row, expected=f"{promised[row]:g} pixels",
-            found=f"{box[row]} pixels", fix="use the stack this table was made with",
-        )  # fmt: skip
+            "particles.image-size",
+            f"the images in {stacks[stack[row]]} do not have the size the table gives",
+            file=columns.path,
+            field="rlnImageSize",
+            row=row,
+            expected=f"{promised[row]:g} pixels",
+            found=f"{box[row]} pixels",
+            fix="use the stack this table was made with",
+        )
 
 
 def _split_names(columns: ParticleColumns) -> tuple[IntArray, IntArray, list[str]]:
@@ -88,9 +102,14 @@ def _split_names(columns: ParticleColumns) -> tuple[IntArray, IntArray, list[str
     bad = np.flatnonzero(~(number == np.floor(number)))
     if bad.size:
         raise InputError(
-            "star.image-name", "this is not the name of an image", file=columns.path, field="rlnImageName",
-            row=int(bad[0]), expected="NUMBER@STACK", found=names.iloc[int(bad[0])],
-        )  # fmt: skip
+            "star.image-name",
+            "this is not the name of an image",
+            file=columns.path,
+            field="rlnImageName",
+            row=int(bad[0]),
+            expected="NUMBER@STACK",
+            found=names.iloc[int(bad[0])],
+        )
     codes, unique = pd.factorize(parts[2].where(~plain, parts[0]))
     return number.astype(np.int64), codes.astype(np.int64), [str(name) for name in unique]
 
@@ -111,8 +130,11 @@ def _find_stacks(star: Path, names: list[str], datadir: Path | None) -> list[Pat
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(
-            "particles.missing-images", f"image file not found: {missing[0]}{more}", file=star, field="rlnImageName",
+            "particles.missing-images",
+            f"image file not found: {missing[0]}{more}",
+            file=star,
+            field="rlnImageName",
             expected=f"it at its path, in {datadir or '--datadir'}, in a folder above the STAR file, or beside it",
             fix="run from the RELION project folder, or give --datadir",
-        )  # fmt: skip
+        )
     return found

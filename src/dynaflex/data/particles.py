@@ -22,7 +22,7 @@ from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray, Tensor
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _OPTICS = ("rlnDefocusU", "rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 _PIXEL_SIZES = ("rlnImagePixelSize", "rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
-_MAGNIFICATION = ("rlnMagMat00", "rlnMagMat01", "rlnMagMat10", "rlnMagMat11")
+_MAGNIFICATION = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
 _REFINED = "use the particle table of a 3D refinement (run_data.star)"
 
 
@@ -109,11 +109,13 @@ class Particles:
             problem = "has the same value everywhere" if finite[i] else "has NaN or infinite values"
             faults.append(
                 InputError(
-                    "particles.bad-image", f"image {number} {problem}",
-                    file=self.image_paths[self.files.stack[particle]], expected="finite values that vary",
+                    "particles.bad-image",
+                    f"image {number} {problem}",
+                    file=self.image_paths[self.files.stack[particle]],
+                    expected="finite values that vary",
                     found=f"particle row {int(self.rows[particle])} of {self.source.path}",
                     fix="remove this particle from the table, or extract it again",
-                )  # fmt: skip
+                )
             )
         return faults
 
@@ -146,8 +148,8 @@ def read_particles(path: Path | str, datadir: Path | None = None, seed: int = 0)
         )
     _check_ranges(columns, optics, rows)
     if excluded:
-        warnings.append(f"{len(excluded)} of {len(columns)} particles are excluded, the first in row {excluded[0].row}: "
-                        f"{excluded[0].reason}")  # fmt: skip
+        first = excluded[0]
+        warnings.append(f"{len(excluded)} of {len(columns)} particles excluded, first row {first.row}: {first.reason}")
     files = find_images(columns, datadir)
     return Particles(
         source=star,
@@ -173,10 +175,14 @@ def _refuse_corrected_images(columns: ParticleColumns) -> None:
         flagged = np.flatnonzero(columns.number(name, 0.0) != 0.0)
         if flagged.size:
             raise InputError(
-                "particles.corrected", f"these images were {what}, which is not supported", file=columns.path,
-                field=name, row=int(flagged[0]), expected="0",
+                "particles.corrected",
+                f"these images were {what}, which is not supported",
+                file=columns.path,
+                field=name,
+                row=int(flagged[0]),
+                expected="0",
                 fix="extract the particles without CTF correction",
-            )  # fmt: skip
+            )
 
 
 def _pixel_sizes(columns: ParticleColumns, warnings: list[str]) -> tuple[Array, str]:
@@ -197,16 +203,22 @@ def _pixel_sizes(columns: ParticleColumns, warnings: list[str]) -> tuple[Array, 
 def _one_pixel_size(columns: ParticleColumns, pixel_size: Array, source: str, rows: IntArray) -> float:
     middle = float(np.median(pixel_size))
     if not (np.isfinite(middle) and middle > 0.0):
-        raise InputError("particles.pixel-size", "no pixel size", file=columns.path, field=source, expected="Å > 0",
-                         found=middle)  # fmt: skip
+        raise InputError(
+            "particles.pixel-size", "no pixel size", file=columns.path, field=source, expected="Å > 0", found=middle
+        )
     # A thousandth moves the edge of a box of 400 pixels by a fifth of a pixel.
     other = np.flatnonzero(~(np.abs(pixel_size - middle) <= 1e-3 * middle))
     if other.size:
         raise InputError(
-            "particles.pixel-size", "the particles have different pixel sizes", file=columns.path, field=source,
-            row=int(rows[other[0]]), expected=f"{middle:.5g} Å", found=f"{pixel_size[other[0]]:.5g} Å",
+            "particles.pixel-size",
+            "the particles have different pixel sizes",
+            file=columns.path,
+            field=source,
+            row=int(rows[other[0]]),
+            expected=f"{middle:.5g} Å",
+            found=f"{pixel_size[other[0]]:.5g} Å",
             fix="extract all particles with one box and pixel size, or use one optics group",
-        )  # fmt: skip
+        )
     return middle
 
 
@@ -229,8 +241,7 @@ def _shifts(columns: ParticleColumns, pixel_size: Array, warnings: list[str]) ->
 
 def _optics(columns: ParticleColumns, warnings: list[str]) -> dict[str, Array]:
     """The fields of CtfParams, with RELION's defaults where a column is missing."""
-    matrix = np.stack([columns.number(name, identity) for name, identity in zip(_MAGNIFICATION, (1, 0, 0, 1), strict=True)])
-    stretch = float(np.nanmax(np.abs(matrix - np.array([[1.0], [0.0], [0.0], [1.0]]))))
+    stretch = max(float(np.nanmax(np.abs(columns.number(name, one) - one))) for name, one in _MAGNIFICATION.items())
     if stretch > 1e-4:
         warnings.append(f"anisotropic magnification (rlnMagMat) of up to {100 * stretch:.2g} % is not modelled")
     u = columns.number("rlnDefocusU")
@@ -274,7 +285,11 @@ def _check_ranges(columns: ParticleColumns, optics: dict[str, Array], rows: IntA
         outside = np.flatnonzero((values < lowest) | (values > highest))
         if outside.size:
             raise InputError(
-                "particles.out-of-range", "this value cannot be right; is its unit another?", file=columns.path,
-                field=field, row=int(rows[outside[0]]), expected=f"{lowest:g} to {highest:g} {unit}",
+                "particles.out-of-range",
+                "this value cannot be right; is its unit another?",
+                file=columns.path,
+                field=field,
+                row=int(rows[outside[0]]),
+                expected=f"{lowest:g} to {highest:g} {unit}",
                 found=f"{values[outside[0]]:g}",
-            )  # fmt: skip
+            )

@@ -99,5 +99,7 @@ def particle_diameter(grid: Grid, mask: Tensor | None = None) -> float:
         return min(widest, max(grid.width - _MARGIN, 0.5 * grid.width))
     inside = grid.points(mask.device)[mask.flatten() > 0.5]
     if not len(inside):
-        raise InputError("mask.empty", "this mask is empty", expected="voxels above 0.5", fix="make it with a lower threshold")
+        raise InputError(
+            "mask.empty", "this mask is empty", expected="voxels above 0.5", fix="make it with a lower threshold"
+        )
     return min(widest, 2.0 * float(inside.norm(dim=1).max()) + _MARGIN)

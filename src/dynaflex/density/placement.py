@@ -100,3 +100,10 @@ def place(
         loss.backward()
         optimiser.step()
     return density
+
+
+def histogram(volume: Tensor, bins: int = 100) -> tuple[list[int], list[float]]:
+    """Counts ``bins`` and edges ``bins + 1`` of the voxel values, to draw a threshold into."""
+    low, high = float(volume.min()), float(volume.max())
+    counts = torch.histc(volume.float(), bins=bins, min=low, max=high)
+    return counts.long().tolist(), torch.linspace(low, high, bins + 1).tolist()

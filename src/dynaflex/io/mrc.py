@@ -93,9 +93,12 @@ class ImageStack:
         n_images, height, width = layout.shape
         if height != width:
             raise InputError(
-                "mrc.not-square", "the images are not square", file=path, found=f"{width} x {height} pixels",
+                "mrc.not-square",
+                "the images are not square",
+                file=path,
+                found=f"{width} x {height} pixels",
                 fix="extract the particles again in square boxes",
-            )  # fmt: skip
+            )
         return cls(layout.path, n_images, width, layout.pixel_size[0] or None, layout)
 
     def read(self, indices: IntArray) -> FloatArray:
@@ -108,9 +111,12 @@ class ImageStack:
         outside = indices[(indices < 0) | (indices >= self.n_images)]
         if outside.size:
             raise InputError(
-                "mrc.image-index", "no such image in this stack", file=self.path,
-                expected=f"1 to {self.n_images}", found=int(outside[0]) + 1,
-            )  # fmt: skip
+                "mrc.image-index",
+                "no such image in this stack",
+                file=self.path,
+                expected=f"1 to {self.n_images}",
+                found=int(outside[0]) + 1,
+            )
         images: FloatArray = self._layout.values()[indices].astype(np.float32)
         return images
 
@@ -122,21 +128,27 @@ def read_map(path: Path | str) -> MrcMap:
         InputError: missing, not an MRC file, truncated, not cubic, voxels not cubic, or NaN or infinite values.
     """
     layout = _read_layout(Path(path))
-    # The header names the direction (1 x, 2 y, 3 z) of columns, rows and sections; values lie as [section, row, column].
+    # The header names the direction (1 x, 2 y, 3 z) of columns, rows and sections; values lie [section, row, column].
     directions = layout.axes[::-1]
     data = layout.values().transpose([directions.index(direction) for direction in (3, 2, 1)]).astype(np.float32)
     if len(set(data.shape)) > 1:
         size = " x ".join(str(n) for n in data.shape[::-1])
         raise InputError(
-            "mrc.not-cubic", "this map is not cubic", file=path, expected="as many voxels along x, y and z", found=size,
-            fix=f"pad or crop it, for example: relion_image_handler --i {path} --new_box {max(data.shape)} --o cubic.mrc",
-        )  # fmt: skip
+            "mrc.not-cubic",
+            "this map is not cubic",
+            file=path,
+            expected="as many voxels along x, y and z",
+            found=size,
+            fix=f"pad or crop it: relion_image_handler --i {path} --new_box {max(data.shape)} --o cubic.mrc",
+        )
     if not np.isfinite(data).all():
         z, y, x = (int(i) for i in np.argwhere(~np.isfinite(data))[0])
         raise InputError(
-            "mrc.not-finite", "this map has NaN or infinite values", file=path,
+            "mrc.not-finite",
+            "this map has NaN or infinite values",
+            file=path,
             found=f"{int((~np.isfinite(data)).sum())} of them, the first at x={x} y={y} z={z}",
-        )  # fmt: skip
+        )
     return MrcMap(np.ascontiguousarray(data), _cubic_pixel_size(layout), layout.origin)
 
 
@@ -200,10 +212,13 @@ def _read_layout(path: Path) -> _Layout:
     mode = int(header["mode"])
     if mode not in _REAL_MODES:
         raise InputError(
-            "mrc.mode", "this kind of MRC file holds no real values that can be read here", file=path,
-            expected=f"mode {', '.join(map(str, _REAL_MODES))}", found=f"mode {mode}",
+            "mrc.mode",
+            "this kind of MRC file holds no real values that can be read here",
+            file=path,
+            expected=f"mode {', '.join(map(str, _REAL_MODES))}",
+            found=f"mode {mode}",
             fix="convert it to float32 (mode 2)",
-        )  # fmt: skip
+        )
     shape = (int(header["nz"]), int(header["ny"]), int(header["nx"]))
     dtype = dtype_from_mode(mode).newbyteorder(header.dtype["mode"].byteorder)
     offset = HEADER_DTYPE.itemsize + int(header["nsymbt"])
@@ -211,9 +226,13 @@ def _read_layout(path: Path) -> _Layout:
     if status.st_size < expected:
         present = max(0, status.st_size - offset) // (shape[1] * shape[2] * dtype.itemsize)
         raise InputError(
-            "mrc.truncated", f"this file is cut: {present} of {shape[0]} sections are there", file=path,
-            expected=f"{expected} bytes", found=f"{status.st_size} bytes", fix="copy or extract it again",
-        )  # fmt: skip
+            "mrc.truncated",
+            f"this file is cut: {present} of {shape[0]} sections are there",
+            file=path,
+            expected=f"{expected} bytes",
+            found=f"{status.st_size} bytes",
+            fix="copy or extract it again",
+        )
     samples = [int(header[name]) for name in ("mx", "my", "mz")]
     lengths = [float(header["cella"][name]) for name in ("x", "y", "z")]
     # Lengths are kept in single precision: six digits are theirs, the rest would be noise (1.0499999 for 1.05).
@@ -247,10 +266,13 @@ def _header(path: Path, raw: bytes) -> NDArray[np.void]:
             if plausible and all(0 < int(header[name]) < 2**24 for name in ("nx", "ny", "nz")):
                 return header
     raise InputError(
-        "mrc.not-mrc", "this is not an MRC file", file=path, expected="a header of 1024 bytes with plausible sizes",
+        "mrc.not-mrc",
+        "this is not an MRC file",
+        file=path,
+        expected="a header of 1024 bytes with plausible sizes",
         found="an LFS pointer, not the data" if raw.startswith(b"version https://git-lfs") else f"{raw[:16]!r}",
         fix="uncompress or convert it to MRC",
-    )  # fmt: skip
+    )
 
 
 def _cubic_pixel_size(layout: _Layout) -> float | None:
@@ -259,8 +281,12 @@ def _cubic_pixel_size(layout: _Layout) -> float | None:
         return None
     if np.ptp(sizes) > 0.01 * sizes.max():
         raise InputError(
-            "mrc.voxel-not-cubic", "the voxels of this map are not cubic", file=layout.path, field="cell size",
-            expected="one pixel size", found=" x ".join(f"{size:.4f}" for size in sizes) + " Å",
+            "mrc.voxel-not-cubic",
+            "the voxels of this map are not cubic",
+            file=layout.path,
+            field="cell size",
+            expected="one pixel size",
+            found=" x ".join(f"{size:.4f}" for size in sizes) + " Å",
             fix="resample the map to cubic voxels, or correct its header",
-        )  # fmt: skip
+        )
     return float(sizes[0])

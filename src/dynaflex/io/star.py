@@ -54,10 +54,12 @@ def read_star(path: Path | str) -> StarFile:
     try:
         parser = _ExactParser(path)
     finally:
-        # starfile reads through linecache and forgets to clear it after an error: a corrected file would look unchanged.
+        # starfile reads through linecache and does not clear it after an error: a corrected file would look unchanged.
         linecache.cache.pop(str(path), None)
     if not parser.data_blocks:
-        raise InputError("star.no-block", "this is not a STAR file", file=path, expected="a line that starts with data_")
+        raise InputError(
+            "star.no-block", "this is not a STAR file", file=path, expected="a line that starts with data_"
+        )
     return StarFile(path, parser.data_blocks, frozenset(parser.lists))
 
 
@@ -134,7 +136,7 @@ class _ExactParser(StarParser):  # type: ignore[misc]
                 labels.append(tokens[0][1:])
             start = i + 1
         self._check_labels(labels, start)
-        rows = []
+        rows: list[list[str]] = []
         for i in range(start, len(lines)):
             values = _tokens(lines[i])
             if not values:
@@ -162,7 +164,11 @@ class _ExactParser(StarParser):  # type: ignore[misc]
                 continue
             if len(tokens) != 2 or not tokens[0].startswith("_"):
                 raise self._error(
-                    i + 1, "star.list-item", "this line is not an item of a list", expected="_name value", found=lines[i][:80]
+                    i + 1,
+                    "star.list-item",
+                    "this line is not an item of a list",
+                    expected="_name value",
+                    found=lines[i][:80],
                 )
             if tokens[0][1:] in values:
                 raise self._error(i + 1, "star.repeated-label", f"the label {tokens[0]} is given twice")

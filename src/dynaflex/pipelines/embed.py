@@ -12,11 +12,11 @@ from dynaflex.model import Batch, FlexModel
 from dynaflex.shapes import Tensor
 
 _DIFFERENCE = 0.05
-_ITERATIONS = 6
+FROM_TRAINED, FROM_NOTHING = 2, 6
 
 
 @torch.no_grad()
-def infer(model: FlexModel, batch: Batch, weights: Tensor, start: Tensor, iterations: int = _ITERATIONS) -> Posterior:
+def infer(model: FlexModel, batch: Batch, weights: Tensor, start: Tensor, iterations: int) -> Posterior:
     """The most probable latents ``(b k)`` of a batch, and the width of the posterior around them (Laplace).
 
     The image is nearly linear in a small step of z, so its derivatives are taken by finite differences: k + 1 renderings
@@ -67,7 +67,7 @@ def embed(
     for part in torch.arange(len(index)).split(size):
         batch = batches(index[part])
         origin = best_start(model, batch, weights, candidates) if start is None else start[part].to(weights.device)
-        found = infer(model, batch, weights, origin)
+        found = infer(model, batch, weights, origin, FROM_NOTHING if start is None else FROM_TRAINED)
         means.append(found.mean)
         scales.append(found.log_scale)
     return Posterior(torch.cat(means).cpu(), torch.cat(scales).cpu())

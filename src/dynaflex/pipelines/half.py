@@ -6,6 +6,7 @@ A half is a value. Nothing here knows how many halves there are, and what one dr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,23 +23,35 @@ from dynaflex.shapes import Tensor
 _READ = 256
 
 
+@dataclass(frozen=True)
+class Imaging:
+    """How raw images become what a model sees: a grid, a circular mask of ``diameter`` Å, and a sign."""
+
+    grid: Grid
+    diameter: float
+    edge: float
+    sign: float = 1.0
+
+    def prepare(self, particles: Particles, index: Tensor) -> Tensor:
+        """The images ``index`` ``(b)``: Fourier-cropped, unit noise variance, masked around the particle, ``(b h h)``."""
+        images = preprocess.fourier_crop(particles.images(index.numpy()) * self.sign, self.grid.box)
+        mask = preprocess.circular_mask(self.grid, self.diameter, self.edge, particles.pose.shift[index])
+        return preprocess.normalise(images, mask) * mask
+
+
 class HalfSet:
     """The particles of one half: normalised to unit noise variance, masked, Fourier-cropped to the training grid."""
 
-    def __init__(
-        self, particles: Particles, half: int, grid: Grid, diameter: float, device: torch.device, *, sign: float = 1.0
-    ) -> None:
+    def __init__(self, particles: Particles, half: int, imaging: Imaging, device: torch.device) -> None:
         self.half = half
         self.particles = particles
-        self.grid = grid
+        self.grid = imaging.grid
         self.device = device
         self.pose: Pose = particles.pose.to(device)
         self.ctf: CtfParams = particles.ctf.to(device)
-        self.images = torch.empty(len(particles), grid.box, grid.box)
+        self.images = torch.empty(len(particles), self.grid.box, self.grid.box)
         for part in torch.arange(len(particles)).split(_READ):
-            raw = particles.images(part.numpy()) * sign
-            centre = particles.pose.shift[part].float()
-            self.images[part] = preprocess.prepare(raw, particles.grid, grid, diameter, centre)
+            self.images[part] = imaging.prepare(particles, part)
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -56,11 +69,11 @@ class HalfSet:
             noise=noise.to(self.device),
         )
 
-    def batches(self, index: Tensor, size: int, latent_dim: int, key: tuple[int, ...], *, shuffle: bool = True) -> Iterator[Batch]:
+    def batches(self, index: Tensor, size: int, latent_dim: int, key: tuple[int, ...]) -> Iterator[Batch]:
         """Batches over the particles ``index``; order and noise are functions of ``key`` alone."""
         generator = keyed_generator(*key)
         noise = torch.randn(len(self), latent_dim, generator=generator)
-        order = index[torch.randperm(len(index), generator=generator)] if shuffle else index
+        order = index[torch.randperm(len(index), generator=generator)]
         for part in order.split(size):
             yield self.batch(part, noise[part])
 

@@ -157,10 +157,10 @@ class Run:
         durable.write_json(temporary / "state.json", state)
         sums = {file: durable.sha256(temporary / file) for file in ("state.safetensors", "state.json")}
         durable.write_json(temporary / "manifest.json", sums)
-        durable.sync_directory(temporary)
+        durable.sync_folder(temporary)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
-        durable.sync_directory(self.checkpoints)
+        durable.sync_folder(self.checkpoints)
         for old in self._series(name)[:-KEEP]:
             shutil.rmtree(old)
 

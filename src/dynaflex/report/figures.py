@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,24 +31,27 @@ _MANY_PARTICLES = 4000
 
 
 @drawn
-def draw_fsc(deformed: Curves, rigid: Curves | None, claim_limit: float | None) -> Figure:
+def draw_fsc(deformed: Mapping[str, Any], rigid: Mapping[str, Any] | None, claim_limit: float | None) -> Figure:
     """FSC of the two half-maps, corrected for deformation and rigid, with ``claim_limit`` (R0, Å) shaded.
 
-    Each set of curves has ``frequency``, ``unmasked``, ``masked`` and ``corrected`` ``(s)``.
+    Each set of curves has ``frequency``, ``unmasked``, ``masked`` and ``corrected`` ``(s)``. Where it also has a
+    ``resolution`` (threshold to Å or None), that is marked.
     """
-    figure = new_figure(3.9)
+    figure = new_figure(4.2)
     axes = figure.add_subplot()
     sets = [("deformed", deformed, DEFORMED)] + ([("rigid", rigid, RIGID)] if rigid is not None else [])
-    for name, curves, colour in reversed(sets):
-        frequency = _array(curves["frequency"])
-        axes.plot(frequency, _array(curves["unmasked"]), color=colour, linewidth=1, linestyle=":", label=f"{name}, unmasked")
-        axes.plot(frequency, _array(curves["masked"]), color=colour, linewidth=1, linestyle="--", label=f"{name}, masked")
-        axes.plot(frequency, _array(curves["corrected"]), color=colour, linewidth=2.2, label=f"{name}, corrected")
+    for kind, width, style in (("corrected", 2.2, "-"), ("masked", 1.1, "--"), ("unmasked", 1.1, ":")):
+        for order, (name, curves, colour) in enumerate(sets):
+            frequency, values = _array(curves["frequency"]), _array(curves[kind])
+            label = f"{name}, {kind}"
+            axes.plot(frequency, values, style, color=colour, linewidth=width, label=label, zorder=3 - order)
+    for _, curves, colour in sets:
+        _mark_resolution(axes, (curves.get("resolution") or {}).get("0.143"), colour)
     _frame_fsc(axes, float(_array(deformed["frequency"])[-1]))
+    _name_thresholds(axes)
     if claim_limit:
         _shade_shared(axes, claim_limit)
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="upper right", bbox_to_anchor=(1.0, 1.02))
+    figure.legend(loc="outside upper left", ncols=3)
     return figure
 
 
@@ -68,13 +72,15 @@ def draw_model_fsc(halves: Mapping[str, Curves]) -> Figure:
             if name in curves:
                 axes.plot(frequency, _array(curves[name]), color=colour, linestyle=style, label=f"to the {name} map")
         _frame_fsc(axes, float(frequency[-1]))
-        axes.legend(loc="upper right")
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 0.2))
+    panels[1].set_ylabel("")
+    _name_thresholds(panels[1])
     return figure
 
 
 @drawn
 def draw_latents(mean: Array, half: IntArray) -> Figure:
-    """The latent means ``(p k)`` in the plane of their two largest principal components, one panel per ``half`` ``(p)``.
+    """The latent means ``(p k)`` in the plane of their two largest principal components, a panel per ``half`` ``(p)``.
 
     The latent spaces of the halves are independent of each other, and so are their components.
     """
@@ -90,10 +96,11 @@ def draw_latents(mean: Array, half: IntArray) -> Figure:
             continue
         scores, share = _principal_components(latents)
         if scores.shape[1] == 1:
-            axes.hist(scores[:, 0], bins=60, color=HALF[number], alpha=0.85)
+            axes.stairs(*np.histogram(scores[:, 0], bins=60), fill=True, color=HALF[number])
             axes.set(xlabel="the only latent coordinate", ylabel="particles")
             continue
-        _draw_density(axes, scores[:, 0], scores[:, 1], HALF[number])
+        _draw_density(axes, scores[:, 0], scores[:, 1], number)
+        axes.locator_params(nbins=5)
         axes.set_xlabel(f"first component, {share[0]:.0%} of the variance")
         axes.set_ylabel(f"second component, {share[1]:.0%}")
         axes.set_aspect("equal", adjustable="datalim")
@@ -105,8 +112,9 @@ def draw_training(records: Sequence[Mapping[str, object]]) -> Figure:
     """Losses, geometry, weight of the geometry and displacement by epoch, from the lines of ``metrics.jsonl``."""
     figure = new_figure(4.9)
     panels = figure.subplots(2, 2, sharex=True)
+    held_out = np.isfinite(_column(records, "held_out_loss")).any()
     contents = (
-        ("data loss, and held out (dashed)", ("data_loss", "held_out_loss")),
+        ("data loss" + (", held out dashed" if held_out else ""), ("data_loss", "held_out_loss")),
         ("geometry", ("geometry",)),
         ("weight of the geometry, λ", ("lambda",)),
         ("rms displacement, Å", ("rms_displacement",)),
@@ -140,14 +148,12 @@ def draw_displacements(displacement_norm: Array) -> Figure:
     figure = new_figure(2.6)
     axes = figure.add_subplot()
     values = displacement_norm[np.isfinite(displacement_norm)]
-    axes.hist(values, bins=60, range=(0.0, float(values.max(initial=1e-3))), color=DEFORMED, alpha=0.85)
+    counts, edges = np.histogram(values, bins=60, range=(0.0, float(values.max(initial=1e-3))))
+    axes.stairs(counts, edges, fill=True, color=DEFORMED)
     middle = float(np.median(values)) if len(values) else 0.0
     axes.axvline(middle, color=ACCENT, linewidth=1.5)
-    axes.annotate(
-        f"median {middle:.2f} Å", (middle, 1.0), xycoords=("data", "axes fraction"), xytext=(6, -10),
-        textcoords="offset points", color=ACCENT,
-    )
-    axes.set(xlabel="rms displacement of a particle, Å", ylabel="particles")
+    _name_line(axes, middle, f"median {middle:.2f} Å", ACCENT)
+    axes.set(xlabel="rms displacement of a particle, Å", ylabel="particles", xlim=(0.0, float(edges[-1])))
     axes.grid(axis="y")
     return figure
 
@@ -162,10 +168,7 @@ def draw_threshold(edges: Array, counts: Array, threshold: float, automatic: boo
     axes.axvspan(threshold, float(edges[-1]), color=DEFORMED, alpha=0.12, linewidth=0)
     axes.axvline(threshold, color=DEFORMED, linewidth=1.8)
     kind = "automatic" if automatic else "as given"
-    axes.annotate(
-        f"threshold {threshold:.4g}, {kind}", (threshold, 1.0), xycoords=("data", "axes fraction"), xytext=(6, -10),
-        textcoords="offset points", color=DEFORMED,
-    )
+    _name_line(axes, threshold, f"threshold {threshold:.4g}, {kind}", DEFORMED)
     axes.set(xlabel="density of the consensus map", ylabel="voxels", xlim=(float(edges[0]), float(edges[-1])))
     return figure
 
@@ -180,6 +183,21 @@ def _column(lines: Sequence[Mapping[str, object]], key: str) -> Array:
     return np.array([value if isinstance(value, int | float) else np.nan for value in values], dtype=np.float64)
 
 
+def _name_line(axes: Axes, x: float, text: str, colour: str) -> None:
+    """Words above a vertical line, outside the data."""
+    axes.annotate(
+        text,
+        (x, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="center",
+        color=colour,
+        fontweight="bold",
+        annotation_clip=False,
+    )
+
+
 def _frame_fsc(axes: Axes, nyquist: float) -> None:
     """Limits, both thresholds, and a frequency axis that is read in Å."""
     axes.set(xlim=(0.0, nyquist), ylim=(-0.05, 1.03), xlabel="resolution, Å", ylabel="Fourier shell correlation")
@@ -192,18 +210,53 @@ def _frame_fsc(axes: Axes, nyquist: float) -> None:
     axes.set_yticks(np.arange(0.0, 1.1, 0.2))
     for level in (0.143, 0.5):
         axes.axhline(level, color=INK, linewidth=0.8, alpha=0.45)
+
+
+def _name_thresholds(axes: Axes) -> None:
+    """The two thresholds, named in the right margin."""
+    for level in (0.143, 0.5):
         axes.annotate(
-            f"{level:g}", (1.0, level), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-            va="center", fontsize=8, alpha=0.7, annotation_clip=False,
+            f"{level:g}",
+            (1.0, level),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            alpha=0.75,
+            annotation_clip=False,
         )
+
+
+def _mark_resolution(axes: Axes, resolution: float | None, colour: str) -> None:
+    """A dot and a number where a curve falls below 0.143."""
+    if resolution is None:
+        return
+    axes.plot(1 / resolution, 0.143, "o", color=colour, markersize=6, zorder=5)
+    axes.annotate(
+        f"{resolution:.2f} Å",
+        (1 / resolution, 0.143),
+        xytext=(-7, -5),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        color=colour,
+        fontweight="bold",
+    )
 
 
 def _shade_shared(axes: Axes, claim_limit: float) -> None:
     """The band inside R0, where the halves had a common start."""
     axes.axvspan(0.0, 1.0 / claim_limit, color=INK, alpha=0.08, linewidth=0)
+    wide = 1.0 / claim_limit > 0.2 * axes.get_xlim()[1]
     axes.annotate(
-        f"inside {claim_limit:g} Å: shared, no claim", (0.5 / claim_limit, 0.03), xycoords=("data", "data"), rotation=90,
-        ha="center", va="bottom", fontsize=8, alpha=0.75,
+        f"inside {claim_limit:g} Å:\nshared, no claim" if wide else f"inside {claim_limit:g} Å: shared, no claim",
+        (0.5 / claim_limit, 0.57),
+        rotation=0 if wide else 90,
+        ha="center",
+        va="bottom" if wide else "center",
+        fontsize=8.5,
+        alpha=0.8,
     )
 
 
@@ -224,9 +277,11 @@ def _principal_components(latents: Array) -> tuple[Array, Array]:
     return centred @ vectors[:, order[:2]], share
 
 
-def _draw_density(axes: Axes, x: Array, y: Array, colour: str) -> None:
+def _draw_density(axes: Axes, x: Array, y: Array, half: int) -> None:
     if len(x) > _MANY_PARTICLES:
-        picture = axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, cmap=COUNT_COLOURS, linewidths=0.1, rasterized=True)
+        picture = axes.hexbin(
+            x, y, gridsize=60, bins="log", mincnt=1, cmap=COUNT_COLOURS[half], linewidths=0.1, rasterized=True
+        )
         axes.figure.colorbar(picture, ax=axes, shrink=0.7, aspect=24, label="particles").outline.set_visible(False)
     else:
-        axes.scatter(x, y, s=5, color=colour, alpha=0.45, linewidths=0, rasterized=True)
+        axes.scatter(x, y, s=5, color=HALF[half], alpha=0.45, linewidths=0, rasterized=True)

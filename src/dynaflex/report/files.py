@@ -31,7 +31,7 @@ class Slices:
 
 @dataclass
 class RunFiles:
-    """Reads the files of a run; each absent or damaged one is put down in ``absent`` (name to reason) and gives None."""
+    """Reads the files of a run; one that is absent or damaged gives None and a reason in ``absent``."""
 
     run: Path
     absent: dict[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from dynaflex.report.style import (
     ERROR_COLOURS,
     INK,
     MOTION_COLOURS,
+    WIDTH,
     bare,
     drawn,
     new_figure,
@@ -27,43 +28,56 @@ _VIEWS = ((0, 1, 2, "seen along z"), (0, 2, 1, "seen along y"))
 @drawn
 def draw_slices(rigid: Sequence[Array], corrected: Sequence[Array], pixel_size: float) -> Figure:
     """Three central slices ``(d d)`` of both maps on one grey scale, and their difference on a scale of its own."""
-    figure = new_figure(8.6)
-    panels = figure.subplots(3, 3)
+    margin, gap, top, bottom = 0.28, 0.1, 0.3, 0.62
+    side = (WIDTH - margin - 2 * gap) / 3
+    height = top + 3 * side + 2 * gap + bottom
+    figure = Figure(figsize=(WIDTH, height))
     both = np.concatenate([np.ravel(part) for part in (*rigid, *corrected)])
     low, high = np.percentile(both, [0.5, 99.8])
     difference = [second - first for first, second in zip(rigid, corrected, strict=True)]
     swing = upper_limit(np.abs(np.concatenate([np.ravel(part) for part in difference])))
-    for row, plane in enumerate(("xy", "xz", "yz")):
-        extent = rigid[row].shape[1] * pixel_size / 2
-        window = (-extent, extent, -extent, extent)
-        for axes, image in zip(panels[row, :2], (rigid[row], corrected[row]), strict=True):
-            axes.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower", extent=window, interpolation="none")
-        last = panels[row, 2].imshow(
-            difference[row],
-            cmap=DIFFERENCE_COLOURS,
-            vmin=-swing,
-            vmax=swing,
-            origin="lower",
-            extent=window,
-            interpolation="none",
-        )
-        for axes in panels[row]:
+    columns = (
+        ("rigid", rigid, "gray", low, high),
+        ("corrected", corrected, "gray", low, high),
+        ("corrected minus rigid", difference, DIFFERENCE_COLOURS, -swing, swing),
+    )
+    extent = rigid[0].shape[1] * pixel_size / 2
+    for column, (title, images, colours, darkest, brightest) in enumerate(columns):
+        left = margin + column * (side + gap)
+        for row, (image, plane) in enumerate(zip(images, ("xy", "xz", "yz"), strict=True)):
+            up = bottom + (2 - row) * (side + gap)
+            axes = figure.add_axes((left / WIDTH, up / height, side / WIDTH, side / height))
+            picture = axes.imshow(
+                image,
+                cmap=colours,
+                vmin=darkest,
+                vmax=brightest,
+                origin="lower",
+                extent=(-extent, extent, -extent, extent),
+                interpolation="none",
+            )
             bare(axes)
-        panels[row, 0].set_ylabel(f"{plane[0]} across, {plane[1]} up", fontsize=8.5)
-    for axes, title in zip(panels[0], ("rigid", "corrected", "corrected − rigid"), strict=True):
-        axes.set_title(title)
-    figure.colorbar(last, ax=panels[:, 2], location="bottom", shrink=0.8, aspect=30, label="difference of density")
-    bar = panels[2, 0]
+            if row == 0:
+                axes.set_title(title)
+            if column == 0:
+                axes.set_ylabel(f"{plane[0]} across, {plane[1]} up", fontsize=8.5)
+    bar = figure.add_axes((left / WIDTH, 0.44 / height, side / WIDTH, 0.1 / height))
+    figure.colorbar(picture, cax=bar, orientation="horizontal").outline.set_visible(False)
+    bar.locator_params(nbins=5)
+    bar.set_xlabel("difference of density", labelpad=2)
+    below = figure.add_axes((margin / WIDTH, 0, side / WIDTH, side / height))
+    below.set(xlim=(-extent, extent), ylim=(-extent, extent))
+    bare(below)
     length = round_length(2 * extent / 5)
-    bar.set_xlabel(f"width of a slice {2 * extent:.0f} Å", fontsize=8.5)
-    bar.plot([-0.9 * extent, -0.9 * extent + length], [-0.9 * extent] * 2, color="white", linewidth=2.5)
-    bar.text(-0.9 * extent, -0.84 * extent, f"{length:g} Å", color="white", fontsize=8.5, va="bottom")
+    level = extent * (2 * 0.48 / side - 1)
+    below.plot([-extent, -extent + length], [level, level], color=INK, linewidth=2, solid_capstyle="butt")
+    below.text(-extent, level - 0.03 * extent, f"{length:g} Å", va="top", fontsize=8.5)
     return figure
 
 
 @drawn
 def draw_motion(points: Array, rms_displacement: Array, direction: Array, error: Array | None) -> Figure:
-    """Where it moves and how sure that is: Gaussians ``(n 3)`` in two views by rms displacement, and by ``error`` ``(n)``.
+    """Where it moves and how sure that is: Gaussians ``(n 3)`` by rms displacement and by ``error`` ``(n)``, two views.
 
     Arrows show ``direction`` ``(n 3)``, the principal displacement, of the points that move most.
     """
@@ -109,13 +123,17 @@ def draw_motion(points: Array, rms_displacement: Array, direction: Array, error:
                     color=INK,
                 )
         if line == 0 and len(shown):
-            panels[0, 1].set_title("arrows to scale" if factor == 1 else f"arrows {factor:g} × longer", loc="right")
+            panels[0, 1].set_title(
+                "arrows to scale" if factor == 1 else f"arrows {factor:g} times longer",
+                loc="right",
+                fontweight="normal",
+            )
         figure.colorbar(picture, ax=panels[line], shrink=0.75, aspect=24, label=title).outline.set_visible(False)
     return figure
 
 
 def _arrows(points: Array, rms: Array, direction: Array, reach: float) -> tuple[IntArray, float]:
-    """Which points get an arrow (spread out, of those in the upper half of the motion) and how much longer it is drawn."""
+    """Which points get an arrow, spread out over those that move much, and how much longer it is drawn."""
     length = np.linalg.norm(direction, axis=1)
     movers = np.flatnonzero((rms >= 0.5 * upper_limit(rms)) & np.isfinite(length) & (length > 0))
     movers = movers[np.argsort(-rms[movers])]

@@ -14,7 +14,6 @@ from typing import Any, ParamSpec
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -28,12 +27,15 @@ ACCENT = "#c8502d"
 # Grey means nothing and stays visible on white and on black; lightness falls steadily towards the strong end.
 MOTION_COLOURS = LinearSegmentedColormap.from_list("motion", ["#b9c0c8", "#e3a33f", "#c4421e"])
 ERROR_COLOURS = LinearSegmentedColormap.from_list("error", ["#b9c0c8", "#6f9bd8", "#3a56c4"])
-COUNT_COLOURS = LinearSegmentedColormap.from_list("count", ["#a9c9e6", "#2f7fc1", "#15466f"])
+COUNT_COLOURS = {
+    1: LinearSegmentedColormap.from_list("count1", ["#a9c9e6", "#2f7fc1", "#15466f"]),
+    2: LinearSegmentedColormap.from_list("count2", ["#ecc99c", "#d07b1f", "#7d430a"]),
+}
 DIFFERENCE_COLOURS = "PuOr_r"
 
 WIDTH = 8.2  # inches: at the 900 px of a page, 9 pt letters are 13.5 px tall
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
@@ -81,7 +83,7 @@ def drawn(build: Callable[_P, Figure]) -> Callable[_P, bytes]:
         with matplotlib.rc_context(_RC):
             figure = build(*args, **kwargs)
             stream = BytesIO()
-            FigureCanvasSVG(figure).print_svg(stream, dpi=200, metadata={"Date": None, "Creator": None})
+            figure.savefig(stream, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
         return stream.getvalue()
 
     return draw

@@ -130,7 +130,7 @@ def true_volume(truth: Truth, coordinate: Array, grid: Grid) -> Tensor:
 
 def mean_volume(truth: Truth, grid: Grid) -> Tensor:
     """The average of the true maps over the whole motion, ``(d d d)``: what a refinement without flexibility sees."""
-    atoms, weights = _all_conformations(truth)
+    atoms, weights, _ = _all_conformations(truth)
     return _render(truth, atoms, weights, grid)
 
 
@@ -148,8 +148,7 @@ def domain_mask(
     mask is around the whole molecule.
     """
     if coordinate is None:
-        atoms, _ = _all_conformations(truth)
-        owner = np.tile(truth.domain, CONFORMATIONS)
+        atoms, _, owner = _all_conformations(truth)
     else:
         atoms = truth.motion.displace(truth.points, truth.domain, coordinate)
         owner = truth.domain
@@ -162,15 +161,19 @@ def domain_mask(
     return mask.view(grid.box, grid.box, grid.box)
 
 
-def _all_conformations(truth: Truth) -> tuple[Array, Array]:
-    """All atoms in evenly spaced conformations ``(64 n, 3)`` and the weight of each.
+def _all_conformations(truth: Truth) -> tuple[Array, Array, IntArray]:
+    """Atoms in evenly spaced conformations ``(m 3)``, the weight and the domain of each; those at rest come once.
 
     Every domain has at most one rotor and the rotors are independent, so moving them in step gives the exact mean.
     """
+    motion = truth.motion
+    moves = np.isin(truth.domain, [rotor.domain for rotor in motion.rotors])
     middle = (np.arange(CONFORMATIONS) + 0.5) / CONFORMATIONS
-    coordinate = np.repeat(truth.motion.swing * (2.0 * middle - 1.0)[:, None], truth.motion.n_coordinates, axis=1)
-    atoms = truth.motion.displace(truth.points, truth.domain, coordinate)
-    return atoms.reshape(-1, 3), np.full(atoms.shape[0] * atoms.shape[1], 1.0 / CONFORMATIONS)
+    coordinate = np.repeat(motion.swing * (2.0 * middle - 1.0)[:, None], motion.n_coordinates, axis=1)
+    moving = motion.displace(truth.points[moves], truth.domain[moves], coordinate).reshape(-1, 3)
+    atoms = np.concatenate([truth.points[~moves], moving])
+    weights = np.concatenate([np.ones(int((~moves).sum())), np.full(len(moving), 1.0 / CONFORMATIONS)])
+    return atoms, weights, np.concatenate([truth.domain[~moves], np.tile(truth.domain[moves], CONFORMATIONS)])
 
 
 def _render(truth: Truth, atoms: Array, weights: Array, grid: Grid) -> Tensor:

@@ -63,7 +63,7 @@ class HalfTrainer:
         self.epochs = config.planned_epochs(-(-len(training) // config.batch_size))
         self.progress = Progress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         self.optimisers = build_optimisers(model, config)
-        self.graph = self._graph()
+        self.renew_graph()
 
     @property
     def finished(self) -> bool:
@@ -124,7 +124,7 @@ class HalfTrainer:
             moved = (points - model.density.points()).square().sum(-1).mean().sqrt()
             left = residual_power(prediction, batch.coefficients, self.data.grid)
         return {
-            "data_loss": float(data), "geometry": float(geometry), "kl": float(kl), "rms_displacement": float(moved),
+            "data_loss": data.item(), "geometry": geometry.item(), "kl": kl.item(), "rms_displacement": moved.item(),
         }, left  # fmt: skip
 
     def _finish_epoch(self, phase: str, totals: dict[str, float], power: Tensor) -> None:
@@ -138,13 +138,16 @@ class HalfTrainer:
             state.joint_epochs += 1
             if state.joint_epochs % self.config.replace_every == 0 and state.epoch < self.epochs - self.config.replace_every:
                 self._replace_reference()
-        self.graph = self._graph()
+        self.renew_graph()
 
-    def _graph(self) -> Graph:
+    def renew_graph(self) -> None:
+        """Find the neighbours of the reference as it stands now; bonds stay, and are at rest where it stands."""
         points = self.model.density.points().detach()
-        if self.bonds is not None:
-            return self.graph if hasattr(self, "graph") else fixed_graph(points, self.bonds)
-        return neighbour_graph(points, self.config.graph_degree)
+        self.graph: Graph = (
+            neighbour_graph(points, self.config.graph_degree)
+            if self.bonds is None
+            else fixed_graph(points, self.bonds)
+        )
 
     def _batches(self, stream: int) -> Any:
         key = (self.config.seed, self.data.half, self.progress.epoch, stream)

@@ -1,0 +1,54 @@
+# Everything a developer types. `make` alone prints this list.
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# One thread a process: the tests run $(JOBS) processes side by side.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint type format docs bench clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## create .venv and install dynaflex with the versions of constraints.txt
+
+# torch first, at its exact version, so that no later step can replace it with another build.
+$(READY): pyproject.toml setup.py constraints.txt $(wildcard src/dynaflex/kernels/*.c src/dynaflex/kernels/*.h)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: setup ## simulate particles, run the method on them, print before and after
+	$(BIN)/python examples/demo.py
+
+test: setup ## run the default test suite
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+lint: type ## check types, style, format and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+type: setup ## check types (mypy --strict)
+	$(BIN)/mypy
+
+format: setup ## let ruff repair style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup ## write the pages that are made from the code
+	$(BIN)/python docs/make_equations.py
+
+bench: setup ## run the benchmarks that fit a laptop, one JSON line each
+	@set -e; for script in benchmarks/*.py; do echo "# $$script" >&2; $(BIN)/python $$script; done
+
+clean: ## remove what was built, the environment included
+	rm -rf $(VENV) build dist demo src/*.egg-info src/dynaflex/kernels/_native.so
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

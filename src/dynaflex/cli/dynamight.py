@@ -1,0 +1,90 @@
+"""``dynamight``: the whole DynaMight pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from dynaflex.errors import EnvironmentFault, UsageError
+from dynaflex.pipelines.dynamight.config import DynamightConfig
+from dynaflex.pipelines.dynamight.inputs import InputPaths
+from dynaflex.pipelines.dynamight.pipeline import STAGES, run_dynamight
+from dynaflex.pipelines.progress import Monitor
+
+
+def dynamight_command(
+    particles: Annotated[Path, typer.Argument(help="RELION STAR file of a finished refinement.")],
+    map: Annotated[Path, typer.Option("--map", help="Consensus map, .mrc, white molecules.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Run directory.")],
+    mask: Annotated[Path | None, typer.Option(help="Soft mask, for the FSC and to place Gaussians in.")] = None,
+    half_maps: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Consensus half-maps 1 and 2: each half starts from its own.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Atomic model (PDB, mmCIF) for Gaussians and bonds. Warns of model bias.")
+    ] = None,
+    datadir: Annotated[Path | None, typer.Option(help="Where to look for image files.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Sweeps over the data; default: enough for 6000 updates.")] = None,
+    latent_dim: Annotated[int, typer.Option(help="Latent coordinates.")] = 6,
+    latents: Annotated[str, typer.Option(help="'table': one posterior per particle; 'encoder': a network.")] = "table",
+    train_box: Annotated[int | None, typer.Option(help="Fourier-cropped training box; default at most 128.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Particles per update.")] = 16,
+    gaussians: Annotated[int | None, typer.Option(help="Number of Gaussians; default two per residue.")] = None,
+    classes: Annotated[int, typer.Option(help="Classes of Gaussian, each with a width.")] = 1,
+    threshold: Annotated[float | None, typer.Option(help="Map contour to fill; default automatic.")] = None,
+    resolution: Annotated[float, typer.Option("--shared-resolution", help="R0 in Å, see docs.")] = 20.0,
+    diameter: Annotated[float | None, typer.Option(help="Particle diameter in Å; default from the mask.")] = None,
+    regularisation: Annotated[float, typer.Option(help="Ratio of gradient norms, prior over data.")] = 0.9,
+    graph: Annotated[str, typer.Option(help="'dense': 12 neighbours on average; 'paper': cutoff of eq. 12.")] = "dense",
+    refine_poses: Annotated[bool, typer.Option(help="Let poses move under a prior; the drift is reported.")] = False,
+    invert_contrast: Annotated[bool, typer.Option(help="For particles that are black.")] = False,
+    half_sets: Annotated[str, typer.Option(help="'independent' is what this method does.")] = "independent",
+    device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'cuda:1'.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal runs on the CPU.")] = 0,
+    until: Annotated[str, typer.Option(help=f"Last stage: {', '.join(STAGES)}.")] = "report",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in -o, with its settings.")] = False,
+) -> None:
+    """Learn the motion with DynaMight and reconstruct corrected half-maps."""
+    _choice("--until", until, STAGES)
+    _choice("--latents", latents, ("table", "encoder"))
+    _choice("--graph", graph, ("dense", "paper"))
+    _choice("--half-sets", half_sets, ("independent",))
+    settings: dict[str, Any] = {
+        "seed": seed, "epochs": epochs, "latent_dim": latent_dim, "latents": latents, "train_box": train_box,
+        "batch_size": batch_size, "n_gaussians": gaussians, "n_classes": classes, "threshold": threshold,
+        "shared_resolution": resolution, "particle_diameter": diameter, "regularisation": regularisation,
+        "graph_degree": 12.0 if graph == "dense" else None, "refine_poses": refine_poses,
+        "invert_contrast": invert_contrast,
+    }  # fmt: skip
+    paths = InputPaths(particles, map, mask, half_maps, model, datadir)
+    with Monitor() as monitor:
+        run_dynamight(
+            out, paths, DynamightConfig(**settings), resume=resume, until=until, device=pick_device(device), monitor=monitor
+        )
+    typer.echo(f"done: {out}")
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` takes the first GPU there is.
+
+    Raises:
+        EnvironmentFault: the device does not exist here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise EnvironmentFault(
+            "device.missing", f"the device {name!r} cannot be used here", found=str(error).splitlines()[0], fix="--device cpu"
+        ) from error
+    return device
+
+
+def _choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError("usage.choice", f"{option} cannot be {value!r}", expected=" or ".join(allowed))

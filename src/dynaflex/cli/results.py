@@ -1,0 +1,137 @@
+"""``reconstruct``, ``volumes``, ``displacements`` and ``fsc``: after training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from dynaflex.cli.dynamight import pick_device
+from dynaflex.errors import InputError, UsageError
+from dynaflex.io import durable
+from dynaflex.io.mrc import read_map
+from dynaflex.pipelines.dynamight import maps, predict, volumes
+from dynaflex.pipelines.dynamight.inputs import InputPaths, read_inputs
+from dynaflex.pipelines.progress import Monitor
+from dynaflex.pipelines.run import Run
+from dynaflex.shapes import FloatArray
+from dynaflex.validate.fsc import fsc_curves
+
+
+def reconstruct_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    solver: Annotated[str, typer.Option(help="'backprojection'.")] = "backprojection",
+    box: Annotated[int | None, typer.Option(help="Fourier-cropped box of the maps; default that of the images.")] = None,
+    field: Annotated[str, typer.Option(help="'decoder': gather where the decoder sends each point; 'inverse'.")] = "decoder",
+    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
+) -> None:
+    """Rebuild the half-maps of a trained run, corrected and rigid."""
+    if solver != "backprojection":
+        raise UsageError("reconstruct.solver", f"no solver {solver!r}", expected="backprojection")
+    if field not in ("decoder", "inverse"):
+        raise UsageError("reconstruct.field", f"no field {field!r}", expected="decoder or inverse")
+    opened = Run.open(run)
+    inputs = read_inputs(InputPaths.from_dict(opened.read_json("provenance.json")["inputs"]), maps.config_of(opened))
+    with Monitor() as monitor, opened.locked():
+        maps.reconstruct_run(opened, inputs, pick_device(device), monitor, box=box, field=field)
+    typer.echo(f"done: {opened.maps}")
+
+
+def volumes_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory to write to.")],
+    particles: Annotated[str | None, typer.Option(help="Rows of the input table from 0: 0,5,9.")] = None,
+    latents: Annotated[Path | None, typer.Option(help="Latent vectors (n, K), .npy.")] = None,
+    axis: Annotated[int | None, typer.Option(help="Principal axis of the latents, from 0.")] = None,
+    frames: Annotated[int, typer.Option(help="Maps along --axis.")] = 41,
+    path: Annotated[Path | None, typer.Option(help="A path through latent space (n, K), .npy.")] = None,
+    half: Annotated[int, typer.Option(help="Whose model: 1 or 2.")] = 1,
+) -> None:
+    """Write conformations as maps, on one grey scale, with a ChimeraX script."""
+    given = [option is not None for option in (particles, latents, axis, path)]
+    if sum(given) != 1:
+        raise UsageError("volumes.what", "say which conformations", expected="one of --particles --latents --axis --path")
+    trained = predict.load_half(Run.open(run), _half(half))
+    if particles is not None:
+        chosen = trained.latents_of(_rows(particles))
+    elif axis is not None:
+        chosen = volumes.along_axis(trained.latents.mean, axis, frames)
+    else:
+        source = latents if latents is not None else path
+        assert source is not None
+        chosen = torch.from_numpy(_array(source, trained.latents.mean.shape[1]))
+    count = volumes.write_volumes(Run.open(run), trained, chosen, out)
+    typer.echo(f"{count} maps in {out}; open {out / 'volumes.cxc'} in ChimeraX")
+
+
+def displacements_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    points: Annotated[Path, typer.Option(help="Points (P, 3) x y z in Å, origin at the box centre, .npy.")],
+    particles: Annotated[str, typer.Option(help="Rows of the input table from 0: 0,5,9, or 'all'.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output .npz.")],
+    half: Annotated[int | None, typer.Option(help="Whose model, 1 or 2; default each particle's own.")] = None,
+) -> None:
+    """Where the model moves given points in given particles."""
+    where = _array(points, 3)
+    rows = np.load(run / "latents.npz")["index"].tolist() if particles == "all" else _rows(particles)
+    moved = predict.displacements(run, where, rows, None if half is None else _half(half))
+    durable.write_npz(out, points=where, displacement=moved, particles=np.asarray(rows))
+    typer.echo(f"displacements of {len(where)} points in {len(rows)} particles in {out}")
+
+
+def fsc_command(
+    first: Annotated[Path, typer.Argument(help="Half-map 1, .mrc.")],
+    second: Annotated[Path, typer.Argument(help="Half-map 2, .mrc.")],
+    mask: Annotated[Path | None, typer.Option(help="Soft mask, .mrc.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all curves for machines.")] = False,
+) -> None:
+    """Fourier shell correlation of two maps: unmasked, masked, corrected by phase randomisation."""
+    a, b = read_map(first), read_map(second)
+    m = None if mask is None else read_map(mask)
+    for path, other in ((second, b), (mask, m)):
+        if other is not None and other.box != a.box:
+            raise InputError(
+                "fsc.box", "the maps differ in box", file=path, expected=f"{a.box} voxels as in {first}", found=other.box
+            )
+    curves = fsc_curves(
+        torch.from_numpy(a.data),
+        torch.from_numpy(b.data),
+        a.pixel_size or 1.0,
+        None if m is None else torch.from_numpy(m.data),
+    )
+    if as_json:
+        typer.echo(json.dumps(curves.as_dict(), indent=2))
+        return
+    for threshold in (0.143, 0.5):
+        value = curves.resolution(threshold)
+        typer.echo(f"resolution at FSC {threshold:g}: {'none' if value is None else f'{value:.2f} Å'}")
+
+
+def _half(value: int) -> int:
+    if value not in (1, 2):
+        raise UsageError("usage.half", f"no half {value}", expected="1 or 2")
+    return value
+
+
+def _rows(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsageError(
+            "usage.particles", f"--particles cannot be {text!r}", expected="whole numbers with commas, like 0,5,9"
+        ) from error
+
+
+def _array(path: Path, columns: int) -> FloatArray:
+    """A two-dimensional array of finite numbers from a ``.npy`` file; pickles are not read."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError("npy.unreadable", "this array cannot be read", file=path, found=error, fix="save it with numpy.save") from error
+    if values.ndim != 2 or values.shape[1] != columns or not np.isfinite(values).all():
+        raise InputError("npy.shape", "unexpected array", file=path, expected=f"finite numbers (n, {columns})", found=values.shape)
+    return values.astype(np.float32)

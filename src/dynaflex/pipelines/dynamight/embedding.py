@@ -1,0 +1,147 @@
+"""The latents of all particles: found under the final models, written for people and programs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from dynaflex.data.particles import Particles
+from dynaflex.imaging.noise import noise_weights
+from dynaflex.io import durable
+from dynaflex.io.star import StarFile, write_star
+from dynaflex.model import Batch
+from dynaflex.pipelines import embed
+from dynaflex.pipelines.dynamight.inputs import Inputs
+from dynaflex.pipelines.dynamight.predict import TrainedHalf, load_half
+from dynaflex.pipelines.dynamight.train import HalfTrainer
+from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.progress import Monitor
+from dynaflex.pipelines.run import Run
+from dynaflex.shapes import Tensor
+
+_CANDIDATES = 16
+
+
+def embed_half(run: Run, trainer: HalfTrainer, monitor: Monitor) -> None:
+    """Latents of the half's own particles: the trained ones refined, those held out found from nothing."""
+    data, model = trainer.data, trainer.model
+    weights = noise_weights(trainer.progress.noise_power, data.grid)
+    monitor.say(f"half {data.half}: finding the latents of {len(data)} particles")
+
+    def batch(index: Tensor) -> Batch:
+        return data.batch(index, torch.zeros(len(index), trainer.config.latent_dim))
+
+    with torch.no_grad():
+        start = torch.cat([
+            model.latents.posterior(part.to(data.device), data.images[part].to(data.device)).mean
+            for part in trainer.training.split(256)
+        ])  # fmt: skip
+    trained = embed.embed(model, batch, trainer.training, weights, start, start[:0])
+    candidates = _candidates(trained.mean).to(data.device)
+    outside = torch.ones(len(data), dtype=torch.bool)
+    outside[trainer.training] = False
+    held_out = outside.nonzero()[:, 0]
+    mean, log_scale = torch.zeros(len(data), trainer.config.latent_dim), torch.zeros(len(data), trainer.config.latent_dim)
+    mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
+    if len(held_out) > 0:
+        found = embed.embed(model, batch, held_out, weights, None, candidates)
+        mean[held_out], log_scale[held_out] = found.mean, found.log_scale
+    rows = torch.from_numpy(data.particles.rows)
+    run.save_checkpoint(
+        f"latents{data.half}", 0, {"mean": mean, "log_scale": log_scale, "rows": rows}, {"half": data.half}
+    )
+
+
+def _candidates(latents: Tensor) -> Tensor:
+    """The prior's mean and some conformations that occur, to start a search from, ``(m k)``."""
+    step = max(1, len(latents) // _CANDIDATES)
+    return torch.cat([torch.zeros(1, latents.shape[1]), latents[::step][:_CANDIDATES]])
+
+
+def collect(run: Run, inputs: Inputs) -> None:
+    """Write ``latents.npz``, and the latents into ``particles.star``."""
+    halves = [load_half(run, half) for half in (1, 2)]
+    rows = np.concatenate([half.rows.numpy() for half in halves])
+    order = np.argsort(rows, kind="stable")
+    mean = np.concatenate([half.latents.mean.numpy() for half in halves])[order]
+    scale = np.concatenate([half.latents.log_scale.exp().numpy() for half in halves])[order]
+    half = np.concatenate([np.full(len(part.rows), part.half) for part in halves])[order]
+    durable.write_npz(run.path / "latents.npz", index=rows[order], half=half, mean=mean, scale=scale)
+    table = table_with_halves(inputs.particles)
+    particles = table.blocks[inputs.particles.particles_block]
+    for k in range(mean.shape[1]):
+        column = np.full(len(particles), "nan", dtype=object)
+        column[rows[order]] = [f"{value:.6f}" for value in mean[:, k]]
+        particles[f"dynaflexLatent{k + 1}"] = column
+    write_star(table, run.path / "particles.star")
+
+
+def table_with_halves(particles: Particles) -> StarFile:
+    """The input table, unchanged but for ``rlnRandomSubset`` where it was missing (0 for particles not used)."""
+    blocks = dict(particles.source.blocks)
+    table = blocks[particles.particles_block].copy()
+    if "rlnRandomSubset" not in table:
+        column = np.full(len(table), "0", dtype=object)
+        column[particles.rows] = particles.half.astype(str)
+        table["rlnRandomSubset"] = column
+    blocks[particles.particles_block] = table
+    return replace(particles.source, blocks=blocks)
+
+
+def compare_held_out(run: Run, inputs: Inputs, device: torch.device) -> None:
+    """Where the model moves, and how far the two halves disagree on particles that neither has learned from.
+
+    Every held-out particle is embedded by both models; the difference of the two displacements of the Gaussians of half
+    1 is the error of the deformation (Fig. 6 of the paper). Which conformation counts as the consensus is free in each
+    half, so displacements are compared after subtracting their mean over the particles.
+    """
+    halves = {half: load_half(run, half).to(device) for half in (1, 2)}
+    points = halves[1].model.density.points().detach()
+    held_out = inputs.particles.take(inputs.held_out)
+    error = torch.zeros(len(points))
+    if len(held_out) > 1:
+        data = HalfSet(held_out, 1, inputs.imaging, device)
+        first, second = (_centred_displacements(half, data, points) for half in halves.values())
+        error = (first - second).square().sum(dim=2).mean(dim=0).sqrt().cpu()
+    own = halves[1].displacements(halves[1].latents.mean.to(device), points)
+    centred = own - own.mean(dim=0)
+    direction = torch.stack([_principal(centred[:, n]) for n in range(len(points))])
+    norms = [
+        half.displacements(half.latents.mean.to(device), half.model.density.points().detach())
+        .square().sum(dim=2).mean(dim=1).sqrt().cpu().numpy()
+        for half in halves.values()
+    ]  # fmt: skip
+    durable.write_npz(
+        run.path / "motion.npz",
+        points=points.cpu().numpy(),
+        rms_displacement=centred.square().sum(dim=2).mean(dim=0).sqrt().cpu().numpy(),
+        direction=direction.cpu().numpy(),
+        error=error.numpy(),
+        displacement_norm=np.concatenate(norms),
+    )
+
+
+def _centred_displacements(half: TrainedHalf, data: HalfSet, points: Tensor) -> Tensor:
+    """Displacements ``(p n 3)`` of points by one half's model, for particles it embeds itself, their mean removed."""
+    weights = noise_weights(half.noise_power.to(data.device), data.grid)
+    k = half.latents.mean.shape[1]
+    found = embed.embed(
+        half.model,
+        lambda index: data.batch(index, torch.zeros(len(index), k)),
+        torch.arange(len(data)),
+        weights,
+        None,
+        _candidates(half.latents.mean).to(data.device),
+    )
+    moved = half.displacements(found.mean.to(data.device), points)
+    return moved - moved.mean(dim=0)
+
+
+def _principal(displacements: Tensor) -> Tensor:
+    """The principal axis of displacements ``(p 3)``, as long as their spread along it."""
+    values, vectors = torch.linalg.eigh(displacements.T @ displacements / len(displacements))
+    return vectors[:, -1] * values[-1].clamp(min=0.0).sqrt()
+
+

@@ -1,0 +1,143 @@
+"""The maps of a run: corrected and rigid half-maps, the merged map, and every FSC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+from dynaflex import fourier
+from dynaflex.data.particles import Particles
+from dynaflex.density.gaussians import GaussianDensity
+from dynaflex.grid import Grid
+from dynaflex.imaging.ctf import transfer_function
+from dynaflex.io.mrc import write_map
+from dynaflex.pipelines.dynamight.config import DynamightConfig
+from dynaflex.pipelines.dynamight.inputs import Inputs
+from dynaflex.pipelines.dynamight.inverse import learn_inverse
+from dynaflex.pipelines.dynamight.predict import TrainedHalf, load_half
+from dynaflex.pipelines.half import Imaging
+from dynaflex.pipelines.progress import Monitor
+from dynaflex.pipelines.run import Run
+from dynaflex.reconstruct.backproject import backproject
+from dynaflex.reconstruct.field import Displacement, VoxelField
+from dynaflex.reconstruct.operator import Operator, Views
+from dynaflex.reconstruct.postprocess import merge
+from dynaflex.shapes import Tensor
+from dynaflex.validate.fsc import fourier_shell_correlation, fsc_curves
+
+_AT_ONCE = 16
+
+
+def reconstruct_run(
+    run: Run, inputs: Inputs, device: torch.device, monitor: Monitor, box: int | None = None, field: str = "decoder"
+) -> None:
+    """Half-maps with and without the deformation, the merged map and the FSCs, into ``maps/`` and the JSON files.
+
+    ``field`` says where a voxel's density is gathered: where the decoder sends it, or along the learned ``inverse``.
+    """
+    imaging = inputs.full_imaging if box is None else replace(inputs.full_imaging, grid=inputs.full_imaging.grid.cropped(box))
+    grid = imaging.grid
+    volumes: dict[str, Tensor] = {}
+    for half in (1, 2):
+        trained = load_half(run, half).to(device)
+        particles = inputs.particles.take(inputs.particles.half == half)
+        moved = _field(field, run, trained, monitor)
+        for name, displacement in (("rigid", None), ("map", moved)):
+            task = f"{'rigid' if displacement is None else 'corrected'} half {half}"
+            volume = reconstruct_half(trained, particles, imaging, displacement, device, monitor, task)
+            volumes[f"{name}_half{half}"] = volume
+            write_map(run.maps / f"{name}_half{half}.mrc", volume.numpy(), grid.pixel_size)
+    mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
+    merged = merge(volumes["map_half1"], volumes["map_half2"], mask)
+    write_map(run.maps / "map.mrc", merged.numpy(), grid.pixel_size)
+    claim_limit = None if inputs.independent_starts else config_of(run).shared_resolution
+    run.write_json(
+        "fsc.json",
+        {
+            name: fsc_curves(volumes[f"{key}_half1"], volumes[f"{key}_half2"], grid.pixel_size, mask).as_dict(claim_limit)
+            for name, key in (("deformed", "map"), ("rigid", "rigid"))
+        }
+        | {"claim_limit": claim_limit},
+    )
+    _compare_gaussians(run, inputs, volumes, grid)
+    _map_of_errors(run, grid)
+
+
+def _field(field: str, run: Run, trained: TrainedHalf, monitor: Monitor) -> Displacement:
+    if field == "decoder":
+        return trained.displacements
+    return torch.no_grad()(learn_inverse(run, trained, config_of(run).seed, monitor).pull)
+
+
+def reconstruct_half(
+    trained: TrainedHalf,
+    particles: Particles,
+    imaging: Imaging,
+    displacement: Displacement | None,
+    device: torch.device,
+    monitor: Monitor,
+    task: str,
+) -> Tensor:
+    """One half-map ``(d d d)``: its particles moved back by ``displacement``, or left as they are."""
+    operator = Operator(VoxelField(imaging.grid, displacement, device))
+    latents = trained.latents.mean
+    total = 2 * len(particles)
+    done = 0
+
+    def batches() -> Iterator[Views]:
+        nonlocal done
+        for part in torch.arange(len(particles)).split(_AT_ONCE):
+            yield views(particles, part, latents[part], imaging, device)
+            done += len(part)
+            monitor.update(task, done, total)
+
+    return backproject(operator, batches).cpu()
+
+
+def views(particles: Particles, index: Tensor, latents: Tensor, imaging: Imaging, device: torch.device) -> Views:
+    """The particles ``index`` ``(b)`` with their latents ``(b k)``, ready to reconstruct from."""
+    images = imaging.prepare(particles, index).to(device)
+    return Views(
+        coefficients=fourier.transform(images, 2),
+        ctf=transfer_function(particles.ctf[index].to(device), imaging.grid),
+        pose=particles.pose[index].to(device),
+        latents=latents.to(device),
+    )
+
+
+def _compare_gaussians(run: Run, inputs: Inputs, volumes: dict[str, Tensor], grid: Grid) -> None:
+    """FSC of each half's Gaussians to the consensus they started from and to the final half-map."""
+    curves: dict[str, Any] = {}
+    for half in (1, 2):
+        density = load_half(run, half).model.density
+        if not isinstance(density, GaussianDensity):
+            raise TypeError("a DynaMight run holds Gaussians")
+        model = density.volume(grid)
+        write_map(run.maps / f"gaussians_half{half}.mrc", model.numpy(), grid.pixel_size)
+        start = fourier.resize(inputs.starts[half].volume, grid.box, 3)
+        curves[f"half{half}"] = {
+            "frequency": grid.shell_frequencies().tolist(),
+            "consensus": fourier_shell_correlation(model, start).tolist(),
+            "final": fourier_shell_correlation(model, volumes[f"map_half{half}"]).tolist(),
+        }
+    run.write_json("model_fsc.json", curves)
+
+
+def _map_of_errors(run: Run, grid: Grid, reach: float = 10.0) -> None:
+    """``deformation_error.mrc``: the error in Å of the nearest Gaussian, for voxels within ``reach`` Å of one."""
+    motion = np.load(run.path / "motion.npz")
+    distance, nearest = cKDTree(motion["points"]).query(grid.points().numpy(), distance_upper_bound=reach)
+    error = np.append(motion["error"], 0.0)[np.where(np.isfinite(distance), nearest, len(motion["error"]))]
+    write_map(run.maps / "deformation_error.mrc", error.reshape((grid.box,) * 3).astype(np.float32), grid.pixel_size)
+
+
+def config_of(run: Run) -> DynamightConfig:
+    """The settings a run was started with."""
+    return DynamightConfig(**{key: value for key, value in run.config().items() if key != "method"})
+
+

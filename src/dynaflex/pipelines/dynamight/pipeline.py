@@ -1,0 +1,228 @@
+"""The whole of DynaMight: prepare, train both halves, reconstruct, report."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+
+from dynaflex.data.halves import halves_digest
+from dynaflex.density.placement import histogram
+from dynaflex.errors import InputError, StoppedOnRequest
+from dynaflex.io.star import write_star
+from dynaflex.pipelines.dynamight import checkpoint, embedding, maps
+from dynaflex.pipelines.dynamight.build import build_model
+from dynaflex.pipelines.dynamight.config import DynamightConfig
+from dynaflex.pipelines.dynamight.inputs import InputPaths, Inputs, read_inputs
+from dynaflex.pipelines.dynamight.train import HalfTrainer
+from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.progress import Monitor, memory_mb
+from dynaflex.pipelines.run import Run
+from dynaflex.report.html import write_report
+from dynaflex.shapes import Tensor
+
+STAGES = ("prepare", "train", "reconstruct", "report")
+MODEL_BIAS = (
+    "The Gaussians and their bonds come from an atomic model. The paper shows that the corrected map can then reproduce "
+    "features of a wrong model; do not take agreement with this model as evidence for it."
+)
+
+
+@dataclass(frozen=True)
+class DynamightRun:
+    """A run and what it needs at hand."""
+
+    run: Run
+    inputs: Inputs
+    config: DynamightConfig
+    device: torch.device
+    monitor: Monitor
+
+
+def run_dynamight(
+    path: Path,
+    paths: InputPaths,
+    config: DynamightConfig,
+    *,
+    resume: bool,
+    until: str,
+    device: torch.device,
+    monitor: Monitor,
+) -> Run:
+    """Start or resume a run and take it through the stages up to ``until``.
+
+    Raises:
+        InputError: the inputs do not fit.
+        StoppedOnRequest: a signal asked to stop; the run can be resumed.
+    """
+    if resume and (path / "config.json").exists():
+        run = Run.open(path)
+        stored = run.config()
+        config = DynamightConfig(**{key: value for key, value in stored.items() if key != "method"})
+        paths = InputPaths.from_dict(run.read_json("provenance.json")["inputs"])
+        inputs = read_inputs(paths, config)
+    else:
+        inputs = read_inputs(paths, config)
+        run = Run.create(path, "dynamight", config.model_dump(), paths.as_dict())
+    work = DynamightRun(run, inputs, config, device, monitor)
+    stages = STAGES[: STAGES.index(until) + 1]
+    with run.locked(), _stoppable():
+        _prepare(work)
+        if "train" in stages:
+            for half in (1, 2):
+                train_half(work, half)
+            embedding.collect(run, inputs)
+        if "reconstruct" in stages:
+            embedding.compare_held_out(run, inputs, device)
+            maps.reconstruct_run(run, inputs, device, monitor)
+        if "report" in stages:
+            monitor.say(f"report: {write_report(path)}")
+    return run
+
+
+def _prepare(work: DynamightRun) -> None:
+    """Say what is used, what is excluded, and what the halves share."""
+    run, inputs = work.run, work.inputs
+    particles = inputs.particles
+    excluded = [{"row": item.row, "reason": item.reason} for item in particles.excluded]
+    used = len(particles)
+    run.write_provenance(
+        counts={"table": used + len(excluded), "used": used, "excluded": excluded},
+        shared_between_halves=_shared(work),
+    )
+    for message in particles.warnings:
+        run.warn(message)
+    if inputs.atoms is not None:
+        run.warn(MODEL_BIAS)
+        work.monitor.say(f"warning: {MODEL_BIAS}")
+    grid, train = inputs.full_imaging.grid, inputs.imaging.grid
+    run.write_json(
+        "grid.json",
+        {
+            "box": grid.box,
+            "pixel_size": grid.pixel_size,
+            "train_box": train.box,
+            "train_pixel_size": train.pixel_size,
+        },
+    )
+    table = embedding.table_with_halves(particles)
+    write_star(table, run.path / "particles.star")
+    start = inputs.starts[1]
+    counts, edges = histogram(start.volume)
+    run.write_json(
+        "threshold.json",
+        {
+            "threshold": start.threshold,
+            "histogram_edges": edges,
+            "histogram_counts": counts,
+            "automatic": work.config.threshold is None,
+            "gaussians": start.count,
+        },
+    )
+    work.monitor.say(f"{used} particles used, {len(excluded)} excluded; {start.count} Gaussians above {start.threshold:.3g}")
+
+
+def _shared(work: DynamightRun) -> list[str]:
+    inputs = work.inputs
+    shared = ["the mask" if inputs.mask_given else "a mask made from the consensus map"]
+    if inputs.independent_starts:
+        shared.append("which box, pixel size and poses the refinement gave")
+    else:
+        shared.append(f"the consensus map, low-passed to {work.config.shared_resolution:g} Å, to place the first Gaussians")
+    shared.append("which voxels lie within 6 Å of a Gaussian of half 1, to bring half 2 to the same conformation")
+    if inputs.atoms is not None:
+        shared.append("the atomic model")
+    return shared
+
+
+def train_half(work: DynamightRun, half: int) -> None:
+    """Train one half to its end, or do nothing if it is there, and find the final latents of its particles."""
+    run, inputs, config = work.run, work.inputs, work.config
+    if run.load_checkpoint(f"latents{half}") is not None:
+        return
+    members = inputs.particles.take(inputs.particles.half == half)
+    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[inputs.particles.half == half]))
+    if len(training) < 2 * config.batch_size:
+        raise InputError(
+            "halves.too-few",
+            f"half {half} has too few particles to train on",
+            file=inputs.particles.source.path,
+            expected=f"at least {2 * config.batch_size} besides those held out",
+            found=len(training),
+            fix="use more particles or a smaller --batch-size",
+        )
+    digest = halves_digest(members.half, members.rows)
+    data = HalfSet(members, half, inputs.imaging, work.device)
+    model = build_model(inputs.starts[half], len(members), half, inputs.imaging.grid, config, inputs.atoms)
+    trainer = HalfTrainer(
+        model.to(work.device),
+        data,
+        training,
+        config,
+        bonds=None if inputs.atoms is None else inputs.atoms.edges.to(work.device),
+        mask_points=_other_halfs_mask(run) if half == 2 else None,
+    )
+    if checkpoint.restore(run, trainer, digest):
+        run.truncate_metrics(half, trainer.progress.epoch)
+        work.monitor.say(f"half {half}: resumed after epoch {trainer.progress.epoch}")
+    while not trainer.finished:
+        _run_epoch(work, trainer)
+        checkpoint.save(run, trainer, digest)
+    embedding.embed_half(run, trainer, work.monitor)
+
+
+def _run_epoch(work: DynamightRun, trainer: HalfTrainer) -> None:
+    task = f"half {trainer.data.half}"
+    figures = ""
+
+    def on_batch(done: int, total: int) -> None:
+        _stop_if_asked()
+        work.monitor.update(task, trainer.progress.epoch + done / total, trainer.epochs, figures)
+
+    def on_epoch(values: dict[str, object]) -> None:
+        nonlocal figures
+        work.run.record({**values, "memory_mb": memory_mb()})
+        figures = f"loss {values['data_loss']:.1f} moves {values['rms_displacement']:.2f} Å"
+        work.run.log(f"{task} epoch {values['epoch']}/{trainer.epochs} {values['phase']} {figures}")
+        work.monitor.update(task, trainer.progress.epoch, trainer.epochs, figures)
+
+    trainer.run_epoch(on_epoch, on_batch)
+
+
+def _other_halfs_mask(run: Run) -> Tensor:
+    tensors, _ = run.require_checkpoint("half1")
+    return checkpoint.model_state(tensors)["density.positions"]
+
+
+_asked_to_stop = False
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM ask for a stop at the next batch instead of killing the process."""
+    global _asked_to_stop
+    _asked_to_stop = False
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        global _asked_to_stop
+        _asked_to_stop = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop_if_asked() -> None:
+    if _asked_to_stop:
+        raise StoppedOnRequest(
+            "run.stopped", "stopped on request; the last whole epoch is saved", fix="add --resume to continue"
+        )

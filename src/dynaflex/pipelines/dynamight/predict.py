@@ -1,0 +1,107 @@
+"""Asking a trained run: where do points go, what does a conformation look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dynaflex.errors import UsageError
+from dynaflex.grid import Grid
+from dynaflex.latents.posterior import Posterior
+from dynaflex.model import FlexModel
+from dynaflex.pipelines.dynamight.build import empty_model
+from dynaflex.pipelines.dynamight.checkpoint import model_state
+from dynaflex.pipelines.dynamight.config import DynamightConfig
+from dynaflex.pipelines.run import Run
+from dynaflex.shapes import FloatArray, IntArray, Tensor
+
+_PARTICLES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class TrainedHalf:
+    """The model of one half, with the latents of its particles; ``rows`` ``(p)`` are their rows in the input table."""
+
+    half: int
+    model: FlexModel
+    rows: Tensor
+    latents: Posterior
+    noise_power: Tensor
+
+    def to(self, device: torch.device) -> TrainedHalf:
+        """The same half with its model on a device."""
+        return replace(self, model=self.model.to(device))
+
+    @torch.no_grad()
+    def displacements(self, latents: Tensor, points: Tensor) -> Tensor:
+        """Displacements ``(b n 3)`` in Å of points ``(n 3)`` in the conformations ``latents`` ``(b k)``."""
+        return torch.cat([
+            self.model.deformation.displacement(part, points) for part in latents.split(_PARTICLES_AT_ONCE)
+        ])  # fmt: skip
+
+    def latents_of(self, rows: list[int] | IntArray) -> Tensor:
+        """Latents ``(b k)`` of the particles in these rows of the input table.
+
+        Raises:
+            UsageError: a row is not among the particles of this half.
+        """
+        position = {int(row): i for i, row in enumerate(self.rows)}
+        for row in rows:
+            if int(row) not in position:
+                raise UsageError(
+                    "particles.other-half",
+                    f"particle {int(row)} is not in half {self.half}, or was not used",
+                    expected="rows of the input table, counted from 0",
+                    fix="leave out --half to ask every particle's own half",
+                )
+        return self.latents.mean[[position[int(row)] for row in rows]]
+
+
+def load_half(run: Run, half: int) -> TrainedHalf:
+    """The trained model and latents of one half.
+
+    Raises:
+        UsageError: the half has not been trained to its end.
+        DamagedCheckpointError: no checkpoint verifies.
+    """
+    config = DynamightConfig(**{key: value for key, value in run.config().items() if key != "method"})
+    tensors, _ = run.require_checkpoint(f"half{half}")
+    latents, _ = run.require_checkpoint(f"latents{half}")
+    grid = run.read_json("grid.json")
+    state = model_state(tensors)
+    model = empty_model(
+        len(state["density.positions"]), len(latents["rows"]), Grid(grid["train_box"], grid["train_pixel_size"]), config
+    )
+    model.load_state_dict(state)
+    model.requires_grad_(False)
+    return TrainedHalf(
+        half, model, latents["rows"], Posterior(latents["mean"], latents["log_scale"]), tensors["noise_power"]
+    )
+
+
+def displacements(run: Path, points: FloatArray, particles: list[int], half: int | None = None) -> FloatArray:
+    """Where the model moves ``points`` ``(P 3)`` (x, y, z in Å, origin at the box centre) in some particles: ``(n P 3)``.
+
+    ``particles`` are rows of the input table from 0. Each is asked of its own half's model, or all of ``half``.
+    """
+    opened = Run.open(run)
+    halves = [load_half(opened, h) for h in ((1, 2) if half is None else (half,))]
+    where = torch.from_numpy(np.asarray(points, dtype=np.float32))
+    if half is not None:
+        return halves[0].displacements(halves[0].latents_of(particles), where).numpy()
+    unknown = set(particles) - set(halves[0].rows.tolist()) - set(halves[1].rows.tolist())
+    if unknown:
+        raise UsageError(
+            "particles.unknown",
+            f"particle {min(unknown)} was not used in this run",
+            expected="rows of the input table, counted from 0, that were not excluded",
+        )
+    out = np.empty((len(particles), len(where), 3), dtype=np.float32)
+    for part in halves:
+        own = set(part.rows.tolist())
+        mine = [i for i, row in enumerate(particles) if row in own]
+        out[mine] = part.displacements(part.latents_of([particles[i] for i in mine]), where).numpy()
+    return out

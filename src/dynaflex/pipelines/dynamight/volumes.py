@@ -1,0 +1,76 @@
+"""Conformations as maps, named and scaled to be played as a series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from dynaflex import fourier
+from dynaflex.density.gaussians import GaussianDensity
+from dynaflex.errors import UsageError
+from dynaflex.grid import Grid
+from dynaflex.io import durable
+from dynaflex.io.mrc import read_map, write_map
+from dynaflex.pipelines.dynamight.predict import TrainedHalf
+from dynaflex.pipelines.run import Run
+from dynaflex.reconstruct.convect import convect
+from dynaflex.shapes import Tensor
+from dynaflex.validate.fsc import fourier_shell_correlation, resolution_at
+
+_SPREAD = 2.0
+
+
+def along_axis(latents: Tensor, axis: int, frames: int) -> Tensor:
+    """Latents ``(frames k)`` along a principal axis of ``(p k)``, from -2 to +2 standard deviations around the mean.
+
+    Raises:
+        UsageError: there is no such axis.
+    """
+    if not 0 <= axis < latents.shape[1]:
+        raise UsageError("volumes.axis", f"no axis {axis}", expected=f"0 to {latents.shape[1] - 1}")
+    mean = latents.mean(dim=0)
+    _, spread, axes = torch.linalg.svd(latents - mean, full_matrices=False)
+    scale = spread[axis] / len(latents) ** 0.5
+    return mean + torch.linspace(-_SPREAD, _SPREAD, frames)[:, None] * scale * axes[axis]
+
+
+def write_volumes(run: Run, trained: TrainedHalf, latents: Tensor, out: Path) -> int:
+    """Write ``vol_000.mrc ...`` for latents ``(n k)`` and a ChimeraX script; returns how many.
+
+    The corrected half-map is carried along, low-passed to where its FSC with the other half falls to 0.5; before there
+    are half-maps, the Gaussians are drawn in its place. All maps come from one map, so they share one grey scale.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    level = 0.0
+    for number, z in enumerate(latents.float()):
+        volume, pixel_size = _conformation(run, trained, z)
+        if number == 0:
+            level = float(volume.flatten().kthvalue(int(0.98 * volume.numel())).values)
+        write_map(out / f"vol_{number:03d}.mrc", volume.numpy(), pixel_size)
+    script = [
+        "set bgColor white",
+        f"open {' '.join(f'vol_{number:03d}.mrc' for number in range(len(latents)))} vseries true",
+        f"volume all level {level:.6g} color cornflowerblue step 1",
+        "surface dust all size 10",
+        "lighting soft",
+        "vseries play #1 direction oscillate loop true",
+    ]
+    durable.write_text(out / "volumes.cxc", "\n".join(script) + "\n")
+    return len(latents)
+
+
+def _conformation(run: Run, trained: TrainedHalf, z: Tensor) -> tuple[Tensor, float]:
+    names = [run.maps / f"map_half{half}.mrc" for half in (trained.half, 3 - trained.half)]
+    if all(name.exists() for name in names):
+        own, other = (read_map(name) for name in names)
+        grid = Grid(own.box, own.pixel_size or 1.0)
+        volume = torch.from_numpy(own.data)
+        fsc = fourier_shell_correlation(volume, torch.from_numpy(other.data))
+        resolution = resolution_at(grid.shell_frequencies(), fsc, 0.5)
+        shown = volume if resolution is None else fourier.low_pass(volume, grid, resolution)
+        return convect(shown, grid, trained.displacements, z), grid.pixel_size
+    density = trained.model.density
+    assert isinstance(density, GaussianDensity)
+    grid = trained.model.grid
+    return density.volume(grid, trained.model.deformed(z[None])[0]), grid.pixel_size

@@ -1,0 +1,122 @@
+"""The look of the report: one page, one style sheet, figures drawn into it; nothing is loaded from anywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from html import escape
+
+from dynaflex.report.style import INK
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #ffffff; --ink: #24292f; --soft: #59636e; --line: #dfe3e8; --panel: #f6f8fa;
+  --warn-paper: #fff6e0; --warn-line: #d9a11c; --warn-ink: #5c4203; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #14171b; --ink: #e3e7ec; --soft: #9aa5b1; --line: #2e353d; --panel: #1c2127;
+    --warn-paper: #2b230f; --warn-line: #b98a1d; --warn-ink: #f2dda6; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+main { max-width: 940px; margin: 0 auto; padding: 2.5rem 20px 4rem; }
+header p { margin: .25rem 0; color: var(--soft); }
+h1 { margin: 0; font-size: 1.9rem; letter-spacing: -.015em; line-height: 1.2; }
+h2 { margin: 3.25rem 0 .75rem; padding-top: 1.1rem; border-top: 1px solid var(--line); font-size: 1.3rem;
+  letter-spacing: -.01em; }
+h3 { margin: 1.5rem 0 .25rem; font-size: 1rem; }
+p { margin: .6rem 0; max-width: 46rem; }
+.lead { font-size: 1.1rem; line-height: 1.5; }
+.kicker { font-size: .85rem; letter-spacing: .02em; }
+code { font: .87em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(164px, 1fr)); gap: 10px; margin: 1.5rem 0;
+  padding: 0; }
+.tiles div { padding: 12px 13px; border: 1px solid var(--line); border-radius: 10px; background: var(--panel); }
+.tiles dt { color: var(--soft); font-size: .85rem; }
+.tiles dd { margin: 0; }
+.tiles .value { margin: .1rem 0; font-size: 1.2rem; font-weight: 650; letter-spacing: -.02em;
+  font-variant-numeric: tabular-nums; white-space: nowrap; }
+.tiles .remark { color: var(--soft); font-size: .8rem; line-height: 1.4; }
+.box { margin: 1.25rem 0; padding: 12px 18px; border: 1px solid var(--line); border-left: 4px solid var(--soft);
+  border-radius: 8px; background: var(--panel); }
+.box h3 { margin: 0 0 .25rem; }
+.box ul { margin: .25rem 0; padding-left: 1.15rem; }
+.warnings { border-color: var(--warn-line); background: var(--warn-paper); color: var(--warn-ink); }
+figure { margin: 1.5rem 0 2.25rem; }
+figure svg { display: block; width: 100%; height: auto; color: var(--ink); }
+figure svg * { stroke-linejoin: round; stroke-linecap: butt; }
+figure svg text { font-family: inherit !important; font-variant-numeric: tabular-nums; }
+figcaption { margin-top: .5rem; max-width: 46rem; color: var(--soft); font-size: .92rem; }
+.absent { padding: 14px 16px; border: 1px dashed var(--line); border-radius: 8px; color: var(--soft); max-width: none; }
+details { margin: .75rem 0; border: 1px solid var(--line); border-radius: 8px; padding: 10px 16px; }
+summary { cursor: pointer; font-weight: 600; }
+table { width: 100%; margin: .75rem 0; border-collapse: collapse; font-size: .9rem;
+  font-variant-numeric: tabular-nums; }
+th, td { padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
+  overflow-wrap: anywhere; }
+thead th { color: var(--soft); font-weight: 600; }
+tbody th { width: 34%; font-weight: 500; }
+@media print { details { display: block; } figure, .box, .tiles { break-inside: avoid; } }
+"""
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """The whole page around its parts, which are HTML already."""
+    content = "\n".join(body)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{content}\n</main>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def figure(key: str, svg: bytes, caption: str) -> str:
+    """A figure drawn into the page; ``key`` keeps its names apart from those of other figures."""
+    label = escape(caption)
+    return f'<figure id="{key}">\n{inline(key, svg, label)}\n<figcaption>{label}</figcaption>\n</figure>'
+
+
+def inline(key: str, svg: bytes, label: str) -> str:
+    """SVG as a part of an HTML page: scalable, described, in the page's ink, with names of its own."""
+    text = svg.decode("utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.S)
+    opening, rest = text.split(">", 1)
+    view = re.search(r'viewBox="[^"]*"', opening)
+    text = f'<svg {view.group(0) if view else ""} role="img" aria-label="{label}">{rest}'
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", text)
+    return text.replace(INK, "currentColor").strip()
+
+
+def absent(text: str) -> str:
+    """What stands in the place of a figure that cannot be drawn."""
+    return f'<p class="absent">{escape(text)}</p>'
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """One paragraph of plain text; ``kind`` names its look."""
+    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+
+
+def box(title: str, items: Iterable[str], kind: str = "") -> str:
+    """A framed list of plain text; ``kind`` names its look."""
+    lines = "".join(f"<li>{escape(item)}</li>" for item in items)
+    return f'<section class="{f"box {kind}".strip()}">\n<h3>{escape(title)}</h3>\n<ul>{lines}</ul>\n</section>'
+
+
+def table(rows: Iterable[Iterable[str]], head: Iterable[str] = ()) -> str:
+    """Rows of plain text, the first cell of each its heading."""
+    titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    lines = []
+    for first, *others in rows:
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
+        lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
+    above = f"<thead><tr>{titles}</tr></thead>" if titles else ""
+    return f"<table>{above}<tbody>{''.join(lines)}</tbody></table>"
+
+
+def folded(title: str, content: str) -> str:
+    """Content that opens on a click."""
+    return f"<details><summary>{escape(title)}</summary>\n{content}\n</details>"
