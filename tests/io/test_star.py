@@ -118,8 +118,8 @@ def test_starfile_can_read_what_is_written(tmp_path: Path) -> None:
     "text",
     [
         "data_\nloop_\n_a #1\n_b #2\n1 'x y'\n2 z\n",
-        "# made by hand\r\n\r\ndata_\r\n\r\nloop_\r\n_a #1 \r\n_b #2 \r\n\r\n1\t\"x y\"\r\n\r\n2\tz # last\r\n",
-        "\ufeffdata_\nloop_\n# labels\n_a #1 [meaning]\n_b\n  1   \"x y\"  \n# row\n2 z",
+        '# made by hand\r\n\r\ndata_\r\n\r\nloop_\r\n_a #1 \r\n_b #2 \r\n\r\n1\t"x y"\r\n\r\n2\tz # last\r\n',
+        '\ufeffdata_\nloop_\n# labels\n_a #1 [meaning]\n_b\n  1   "x y"  \n# row\n2 z',
     ],
 )
 def test_layout_does_not_matter(tmp_path: Path, text: str) -> None:

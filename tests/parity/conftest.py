@@ -118,7 +118,7 @@ def write_star(path: Path, grid: Grid, euler: Tensor, origin: Tensor, ctf: CtfPa
 def exact_slices(volume: Tensor, grid: Grid, pose: Pose) -> Tensor:
     """Transforms ``(p h w)`` of the projections that the convention demands, below Nyquist: voxels are point masses.
 
-    ``sum_x V(x) exp(-2 pi i k . (A x + shift))``, summed over the voxels in float64; the sum is separable in x, y and z.
+    ``sum_x V(x) exp(-2 pi i k . (A x + shift))``, a float64 sum over the voxels, separable in x, y and z.
     """
     occupied = volume.nonzero()
     low, high = int(occupied.min()), int(occupied.max()) + 1

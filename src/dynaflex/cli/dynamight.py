@@ -13,6 +13,7 @@ from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.inputs import InputPaths
 from dynaflex.pipelines.dynamight.pipeline import STAGES, run_dynamight
 from dynaflex.pipelines.progress import Monitor
+from dynaflex.report.html import write_report
 
 
 def dynamight_command(
@@ -27,7 +28,7 @@ def dynamight_command(
         Path | None, typer.Option(help="Atomic model (PDB, mmCIF) for Gaussians and bonds. Warns of model bias.")
     ] = None,
     datadir: Annotated[Path | None, typer.Option(help="Where to look for image files.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Sweeps over the data; default: enough for 6000 updates.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Sweeps over the data; default: enough for 5000 updates.")] = None,
     latent_dim: Annotated[int, typer.Option(help="Latent coordinates.")] = 6,
     latents: Annotated[str, typer.Option(help="'table': one posterior per particle; 'encoder': a network.")] = "table",
     train_box: Annotated[int | None, typer.Option(help="Fourier-cropped training box; default at most 128.")] = None,
@@ -64,6 +65,8 @@ def dynamight_command(
         run_dynamight(
             out, paths, DynamightConfig(**settings), resume=resume, until=until, device=pick_device(device), monitor=monitor
         )
+    if until == "report":
+        typer.echo(f"report: {write_report(out)}")
     typer.echo(f"done: {out}")
 
 

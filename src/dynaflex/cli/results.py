@@ -18,6 +18,7 @@ from dynaflex.pipelines.dynamight import maps, predict, volumes
 from dynaflex.pipelines.dynamight.inputs import InputPaths, read_inputs
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
+from dynaflex.report.html import write_report
 from dynaflex.shapes import FloatArray
 from dynaflex.validate.fsc import fsc_curves
 
@@ -38,6 +39,7 @@ def reconstruct_command(
     inputs = read_inputs(InputPaths.from_dict(opened.read_json("provenance.json")["inputs"]), maps.config_of(opened))
     with Monitor() as monitor, opened.locked():
         maps.reconstruct_run(opened, inputs, pick_device(device), monitor, box=box, field=field)
+    write_report(run)
     typer.echo(f"done: {opened.maps}")
 
 

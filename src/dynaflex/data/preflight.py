@@ -239,7 +239,7 @@ def _compare(report: Report, volume: MrcMap, path: Path | str, box: int, pixel_s
                 file=path,
                 expected=f"{box} voxels",
                 found=f"{volume.box} voxels",
-                fix=f"relion_image_handler --i {path} --new_box {box} --o out.mrc (rescale first if pixel sizes differ)",
+                fix=f"relion_image_handler --i {path} --new_box {box} --o out.mrc (rescale first if need be)",
             )
         )
     if volume.pixel_size is None:
@@ -265,8 +265,8 @@ def _close(a: float, b: float) -> bool:
 def _check_images(report: Report, particles: Particles) -> None:
     """Read every image once, stack by stack."""
     order = np.lexsort((particles.files.index, particles.files.stack))
-    mean, deviation = np.empty(len(order)), np.empty(len(order))
-    faulty = np.zeros(len(order), dtype=bool)
+    means: list[float] = []
+    deviations: list[float] = []
     for start in range(0, len(order), _READ_AT_ONCE):
         index = order[start : start + _READ_AT_ONCE]
         try:
@@ -274,12 +274,11 @@ def _check_images(report: Report, particles: Particles) -> None:
         except InputError as error:
             report.problems.append(error)
             return
-        faults = particles.image_faults(index, images)
-        report.problems += faults
-        faulty[index] = ~np.isfinite(images).all(axis=(1, 2))
-        mean[index] = images.mean(axis=(1, 2), dtype=np.float64)
-        deviation[index] = images.std(axis=(1, 2), dtype=np.float64)
+        report.problems += particles.image_faults(index, images)
+        finite = images[np.isfinite(images).all(axis=(1, 2))]
+        means += finite.mean(axis=(1, 2), dtype=np.float64).tolist()
+        deviations += finite.std(axis=(1, 2), dtype=np.float64).tolist()
     report.facts["images_read"] = len(order)
-    if not faulty.all():
-        report.facts["image_mean"] = float(mean[~faulty].mean())
-        report.facts["image_deviation"] = [float(v) for v in np.quantile(deviation[~faulty], (0.0, 0.5, 1.0))]
+    if means:
+        report.facts["image_mean"] = float(np.mean(means))
+        report.facts["image_deviation"] = [float(v) for v in np.quantile(deviations, (0.0, 0.5, 1.0))]

@@ -15,16 +15,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dynaflex.grid import Grid
-from dynaflex.shapes import Array, Tensor
-
-if TYPE_CHECKING:
-    from dynaflex.io.atoms import Atoms
+from dynaflex.shapes import Array, IntArray, Tensor
 
 _MAIN_CHAIN = frozenset({"N", "C", "O", "OXT", "OT1", "OT2"})
 _AT_BETA = frozenset({"SER", "CYS", "ALA", "GLY", "VAL", "THR"})
@@ -47,6 +45,23 @@ _PEPTIDE_BOND, _PHOSPHODIESTER_BOND = 2.0, 2.4
 _ALPHA_TRACE = 4.3
 
 
+class AtomTable(Protocol):
+    """Atoms in the order of their chains, one entry per atom and array: what :mod:`dynaflex.io.atoms` reads."""
+
+    @property
+    def positions(self) -> Array: ...
+    @property
+    def atom_name(self) -> NDArray[np.str_]: ...
+    @property
+    def residue_name(self) -> NDArray[np.str_]: ...
+    @property
+    def residue_id(self) -> NDArray[np.str_]: ...
+    @property
+    def chain(self) -> NDArray[np.str_]: ...
+    @property
+    def atomic_number(self) -> IntArray: ...
+
+
 @dataclass(frozen=True)
 class CoarseModel:
     """Pseudo-atoms of an atomic model.
@@ -66,7 +81,7 @@ class CoarseModel:
         return len(self.points)
 
 
-def coarse_grain(atoms: Atoms) -> CoarseModel:
+def coarse_grain(atoms: AtomTable) -> CoarseModel:
     """Group the atoms of every residue into Gaussians and connect them. Implements the graph E of [DM 5].
 
     Gaussians of one residue form a chain of edges from the main chain outwards; from phosphate to base in nucleotides.
@@ -113,7 +128,7 @@ def to_box_frame(positions: Tensor, box: int, pixel_size: float, origin: Sequenc
 class _Residue:
     """The atoms ``start:stop`` of one residue, grouped; its Gaussians get the numbers from ``first_node`` on."""
 
-    def __init__(self, atoms: Atoms, start: int, stop: int, first_node: int) -> None:
+    def __init__(self, atoms: AtomTable, start: int, stop: int, first_node: int) -> None:
         self.name = str(atoms.residue_name[start])
         self.chain = str(atoms.chain[start])
         self.first_node = first_node
@@ -151,14 +166,14 @@ class _Residue:
         return self.first_node + int(has_phosphate_and_sugar)
 
 
-def _residue_ranges(atoms: Atoms) -> list[tuple[int, int]]:
+def _residue_ranges(atoms: AtomTable) -> list[tuple[int, int]]:
     """First and past-the-last atom of every residue."""
     identity = (atoms.chain, atoms.residue_id, atoms.residue_name)
-    changed = np.zeros(max(len(atoms) - 1, 0), dtype=bool)
+    changed = np.zeros(max(len(atoms.positions) - 1, 0), dtype=bool)
     for column in identity:
         changed |= column[1:] != column[:-1]
-    bounds = [0, *(np.flatnonzero(changed) + 1).tolist(), len(atoms)]
-    return list(pairwise(bounds)) if len(atoms) else []
+    bounds = [0, *(np.flatnonzero(changed) + 1).tolist(), len(atoms.positions)]
+    return list(pairwise(bounds)) if len(atoms.positions) else []
 
 
 def _group(residue: str, atom: str) -> int:

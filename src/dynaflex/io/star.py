@@ -12,6 +12,7 @@ import linecache
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ _TOKEN = re.compile(
     r"|(?P<comment>#.*)"
     r"|(?P<bare>[^ \t\r\n\f\v]+)"
 )
-_NEEDS_QUOTES = re.compile(r"[ \t]|^$|^(?:[_#'\"]|data_|loop_)")
+_NEEDS_CARE = re.compile(r"[ \x00-\x09\x0b-\x1f\x7f]|^$|^(?:[_#'\"]|data_|loop_)", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -72,7 +73,7 @@ def write_star(star: StarFile, path: Path | str) -> None:
     """
     lines: list[str] = []
     for name, table in star.blocks.items():
-        columns = [[_quoted(str(value), label, Path(path)) for value in table[label]] for label in table.columns]
+        columns = [_column(table[label], Path(path)) for label in table.columns]
         lines += ["", f"data_{name}", ""]
         if name in star.lists:
             lines += [f"_{label}\t{values[0]}" for label, values in zip(table.columns, columns, strict=True)]
@@ -204,11 +205,20 @@ def _tokens(line: str) -> list[str]:
     return tokens
 
 
+def _column(series: pd.Series[Any], path: Path) -> list[str]:
+    """The values of a column as STAR writes them; nearly all columns are plain, which one search over all tells."""
+    values = [str(value) for value in series]
+    joined = "\n".join(values)
+    if not _NEEDS_CARE.search(joined) and joined.count("\n") == len(values) - 1:
+        return values
+    return [_quoted(value, str(series.name), path) for value in values]
+
+
 def _quoted(value: str, label: str, path: Path) -> str:
     """The value as STAR writes it: in quotes where it is empty, holds a blank, or looks like syntax."""
-    if not _NEEDS_QUOTES.search(value) and not _CONTROL.search(value):
-        return value
     if not _CONTROL.search(value):
+        if not _NEEDS_CARE.search(value):
+            return value
         for quote in ('"', "'"):
             if not _closes_early(value, quote):
                 return f"{quote}{value}{quote}"

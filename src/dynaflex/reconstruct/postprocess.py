@@ -8,13 +8,15 @@ from scipy.ndimage import distance_transform_edt
 from dynaflex import fourier
 from dynaflex.grid import Grid
 from dynaflex.shapes import Tensor
-from dynaflex.validate.fsc import fourier_shell_correlation
 
 
-def merge(first: Tensor, second: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The mean of two half-maps ``(d d d)``, every shell weighted by the FSC of their mean: ``2 FSC / (1 + FSC)``."""
+def merge(first: Tensor, second: Tensor, fsc: Tensor) -> Tensor:
+    """The mean of two half-maps ``(d d d)``, each shell multiplied by its correlation with the truth.
+
+    That is ``sqrt(2 FSC / (1 + FSC))``, from the curve ``fsc`` ``(s)`` of the half-maps.
+    """
     grid = Grid(first.shape[-1], 1.0)
-    fsc = fourier_shell_correlation(first, second, mask).clamp(0.0, 1.0)
+    fsc = fsc.clamp(0.0, 1.0)
     # Beyond the first shell without signal, what looks like correlation is chance.
     silent = (fsc < 0.143).nonzero()
     if len(silent) > 0:

@@ -41,7 +41,7 @@ class Joint:
 
 @dataclass(frozen=True)
 class Molecule:
-    """Atoms ``points`` ``(n 3)`` in Å around the origin, the ``domain`` ``(n)`` of each, and the joints of arm and lobe."""
+    """Atoms ``points`` ``(n 3)`` in Å around the origin, the ``domain`` ``(n)`` of each, the joints of arm and lobe."""
 
     points: Array
     domain: IntArray
@@ -154,7 +154,8 @@ def make_molecule(width: float, seed: int) -> Molecule:
     side = _unit(np.cross(along, [0.0, 0.0, 1.0]))
     directions = (along, _unit(-along * math.cos(0.6) + side * math.sin(0.6)))
 
-    placed = _fill(_Ellipsoid(np.zeros(3), np.eye(3), scale * np.array(SEMI_AXES[BODY])), _count(BODY, scale), generator)
+    body = _Ellipsoid(np.zeros(3), np.eye(3), scale * np.array(SEMI_AXES[BODY]))
+    placed = _fill(body, _count(BODY, scale), generator)
     domain = [np.full(len(placed), BODY)]
     joints = []
     for index, direction in zip((ARM, LOBE), directions, strict=True):
@@ -190,7 +191,8 @@ def _attach(domain: int, along: Array, scale: float) -> tuple[_Ellipsoid, Joint]
     axis = _unit(np.cross(along, [0.2, -0.5, 0.8]))
     frame = np.stack([along, axis, np.cross(along, axis)])
     point = along * (surface + LINKER)
-    return _Ellipsoid(point + along * semi_axes[0], frame, semi_axes), Joint(point, axis, along, 2.0 * float(semi_axes[0]))
+    shape = _Ellipsoid(point + along * semi_axes[0], frame, semi_axes)
+    return shape, Joint(point, axis, along, 2.0 * float(semi_axes[0]))
 
 
 def _count(domain: int, scale: float) -> int:

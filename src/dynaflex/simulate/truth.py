@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from dynaflex import fourier
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
+from dynaflex.io.durable import write_npz
 from dynaflex.shapes import Array, IntArray, Tensor
 from dynaflex.simulate.fourier_sum import gaussian_envelope, volume_coefficients
 from dynaflex.simulate.molecule import DOMAINS, Motion, Rotor
@@ -46,7 +47,7 @@ class Truth:
     def save(self, path: Path) -> None:
         """Write ``truth.npz``: plain arrays, angles in degrees, one row per particle where there is one."""
         rotors = self.motion.rotors
-        np.savez(
+        write_npz(
             path,
             points=self.points,
             domain=self.domain,
@@ -93,7 +94,9 @@ def read_truth(path: Path) -> Truth:
 
 def _from_arrays(data: dict[str, Array]) -> Truth:
     columns = (data["hinge_domain"], data["hinge_point"], data["hinge_axis"], data["hinge_rise"])
-    rotors = tuple(Rotor(int(domain), point, axis, float(rise)) for domain, point, axis, rise in zip(*columns, strict=True))
+    rotors = tuple(
+        Rotor(int(domain), point, axis, float(rise)) for domain, point, axis, rise in zip(*columns, strict=True)
+    )
     return Truth(
         points=data["points"],
         domain=data["domain"].astype(np.int64),
@@ -110,7 +113,7 @@ def _from_arrays(data: dict[str, Array]) -> Truth:
 
 
 def truth_displacement(truth: Truth, index: IntArray, points: Array) -> Array:
-    """How the particles in rows ``index`` ``(b)`` displace ``points`` ``(n 3)`` given at coordinate 0, in Å ``(b n 3)``.
+    """How the particles in rows ``index`` ``(b)`` displace ``points`` ``(n 3)`` of coordinate 0, in Å ``(b n 3)``.
 
     A point moves with the domain of its nearest atom.
     """

@@ -21,6 +21,8 @@ from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.half import keyed_generator
 from dynaflex.shapes import Tensor
 
+_COUNTED_AT = 8.0
+
 
 @dataclass(frozen=True)
 class Consensus:
@@ -49,7 +51,11 @@ def prepare_consensus(volume: Tensor, grid: Grid, mask: Tensor | None, config: D
             expected=f"a threshold below {float(low.max()):.4g}",
             fix="lower --threshold, or check the contrast of the map: molecules must be white",
         )
-    count = config.n_gaussians or placement.default_count(low, threshold, grid.pixel_size)
+    # At R0 the density is swollen, in a sharpened map it is hollow: residues are counted in between.
+    counted = fourier.low_pass(volume if mask is None else volume * mask, grid, _COUNTED_AT)
+    count = config.n_gaussians or placement.default_count(
+        counted, placement.automatic_threshold(counted), grid.pixel_size
+    )
     return Consensus(low, grid, threshold, count)
 
 

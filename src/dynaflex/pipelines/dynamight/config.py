@@ -29,7 +29,7 @@ class DynamightConfig(BaseModel):
     frequencies: int = 10
 
     epochs: int | None = Field(default=None, description="None: enough for `steps` updates, between 20 and 200 epochs")
-    steps: int = Field(default=6000, description="updates of one half that `epochs=None` aims at")
+    steps: int = Field(default=5000, description="updates of one half that `epochs=None` aims at")
     batch_size: int = 16
     warm_up_epochs: int = 3
     held_out_fraction: float = 0.1

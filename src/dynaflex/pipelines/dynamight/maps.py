@@ -26,11 +26,12 @@ from dynaflex.pipelines.run import Run
 from dynaflex.reconstruct.backproject import backproject
 from dynaflex.reconstruct.field import Displacement, VoxelField
 from dynaflex.reconstruct.operator import Operator, Views
-from dynaflex.reconstruct.postprocess import merge
+from dynaflex.reconstruct.postprocess import merge, soft_mask
 from dynaflex.shapes import Tensor
-from dynaflex.validate.fsc import fourier_shell_correlation, fsc_curves
+from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves
 
 _AT_ONCE = 16
+_MOVING_REACH = 5.0
 
 
 def reconstruct_run(
@@ -53,17 +54,23 @@ def reconstruct_run(
             volumes[f"{name}_half{half}"] = volume
             write_map(run.maps / f"{name}_half{half}.mrc", volume.numpy(), grid.pixel_size)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
-    merged = merge(volumes["map_half1"], volumes["map_half2"], mask)
-    write_map(run.maps / "map.mrc", merged.numpy(), grid.pixel_size)
     claim_limit = None if inputs.independent_starts else config_of(run).shared_resolution
-    run.write_json(
-        "fsc.json",
-        {
-            name: fsc_curves(volumes[f"{key}_half1"], volumes[f"{key}_half2"], grid.pixel_size, mask).as_dict(claim_limit)
+
+    def compare(where: Tensor) -> dict[str, FscCurves]:
+        return {
+            name: fsc_curves(volumes[f"{key}_half1"], volumes[f"{key}_half2"], grid.pixel_size, where)
             for name, key in (("deformed", "map"), ("rigid", "rigid"))
         }
-        | {"claim_limit": claim_limit},
-    )
+
+    whole = compare(mask)
+    merged = merge(volumes["map_half1"], volumes["map_half2"], whole["deformed"].corrected)
+    write_map(run.maps / "map.mrc", merged.numpy(), grid.pixel_size)
+    moving = _moving_part(run, grid)
+    curves: dict[str, Any] = {name: curve.as_dict(claim_limit) for name, curve in whole.items()}
+    if moving is not None:
+        write_map(run.maps / "moving_part_mask.mrc", moving.numpy(), grid.pixel_size)
+        curves["moving_part"] = {name: curve.as_dict(claim_limit) for name, curve in compare(moving).items()}
+    run.write_json("fsc.json", curves | {"claim_limit": claim_limit})
     _compare_gaussians(run, inputs, volumes, grid)
     _map_of_errors(run, grid)
 
@@ -126,6 +133,18 @@ def _compare_gaussians(run: Run, inputs: Inputs, volumes: dict[str, Tensor], gri
             "final": fourier_shell_correlation(model, volumes[f"map_half{half}"]).tolist(),
         }
     run.write_json("model_fsc.json", curves)
+
+
+def _moving_part(run: Run, grid: Grid) -> Tensor | None:
+    """A soft mask around the Gaussians that move at least half as much as the most mobile; None where none moves 1 Å."""
+    motion = np.load(run.path / "motion.npz")
+    moves = motion["rms_displacement"]
+    limit = 0.5 * float(np.quantile(moves, 0.98))
+    if limit < 0.5:
+        return None
+    distance, _ = cKDTree(motion["points"][moves >= limit]).query(grid.points().numpy())
+    nearby = torch.from_numpy(-distance.astype(np.float32)).view(grid.box, grid.box, grid.box)
+    return soft_mask(nearby, grid, -_MOVING_REACH)
 
 
 def _map_of_errors(run: Run, grid: Grid, reach: float = 10.0) -> None:

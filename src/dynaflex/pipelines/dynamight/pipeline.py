@@ -1,4 +1,4 @@
-"""The whole of DynaMight: prepare, train both halves, reconstruct, report."""
+"""The whole of DynaMight but its report: prepare, train both halves, reconstruct."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.progress import Monitor, memory_mb
 from dynaflex.pipelines.run import Run
-from dynaflex.report.html import write_report
 from dynaflex.shapes import Tensor
 
 STAGES = ("prepare", "train", "reconstruct", "report")
@@ -81,8 +80,6 @@ def run_dynamight(
         if "reconstruct" in stages:
             embedding.compare_held_out(run, inputs, device)
             maps.reconstruct_run(run, inputs, device, monitor)
-        if "report" in stages:
-            monitor.say(f"report: {write_report(path)}")
     return run
 
 

@@ -1,0 +1,45 @@
+"""Posteriors, the table and the encoder."""
+
+from __future__ import annotations
+
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from dynaflex.latents.encoder import Encoder
+from dynaflex.latents.posterior import Posterior
+from dynaflex.latents.table import LatentTable
+
+
+def test_divergence_is_that_of_the_normal_distributions() -> None:
+    mean, log_scale = torch.randn(5, 3), torch.randn(5, 3)
+    truth = kl_divergence(Normal(mean, log_scale.exp()), Normal(0.0, 1.0)).sum(dim=1)
+    assert torch.allclose(Posterior(mean, log_scale).divergence(), truth, atol=1e-5)
+
+
+def test_samples_have_the_posteriors_moments() -> None:
+    posterior = Posterior(torch.full((20000, 1), 2.0), torch.full((20000, 1), -0.7))
+    drawn = posterior.sample(torch.randn(20000, 1, generator=torch.Generator().manual_seed(0)))
+    assert abs(drawn.mean() - 2.0) < 0.02
+    assert abs(drawn.std() / torch.tensor(-0.7).exp() - 1) < 0.03
+
+
+def test_only_the_rows_of_a_batch_change() -> None:
+    table = LatentTable(10, 2, torch.Generator().manual_seed(0))
+    before = table.table.weight.detach().clone()
+    optimiser = torch.optim.SparseAdam(list(table.parameters()), lr=0.1)
+    rows = torch.tensor([2, 7])
+    for _ in range(3):
+        optimiser.zero_grad()
+        table.posterior(rows, torch.empty(0)).mean.square().sum().backward()
+        optimiser.step()
+    changed = (table.table.weight.detach() != before).any(dim=1).nonzero()[:, 0]
+    assert torch.equal(changed, rows)
+
+
+def test_encoder_has_three_linear_layers_and_sees_the_image_alone() -> None:
+    encoder = Encoder(4, 32)
+    assert sum(isinstance(m, torch.nn.Linear) for m in encoder.modules()) == 3
+    images = torch.randn(6, 32, 32)
+    one, two = encoder.posterior(torch.arange(6), images), encoder.posterior(torch.zeros(6, dtype=torch.long), images)
+    assert one.mean.shape == (6, 4)
+    assert torch.equal(one.mean, two.mean)

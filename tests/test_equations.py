@@ -1,0 +1,73 @@
+"""Every numbered equation of the papers has exactly one home in the code, and the page of equations is up to date."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Where a reader of the paper will look first.
+EXPECTED = {
+    2: "density/gaussians.py",
+    3: "density/gaussians.py",
+    4: "deformation/coordinate_mlp.py",
+    5: "losses/isometry.py",
+    6: "reconstruct/operator.py",
+    7: "reconstruct/backproject.py",
+    8: "density/gaussians.py",
+    9: "deformation/coordinate_mlp.py",
+    10: "imaging/render.py",
+    11: "losses/data.py",
+    12: "losses/graph.py",
+    13: "losses/isometry.py",
+    14: "losses/repulsion.py",
+}
+
+
+@pytest.fixture(scope="module")
+def equations() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_equations", ROOT / "docs" / "make_equations.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("number", range(1, 15))
+def test_each_dynamight_equation_has_exactly_one_home(equations: ModuleType, number: int) -> None:
+    homes = equations.index().get(("DM", number), [])
+    assert len(homes) == 1, f"[DM {number}] is implemented in {homes or 'no docstring'}"
+    path, _ = homes[0]
+    assert path.endswith(EXPECTED.get(number, path))
+
+
+def test_no_docstring_implements_an_equation_that_does_not_exist(equations: ModuleType) -> None:
+    numbers = {number for paper, number in equations.index() if paper == "DM"}
+    assert numbers <= set(equations.DYNAMIGHT)
+
+
+def test_the_page_is_up_to_date(equations: ModuleType) -> None:
+    assert equations.PAGE.read_text(encoding="utf-8") == equations.page(), "run `make docs`"
+
+
+def test_tags_are_found_in_modules_classes_and_methods(
+    equations: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "sample.py"
+    source.write_text(
+        '"""Implements [DM 1]."""\n'
+        'class A:\n    """Text. Implements\n    [DM 2, 3]."""\n'
+        '    def f(self):\n        """Uses [DM 4]. Implements [3DF 5]."""\n'
+    )
+    monkeypatch.setattr(equations, "ROOT", tmp_path)
+    assert set(equations.homes(source)) == {
+        ("DM", 1, "sample.py", ""),
+        ("DM", 2, "sample.py", "A"),
+        ("DM", 3, "sample.py", "A"),
+        ("3DF", 5, "sample.py", "A.f"),
+    }
