@@ -80,7 +80,7 @@ def shift(coefficients: Tensor, grid: Grid, displacement: Tensor) -> Tensor:
 
 
 def hermitian_weights(grid: Grid, dim: int, device: torch.device | None = None) -> Tensor:
-    """How many coefficients of the full transform each rfft coefficient stands for: 2, or 1 on the first and last column."""
+    """How many coefficients of the full transform an rfft coefficient stands for: 2, or 1 in the first and last column."""
     weights = torch.full((grid.box // 2 + 1,), 2.0, device=device)
     weights[0] = 1.0
     if grid.box % 2 == 0:
@@ -108,7 +108,7 @@ def spread_shells(shell_values: Tensor, grid: Grid, dim: int) -> Tensor:
 
 
 def low_pass(volume: Tensor, grid: Grid, resolution: float, edge_shells: float = 2.0) -> Tensor:
-    """Low-pass a volume or image to ``resolution`` Å with a cosine edge ``edge_shells`` wide, ending at the resolution."""
+    """Low-pass a volume or image to ``resolution`` Å, with a cosine edge of ``edge_shells`` that ends there."""
     dim = 3 if volume.ndim == 3 else 2
     cutoff = grid.width / resolution
     radius = grid.radius(dim, volume.device)

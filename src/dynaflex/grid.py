@@ -45,7 +45,7 @@ class Grid:
         return (torch.arange(self.box, device=device, dtype=dtype) - self.center) * self.pixel_size
 
     def points(self, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The voxel centres of the volume as points (x, y, z) in Å, ``(box³, 3)``, in the memory order of ``[z, y, x]``."""
+        """Voxel centres of the volume as points (x, y, z) in Å, ``(box³, 3)``, in the memory order of ``[z, y, x]``."""
         axis = self.axis(device, dtype)
         z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
         return torch.stack([x, y, z], dim=-1).reshape(-1, 3)
@@ -54,7 +54,9 @@ class Grid:
         """Distance of every voxel from the origin in Å, ``(box³)``, in the memory order of ``[z, y, x]``."""
         return self.points(device).norm(dim=1)
 
-    def frequencies(self, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    def frequencies(
+        self, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, Tensor]:
         """Frequencies (x, y) of an image's rfft in 1/Å, broadcastable to ``(box, box // 2 + 1)``."""
         kx = torch.fft.rfftfreq(self.box, self.pixel_size, device=device, dtype=dtype)
         ky = torch.fft.fftfreq(self.box, self.pixel_size, device=device, dtype=dtype)

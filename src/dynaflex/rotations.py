@@ -17,12 +17,12 @@ def euler_to_matrix(angles: Tensor) -> Tensor:
 
 
 def matrix_to_euler(matrix: Tensor) -> Tensor:
-    """The (rot, tilt, psi) in radians ``(... 3)`` of RELION matrices A ``(... 3 3)``; undoes :func:`euler_to_matrix`."""
+    """(rot, tilt, psi) in radians ``(... 3)`` of RELION matrices A ``(... 3 3)``: undoes :func:`euler_to_matrix`."""
     return roma.rotmat_to_euler("ZYZ", matrix.transpose(-1, -2))
 
 
 def axis_angle_to_matrix(axis: Tensor, angle: Tensor) -> Tensor:
-    """Right-handed rotations by ``angle`` (radians, ``(...)``) about the unit vector ``axis`` ``(3)``, as ``(... 3 3)``."""
+    """Right-handed rotations ``(... 3 3)`` by ``angle`` ``(...)`` radians about the unit vector ``axis`` ``(3)``."""
     return roma.rotvec_to_rotmat(angle[..., None] * axis)
 
 

@@ -270,11 +270,13 @@ def test_experimental_particles_found_in_a_data_folder() -> None:
 @needs_shared
 @pytest.mark.parametrize("path", sorted((SHARED / "star").glob("*.star")), ids=lambda path: path.name)
 def test_every_table_in_the_wild_is_used_or_refused_with_reasons(path: Path) -> None:
-    try:
-        particles = read_particles(path, datadir=SHARED / "stacks")
-    except InputError as error:
-        assert str(path) in str(error)
+    # The images of the others are not there, or the table itself lacks what a reconstruction needs.
+    if not path.name.endswith(("sample_particles_relion30.star", "cryodrgn__data_relion31.star")):
+        with pytest.raises(InputError) as caught:
+            read_particles(path, datadir=SHARED / "stacks")
+        assert str(path) in str(caught.value)
         return
+    particles = read_particles(path, datadir=SHARED / "stacks")
     table = particles.source.blocks[particles.particles_block]
     assert len(particles) + len(particles.excluded) == len(table)
     assert torch.isfinite(particles.images(np.arange(len(particles)))).all()

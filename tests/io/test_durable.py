@@ -24,7 +24,7 @@ def test_contents_survive(tmp_path: Path) -> None:
 
 
 def test_json_refuses_nan(tmp_path: Path) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "j", {"x": float("nan")})
 
 
@@ -41,7 +41,7 @@ def test_equal_arrays_give_equal_bytes(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_no_pickle_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="allow_pickle"):
         write_npz(tmp_path / "o.npz", o=np.array([{}], dtype=object))
     assert list(tmp_path.iterdir()) == []
 

@@ -77,7 +77,8 @@ def test_native_mlp_equals_reference(width: int, points: int) -> None:
 @needs_native
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
     before = torch.get_num_threads()
-    inputs = [torch.randn(32, 500), torch.randn(6, 32), torch.randn(3, 32, 32) / 6, torch.randn(3, 32), torch.randn(3, 32)]
+    shapes = [(32, 500), (6, 32), (3, 32, 32), (3, 32), (3, 32)]
+    inputs = [torch.randn(shape) / 6 for shape in shapes]
     positions = torch.rand(6, 2, 500) * 30
     results = []
     try:
@@ -110,7 +111,8 @@ def test_reference_mlp_and_lengths_gradients() -> None:
     inputs = tuple(torch.randn(s, generator=seeded(), dtype=torch.float64).requires_grad_() for s in shapes)
     assert torch.autograd.gradcheck(reference.coordinate_mlp, inputs)
     points = torch.randn(2, 3, 4, generator=seeded(), dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda p: reference.edge_lengths(p, torch.tensor([[0, 1], [2, 3], [0, 3]])), (points,))
+    edges = torch.tensor([[0, 1], [2, 3], [0, 3]])
+    assert torch.autograd.gradcheck(lambda p: reference.edge_lengths(p, edges), (points,))
 
 
 def test_splat_conserves_mass_and_centre_of_mass() -> None:

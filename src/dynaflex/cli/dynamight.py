@@ -63,7 +63,13 @@ def dynamight_command(
     paths = InputPaths(particles, map, mask, half_maps, model, datadir)
     with Monitor() as monitor:
         run_dynamight(
-            out, paths, DynamightConfig(**settings), resume=resume, until=until, device=pick_device(device), monitor=monitor
+            out,
+            paths,
+            DynamightConfig(**settings),
+            resume=resume,
+            until=until,
+            device=pick_device(device),
+            monitor=monitor,
         )
     if until == "report":
         typer.echo(f"report: {write_report(out)}")
@@ -83,7 +89,10 @@ def pick_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise EnvironmentFault(
-            "device.missing", f"the device {name!r} cannot be used here", found=str(error).splitlines()[0], fix="--device cpu"
+            "device.missing",
+            f"the device {name!r} cannot be used here",
+            found=str(error).splitlines()[0],
+            fix="--device cpu",
         ) from error
     return device
 

@@ -18,7 +18,9 @@ def simulate_command(
     particles: Annotated[int, typer.Option(help="Number of particles.")] = 1000,
     box: Annotated[int, typer.Option(help="Box in pixels, even.")] = 64,
     pixel_size: Annotated[float, typer.Option(help="Å per pixel.")] = 3.0,
-    snr: Annotated[float, typer.Option(help="Variance of the signal over that of the noise; 0 gives noise alone.")] = 0.1,
+    snr: Annotated[
+        float, typer.Option(help="Variance of the signal over that of the noise; 0 gives noise alone.")
+    ] = 0.1,
     motion: Annotated[str, typer.Option(help=f"One of {', '.join(MOTIONS)}.")] = "hinge",
     seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
 ) -> None:
@@ -26,7 +28,9 @@ def simulate_command(
     from dynaflex.simulate.particles import simulate
 
     simulate(out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
-    typer.echo(f"{particles} particles in {out / 'particles.star'}, map {out / 'consensus.mrc'}, truth {out / 'truth.npz'}")
+    typer.echo(
+        f"{particles} particles in {out / 'particles.star'}, map {out / 'consensus.mrc'}, truth {out / 'truth.npz'}"
+    )
 
 
 def check_command(

@@ -27,14 +27,18 @@ app.command("displacements")(results.displacements_command)
 app.command("fsc")(results.fsc_command)
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
+    context: typer.Context,
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
     version: bool = typer.Option(False, "--version", is_eager=True, help="Print the version and leave."),
 ) -> None:
     """Options that every command understands; ``main`` reads ``--debug`` wherever it stands."""
     if version:
         typer.echo(f"dynaflex {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
         raise typer.Exit
 
 

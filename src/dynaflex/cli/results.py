@@ -26,8 +26,12 @@ from dynaflex.validate.fsc import fsc_curves
 def reconstruct_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     solver: Annotated[str, typer.Option(help="'backprojection'.")] = "backprojection",
-    box: Annotated[int | None, typer.Option(help="Fourier-cropped box of the maps; default that of the images.")] = None,
-    field: Annotated[str, typer.Option(help="'decoder': gather where the decoder sends each point; 'inverse'.")] = "decoder",
+    box: Annotated[
+        int | None, typer.Option(help="Fourier-cropped box of the maps; default that of the images.")
+    ] = None,
+    field: Annotated[
+        str, typer.Option(help="'decoder': gather where the decoder sends each point; 'inverse'.")
+    ] = "decoder",
     device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
 ) -> None:
     """Rebuild the half-maps of a trained run, corrected and rigid."""
@@ -56,7 +60,9 @@ def volumes_command(
     """Write conformations as maps, on one grey scale, with a ChimeraX script."""
     given = [option is not None for option in (particles, latents, axis, path)]
     if sum(given) != 1:
-        raise UsageError("volumes.what", "say which conformations", expected="one of --particles --latents --axis --path")
+        raise UsageError(
+            "volumes.what", "say which conformations", expected="one of --particles --latents --axis --path"
+        )
     trained = predict.load_half(Run.open(run), _half(half))
     if particles is not None:
         chosen = trained.latents_of(_rows(particles))
@@ -97,7 +103,11 @@ def fsc_command(
     for path, other in ((second, b), (mask, m)):
         if other is not None and other.box != a.box:
             raise InputError(
-                "fsc.box", "the maps differ in box", file=path, expected=f"{a.box} voxels as in {first}", found=other.box
+                "fsc.box",
+                "the maps differ in box",
+                file=path,
+                expected=f"{a.box} voxels as in {first}",
+                found=other.box,
             )
     curves = fsc_curves(
         torch.from_numpy(a.data),
@@ -133,7 +143,11 @@ def _array(path: Path, columns: int) -> FloatArray:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise InputError("npy.unreadable", "this array cannot be read", file=path, found=error, fix="save it with numpy.save") from error
+        raise InputError(
+            "npy.unreadable", "this array cannot be read", file=path, found=error, fix="save it with numpy.save"
+        ) from error
     if values.ndim != 2 or values.shape[1] != columns or not np.isfinite(values).all():
-        raise InputError("npy.shape", "unexpected array", file=path, expected=f"finite numbers (n, {columns})", found=values.shape)
+        raise InputError(
+            "npy.shape", "unexpected array", file=path, expected=f"finite numbers (n, {columns})", found=values.shape
+        )
     return values.astype(np.float32)

@@ -17,9 +17,7 @@ class InverseDeformation(torch.nn.Module):
 
     def origins(self, latents: Tensor, points: Tensor) -> Tensor:
         """Where deformed points ``(b n 3)`` came from in the conformations ``latents`` ``(b k)``, ``(b n 3)``."""
-        back = [
-            self.network.displacement(z[None], y)[0] for z, y in zip(latents, points, strict=True)
-        ]
+        back = [self.network.displacement(z[None], y)[0] for z, y in zip(latents, points, strict=True)]
         return points + torch.stack(back)
 
     def pull(self, latents: Tensor, points: Tensor) -> Tensor:
@@ -31,7 +29,9 @@ class InverseDeformation(torch.nn.Module):
         return -self.network.displacement(latents, points)
 
 
-def inverse_loss(inverse: InverseDeformation, latents: Tensor, deformed: Tensor, points: Tensor, edges: Tensor) -> Tensor:
+def inverse_loss(
+    inverse: InverseDeformation, latents: Tensor, deformed: Tensor, points: Tensor, edges: Tensor
+) -> Tensor:
     """Mean squared distance in Å² between ``D^-1(z, D(z, c))`` and c, plus the roughness of the inverse field.
 
     ``deformed`` ``(b n 3)``, ``points`` ``(n 3)``. Roughness is the mean squared difference of the inverse displacement

@@ -58,15 +58,13 @@ def match_norm(positions: Tensor, volume: Tensor, grid: Grid, classes: int, mass
     density = GaussianDensity(positions, torch.ones(classes), width, mass)
     with torch.no_grad():
         scale = volume.norm() / density.volume(grid).norm()
-        density.log_amplitude += scale.log()
+        density.log_amplitude.add_(scale.log())
     return density
 
 
 def nearest_distance(positions: Tensor) -> float:
     """The mean distance in Å of a point to its nearest neighbour."""
-    nearest = [
-        torch.cdist(part, positions).topk(2, largest=False).values[:, 1] for part in positions.split(2048)
-    ]
+    nearest = [torch.cdist(part, positions).topk(2, largest=False).values[:, 1] for part in positions.split(2048)]
     return float(torch.cat(nearest).mean())
 
 

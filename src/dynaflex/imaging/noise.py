@@ -18,7 +18,7 @@ def residual_power(prediction: Tensor, images: Tensor, grid: Grid) -> Tensor:
 def noise_weights(power: Tensor, grid: Grid) -> Tensor:
     """Weights ``(h w)`` that make ``sum |difference|² weights`` twice the negative log-likelihood of the images.
 
-    They are ``1 / power`` per coefficient, counted once for each of the conjugate pair, divided by the number of pixels,
+    They are ``1 / power`` per coefficient, counted once for each of a conjugate pair, divided by the number of pixels,
     and zero beyond Nyquist, where the corners of the transform hold no whole shell.
     """
     inside = grid.shells(2, power.device) < grid.n_shells - 1

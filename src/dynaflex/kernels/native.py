@@ -36,9 +36,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _call(name: str, arguments: Sequence[Tensor | int]) -> None:
-    pointers = [
-        ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else ctypes.c_int64(a) for a in arguments
-    ]
+    pointers = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else ctypes.c_int64(a) for a in arguments]
     getattr(library(), name)(*pointers)
 
 
@@ -92,7 +90,7 @@ class _Splat(torch.autograd.Function):
 
 def splat(positions: Tensor, weights: Tensor, box: int) -> Tensor:
     """See :func:`dynaflex.kernels.reference.splat`."""
-    return _Splat.apply(positions, weights, box)  # type: ignore[no-any-return, no-untyped-call]
+    return _Splat.apply(positions, weights, box)  # type: ignore[no-untyped-call]
 
 
 def gather(positions: Tensor, images: Tensor) -> Tensor:
@@ -140,22 +138,18 @@ class _EdgeLengths(torch.autograd.Function):
 
 def edge_lengths(points: Tensor, edges: Tensor) -> Tensor:
     """See :func:`dynaflex.kernels.reference.edge_lengths`."""
-    return _EdgeLengths.apply(points, edges)  # type: ignore[no-any-return, no-untyped-call]
+    return _EdgeLengths.apply(points, edges)  # type: ignore[no-untyped-call]
 
 
 class _CoordinateMlp(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, spatial: Tensor, latent: Tensor, weights: Tensor, biases: Tensor, w_out: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, spatial: Tensor, latent: Tensor, weights: Tensor, biases: Tensor, w_out: Tensor) -> Tensor:
         inputs = [t.contiguous() for t in (spatial, latent, weights, biases, w_out)]
         width, points = spatial.shape
         batch, layers = latent.shape[0], weights.shape[0]
         out = spatial.new_empty(batch, 3, points)
         parts = _ranges(points, _CHUNKS, LANES)
-        _parallel(
-            lambda i: _call(f"mlp_forward_{width}", [*inputs, out, layers, batch, *parts[i], points]), len(parts)
-        )
+        _parallel(lambda i: _call(f"mlp_forward_{width}", [*inputs, out, layers, batch, *parts[i], points]), len(parts))
         ctx.save_for_backward(*inputs)
         return out
 
@@ -186,4 +180,4 @@ def coordinate_mlp(spatial: Tensor, latent: Tensor, weights: Tensor, biases: Ten
     points = spatial.shape[1]
     padded = torch.nn.functional.pad(spatial, (0, -points % LANES))
     out = _CoordinateMlp.apply(padded, latent, weights, biases, w_out)  # type: ignore[no-untyped-call]
-    return out[:, :, :points]  # type: ignore[no-any-return]
+    return out[:, :, :points]

@@ -38,7 +38,7 @@ def splat(positions: Tensor, weights: Tensor, box: int) -> Tensor:
 
 
 def gather(positions: Tensor, images: Tensor) -> Tensor:
-    """Sum over images of the images ``(b h h)`` interpolated at ``positions`` ``(b 2 n)``: ``(n)``, adjoint of splat."""
+    """Images ``(b h h)`` interpolated at ``positions`` ``(b 2 n)`` and summed, ``(n)``: the adjoint of splat."""
     index, weight = _taps(positions, images.shape[-1])
     values = images.flatten(1).gather(1, index.flatten(1)).view_as(weight)
     return (values * weight).sum(dim=(0, 1))

@@ -38,7 +38,7 @@ def neighbour_graph(points: Tensor, degree: float | None = 12.0) -> Graph:
     if degree is None:
         pairs = torch.as_tensor(tree.query_pairs(1.5 * spacing, output_type="ndarray")).long()
     else:
-        count = min(int(round(degree * len(coordinates) / 2)), len(coordinates) * (len(coordinates) - 1) // 2)
+        count = min(round(degree * len(coordinates) / 2), len(coordinates) * (len(coordinates) - 1) // 2)
         closest = _closest_pairs(tree, coordinates.shape[0], count, spacing)
         source = torch.arange(len(coordinates)).repeat_interleave(neighbours.shape[1] - 1)
         secure = torch.stack([source, torch.as_tensor(neighbours[:, 1:]).reshape(-1).long()], dim=1)

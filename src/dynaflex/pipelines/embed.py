@@ -19,8 +19,8 @@ FROM_TRAINED, FROM_NOTHING = 2, 6
 def infer(model: FlexModel, batch: Batch, weights: Tensor, start: Tensor, iterations: int) -> Posterior:
     """The most probable latents ``(b k)`` of a batch, and the width of the posterior around them (Laplace).
 
-    The image is nearly linear in a small step of z, so its derivatives are taken by finite differences: k + 1 renderings
-    an iteration, and no backward pass. A step that does not lower a particle's energy is refused and damped.
+    The image is nearly linear in a small step of z, so its derivatives are taken by finite differences: k + 1
+    renderings an iteration, and no backward pass. A step that does not lower a particle's energy is refused and damped.
     """
     z, damping = start.clone(), torch.full((len(start), 1, 1), 1e-2, device=start.device)
     energy, residual, jacobian = _linearise(model, batch, weights, z)
@@ -62,7 +62,7 @@ def embed(
     candidates: Tensor,
     size: int = 64,
 ) -> Posterior:
-    """Posterior of the particles ``index`` ``(p)``, from ``start`` ``(p k)`` or else from the best of ``candidates``."""
+    """Posterior of the particles ``index`` ``(p)``, from ``start`` ``(p k)`` or the best of ``candidates``."""
     means, scales = [], []
     for part in torch.arange(len(index)).split(size):
         batch = batches(index[part])

@@ -33,7 +33,7 @@ class Imaging:
     sign: float = 1.0
 
     def prepare(self, particles: Particles, index: Tensor) -> Tensor:
-        """The images ``index`` ``(b)``: Fourier-cropped, unit noise variance, masked around the particle, ``(b h h)``."""
+        """The images ``index`` ``(b)``: Fourier-cropped, of unit noise variance, masked, ``(b h h)``."""
         images = preprocess.fourier_crop(particles.images(index.numpy()) * self.sign, self.grid.box)
         mask = preprocess.circular_mask(self.grid, self.diameter, self.edge, particles.pose.shift[index])
         return preprocess.normalise(images, mask) * mask

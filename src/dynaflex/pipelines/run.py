@@ -193,7 +193,10 @@ class Run:
         loaded = self.load_checkpoint(name)
         if loaded is None:
             raise UsageError(
-                "run.untrained", "this run has no trained model yet", file=self.path, fix="train it first, with --resume"
+                "run.untrained",
+                "this run has no trained model yet",
+                file=self.path,
+                fix="train it first, with --resume",
             )
         return loaded
 

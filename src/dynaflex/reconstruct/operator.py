@@ -16,7 +16,7 @@ from dynaflex.shapes import Tensor
 
 @dataclass(frozen=True)
 class Views:
-    """b images to reconstruct from: ``coefficients`` and ``ctf`` ``(b h w)``, their poses, and their latents ``(b k)``."""
+    """b images to reconstruct from: ``coefficients`` and ``ctf`` ``(b h w)``, poses, and latents ``(b k)``."""
 
     coefficients: Tensor
     ctf: Tensor

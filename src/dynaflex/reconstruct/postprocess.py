@@ -26,7 +26,7 @@ def merge(first: Tensor, second: Tensor, fsc: Tensor) -> Tensor:
 
 
 def soft_mask(volume: Tensor, grid: Grid, threshold: float, extend: float = 6.0, edge: float = 9.0) -> Tensor:
-    """1 within ``extend`` Å of the density above ``threshold``, falling to 0 as a cosine over ``edge`` Å, ``(d d d)``."""
+    """1 within ``extend`` Å of density above ``threshold``, falling to 0 as a cosine over ``edge`` Å, ``(d d d)``."""
     outside = (volume <= threshold).cpu().numpy()
     distance = torch.as_tensor(distance_transform_edt(outside, sampling=grid.pixel_size), dtype=torch.float32)
     ramp = ((distance - extend) / edge).clamp(0.0, 1.0)

@@ -39,7 +39,7 @@ def volume_coefficients(points: Tensor, weights: Tensor, grid: Grid) -> Tensor:
 
 
 def gaussian_envelope(grid: Grid, dim: int, sigma: float) -> Tensor:
-    """The transform of a normalised ``dim``-dimensional Gaussian of standard deviation ``sigma`` Å, on the rfft grid."""
+    """The rfft of a normalised ``dim``-dimensional Gaussian of standard deviation ``sigma`` Å at the origin."""
     radius = grid.radius(dim) / grid.width
     return torch.exp(-2.0 * math.pi**2 * sigma**2 * radius.square())
 
@@ -49,7 +49,8 @@ def _half_axis(grid: Grid) -> Tensor:
 
 
 def _full_axis(grid: Grid) -> Tensor:
-    return torch.fft.fftfreq(grid.box, 1.0 / grid.box, dtype=torch.float64)
+    index: Tensor = torch.fft.fftfreq(grid.box, 1.0 / grid.box, dtype=torch.float64)
+    return index
 
 
 def _waves(position: Tensor, index: Tensor, grid: Grid) -> Tensor:
@@ -60,5 +61,4 @@ def _waves(position: Tensor, index: Tensor, grid: Grid) -> Tensor:
     turns = index[:, None] * (position.to(torch.float64) / grid.width)[..., None, :]
     angle = (-2.0 * math.pi * (turns - turns.round())).to(torch.float32)
     paired = (2.0 * index.abs() != grid.box).to(torch.float32)[:, None]
-    waves: Tensor = torch.polar(paired.expand_as(angle).contiguous(), angle)
-    return waves
+    return torch.polar(paired.expand_as(angle).contiguous(), angle)

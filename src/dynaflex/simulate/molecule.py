@@ -152,7 +152,7 @@ def make_molecule(width: float, seed: int) -> Molecule:
     generator = np.random.default_rng([seed, 0])
     along = _unit(np.array([0.80, 0.50, 0.33]))
     side = _unit(np.cross(along, [0.0, 0.0, 1.0]))
-    directions = (along, _unit(-along * math.cos(0.6) + side * math.sin(0.6)))
+    directions = (along, _unit(-along * math.cos(0.9) + side * math.sin(0.9)))
 
     body = _Ellipsoid(np.zeros(3), np.eye(3), scale * np.array(SEMI_AXES[BODY]))
     placed = _fill(body, _count(BODY, scale), generator)

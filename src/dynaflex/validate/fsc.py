@@ -46,7 +46,9 @@ def fourier_shell_correlation(first: Tensor, second: Tensor, mask: Tensor | None
     return torch.where(power > 0, cross / power.clamp(min=1e-300).sqrt(), torch.zeros_like(cross))
 
 
-def fsc_curves(first: Tensor, second: Tensor, pixel_size: float, mask: Tensor | None = None, seed: int = 0) -> FscCurves:
+def fsc_curves(
+    first: Tensor, second: Tensor, pixel_size: float, mask: Tensor | None = None, seed: int = 0
+) -> FscCurves:
     """All curves of two half-maps. Phases are randomised beyond the shell where the unmasked FSC falls below 0.8.
 
     The correction is that of Chen et al. (2013), as RELION applies it: from two shells beyond that limit,

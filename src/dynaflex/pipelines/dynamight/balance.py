@@ -22,7 +22,14 @@ def geometry_loss(points: Tensor, graph: Graph, *, bonded: bool) -> Tensor:
 
 
 def balance(
-    model: FlexModel, batches: Iterable[Batch], weights: Tensor, graph: Graph, *, ratio: float, strongest: float, bonded: bool
+    model: FlexModel,
+    batches: Iterable[Batch],
+    weights: Tensor,
+    graph: Graph,
+    *,
+    ratio: float,
+    strongest: float,
+    bonded: bool,
 ) -> float:
     """lambda: the weight at which the prior's gradient on the decoder has ``ratio`` times the norm of the data's.
 

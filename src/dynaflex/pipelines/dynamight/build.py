@@ -60,14 +60,17 @@ def prepare_consensus(volume: Tensor, grid: Grid, mask: Tensor | None, config: D
 
 
 def build_model(
-    consensus: Consensus, particles: int, half: int, train_grid: Grid, config: DynamightConfig, atoms: CoarseModel | None
+    consensus: Consensus,
+    particles: int,
+    half: int,
+    train_grid: Grid,
+    config: DynamightConfig,
+    atoms: CoarseModel | None,
 ) -> FlexModel:
     """The untrained model of one half; every random number in it is a function of (seed, half)."""
     generator = keyed_generator(config.seed, half)
     if atoms is None:
-        positions = placement.fill(
-            consensus.volume, consensus.grid, consensus.threshold, consensus.count, generator
-        )
+        positions = placement.fill(consensus.volume, consensus.grid, consensus.threshold, consensus.count, generator)
         density = placement.place(consensus.volume, consensus.grid, positions=positions, classes=config.n_classes)
     else:
         density = placement.place(

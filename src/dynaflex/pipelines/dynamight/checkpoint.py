@@ -25,6 +25,8 @@ def save(run: Run, trainer: HalfTrainer, digest: str) -> None:
                 else:
                     numbers[key] = value
     tensors["noise_power"] = trainer.progress.noise_power
+    if trainer.poses is not None:
+        tensors["poses"] = trainer.poses.table.weight
     state = {
         "half": trainer.data.half,
         "digest": digest,
@@ -61,6 +63,8 @@ def restore(run: Run, trainer: HalfTrainer, digest: str) -> bool:
     for name, value in state["progress"].items():
         setattr(trainer.progress, name, value)
     trainer.progress.noise_power = tensors["noise_power"].to(trainer.data.device)
+    if trainer.poses is not None:
+        trainer.poses.table.weight.data.copy_(tensors["poses"])
     trainer.renew_graph()
     return True
 

@@ -14,11 +14,15 @@ class DynamightConfig(BaseModel):
 
     seed: int = 0
     train_box: int | None = Field(default=None, description="Fourier-cropped training box; None: at most 128")
-    particle_diameter: float | None = Field(default=None, description="diameter of the circular mask; None: from the map")
+    particle_diameter: float | None = Field(
+        default=None, description="diameter of the circular mask; None: from the map"
+    )
     shared_resolution: float = Field(default=20.0, description="R0: both halves start from a map low-passed to this")
     invert_contrast: bool = False
 
-    threshold: float | None = Field(default=None, description="map contour that is filled with Gaussians; None: automatic")
+    threshold: float | None = Field(
+        default=None, description="map contour that is filled with Gaussians; None: automatic"
+    )
     n_gaussians: int | None = Field(default=None, description="None: two per residue that fits into the contour")
     n_classes: int = 1
 
@@ -46,6 +50,7 @@ class DynamightConfig(BaseModel):
     position_rate: float = Field(default=0.02, description="Å per update")
     shape_rate: float = 1e-3
     refine_poses: bool = False
+    pose_rate: float = Field(default=0.02, description="standard deviations of the pose prior per update")
 
     def planned_epochs(self, batches: int) -> int:
         """Epochs of a half-set whose epoch has ``batches`` updates."""

@@ -31,7 +31,11 @@ def embed_half(run: Run, trainer: HalfTrainer, monitor: Monitor) -> None:
     monitor.say(f"half {data.half}: finding the latents of {len(data)} particles")
 
     def batch(index: Tensor) -> Batch:
-        return data.batch(index, torch.zeros(len(index), trainer.config.latent_dim))
+        pose = None
+        if trainer.poses is not None:
+            every = torch.arange(len(data), device=data.device)
+            pose = torch.no_grad()(trainer.poses.corrected)(every, data.pose)
+        return data.batch(index, torch.zeros(len(index), trainer.config.latent_dim), pose)
 
     with torch.no_grad():
         start = torch.cat([
@@ -43,7 +47,10 @@ def embed_half(run: Run, trainer: HalfTrainer, monitor: Monitor) -> None:
     outside = torch.ones(len(data), dtype=torch.bool)
     outside[trainer.training] = False
     held_out = outside.nonzero()[:, 0]
-    mean, log_scale = torch.zeros(len(data), trainer.config.latent_dim), torch.zeros(len(data), trainer.config.latent_dim)
+    mean, log_scale = (
+        torch.zeros(len(data), trainer.config.latent_dim),
+        torch.zeros(len(data), trainer.config.latent_dim),
+    )
     mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
     if len(held_out) > 0:
         found = embed.embed(model, batch, held_out, weights, None, candidates)
@@ -68,6 +75,9 @@ def collect(run: Run, inputs: Inputs) -> None:
     mean = np.concatenate([half.latents.mean.numpy() for half in halves])[order]
     scale = np.concatenate([half.latents.log_scale.exp().numpy() for half in halves])[order]
     half = np.concatenate([np.full(len(part.rows), part.half) for part in halves])[order]
+    drift = {f"half{half.half}": half.poses.drift() for half in halves if half.poses is not None}
+    if drift:
+        run.write_json("poses_drift.json", drift)
     durable.write_npz(run.path / "latents.npz", index=rows[order], half=half, mean=mean, scale=scale)
     table = table_with_halves(inputs.particles)
     particles = table.blocks[inputs.particles.particles_block]
@@ -143,5 +153,3 @@ def _principal(displacements: Tensor) -> Tensor:
     """The principal axis of displacements ``(p 3)``, as long as their spread along it."""
     values, vectors = torch.linalg.eigh(displacements.T @ displacements / len(displacements))
     return vectors[:, -1] * values[-1].clamp(min=0.0).sqrt()
-
-

@@ -36,7 +36,7 @@ def learn_inverse(run: Run, trained: TrainedHalf, seed: int, monitor: Monitor) -
             deformed = model.deformed(latents)
         optimiser.zero_grad()
         loss = inverse_loss(inverse, latents, deformed, points, edges)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
         monitor.update(f"inverse half {trained.half}", step + 1, STEPS, f"{float(loss.detach()) ** 0.5:.2f} Å")

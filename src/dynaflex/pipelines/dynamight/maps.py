@@ -15,6 +15,7 @@ from dynaflex.data.particles import Particles
 from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import transfer_function
+from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.io.mrc import write_map
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.inputs import Inputs
@@ -41,7 +42,9 @@ def reconstruct_run(
 
     ``field`` says where a voxel's density is gathered: where the decoder sends it, or along the learned ``inverse``.
     """
-    imaging = inputs.full_imaging if box is None else replace(inputs.full_imaging, grid=inputs.full_imaging.grid.cropped(box))
+    imaging = (
+        inputs.full_imaging if box is None else replace(inputs.full_imaging, grid=inputs.full_imaging.grid.cropped(box))
+    )
     grid = imaging.grid
     volumes: dict[str, Tensor] = {}
     for half in (1, 2):
@@ -99,20 +102,30 @@ def reconstruct_half(
     def batches() -> Iterator[Views]:
         nonlocal done
         for part in torch.arange(len(particles)).split(_AT_ONCE):
-            yield views(particles, part, latents[part], imaging, device)
+            yield views(particles, part, latents[part], imaging, device, trained.poses)
             done += len(part)
             monitor.update(task, done, total)
 
     return backproject(operator, batches).cpu()
 
 
-def views(particles: Particles, index: Tensor, latents: Tensor, imaging: Imaging, device: torch.device) -> Views:
+def views(
+    particles: Particles,
+    index: Tensor,
+    latents: Tensor,
+    imaging: Imaging,
+    device: torch.device,
+    poses: PoseRefinement | None = None,
+) -> Views:
     """The particles ``index`` ``(b)`` with their latents ``(b k)``, ready to reconstruct from."""
     images = imaging.prepare(particles, index).to(device)
+    pose = particles.pose[index].to(torch.device("cpu"))
+    if poses is not None:
+        pose = poses.corrected(index, pose)
     return Views(
         coefficients=fourier.transform(images, 2),
         ctf=transfer_function(particles.ctf[index].to(device), imaging.grid),
-        pose=particles.pose[index].to(device),
+        pose=pose.to(device),
         latents=latents.to(device),
     )
 
@@ -136,7 +149,7 @@ def _compare_gaussians(run: Run, inputs: Inputs, volumes: dict[str, Tensor], gri
 
 
 def _moving_part(run: Run, grid: Grid) -> Tensor | None:
-    """A soft mask around the Gaussians that move at least half as much as the most mobile; None where none moves 1 Å."""
+    """A soft mask around Gaussians that move at least half as far as the most mobile; None where none moves 1 Å."""
     motion = np.load(run.path / "motion.npz")
     moves = motion["rms_displacement"]
     limit = 0.5 * float(np.quantile(moves, 0.98))
@@ -158,5 +171,3 @@ def _map_of_errors(run: Run, grid: Grid, reach: float = 10.0) -> None:
 def config_of(run: Run) -> DynamightConfig:
     """The settings a run was started with."""
     return DynamightConfig(**{key: value for key, value in run.config().items() if key != "method"})
-
-

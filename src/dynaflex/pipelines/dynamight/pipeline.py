@@ -28,8 +28,8 @@ from dynaflex.shapes import Tensor
 
 STAGES = ("prepare", "train", "reconstruct", "report")
 MODEL_BIAS = (
-    "The Gaussians and their bonds come from an atomic model. The paper shows that the corrected map can then reproduce "
-    "features of a wrong model; do not take agreement with this model as evidence for it."
+    "The Gaussians and their bonds come from an atomic model. The paper shows that the corrected map can then "
+    "reproduce features of a wrong model; do not take agreement with this model as evidence for it."
 )
 
 
@@ -122,7 +122,9 @@ def _prepare(work: DynamightRun) -> None:
             "gaussians": start.count,
         },
     )
-    work.monitor.say(f"{used} particles used, {len(excluded)} excluded; {start.count} Gaussians above {start.threshold:.3g}")
+    work.monitor.say(
+        f"{used} particles used, {len(excluded)} excluded; {start.count} Gaussians above {start.threshold:.3g}"
+    )
 
 
 def _shared(work: DynamightRun) -> list[str]:
@@ -131,7 +133,9 @@ def _shared(work: DynamightRun) -> list[str]:
     if inputs.independent_starts:
         shared.append("which box, pixel size and poses the refinement gave")
     else:
-        shared.append(f"the consensus map, low-passed to {work.config.shared_resolution:g} Å, to place the first Gaussians")
+        shared.append(
+            f"the consensus map, low-passed to {work.config.shared_resolution:g} Å, to place the first Gaussians"
+        )
     shared.append("which voxels lie within 6 Å of a Gaussian of half 1, to bring half 2 to the same conformation")
     if inputs.atoms is not None:
         shared.append("the atomic model")

@@ -10,6 +10,7 @@ import torch
 
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
+from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.posterior import Posterior
 from dynaflex.model import FlexModel
 from dynaflex.pipelines.dynamight.build import empty_model
@@ -30,6 +31,7 @@ class TrainedHalf:
     rows: Tensor
     latents: Posterior
     noise_power: Tensor
+    poses: PoseRefinement | None = None
 
     def to(self, device: torch.device) -> TrainedHalf:
         """The same half with its model on a device."""
@@ -77,13 +79,16 @@ def load_half(run: Run, half: int) -> TrainedHalf:
     )
     model.load_state_dict(state)
     model.requires_grad_(False)
-    return TrainedHalf(
-        half, model, latents["rows"], Posterior(latents["mean"], latents["log_scale"]), tensors["noise_power"]
-    )
+    poses = None
+    if "poses" in tensors:
+        poses = PoseRefinement(len(latents["rows"])).requires_grad_(False)
+        poses.table.weight.copy_(tensors["poses"])
+    posterior = Posterior(latents["mean"], latents["log_scale"])
+    return TrainedHalf(half, model, latents["rows"], posterior, tensors["noise_power"], poses)
 
 
 def displacements(run: Path, points: FloatArray, particles: list[int], half: int | None = None) -> FloatArray:
-    """Where the model moves ``points`` ``(P 3)`` (x, y, z in Å, origin at the box centre) in some particles: ``(n P 3)``.
+    """Where ``points`` ``(P 3)`` (x, y, z in Å, origin at the box centre) move in some particles: ``(n P 3)``.
 
     ``particles`` are rows of the input table from 0. Each is asked of its own half's model, or all of ``half``.
     """

@@ -6,6 +6,7 @@ that was not.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from typing import Any
 
 import torch
 
+from dynaflex.errors import InputError
 from dynaflex.imaging.noise import noise_weights, residual_power
+from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.graph import Graph, fixed_graph, neighbour_graph
@@ -62,7 +65,8 @@ class HalfTrainer:
         self.mask_points = mask_points
         self.epochs = config.planned_epochs(-(-len(training) // config.batch_size))
         self.progress = Progress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
-        self.optimisers = build_optimisers(model, config)
+        self.poses = PoseRefinement(len(data)).to(data.device) if config.refine_poses else None
+        self.optimisers = build_optimisers(model, self.poses, config)
         self.renew_graph()
 
     @property
@@ -106,19 +110,22 @@ class HalfTrainer:
     def _step(self, batch: Batch, weights: Tensor, phase: str) -> tuple[dict[str, float], Tensor]:
         """One update; returns figures, and the power of the residual per shell."""
         model, moving = self.model, phase != "warm-up"
-        for name in active(phase):
+        for name in self.active(phase):
             self.optimisers[name].zero_grad()
         points = model.density.points()[None].expand(len(batch.index), -1, -1)
-        geometry = kl = torch.zeros(())
+        pose, geometry, kl = batch.pose, torch.zeros(()), torch.zeros(())
         if moving:
             posterior = model.latents.posterior(batch.index, batch.images)
             points = model.deformed(posterior.sample(batch.noise))
             geometry = geometry_loss(points, self.graph, bonded=self.bonds is not None).mean()
             kl = posterior.divergence().mean()
-        prediction = model.render(points, batch.pose, batch.ctf)
+            if self.poses is not None:
+                pose = self.poses.corrected(batch.index, pose)
+                kl = kl + self.poses.penalty(batch.index).mean()
+        prediction = model.render(points, pose, batch.ctf)
         data = data_loss(prediction, batch.coefficients, weights).mean()
         (data + self.progress.strength * geometry + kl).backward()
-        for name in active(phase):
+        for name in self.active(phase):
             self.optimisers[name].step()
         with torch.no_grad():
             moved = (points - model.density.points()).square().sum(-1).mean().sqrt()
@@ -136,17 +143,22 @@ class HalfTrainer:
         state.epoch += 1
         if phase == "joint":
             state.joint_epochs += 1
-            if state.joint_epochs % self.config.replace_every == 0 and state.epoch < self.epochs - self.config.replace_every:
+            if (
+                state.joint_epochs % self.config.replace_every == 0
+                and state.epoch < self.epochs - self.config.replace_every
+            ):
                 self._replace_reference()
         self.renew_graph()
+
+    def active(self, phase: str) -> tuple[str, ...]:
+        """Which optimisers step in a phase."""
+        return tuple(self.optimisers) if phase == "joint" else ("gaussians",)
 
     def renew_graph(self) -> None:
         """Find the neighbours of the reference as it stands now; bonds stay, and are at rest where it stands."""
         points = self.model.density.points().detach()
         self.graph: Graph = (
-            neighbour_graph(points, self.config.graph_degree)
-            if self.bonds is None
-            else fixed_graph(points, self.bonds)
+            neighbour_graph(points, self.config.graph_degree) if self.bonds is None else fixed_graph(points, self.bonds)
         )
 
     def _batches(self, stream: int) -> Any:
@@ -168,12 +180,22 @@ class HalfTrainer:
     def _match_scale(self) -> None:
         """Give the Gaussians the amplitude at which their images fit the particles best."""
         cross = norm = 0.0
+        log_amplitude = self.model.density.get_parameter("log_amplitude")
         with torch.no_grad():
             for batch, _ in zip(self._batches(_STREAM_POOL), range(32), strict=False):
                 prediction = self.model.render(self.model.density.points(), batch.pose, batch.ctf)
                 cross += float((prediction * batch.coefficients.conj()).real.sum())
                 norm += float(prediction.abs().square().sum())
-            self.model.density.log_amplitude += torch.log(torch.tensor(max(cross, 1e-3 * norm) / norm))
+            # Noise of unit variance has box² times the power of a pixel in every coefficient.
+            if cross < -5.0 * self.data.grid.box * math.sqrt(norm):
+                raise InputError(
+                    "images.contrast",
+                    "the particles are the negative of the map",
+                    file=self.data.particles.source.path,
+                    expected="white molecules in both",
+                    fix="--invert-contrast, if the map is white",
+                )
+            log_amplitude.add_(math.log(max(cross, 1e-3 * norm) / norm))
 
     def _replace_reference(self) -> None:
         """Move the reference to the mean of predictions close to it, or to the other half's conformation."""
@@ -200,13 +222,10 @@ class HalfTrainer:
                 group["lr"] = group["full_rate"] * max(0.1, min(1.0, left))
 
 
-def active(phase: str) -> tuple[str, ...]:
-    """Which optimisers step in a phase."""
-    return {"warm-up": ("gaussians",), "gaussians": ("gaussians",)}.get(phase, ("gaussians", "decoder", "latents"))
-
-
-def build_optimisers(model: FlexModel, config: DynamightConfig) -> dict[str, torch.optim.Optimizer]:
-    """Adam for the Gaussians, the decoder and the latents; sparse for a table, whose other rows must not drift."""
+def build_optimisers(
+    model: FlexModel, poses: PoseRefinement | None, config: DynamightConfig
+) -> dict[str, torch.optim.Optimizer]:
+    """Adam for the Gaussians, the decoder and the latents; sparse for tables, whose other rows must not drift."""
     density = model.density
     gaussians = [
         {"params": [density.positions], "full_rate": config.position_rate},
@@ -214,11 +233,20 @@ def build_optimisers(model: FlexModel, config: DynamightConfig) -> dict[str, tor
     ]
     latents: torch.optim.Optimizer
     if isinstance(model.latents, LatentTable):
-        latents = torch.optim.SparseAdam([{"params": list(model.latents.parameters()), "full_rate": config.latent_rate}])
+        latents = torch.optim.SparseAdam(
+            [{"params": list(model.latents.parameters()), "full_rate": config.latent_rate}]
+        )
     else:
         latents = torch.optim.Adam([{"params": list(model.latents.parameters()), "full_rate": config.decoder_rate}])
-    return {
+    corrections: dict[str, torch.optim.Optimizer] = {}
+    if poses is not None:
+        corrections["poses"] = torch.optim.SparseAdam(
+            [{"params": list(poses.parameters()), "full_rate": config.pose_rate}]
+        )
+    return corrections | {
         "gaussians": torch.optim.Adam(gaussians),
-        "decoder": torch.optim.Adam([{"params": list(model.deformation.parameters()), "full_rate": config.decoder_rate}]),
+        "decoder": torch.optim.Adam(
+            [{"params": list(model.deformation.parameters()), "full_rate": config.decoder_rate}]
+        ),
         "latents": latents,
     }
