@@ -25,6 +25,8 @@ FLAGS = [
     "-fassociative-math",
     "-fno-signed-zeros",
     "-fno-rounding-math",
+    # ISO C forbids fused multiply-adds by default; without them the network costs 1.5 times as much.
+    "-ffp-contract=fast",
 ]
 
 

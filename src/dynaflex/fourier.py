@@ -80,7 +80,7 @@ def shift(coefficients: Tensor, grid: Grid, displacement: Tensor) -> Tensor:
 
 
 def hermitian_weights(grid: Grid, dim: int, device: torch.device | None = None) -> Tensor:
-    """How many coefficients of the full transform an rfft coefficient stands for: 2, or 1 in the first and last column."""
+    """How many coefficients of the full transform one of the rfft stands for: 2, or 1 in the first and last column."""
     weights = torch.full((grid.box // 2 + 1,), 2.0, device=device)
     weights[0] = 1.0
     if grid.box % 2 == 0:

@@ -30,7 +30,7 @@ def test_identity_at_the_start() -> None:
 def test_has_the_layers_of_the_paper() -> None:
     decoder = CoordinateMLP(3, 200.0, layers=8, width=32, frequencies=10)
     assert decoder.w_space.shape == (32, 60)
-    assert decoder.w_hidden.shape == (7, 32, 32)
+    assert decoder.w_hidden.shape == (6, 32, 32)  # with the first and the last: eight linear layers
     assert decoder.encode_positions(torch.zeros(5, 3)).shape == (5, 60)
 
 

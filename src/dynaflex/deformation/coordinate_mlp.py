@@ -16,9 +16,9 @@ class CoordinateMLP(Deformation):
 
     ``D(z, x) = x + delta(z, x)``. Implements [DM 4, 9].
 
-    ``layers`` hidden layers of ``width`` units follow the encoding; a last linear layer, zero at the start, gives the
-    displacement in units of ``unit`` Å. The first layer is linear in (encoding, z), so its positional part is computed
-    once per batch and not once per particle.
+    Of ``layers`` linear layers the first takes (encoding, z), the last, zero at the start, gives the displacement in
+    units of ``unit`` Å; all others are ``width`` units wide. The first is linear in its two inputs, so its positional
+    part is computed once per batch and not once per particle.
     """
 
     wavelengths: Tensor
@@ -49,8 +49,8 @@ class CoordinateMLP(Deformation):
         self.w_space = uniform(width, inputs, fan_in=inputs)
         self.w_latent = uniform(width, latent_dim, fan_in=latent_dim)
         self.bias = torch.nn.Parameter(torch.zeros(width))
-        self.w_hidden = uniform(layers - 1, width, width, fan_in=width)
-        self.b_hidden = torch.nn.Parameter(torch.zeros(layers - 1, width))
+        self.w_hidden = uniform(layers - 2, width, width, fan_in=width)
+        self.b_hidden = torch.nn.Parameter(torch.zeros(layers - 2, width))
         self.w_out = torch.nn.Parameter(torch.zeros(3, width))
 
     def encode_positions(self, points: Tensor) -> Tensor:

@@ -64,8 +64,8 @@ def rotation_slope(points: Array, displacement: Array | FloatArray, axis: Array,
     For every particle the rotation is that of the rigid motion which best takes ``points`` ``(n 3)`` to where
     ``displacement`` ``(b n 3)`` puts them. 1: the domain turns as it truly does; 0: it is only translated.
     """
-    start = torch.from_numpy(np.asarray(points, dtype=np.float64))
-    end = start + torch.from_numpy(np.asarray(displacement, dtype=np.float64))
+    start = torch.tensor(points, dtype=torch.float64)
+    end = start + torch.tensor(displacement, dtype=torch.float64)
     rotation, _ = roma.rigid_points_registration(start.expand_as(end), end)
     fitted = roma.rotmat_to_rotvec(rotation).numpy() @ axis
     return float(np.polyfit(angle, fitted, 1)[0])
