@@ -29,10 +29,9 @@ from scipy.spatial import cKDTree
 
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.dynamight.inputs import InputPaths, read_inputs
-from dynaflex.pipelines.dynamight.maps import config_of, views
+from dynaflex.pipelines.dynamight.maps import SOLVERS, config_of, views
 from dynaflex.pipelines.dynamight.predict import displacements
 from dynaflex.pipelines.run import Run
-from dynaflex.reconstruct.backproject import backproject
 from dynaflex.reconstruct.field import VoxelField
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.shapes import Tensor
@@ -175,11 +174,13 @@ def true_motion_reconstruction(run: Path, truth: Truth, half: int) -> Tensor:
         domain = truth.domain[atoms.query(where)[1]]
         return torch.from_numpy(truth.motion.displace(where, domain, coordinate.numpy()) - where).float()
 
-    def batches() -> Iterator[Views]:
+    def batches(with_images: bool) -> Iterator[Views]:
         for part in torch.arange(len(particles)).split(IMAGES_AT_ONCE):
-            yield views(particles, part, coordinate[part], inputs.full_imaging, cpu)
+            imaging = inputs.full_imaging
+            yield views(particles, part, coordinate[part], imaging, cpu, with_images=with_images)
 
-    return backproject(Operator(VoxelField(inputs.full_imaging.grid, displacement, cpu)), batches)
+    solver = SOLVERS[config_of(opened).solver]
+    return solver(Operator(VoxelField(inputs.full_imaging.grid, displacement, cpu)), batches)
 
 
 def _latents(run: Path, half: int) -> tuple[np.ndarray, np.ndarray]:

@@ -207,7 +207,9 @@ def relion_projections(tmp_path_factory: pytest.TempPathFactory) -> Projections:
 def reconstruct_with_relion(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tensor]:
     """A function from (images, grid, euler, origin, optics) to the map ``relion_reconstruct`` makes of them."""
 
-    def reconstruct(images: Tensor, grid: Grid, euler: Tensor, origin: Tensor, ctf: CtfParams) -> Tensor:
+    def reconstruct(
+        images: Tensor, grid: Grid, euler: Tensor, origin: Tensor, ctf: CtfParams, *, gridding: bool = False
+    ) -> Tensor:
         directory = tmp_path_factory.mktemp("relion_reconstruct")
         with mrcfile.new(directory / "particles.mrcs", images.numpy().astype(np.float32)) as file:
             file.set_image_stack()
@@ -215,12 +217,21 @@ def reconstruct_with_relion(tmp_path_factory: pytest.TempPathFactory) -> Callabl
         write_star(directory / "particles.star", grid, euler, origin, ctf)
         run_program(
             "relion_reconstruct",
-            *("--i", "particles.star", "--o", "map.mrc", "--ctf", "--skip_gridding"),
+            *("--i", "particles.star", "--o", "map.mrc", "--ctf"),
+            *(() if gridding else ("--skip_gridding",)),
             directory=directory,
         )
         return torch.from_numpy(mrcfile.read(directory / "map.mrc").astype(np.float64))
 
     return reconstruct
+
+
+@pytest.fixture(scope="session")
+def many_views() -> tuple[Tensor, Grid, Pose, Tensor, Tensor, CtfParams]:
+    """A molecule in a small box, and enough poses to reconstruct it from."""
+    grid, generator = Grid(48, 3.54), torch.Generator().manual_seed(29)
+    pose, euler, origin = random_pose(600, generator)
+    return smooth_blob(grid, generator), grid, pose, euler, origin, random_optics(600, generator)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import torch
 import typer
 
 from dynaflex.errors import EnvironmentFault, UsageError
+from dynaflex.pipelines.dynamight import maps
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.inputs import InputPaths
 from dynaflex.pipelines.dynamight.pipeline import STAGES, run_dynamight
@@ -42,6 +43,9 @@ def dynamight_command(
     graph: Annotated[str, typer.Option(help="'dense': 12 neighbours on average; 'paper': cutoff of eq. 12.")] = "dense",
     refine_poses: Annotated[bool, typer.Option(help="Let poses move under a prior; the drift is reported.")] = False,
     invert_contrast: Annotated[bool, typer.Option(help="For particles that are black.")] = False,
+    solver: Annotated[
+        str, typer.Option(help="'iterative': least squares, eq. 6; 'backprojection': eq. 7.")
+    ] = "iterative",
     half_sets: Annotated[str, typer.Option(help="'independent' is what this method does.")] = "independent",
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'cuda:1'.")] = "auto",
     seed: Annotated[int, typer.Option(help="Equal seeds give equal runs on the CPU.")] = 0,
@@ -52,13 +56,14 @@ def dynamight_command(
     _choice("--until", until, STAGES)
     _choice("--latents", latents, ("table", "encoder"))
     _choice("--graph", graph, ("dense", "paper"))
+    _choice("--solver", solver, tuple(maps.SOLVERS))
     _choice("--half-sets", half_sets, ("independent",))
     settings: dict[str, Any] = {
         "seed": seed, "epochs": epochs, "latent_dim": latent_dim, "latents": latents, "train_box": train_box,
         "batch_size": batch_size, "n_gaussians": gaussians, "n_classes": classes, "threshold": threshold,
         "shared_resolution": resolution, "particle_diameter": diameter, "regularisation": regularisation,
         "graph_degree": 12.0 if graph == "dense" else None, "refine_poses": refine_poses,
-        "invert_contrast": invert_contrast,
+        "invert_contrast": invert_contrast, "solver": solver,
     }  # fmt: skip
     paths = InputPaths(particles, map, mask, half_maps, model, datadir)
     with Monitor() as monitor:

@@ -25,7 +25,7 @@ from dynaflex.validate.fsc import fsc_curves
 
 def reconstruct_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    solver: Annotated[str, typer.Option(help="'backprojection'.")] = "backprojection",
+    solver: Annotated[str, typer.Option(help="'iterative' or 'backprojection'.")] = "iterative",
     box: Annotated[
         int | None, typer.Option(help="Fourier-cropped box of the maps; default that of the images.")
     ] = None,
@@ -35,14 +35,14 @@ def reconstruct_command(
     device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
 ) -> None:
     """Rebuild the half-maps of a trained run, corrected and rigid."""
-    if solver != "backprojection":
-        raise UsageError("reconstruct.solver", f"no solver {solver!r}", expected="backprojection")
+    if solver not in maps.SOLVERS:
+        raise UsageError("reconstruct.solver", f"no solver {solver!r}", expected=" or ".join(maps.SOLVERS))
     if field not in ("decoder", "inverse"):
         raise UsageError("reconstruct.field", f"no field {field!r}", expected="decoder or inverse")
     opened = Run.open(run)
     inputs = read_inputs(InputPaths.from_dict(opened.read_json("provenance.json")["inputs"]), maps.config_of(opened))
     with Monitor() as monitor, opened.locked():
-        maps.reconstruct_run(opened, inputs, pick_device(device), monitor, box=box, field=field)
+        maps.reconstruct_run(opened, inputs, pick_device(device), monitor, solver=solver, field=field, box=box)
     write_report(run)
     typer.echo(f"done: {opened.maps}")
 

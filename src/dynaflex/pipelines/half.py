@@ -33,10 +33,16 @@ class Imaging:
     sign: float = 1.0
 
     def prepare(self, particles: Particles, index: Tensor) -> Tensor:
-        """The images ``index`` ``(b)``: Fourier-cropped, of unit noise variance, masked, ``(b h h)``."""
+        """The images ``index`` ``(b)`` to train on: Fourier-cropped, of unit noise variance, masked, ``(b h h)``."""
+        return self.normalise(particles, index) * self._mask(particles, index)
+
+    def normalise(self, particles: Particles, index: Tensor) -> Tensor:
+        """The images to reconstruct from. They are not masked: the CTF spreads signal beyond the particle."""
         images = preprocess.fourier_crop(particles.images(index.numpy()) * self.sign, self.grid.box)
-        mask = preprocess.circular_mask(self.grid, self.diameter, self.edge, particles.pose.shift[index])
-        return preprocess.normalise(images, mask) * mask
+        return preprocess.normalise(images, self._mask(particles, index))
+
+    def _mask(self, particles: Particles, index: Tensor) -> Tensor:
+        return preprocess.circular_mask(self.grid, self.diameter, self.edge, particles.pose.shift[index])
 
 
 class HalfSet:

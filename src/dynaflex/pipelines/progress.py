@@ -39,7 +39,7 @@ class Monitor:
 
     def say(self, message: str) -> None:
         """Print a line that stays."""
-        self.console.print(message)
+        self.console.print(message, markup=False, soft_wrap=True)
 
     def update(self, task: str, done: float, total: float, figures: str = "") -> None:
         """Set the bar of ``task`` to ``done`` of ``total`` with a few figures beside it."""

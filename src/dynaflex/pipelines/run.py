@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 import dynaflex
 from dynaflex.errors import DamagedCheckpointError, EnvironmentFault, InputError, RunBusyError, UsageError
@@ -23,6 +23,7 @@ from dynaflex.io import durable
 from dynaflex.shapes import Tensor
 
 KEEP = 2
+_CHECKPOINT_FILES = ("state.safetensors", "state.json")
 
 
 class Run:
@@ -153,9 +154,9 @@ class Run:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         contiguous = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
-        save_file(contiguous, temporary / "state.safetensors")
+        durable.write_bytes(temporary / "state.safetensors", save(contiguous))
         durable.write_json(temporary / "state.json", state)
-        sums = {file: durable.sha256(temporary / file) for file in ("state.safetensors", "state.json")}
+        sums = {file: durable.sha256(temporary / file) for file in _CHECKPOINT_FILES}
         durable.write_json(temporary / "manifest.json", sums)
         durable.sync_folder(temporary)
         shutil.rmtree(final, ignore_errors=True)
@@ -208,8 +209,8 @@ class Run:
 def _verifies(path: Path) -> bool:
     try:
         manifest = json.loads((path / "manifest.json").read_text())
-        return all(durable.sha256(path / file) == digest for file, digest in manifest.items())
-    except (OSError, ValueError):
+        return all(durable.sha256(path / file) == manifest[file] for file in _CHECKPOINT_FILES)
+    except (OSError, ValueError, LookupError):
         return False
 
 

@@ -16,9 +16,12 @@ from dynaflex.shapes import Tensor
 
 @dataclass(frozen=True)
 class Views:
-    """b images to reconstruct from: ``coefficients`` and ``ctf`` ``(b h w)``, poses, and latents ``(b k)``."""
+    """b particles to reconstruct from: poses, latents ``(b k)``, ``ctf`` and image ``coefficients`` ``(b h w)``.
 
-    coefficients: Tensor
+    The images may be left out (None) where the operator alone is wanted.
+    """
+
+    coefficients: Tensor | None
     ctf: Tensor
     pose: Pose
     latents: Tensor
@@ -61,6 +64,8 @@ class Operator:
         """The right-hand side ``A* W y``, summed over all images, ``(n)``."""
         total = torch.zeros(len(self.field.points), device=self.field.points.device)
         for views in batches:
+            if views.coefficients is None:
+                raise ValueError("the right-hand side needs the images")
             total += self.adjoint(views.coefficients * self.weights, views)
         return total
 

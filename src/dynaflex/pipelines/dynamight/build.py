@@ -74,7 +74,12 @@ def build_model(
         density = placement.place(consensus.volume, consensus.grid, positions=positions, classes=config.n_classes)
     else:
         density = placement.place(
-            consensus.volume, consensus.grid, positions=atoms.points, mass=atoms.amplitudes, move=False
+            consensus.volume,
+            consensus.grid,
+            positions=atoms.points,
+            classes=config.n_classes,
+            mass=atoms.amplitudes,
+            move=False,
         )
     deformation = CoordinateMLP(
         config.latent_dim,

@@ -50,6 +50,7 @@ class DynamightConfig(BaseModel):
     position_rate: float = Field(default=0.02, description="Å per update")
     shape_rate: float = 1e-3
     refine_poses: bool = False
+    solver: Literal["iterative", "backprojection"] = "iterative"
     pose_rate: float = Field(default=0.02, description="standard deviations of the pose prior per update")
 
     def planned_epochs(self, batches: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from dynaflex.data.halves import assign_halves
 from dynaflex.data.particles import Particles
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.io import durable
@@ -79,7 +80,7 @@ def collect(run: Run, inputs: Inputs) -> None:
     if drift:
         run.write_json("poses_drift.json", drift)
     durable.write_npz(run.path / "latents.npz", index=rows[order], half=half, mean=mean, scale=scale)
-    table = table_with_halves(inputs.particles)
+    table = table_with_halves(inputs.particles, run.config()["seed"])
     particles = table.blocks[inputs.particles.particles_block]
     for k in range(mean.shape[1]):
         column = np.full(len(particles), "nan", dtype=object)
@@ -88,14 +89,15 @@ def collect(run: Run, inputs: Inputs) -> None:
     write_star(table, run.path / "particles.star")
 
 
-def table_with_halves(particles: Particles) -> StarFile:
-    """The input table, unchanged but for ``rlnRandomSubset`` where it was missing (0 for particles not used)."""
+def table_with_halves(particles: Particles, seed: int) -> StarFile:
+    """The input table, unchanged but for ``rlnRandomSubset`` where it was missing, drawn with ``seed``.
+
+    Excluded particles have a half too, so that the table can be read again.
+    """
     blocks = dict(particles.source.blocks)
     table = blocks[particles.particles_block].copy()
     if "rlnRandomSubset" not in table:
-        column = np.full(len(table), "0", dtype=object)
-        column[particles.rows] = particles.half.astype(str)
-        table["rlnRandomSubset"] = column
+        table["rlnRandomSubset"] = assign_halves(table, seed).astype(str).astype(object)
     blocks[particles.particles_block] = table
     return replace(particles.source, blocks=blocks)
 

@@ -79,13 +79,13 @@ class Inputs:
     independent_starts: bool
 
 
-def read_inputs(paths: InputPaths, config: DynamightConfig) -> Inputs:
-    """Read and compare all inputs.
+def read_inputs(paths: InputPaths, config: DynamightConfig, *, read_images: bool = False) -> Inputs:
+    """Read and compare all inputs; with ``read_images`` every image is looked at, rather than when its turn comes.
 
     Raises:
         InputError: something is missing or does not fit.
     """
-    check_inputs(paths.particles, paths.consensus, paths.mask, paths.datadir).raise_first()
+    check_inputs(paths.particles, paths.consensus, paths.mask, paths.datadir, read_images, config.seed).raise_first()
     particles = read_particles(paths.particles, paths.datadir, config.seed)
     grid = particles.grid
     consensus = read_map(paths.consensus)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,21 +26,32 @@ from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
 from dynaflex.reconstruct.backproject import backproject
 from dynaflex.reconstruct.field import Displacement, VoxelField
+from dynaflex.reconstruct.iterative import ITERATIONS, solve
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.reconstruct.postprocess import merge, soft_mask
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves
+
+SOLVERS = {"iterative": solve, "backprojection": backproject}
 
 _AT_ONCE = 16
 _MOVING_REACH = 5.0
 
 
 def reconstruct_run(
-    run: Run, inputs: Inputs, device: torch.device, monitor: Monitor, box: int | None = None, field: str = "decoder"
+    run: Run,
+    inputs: Inputs,
+    device: torch.device,
+    monitor: Monitor,
+    *,
+    solver: str = "iterative",
+    field: str = "decoder",
+    box: int | None = None,
 ) -> None:
     """Half-maps with and without the deformation, the merged map and the FSCs, into ``maps/`` and the JSON files.
 
-    ``field`` says where a voxel's density is gathered: where the decoder sends it, or along the learned ``inverse``.
+    ``solver`` is one of ``SOLVERS``. ``field`` says where a voxel's density is gathered: where the decoder sends it, or
+    along the learned ``inverse``.
     """
     imaging = (
         inputs.full_imaging if box is None else replace(inputs.full_imaging, grid=inputs.full_imaging.grid.cropped(box))
@@ -53,7 +64,9 @@ def reconstruct_run(
         moved = _field(field, run, trained, monitor)
         for name, displacement in (("rigid", None), ("map", moved)):
             task = f"{'rigid' if displacement is None else 'corrected'} half {half}"
-            volume = reconstruct_half(trained, particles, imaging, displacement, device, monitor, task)
+            batches = Passes(trained, particles, imaging, device, monitor, task, solver)
+            operator = Operator(VoxelField(grid, displacement, device))
+            volume = SOLVERS[solver](operator, batches).cpu()
             volumes[f"{name}_half{half}"] = volume
             write_map(run.maps / f"{name}_half{half}.mrc", volume.numpy(), grid.pixel_size)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
@@ -84,29 +97,27 @@ def _field(field: str, run: Run, trained: TrainedHalf, monitor: Monitor) -> Disp
     return torch.no_grad()(learn_inverse(run, trained, config_of(run).seed, monitor).pull)
 
 
-def reconstruct_half(
-    trained: TrainedHalf,
-    particles: Particles,
-    imaging: Imaging,
-    displacement: Displacement | None,
-    device: torch.device,
-    monitor: Monitor,
-    task: str,
-) -> Tensor:
-    """One half-map ``(d d d)``: its particles moved back by ``displacement``, or left as they are."""
-    operator = Operator(VoxelField(imaging.grid, displacement, device))
-    latents = trained.latents.mean
-    total = 2 * len(particles)
-    done = 0
+@dataclass
+class Passes:
+    """Batches over the particles of a half, again and again, with a bar that knows how often the solver will ask."""
 
-    def batches() -> Iterator[Views]:
-        nonlocal done
-        for part in torch.arange(len(particles)).split(_AT_ONCE):
-            yield views(particles, part, latents[part], imaging, device, trained.poses)
-            done += len(part)
-            monitor.update(task, done, total)
+    trained: TrainedHalf
+    particles: Particles
+    imaging: Imaging
+    device: torch.device
+    monitor: Monitor
+    task: str
+    solver: str
+    done: int = 0
 
-    return backproject(operator, batches).cpu()
+    def __call__(self, with_images: bool) -> Iterator[Views]:
+        """One sweep over all particles."""
+        sweeps = 2 + (ITERATIONS if self.solver == "iterative" else 0)
+        latents, poses = self.trained.latents.mean, self.trained.poses
+        for part in torch.arange(len(self.particles)).split(_AT_ONCE):
+            yield views(self.particles, part, latents[part], self.imaging, self.device, poses, with_images=with_images)
+            self.done += len(part)
+            self.monitor.update(self.task, self.done, sweeps * len(self.particles))
 
 
 def views(
@@ -116,14 +127,15 @@ def views(
     imaging: Imaging,
     device: torch.device,
     poses: PoseRefinement | None = None,
+    *,
+    with_images: bool = True,
 ) -> Views:
     """The particles ``index`` ``(b)`` with their latents ``(b k)``, ready to reconstruct from."""
-    images = imaging.prepare(particles, index).to(device)
     pose = particles.pose[index].to(torch.device("cpu"))
     if poses is not None:
         pose = poses.corrected(index, pose)
     return Views(
-        coefficients=fourier.transform(images, 2),
+        coefficients=fourier.transform(imaging.normalise(particles, index).to(device), 2) if with_images else None,
         ctf=transfer_function(particles.ctf[index].to(device), imaging.grid),
         pose=pose.to(device),
         latents=latents.to(device),

@@ -67,7 +67,7 @@ def run_dynamight(
         paths = InputPaths.from_dict(run.read_json("provenance.json")["inputs"])
         inputs = read_inputs(paths, config)
     else:
-        inputs = read_inputs(paths, config)
+        inputs = read_inputs(paths, config, read_images=True)
         run = Run.create(path, "dynamight", config.model_dump(), paths.as_dict())
     work = DynamightRun(run, inputs, config, device, monitor)
     stages = STAGES[: STAGES.index(until) + 1]
@@ -79,7 +79,7 @@ def run_dynamight(
             embedding.collect(run, inputs)
         if "reconstruct" in stages:
             embedding.compare_held_out(run, inputs, device)
-            maps.reconstruct_run(run, inputs, device, monitor)
+            maps.reconstruct_run(run, inputs, device, monitor, solver=config.solver)
     return run
 
 
@@ -108,7 +108,7 @@ def _prepare(work: DynamightRun) -> None:
             "train_pixel_size": train.pixel_size,
         },
     )
-    table = embedding.table_with_halves(particles)
+    table = embedding.table_with_halves(particles, work.config.seed)
     write_star(table, run.path / "particles.star")
     start = inputs.starts[1]
     counts, edges = histogram(start.volume)

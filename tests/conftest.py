@@ -1,0 +1,105 @@
+"""What several test files share: the command line in this process, simulated particles, and runs on them."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from dynaflex.cli.main import main
+from dynaflex.simulate.particles import simulate
+
+BOX, PIXEL = 32, 6.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    def error_line(self) -> str:
+        """All that stands on stderr, which must be one line that begins with ``error:``."""
+        lines = self.err.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("error: "), self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., Outcome]:
+    """``command("check", path)``: the real command line, without the seconds that another interpreter takes to start."""
+
+    def run(*arguments: object) -> Outcome:
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        argv = ["dynaflex", *map(str, arguments)]
+        with patch.object(sys, "argv", argv), redirect_stdout(out), redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as stop:
+                code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return Outcome(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 particles of the hinge, as clear as the molecule is strong."""
+    folder = tmp_path_factory.mktemp("simulated")
+    simulate(folder, 400, BOX, PIXEL, 1.0, "hinge", 0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(
+    simulated: Path, tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Outcome]
+) -> Path:
+    """A whole run on :func:`simulated`, long enough to learn the motion."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    outcome = command(
+        "dynamight", simulated / "particles.star", "--map", simulated / "consensus.mrc",
+        "--mask", simulated / "mask.mrc", "-o", run, "--epochs", 40, "--gaussians", 200, "--batch-size", 8,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    return run
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 particles, for what must hold whether or not anything is learned."""
+    folder = tmp_path_factory.mktemp("few")
+    simulate(folder, 120, BOX, PIXEL, 1.0, "hinge", 0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def brief(
+    few: Path, tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Outcome]
+) -> Callable[..., tuple[Path, Outcome]]:
+    """``brief("--classes", 2)``: a run of five epochs up to the maps, on :func:`few` or the ``data`` given."""
+
+    def run(*options: object, data: Path = few, out: Path | None = None) -> tuple[Path, Outcome]:
+        out = tmp_path_factory.mktemp("brief") / "run" if out is None else out
+        settings = {"--epochs": 5, "--gaussians": 80, "--batch-size": 8, "--until": "reconstruct"}
+        given = [part for name, value in settings.items() if name not in options for part in (name, value)]
+        files = (data / "particles.star", "--map", data / "consensus.mrc", "--mask", data / "mask.mrc")
+        return out, command("dynamight", *files, "-o", out, *given, *options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def brief_run(brief: Callable[..., tuple[Path, Outcome]]) -> Path:
+    """One brief run with nothing special about it."""
+    run, outcome = brief()
+    assert outcome.code == 0, outcome.err
+    return run
