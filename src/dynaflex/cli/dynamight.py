@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from pydantic import ValidationError
 
 from dynaflex.errors import EnvironmentFault, UsageError
 from dynaflex.pipelines.dynamight import maps
@@ -70,7 +71,7 @@ def dynamight_command(
         run_dynamight(
             out,
             paths,
-            DynamightConfig(**settings),
+            configuration(settings),
             resume=resume,
             until=until,
             device=pick_device(device),
@@ -79,6 +80,28 @@ def dynamight_command(
     if until == "report":
         typer.echo(f"report: {write_report(out)}")
     typer.echo(f"done: {out}")
+
+
+def configuration(settings: dict[str, Any]) -> DynamightConfig:
+    """The settings, if they can mean anything.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
+    try:
+        return DynamightConfig(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        option = _OPTIONS.get(name, name.replace("_", "-"))
+        raise UsageError(
+            "usage.range",
+            f"--{option} cannot be {first['input']!r}",
+            expected=first["msg"].removeprefix("Input should be "),
+        ) from error
+
+
+_OPTIONS = {"n_gaussians": "gaussians", "n_classes": "classes", "particle_diameter": "diameter"}
 
 
 def pick_device(name: str) -> torch.device:

@@ -24,7 +24,7 @@ class InverseDeformation(torch.nn.Module):
         """The displacement ``(b n 3)`` that the original program backprojects along, ``x - D^-1(z, x)``.
 
         The inverse displacement with its sign turned is taken at the consensus point x and not where x goes to: right
-        to first order in the displacement. See docs/adr/0002-backprojection-field.md for what that costs.
+        to first order in the displacement. See docs/adr/0002-reconstruction.md for what that costs.
         """
         return -self.network.displacement(latents, points)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from scipy import sparse
+from scipy.spatial import cKDTree
 
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose, project
@@ -12,43 +15,63 @@ from dynaflex.shapes import Tensor
 
 Displacement = Callable[[Tensor, Tensor], Tensor]
 
+NEAR, FAR = 15.0, 30.0
+
 
 class VoxelField:
     """The voxels inside the sphere that fits into the box, carried by a displacement and projected into images.
 
     ``displacement(latents (b k), points (n 3))`` gives ``(b n 3)`` in Å and is evaluated on a grid two times coarser,
     whose even samples are voxels; what lies between is interpolated linearly, so an affine displacement is exact.
-    ``None`` leaves every voxel where it is: the rigid control.
+    ``None`` leaves every voxel where it is: the rigid control. A learned displacement means something only near the
+    ``anchors`` ``(m 3)`` it was learned at: it is kept up to 15 Å from them and fades to nothing at 30 Å.
     """
 
-    def __init__(self, grid: Grid, displacement: Displacement | None, device: torch.device) -> None:
+    def __init__(
+        self, grid: Grid, displacement: Displacement | None, device: torch.device, anchors: Tensor | None = None
+    ) -> None:
         self.grid = grid
         self.displacement = displacement
         radius = grid.radius_of_points(device)
         self.voxels = (radius < grid.width / 2 - 2 * grid.pixel_size).nonzero()[:, 0]
         self.points = grid.points(device)[self.voxels]
-        self._samples = grid.box // 2 + 1
-        axis = (torch.arange(self._samples, device=device) * 2.0 - grid.center) * grid.pixel_size
+        if displacement is not None:
+            self._prepare_interpolation(anchors, device)
+
+    def _prepare_interpolation(self, anchors: Tensor | None, device: torch.device) -> None:
+        """Choose the coarse samples that move, and how every voxel is made of them."""
+        samples = self.grid.box // 2 + 1
+        axis = (torch.arange(samples) * 2.0 - self.grid.center) * self.grid.pixel_size
         z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
         coarse = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
-        self._inside = (coarse.norm(dim=1) < grid.width / 2 + 2 * grid.pixel_size).nonzero()[:, 0]
-        self._coarse = coarse[self._inside]
+        fade = torch.ones(len(coarse))
+        if anchors is not None:
+            distance = torch.from_numpy(cKDTree(anchors.cpu().numpy()).query(coarse.numpy())[0])
+            fade = 0.5 + 0.5 * torch.cos(torch.pi * ((distance - NEAR) / (FAR - NEAR)).clamp(0.0, 1.0)).float()
+        matrix = _interpolation(self.grid.box, self.voxels.cpu().numpy())
+        matrix = matrix[:, np.flatnonzero(fade.numpy() > 0)]
+        moving = np.flatnonzero(np.diff(matrix.indptr))
+        matrix = matrix[moving].tocoo()
+        self._coarse = coarse[fade > 0].to(device)
+        self._fade = fade[fade > 0].to(device)
+        self._moving = torch.from_numpy(moving).to(device)
+        where = torch.from_numpy(np.stack([matrix.row, matrix.col]).astype(np.int64))
+        values = torch.from_numpy(matrix.data.astype(np.float32))
+        # The order is scipy's, rows first: what torch calls coalesced.
+        self._interpolate = torch.sparse_coo_tensor(
+            where, values, matrix.shape, is_coalesced=True, check_invariants=True
+        ).to(device)
 
     def image_points(self, latents: Tensor | None, pose: Pose) -> Tensor:
         """Image positions ``(b n 2)`` in Å of the voxels, in memory as ``(b 2 n)``."""
-        rigid = project(self.points, pose)
+        positions = project(self.points, pose)
         if self.displacement is None or latents is None:
-            return rigid
-        moved = self.displacement(latents, self._coarse)
-        flat = torch.bmm(pose.rotation[:, :2, :], moved.transpose(1, 2))
-        dense = flat.new_zeros(len(latents), 2, self._samples**3)
-        dense[:, :, self._inside] = flat
-        dense = dense.view(len(latents), 2, self._samples, self._samples, self._samples)
-        for axis in (2, 3, 4):
-            dense = _twice_as_fine(dense, axis)
-        box = self.grid.box
-        fine = dense[:, :, :box, :box, :box].reshape(len(latents), 2, -1)[:, :, self.voxels]
-        return rigid + fine.transpose(1, 2)
+            return positions
+        moved = self.displacement(latents, self._coarse) * self._fade[:, None]
+        flat = torch.bmm(pose.rotation[:, :2, :], moved.transpose(1, 2)).reshape(2 * len(latents), -1)
+        fine = (self._interpolate @ flat.T.contiguous()).T.reshape(len(latents), 2, -1)
+        positions.transpose(1, 2)[:, :, self._moving] += fine
+        return positions
 
     def to_volume(self, values: Tensor) -> Tensor:
         """Values of the field's voxels ``(n)`` as a volume ``(d d d)``, zero elsewhere."""
@@ -61,16 +84,15 @@ class VoxelField:
         return volume.reshape(-1)[self.voxels]
 
 
-def _twice_as_fine(data: Tensor, axis: int) -> Tensor:
-    """Insert the mean of neighbours between samples along an axis: n samples become 2 n - 1."""
-    count = data.shape[axis]
-    shape = list(data.shape)
-    shape[axis] = 2 * count - 1
-    out = data.new_empty(shape)
-    low, high = data.narrow(axis, 0, count - 1), data.narrow(axis, 1, count - 1)
-    every_other = [slice(None)] * data.ndim
-    every_other[axis] = slice(0, None, 2)
-    out[tuple(every_other)] = data
-    every_other[axis] = slice(1, None, 2)
-    out[tuple(every_other)] = 0.5 * (low + high)
-    return out
+def _interpolation(box: int, voxels: np.ndarray) -> sparse.csr_matrix:
+    """The sparse matrix that makes voxels ``(n)`` from the samples of the coarse grid, the means of their neighbours."""
+    samples = box // 2 + 1
+    z, y, x = np.unravel_index(voxels, (box, box, box))
+    rows = np.arange(len(voxels))
+    total = sparse.csr_matrix((len(voxels), samples**3))
+    for corner in range(8):
+        up = [corner >> bit & 1 for bit in range(3)]
+        near = [(index + side) // 2 for index, side in zip((z, y, x), up, strict=True)]
+        column = (near[0] * samples + near[1]) * samples + near[2]
+        total = total + sparse.csr_matrix((np.full(len(rows), 0.125), (rows, column)), shape=total.shape)
+    return total

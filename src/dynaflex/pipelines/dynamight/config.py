@@ -12,32 +12,38 @@ class DynamightConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = 0
-    train_box: int | None = Field(default=None, description="Fourier-cropped training box; None: at most 128")
+    seed: int = Field(default=0, ge=0)
+    train_box: int | None = Field(default=None, ge=8, description="Fourier-cropped training box; None: at most 128")
     particle_diameter: float | None = Field(
-        default=None, description="diameter of the circular mask; None: from the map"
+        default=None, gt=0.0, description="diameter of the circular mask; None: from the map"
     )
-    shared_resolution: float = Field(default=20.0, description="R0: both halves start from a map low-passed to this")
+    shared_resolution: float = Field(
+        default=20.0, gt=0.0, description="R0: both halves start from a map low-passed to this"
+    )
     invert_contrast: bool = False
 
     threshold: float | None = Field(
         default=None, description="map contour that is filled with Gaussians; None: automatic"
     )
-    n_gaussians: int | None = Field(default=None, description="None: two per residue that fits into the contour")
-    n_classes: int = 1
+    n_gaussians: int | None = Field(
+        default=None, ge=4, description="None: two per residue that fits into the contour; 4 have neighbours"
+    )
+    n_classes: int = Field(default=1, ge=1)
 
     latents: Literal["encoder", "table"] = "table"
-    latent_dim: int = 6
+    latent_dim: int = Field(default=6, ge=1)
     layers: int = 8
     width: int = 32
     frequencies: int = 10
 
-    epochs: int | None = Field(default=None, description="None: enough for `steps` updates, between 20 and 200 epochs")
+    epochs: int | None = Field(
+        default=None, ge=1, description="None: enough for `steps` updates, between 20 and 200 epochs"
+    )
     steps: int = Field(default=5000, description="updates of one half that `epochs=None` aims at")
-    batch_size: int = 16
+    batch_size: int = Field(default=16, ge=1)
     warm_up_epochs: int = 3
     held_out_fraction: float = 0.1
-    regularisation: float = Field(default=0.9, description="ratio of gradient norms, prior over data")
+    regularisation: float = Field(default=0.9, ge=0.0, description="ratio of gradient norms, prior over data")
     strongest_prior: float = Field(default=100.0, description="largest lambda, nats per Å² of mean squared edge strain")
     graph_degree: float | None = Field(default=12.0, description="mean neighbours; None: the paper's cutoff")
     refresh_every: int = Field(default=30, description="after so many epochs, some with the Gaussians alone")

@@ -31,6 +31,7 @@ from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.reconstruct.postprocess import merge, soft_mask
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves
+from dynaflex.validate.local_resolution import local_resolution
 
 SOLVERS = {"iterative": solve, "backprojection": backproject}
 
@@ -65,7 +66,7 @@ def reconstruct_run(
         for name, displacement in (("rigid", None), ("map", moved)):
             task = f"{'rigid' if displacement is None else 'corrected'} half {half}"
             batches = Passes(trained, particles, imaging, device, monitor, task, solver)
-            operator = Operator(VoxelField(grid, displacement, device))
+            operator = Operator(VoxelField(grid, displacement, device, trained.model.density.points()))
             volume = SOLVERS[solver](operator, batches).cpu()
             volumes[f"{name}_half{half}"] = volume
             write_map(run.maps / f"{name}_half{half}.mrc", volume.numpy(), grid.pixel_size)
@@ -81,6 +82,8 @@ def reconstruct_run(
     whole = compare(mask)
     merged = merge(volumes["map_half1"], volumes["map_half2"], whole["deformed"].corrected)
     write_map(run.maps / "map.mrc", merged.numpy(), grid.pixel_size)
+    local = local_resolution(volumes["map_half1"], volumes["map_half2"], grid.pixel_size, mask)
+    write_map(run.maps / "local_resolution.mrc", local.numpy(), grid.pixel_size)
     moving = _moving_part(run, grid)
     curves: dict[str, Any] = {name: curve.as_dict(claim_limit) for name, curve in whole.items()}
     if moving is not None:

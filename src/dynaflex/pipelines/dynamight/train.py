@@ -80,7 +80,10 @@ class HalfTrainer:
             return "warm-up"
         cycle = self.config.refresh_every + self.config.refresh_epochs
         position = (self.progress.epoch - self.config.warm_up_epochs) % cycle
-        return "joint" if position < self.config.refresh_every else "gaussians"
+        # The networks have the last word: no refresh that joint epochs could not follow up.
+        left = self.epochs - self.progress.epoch - (cycle - position)
+        refresh = position >= self.config.refresh_every and left >= self.config.refresh_epochs
+        return "gaussians" if refresh else "joint"
 
     def run_epoch(self, report: Report, every_batch: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """One sweep over the training particles, then the bookkeeping that the next one needs."""
