@@ -1,6 +1,6 @@
 """What one training step costs per image, at the settings of the original program: 10,000 Gaussians, box 128, batch 16.
 
-The original's decoder folds to an input layer, 7 hidden layers of 32 units, and an output layer: nine linear layers here.
+Folded, the original's decoder has an input layer, 7 hidden layers of 32 units and an output layer: nine linear layers.
 Its cost on one core, measured once with its own code, is 27 to 31 ms per image. This script measures ours, and beside
 it in the same process a baseline that anyone can run: the same step with the plain torch kernels.
 

@@ -36,7 +36,7 @@ class Outcome:
 
 @pytest.fixture(scope="session")
 def command() -> Callable[..., Outcome]:
-    """``command("check", path)``: the real command line, without the seconds that another interpreter takes to start."""
+    """``command("check", path)``: the real command line, without the time that another interpreter takes to start."""
 
     def run(*arguments: object) -> Outcome:
         out, err, code = io.StringIO(), io.StringIO(), 0
@@ -60,9 +60,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_run(
-    simulated: Path, tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Outcome]
-) -> Path:
+def finished_run(simulated: Path, tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Outcome]) -> Path:
     """A whole run on :func:`simulated`, long enough to learn the motion."""
     run = tmp_path_factory.mktemp("finished") / "run"
     outcome = command(

@@ -1,9 +1,8 @@
-"""Laws of the reconstruction: an operator and its adjoint, the rigid limit, and maps that come back from their images."""
+"""Laws of the reconstruction: an operator and its adjoint, the rigid limit, maps that come back from their images."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,7 +108,10 @@ def test_weights_are_the_inverse_of_the_noise() -> None:
 
 def test_right_hand_side_adds_up_over_batches() -> None:
     operator, views = Operator(VoxelField(SMALL, swirl, CPU)), some_views(6)
-    parts = [Views(views.coefficients[i], views.ctf[i], views.pose[i], views.latents[i]) for i in torch.arange(6).split(2)]
+    assert views.coefficients is not None
+    parts = [
+        Views(views.coefficients[i], views.ctf[i], views.pose[i], views.latents[i]) for i in torch.arange(6).split(2)
+    ]
     whole = operator.back([views])
     assert torch.allclose(operator.back(parts), whole, atol=1e-5 * float(whole.abs().max()))
 

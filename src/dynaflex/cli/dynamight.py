@@ -30,7 +30,7 @@ def dynamight_command(
         Path | None, typer.Option(help="Atomic model (PDB, mmCIF) for Gaussians and bonds. Warns of model bias.")
     ] = None,
     datadir: Annotated[Path | None, typer.Option(help="Where to look for image files.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Sweeps over the data; default: enough for 5000 updates.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Sweeps over the data; default: enough for 7000 updates.")] = None,
     latent_dim: Annotated[int, typer.Option(help="Latent coordinates.")] = 6,
     latents: Annotated[str, typer.Option(help="'table': one posterior per particle; 'encoder': a network.")] = "table",
     train_box: Annotated[int | None, typer.Option(help="Fourier-cropped training box; default at most 128.")] = None,

@@ -55,7 +55,9 @@ def volumes_command(
     axis: Annotated[int | None, typer.Option(help="Principal axis of the latents, from 0.")] = None,
     frames: Annotated[int, typer.Option(help="Maps along --axis.")] = 41,
     path: Annotated[Path | None, typer.Option(help="A path through latent space (n, K), .npy.")] = None,
-    half: Annotated[int, typer.Option(help="Whose model: 1 or 2.")] = 1,
+    half: Annotated[
+        int | None, typer.Option(help="Whose model, 1 or 2; default 1, for --particles each one's own.")
+    ] = None,
 ) -> None:
     """Write conformations as maps, on one grey scale, with a ChimeraX script."""
     given = [option is not None for option in (particles, latents, axis, path)]
@@ -63,16 +65,18 @@ def volumes_command(
         raise UsageError(
             "volumes.what", "say which conformations", expected="one of --particles --latents --axis --path"
         )
-    trained = predict.load_half(Run.open(run), _half(half))
+    opened = Run.open(run)
+    halves = (1, 2) if half is None and particles is not None else (1 if half is None else _half(half),)
+    trained = [predict.load_half(opened, number) for number in halves]
     if particles is not None:
-        chosen = trained.latents_of(_rows(particles))
+        chosen = [volumes.conformation_of(trained, row) for row in _rows(particles)]
     elif axis is not None:
-        chosen = volumes.along_axis(trained.latents.mean, axis, frames)
+        chosen = [(trained[0], z) for z in volumes.along_axis(trained[0].latents.mean, axis, frames)]
     else:
         source = latents if latents is not None else path
         assert source is not None
-        chosen = torch.from_numpy(_array(source, trained.latents.mean.shape[1]))
-    count = volumes.write_volumes(Run.open(run), trained, chosen, out)
+        chosen = [(trained[0], z) for z in torch.from_numpy(_array(source, trained[0].latents.mean.shape[1]))]
+    count = volumes.write_volumes(opened, chosen, out)
     typer.echo(f"{count} maps in {out}; open {out / 'volumes.cxc'} in ChimeraX")
 
 
@@ -84,9 +88,9 @@ def displacements_command(
     half: Annotated[int | None, typer.Option(help="Whose model, 1 or 2; default each particle's own.")] = None,
 ) -> None:
     """Where the model moves given points in given particles."""
-    where = _array(points, 3)
-    rows = np.load(run / "latents.npz")["index"].tolist() if particles == "all" else _rows(particles)
-    moved = predict.displacements(run, where, rows, None if half is None else _half(half))
+    where, asked = _array(points, 3), None if half is None else _half(half)
+    rows = _all_rows(Run.open(run), asked) if particles == "all" else _rows(particles)
+    moved = predict.displacements(run, where, rows, asked)
     durable.write_npz(out, points=where, displacement=moved, particles=np.asarray(rows))
     typer.echo(f"displacements of {len(where)} points in {len(rows)} particles in {out}")
 
@@ -127,6 +131,12 @@ def _half(value: int) -> int:
     if value not in (1, 2):
         raise UsageError("usage.half", f"no half {value}", expected="1 or 2")
     return value
+
+
+def _all_rows(run: Run, half: int | None) -> list[int]:
+    """The particles that have latents, in both halves or in one."""
+    latents = [run.require_checkpoint(f"latents{number}")[0] for number in ((1, 2) if half is None else (half,))]
+    return sorted(int(row) for part in latents for row in part["rows"])
 
 
 def _rows(text: str) -> list[int]:

@@ -85,7 +85,7 @@ class VoxelField:
 
 
 def _interpolation(box: int, voxels: np.ndarray) -> sparse.csr_matrix:
-    """The sparse matrix that makes voxels ``(n)`` from the samples of the coarse grid, the means of their neighbours."""
+    """The sparse matrix that makes voxels ``(n)`` from samples of the coarse grid: the means of their neighbours."""
     samples = box // 2 + 1
     z, y, x = np.unravel_index(voxels, (box, box, box))
     rows = np.arange(len(voxels))

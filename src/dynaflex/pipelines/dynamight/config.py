@@ -39,7 +39,7 @@ class DynamightConfig(BaseModel):
     epochs: int | None = Field(
         default=None, ge=1, description="None: enough for `steps` updates, between 20 and 200 epochs"
     )
-    steps: int = Field(default=5000, description="updates of one half that `epochs=None` aims at")
+    steps: int = Field(default=7000, description="updates of one half that `epochs=None` aims at")
     batch_size: int = Field(default=16, ge=1)
     warm_up_epochs: int = 3
     held_out_fraction: float = 0.1
@@ -51,10 +51,10 @@ class DynamightConfig(BaseModel):
     replace_every: int = Field(default=10, description="epochs between replacements of the reference positions")
     pooled_particles: int = 100
     patience: int = Field(default=40, description="stop when the loss has risen this many times")
-    decoder_rate: float = 1e-3
+    decoder_rate: float = 2e-3
     latent_rate: float = 0.05
-    position_rate: float = Field(default=0.02, description="Å per update")
-    shape_rate: float = 1e-3
+    position_rate: float = Field(default=0.05, description="Å per update")
+    shape_rate: float = 3e-3
     refine_poses: bool = False
     solver: Literal["iterative", "backprojection"] = "iterative"
     pose_rate: float = Field(default=0.02, description="standard deviations of the pose prior per update")

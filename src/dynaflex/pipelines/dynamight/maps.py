@@ -52,8 +52,9 @@ def reconstruct_run(
     """Half-maps with and without the deformation, the merged map and the FSCs, into ``maps/`` and the JSON files.
 
     ``solver`` is one of ``SOLVERS``. ``field`` says where a voxel's density is gathered: where the decoder sends it, or
-    along the learned ``inverse``.
+    along the learned ``inverse``. ``fsc.json`` comes last: a run that has it has all its maps.
     """
+    (run.path / "fsc.json").unlink(missing_ok=True)
     imaging = (
         inputs.full_imaging if box is None else replace(inputs.full_imaging, grid=inputs.full_imaging.grid.cropped(box))
     )
@@ -89,9 +90,9 @@ def reconstruct_run(
     if moving is not None:
         write_map(run.maps / "moving_part_mask.mrc", moving.numpy(), grid.pixel_size)
         curves["moving_part"] = {name: curve.as_dict(claim_limit) for name, curve in compare(moving).items()}
-    run.write_json("fsc.json", curves | {"claim_limit": claim_limit})
     _compare_gaussians(run, inputs, volumes, grid)
     _map_of_errors(run, grid)
+    run.write_json("fsc.json", curves | {"claim_limit": claim_limit})
 
 
 def _field(field: str, run: Run, trained: TrainedHalf, monitor: Monitor) -> Displacement:

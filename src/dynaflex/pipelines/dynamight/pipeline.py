@@ -77,7 +77,7 @@ def run_dynamight(
             for half in (1, 2):
                 train_half(work, half)
             embedding.collect(run, inputs)
-        if "reconstruct" in stages:
+        if "reconstruct" in stages and not (run.path / "fsc.json").exists():
             embedding.compare_held_out(run, inputs, device)
             maps.reconstruct_run(run, inputs, device, monitor, solver=config.solver)
     return run

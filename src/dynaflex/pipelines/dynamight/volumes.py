@@ -35,29 +35,39 @@ def along_axis(latents: Tensor, axis: int, frames: int) -> Tensor:
     return mean + torch.linspace(-_SPREAD, _SPREAD, frames)[:, None] * scale * axes[axis]
 
 
-def write_volumes(run: Run, trained: TrainedHalf, latents: Tensor, out: Path) -> int:
-    """Write ``vol_000.mrc ...`` for latents ``(n k)`` and a ChimeraX script; returns how many.
+def conformation_of(halves: list[TrainedHalf], row: int) -> tuple[TrainedHalf, Tensor]:
+    """The particle in a row of the input table: the one of ``halves`` it belongs to, and its latents ``(k)``.
+
+    Raises:
+        UsageError: the particle is in none of them.
+    """
+    owner = next((half for half in halves if bool((half.rows == row).any())), halves[0])
+    return owner, owner.latents_of([row])[0]
+
+
+def write_volumes(run: Run, conformations: list[tuple[TrainedHalf, Tensor]], out: Path) -> int:
+    """Write ``vol_000.mrc ...`` for pairs of a half and latents ``(k)``, and a ChimeraX script; returns how many.
 
     The corrected half-map is carried along, low-passed to where its FSC with the other half falls to 0.5; before there
-    are half-maps, the Gaussians are drawn in its place. All maps come from one map, so they share one grey scale.
+    are half-maps, the Gaussians are drawn in its place. All maps keep the grey scale of the half-maps.
     """
     out.mkdir(parents=True, exist_ok=True)
     level = 0.0
-    for number, z in enumerate(latents.float()):
-        volume, pixel_size = _conformation(run, trained, z)
+    for number, (trained, z) in enumerate(conformations):
+        volume, pixel_size = _conformation(run, trained, z.float())
         if number == 0:
             level = float(volume.flatten().kthvalue(int(0.98 * volume.numel())).values)
         write_map(out / f"vol_{number:03d}.mrc", volume.numpy(), pixel_size)
     script = [
         "set bgColor white",
-        f"open {' '.join(f'vol_{number:03d}.mrc' for number in range(len(latents)))} vseries true",
+        f"open {' '.join(f'vol_{number:03d}.mrc' for number in range(len(conformations)))} vseries true",
         f"volume all level {level:.6g} color cornflowerblue step 1",
         "surface dust all size 10",
         "lighting soft",
         "vseries play #1 direction oscillate loop true",
     ]
     durable.write_text(out / "volumes.cxc", "\n".join(script) + "\n")
-    return len(latents)
+    return len(conformations)
 
 
 def _conformation(run: Run, trained: TrainedHalf, z: Tensor) -> tuple[Tensor, float]:
