@@ -24,6 +24,7 @@ from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose import Pose
+from dynaflex.kernels import native
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.graph import neighbour_graph
@@ -46,7 +47,8 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=9)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
+    native.set_threads(options.threads)
     step = make_step(options)
     figures: dict[str, list[float]] = {"native": [], "reference": []}
     for round_number in range(options.rounds + 1):

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from sklearn.neighbors import KNeighborsRegressor
 
+from dynaflex.kernels import native
 from dynaflex.latents.encoder import Encoder
 from dynaflex.pipelines.dynamight.build import build_model
 from dynaflex.pipelines.dynamight.config import DynamightConfig
@@ -41,7 +42,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
+    native.set_threads(options.threads)
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch)
         truth = simulate(data, particles=options.particles, seed=1)

@@ -76,20 +76,19 @@ def test_native_mlp_equals_reference(width: int, points: int) -> None:
 
 @needs_native
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
-    before = torch.get_num_threads()
     shapes = [(32, 500), (6, 32), (3, 32, 32), (3, 32), (3, 32)]
     inputs = [torch.randn(shape) / 6 for shape in shapes]
     positions = torch.rand(6, 2, 500) * 30
     results = []
     try:
         for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
+            native.set_threads(threads)
             results.append(
                 value_and_gradients(native.coordinate_mlp, inputs)
                 + value_and_gradients(native.splat, [positions, torch.ones(500)], 32)
             )
     finally:
-        torch.set_num_threads(before)
+        native.set_threads(1)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 

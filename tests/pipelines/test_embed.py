@@ -100,14 +100,15 @@ def test_the_scale_grows_with_the_noise_up_to_the_prior(model: FlexModel, truth:
     assert torch.allclose(deaf.mean, torch.zeros(()), atol=1e-4)
 
 
-def test_no_particle_ends_worse_than_it_began(model: FlexModel, truth: Tensor) -> None:
-    batch = observed(model, truth, 1.0)
-    start = truth.flip(0)
+@pytest.mark.parametrize("iterations", [1, 2, FROM_NOTHING])
+def test_no_particle_ends_worse_than_it_began(model: FlexModel, truth: Tensor, iterations: int) -> None:
+    """Far from the answer a step of Gauss-Newton can lead astray; it is refused."""
+    batch, start = observed(model, truth, 0.01), -4.0 * truth
 
     def energy(z: Tensor) -> Tensor:
         prediction = model.render(model.deformed(z), batch.pose, batch.ctf)
-        return data_loss(prediction, batch.coefficients, weights(1.0)) + 0.5 * z.square().sum(dim=1)
+        return data_loss(prediction, batch.coefficients, weights(0.01)) + 0.5 * z.square().sum(dim=1)
 
-    before, after = energy(start), energy(infer(model, batch, weights(1.0), start, FROM_NOTHING).mean)
+    before, after = energy(start), energy(infer(model, batch, weights(0.01), start, iterations).mean)
     assert bool((after <= before * (1.0 + 1e-6)).all())
-    assert float((after < before).float().mean()) > 0.9
+    assert float((after < before).float().mean()) > 0.5

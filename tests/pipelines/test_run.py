@@ -31,6 +31,13 @@ def lock_of(pid: int, host: str) -> str:
     return json.dumps({"pid": pid, "host": host, "since": "2024-01-01 00:00:00"})
 
 
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
 def flip_a_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -85,15 +92,14 @@ def test_a_lock_keeps_others_out_and_is_given_back(run: Run) -> None:
 
 
 def test_a_lock_on_another_host_is_respected(run: Run) -> None:
-    (run.path / "lock.json").write_text(lock_of(1, socket.gethostname() + ".elsewhere"))
+    """Whether its process lives cannot be seen from here, even where no process of ours has that number."""
+    (run.path / "lock.json").write_text(lock_of(dead_process(), socket.gethostname() + ".elsewhere"))
     with pytest.raises(RunBusyError, match="elsewhere"), run.locked():
         pass
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(run: Run) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    (run.path / "lock.json").write_text(lock_of(dead.pid, socket.gethostname()))
+    (run.path / "lock.json").write_text(lock_of(dead_process(), socket.gethostname()))
     with run.locked():
         assert json.loads((run.path / "lock.json").read_text())["pid"] == os.getpid()
 

@@ -246,6 +246,14 @@ def test_carrying_a_map_by_whole_voxels_shifts_it() -> None:
     assert torch.allclose(carried, truth, atol=1e-4)
 
 
+def test_carrying_a_map_by_a_part_of_a_voxel_mixes_neighbours() -> None:
+    volume = torch.randn(16, 16, 16, generator=seeded())
+    most = torch.tensor([0.75, 0.0, 0.0]) * SMALL.pixel_size
+    carried = convect(volume, SMALL, lambda z, x: most.expand(len(z), len(x), 3), torch.ones(2))
+    mixed = 0.25 * volume[:, :, 1:] + 0.75 * volume[:, :, :-1]
+    assert torch.allclose(carried[:, :, 1:], mixed, atol=1e-4)
+
+
 def test_where_a_map_is_squeezed_its_density_is_not_piled_up() -> None:
     carried = convect(torch.ones(16, 16, 16), SMALL, lambda z, x: (-0.3 * x).expand(len(z), -1, -1), torch.zeros(2))
     inner = slice(4, 12)

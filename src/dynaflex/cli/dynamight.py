@@ -112,6 +112,9 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    # The kernels have threads of their own. Torch's spend their time waiting for each other: on tensors of this size
+    # two of them are slower than one, and many times slower on a machine that does something else as well.
+    torch.set_num_threads(1)
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

@@ -7,6 +7,7 @@ are cut into a fixed number of chunks that are summed in a fixed order: one thre
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -30,6 +31,22 @@ def library() -> ctypes.CDLL | None:
     return ctypes.CDLL(str(path)) if path.exists() else None
 
 
+def set_threads(count: int) -> None:
+    """How many threads the kernels use; at first ``OMP_NUM_THREADS``, or all cores this process may run on."""
+    global _threads
+    _threads = max(1, count)
+
+
+def _default_threads() -> int:
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_threads = _default_threads()
+
+
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
@@ -41,8 +58,8 @@ def _call(name: str, arguments: Sequence[Tensor | int]) -> None:
 
 
 def _parallel(work: Callable[[int], None], count: int) -> None:
-    """Run ``work(0) ... work(count - 1)`` on torch's number of threads."""
-    threads = min(torch.get_num_threads(), count)
+    """Run ``work(0) ... work(count - 1)`` on the kernels' threads."""
+    threads = min(_threads, count)
     if threads <= 1:
         for i in range(count):
             work(i)
