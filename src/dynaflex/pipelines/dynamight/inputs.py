@@ -14,6 +14,7 @@ from dynaflex.data.halves import held_out
 from dynaflex.data.particles import Particles, read_particles
 from dynaflex.data.preflight import check_inputs
 from dynaflex.density.coarse_grain import CoarseModel, coarse_grain, to_box_frame
+from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.io.atoms import read_atoms
 from dynaflex.io.mrc import read_map
@@ -124,4 +125,12 @@ def _automatic_mask(reference: Tensor, grid: Grid, config: DynamightConfig) -> T
 
 def _atomic_model(path: Path, grid: Grid, origin: tuple[float, float, float]) -> CoarseModel:
     model = coarse_grain(read_atoms(path))
+    if len(model.edges) == 0:
+        raise InputError(
+            "atoms.no-bonds",
+            "no two pseudo-atoms of this model are bonded",
+            file=path,
+            expected="a chain of residues",
+            fix="give a model with its side chains or main chain, or leave out --model",
+        )
     return replace(model, points=to_box_frame(model.points, grid.box, grid.pixel_size, origin))

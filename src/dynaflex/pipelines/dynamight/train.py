@@ -214,7 +214,7 @@ class HalfTrainer:
             if self.mask_points is None:
                 new = closest_conformation(chosen, reference, pooled)
             else:
-                new = conformation_inside(chosen, self.mask_points, pooled)
+                new = conformation_inside(chosen, reference, self.mask_points, pooled)
             reference.copy_(new)
 
     def _set_rates(self) -> None:
