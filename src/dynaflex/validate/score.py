@@ -90,7 +90,7 @@ def best_matching_state(
     limits: Sequence[tuple[float, float]],
     mask: Tensor,
     steps: int = 9,
-    rounds: int = 4,
+    rounds: int = 6,
 ) -> Array:
     """The conformation ``(c)`` whose map correlates best with ``volume`` inside ``mask``.
 

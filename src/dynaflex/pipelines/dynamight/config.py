@@ -53,8 +53,8 @@ class DynamightConfig(BaseModel):
     patience: int = Field(default=40, description="stop when the loss has risen this many times")
     decoder_rate: float = 2e-3
     latent_rate: float = 0.05
-    position_rate: float = Field(default=0.05, description="Å per update")
-    shape_rate: float = 3e-3
+    position_rate: float = Field(default=0.02, description="Å per update")
+    shape_rate: float = 1e-3
     refine_poses: bool = False
     solver: Literal["iterative", "backprojection"] = "iterative"
     pose_rate: float = Field(default=0.02, description="standard deviations of the pose prior per update")
