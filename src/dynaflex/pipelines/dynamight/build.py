@@ -81,6 +81,20 @@ def build_model(
             mass=atoms.amplitudes,
             move=False,
         )
+    return _assemble(density, particles, train_grid, config, generator)
+
+
+def empty_model(gaussians: int, particles: int, train_grid: Grid, config: DynamightConfig) -> FlexModel:
+    """A model of the right shapes to load a checkpoint into."""
+    ones = torch.ones(config.n_classes)
+    density = GaussianDensity(torch.zeros(gaussians, 3), ones, ones)
+    return _assemble(density, particles, train_grid, config, torch.Generator())
+
+
+def _assemble(
+    density: GaussianDensity, particles: int, train_grid: Grid, config: DynamightConfig, generator: torch.Generator
+) -> FlexModel:
+    """Put a decoder and the latents that the settings ask for behind a density."""
     deformation = CoordinateMLP(
         config.latent_dim,
         train_grid.width,
@@ -97,18 +111,3 @@ def build_model(
             torch.manual_seed(generator.initial_seed())
             latents = Encoder(config.latent_dim, train_grid.box)
     return FlexModel(density, deformation, latents, train_grid)
-
-
-def empty_model(gaussians: int, particles: int, train_grid: Grid, config: DynamightConfig) -> FlexModel:
-    """A model of the right shapes to load a checkpoint into."""
-    ones = torch.ones(config.n_classes)
-    density = GaussianDensity(torch.zeros(gaussians, 3), ones, ones)
-    consensus_free = CoordinateMLP(
-        config.latent_dim, train_grid.width, layers=config.layers, width=config.width, frequencies=config.frequencies
-    )
-    latents: Latents = (
-        LatentTable(particles, config.latent_dim, torch.Generator())
-        if config.latents == "table"
-        else Encoder(config.latent_dim, train_grid.box)
-    )
-    return FlexModel(density, consensus_free, latents, train_grid)

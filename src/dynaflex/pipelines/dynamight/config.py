@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -58,6 +58,11 @@ class DynamightConfig(BaseModel):
     refine_poses: bool = False
     solver: Literal["iterative", "backprojection"] = "iterative"
     pose_rate: float = Field(default=0.02, description="standard deviations of the pose prior per update")
+
+    @classmethod
+    def from_stored(cls, stored: dict[str, Any]) -> DynamightConfig:
+        """The settings in a run's ``config.json``, which names the method as well."""
+        return cls(**{key: value for key, value in stored.items() if key != "method"})
 
     def planned_epochs(self, batches: int) -> int:
         """Epochs of a half-set whose epoch has ``batches`` updates."""

@@ -186,4 +186,4 @@ def _map_of_errors(run: Run, grid: Grid, reach: float = 10.0) -> None:
 
 def config_of(run: Run) -> DynamightConfig:
     """The settings a run was started with."""
-    return DynamightConfig(**{key: value for key, value in run.config().items() if key != "method"})
+    return DynamightConfig.from_stored(run.config())

@@ -62,8 +62,7 @@ def run_dynamight(
     """
     if resume and (path / "config.json").exists():
         run = Run.open(path)
-        stored = run.config()
-        config = DynamightConfig(**{key: value for key, value in stored.items() if key != "method"})
+        config = DynamightConfig.from_stored(run.config())
         paths = InputPaths.from_dict(run.read_json("provenance.json")["inputs"])
         inputs = read_inputs(paths, config)
     else:

@@ -69,7 +69,7 @@ def load_half(run: Run, half: int) -> TrainedHalf:
         UsageError: the half has not been trained to its end.
         DamagedCheckpointError: no checkpoint verifies.
     """
-    config = DynamightConfig(**{key: value for key, value in run.config().items() if key != "method"})
+    config = DynamightConfig.from_stored(run.config())
     tensors, _ = run.require_checkpoint(f"half{half}")
     latents, _ = run.require_checkpoint(f"latents{half}")
     grid = run.read_json("grid.json")
