@@ -28,9 +28,9 @@ from fourier_insertion import reconstruct
 from scipy.spatial import cKDTree
 
 from dynaflex.io.mrc import read_map
-from dynaflex.pipelines.dynamight.inputs import InputPaths, read_inputs
-from dynaflex.pipelines.dynamight.maps import SOLVERS, config_of, views
-from dynaflex.pipelines.dynamight.predict import displacements
+from dynaflex.pipelines.inputs import InputPaths, read_inputs
+from dynaflex.pipelines.maps import SOLVERS, views
+from dynaflex.pipelines.predict import config_of, displacements
 from dynaflex.pipelines.run import Run
 from dynaflex.reconstruct.field import VoxelField
 from dynaflex.reconstruct.operator import Operator, Views

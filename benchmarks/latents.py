@@ -21,11 +21,11 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from dynaflex.kernels import native
 from dynaflex.latents.encoder import Encoder
-from dynaflex.pipelines.dynamight.build import build_model
+from dynaflex.pipelines.dynamight.build import build_model, prepare_consensus
 from dynaflex.pipelines.dynamight.config import DynamightConfig
-from dynaflex.pipelines.dynamight.inputs import InputPaths, read_inputs
 from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.inputs import InputPaths, read_inputs
 from dynaflex.shapes import Tensor
 from dynaflex.simulate.molecule import ARM
 from dynaflex.simulate.particles import simulate
@@ -55,7 +55,9 @@ def main() -> None:
             outside = inputs.held_out[inputs.particles.half == 1]
             training, held_out = (torch.from_numpy(np.flatnonzero(where)) for where in (~outside, outside))
             halves = HalfSet(members, 1, inputs.imaging, CPU)
-            model = build_model(inputs.starts[1], len(members), 1, inputs.imaging.grid, config, None)
+            model = build_model(
+                prepare_consensus(inputs, 1, config), len(members), 1, inputs.imaging.grid, config, None
+            )
             trainer = HalfTrainer(model, halves, training, config)
             started, updates = time.process_time(), 0
             while not trainer.finished:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dynaflex.io.mrc import read_map
-from dynaflex.pipelines.dynamight.predict import displacements
+from dynaflex.pipelines.predict import displacements
 from dynaflex.simulate.molecule import ARM, BODY
 from dynaflex.simulate.truth import Truth, domain_mask, read_truth, true_volume, truth_displacement
 from dynaflex.validate.fsc import fourier_shell_correlation, resolution_at

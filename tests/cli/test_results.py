@@ -14,8 +14,8 @@ import torch
 
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.pipelines.dynamight import maps
-from dynaflex.pipelines.dynamight.predict import displacements
+from dynaflex.pipelines import maps
+from dynaflex.pipelines.predict import displacements
 from dynaflex.simulate.truth import read_truth
 from dynaflex.validate.fsc import fsc_curves
 

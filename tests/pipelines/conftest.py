@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from dynaflex.pipelines.dynamight.build import build_model
+from dynaflex.pipelines.dynamight.build import build_model, prepare_consensus
 from dynaflex.pipelines.dynamight.config import DynamightConfig
-from dynaflex.pipelines.dynamight.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.shapes import Tensor
 
 CPU = torch.device("cpu")
@@ -65,7 +65,7 @@ def make(inputs: Inputs, data: HalfSet) -> MakeTrainer:
 
     def trainer(mask_points: Tensor | None = None, **settings: Any) -> HalfTrainer:
         config = DynamightConfig(**{"n_gaussians": 60, "batch_size": 16, "layers": 3, "width": 16, **settings})
-        model = build_model(inputs.starts[1], len(data), 1, inputs.imaging.grid, config, None)
+        model = build_model(prepare_consensus(inputs, 1, config), len(data), 1, inputs.imaging.grid, config, None)
         return HalfTrainer(model, data, training, config, mask_points=mask_points)
 
     return trainer

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from dynaflex.errors import DamagedCheckpointError
-from dynaflex.pipelines.dynamight import checkpoint
+from dynaflex.pipelines import checkpoint
 from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.run import Run
 from dynaflex.shapes import Tensor

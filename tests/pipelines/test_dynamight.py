@@ -15,7 +15,7 @@ from dynaflex.data.particles import read_particles
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map
 from dynaflex.io.star import read_star
-from dynaflex.pipelines.dynamight.predict import displacements
+from dynaflex.pipelines.predict import displacements
 from dynaflex.simulate.molecule import ARM, BODY
 from dynaflex.simulate.particles import simulate
 from dynaflex.simulate.truth import domain_mask, read_truth, true_volume, truth_displacement

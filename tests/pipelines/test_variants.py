@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.pipelines.dynamight.pipeline import MODEL_BIAS
+from dynaflex.pipelines.dynamight.method import MODEL_BIAS
 from dynaflex.simulate.truth import read_truth
 
 Brief = Callable[..., tuple[Path, Any]]

@@ -10,10 +10,11 @@ import typer
 from pydantic import ValidationError
 
 from dynaflex.errors import EnvironmentFault, UsageError
-from dynaflex.pipelines.dynamight import maps
+from dynaflex.pipelines import maps
 from dynaflex.pipelines.dynamight.config import DynamightConfig
-from dynaflex.pipelines.dynamight.inputs import InputPaths
-from dynaflex.pipelines.dynamight.pipeline import STAGES, run_dynamight
+from dynaflex.pipelines.dynamight.method import DYNAMIGHT
+from dynaflex.pipelines.inputs import InputPaths
+from dynaflex.pipelines.pipeline import STAGES, run_method
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.report.html import write_report
 
@@ -66,9 +67,10 @@ def dynamight_command(
         "graph_degree": 12.0 if graph == "dense" else None, "refine_poses": refine_poses,
         "invert_contrast": invert_contrast, "solver": solver,
     }  # fmt: skip
-    paths = InputPaths(particles, map, mask, half_maps, model, datadir)
+    paths = InputPaths(particles, map, mask, half_maps, atoms=model, datadir=datadir)
     with Monitor() as monitor:
-        run_dynamight(
+        run_method(
+            DYNAMIGHT,
             out,
             paths,
             configuration(settings),

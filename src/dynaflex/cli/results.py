@@ -14,8 +14,8 @@ from dynaflex.cli.dynamight import pick_device
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map
-from dynaflex.pipelines.dynamight import maps, predict, volumes
-from dynaflex.pipelines.dynamight.inputs import InputPaths, read_inputs
+from dynaflex.pipelines import maps, predict, volumes
+from dynaflex.pipelines.inputs import InputPaths, read_inputs
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
 from dynaflex.report.html import write_report
@@ -40,7 +40,7 @@ def reconstruct_command(
     if field not in ("decoder", "inverse"):
         raise UsageError("reconstruct.field", f"no field {field!r}", expected="decoder or inverse")
     opened = Run.open(run)
-    inputs = read_inputs(InputPaths.from_dict(opened.read_json("provenance.json")["inputs"]), maps.config_of(opened))
+    inputs = read_inputs(InputPaths.from_dict(opened.read_json("provenance.json")["inputs"]), predict.config_of(opened))
     with Monitor() as monitor, opened.locked():
         maps.reconstruct_run(opened, inputs, pick_device(device), monitor, solver=solver, field=field, box=box)
     write_report(run)

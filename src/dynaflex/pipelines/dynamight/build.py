@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,14 +12,15 @@ from dynaflex.deformation.coordinate_mlp import CoordinateMLP
 from dynaflex.density import placement
 from dynaflex.density.coarse_grain import CoarseModel
 from dynaflex.density.gaussians import GaussianDensity
-from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.latents.encoder import Encoder
 from dynaflex.latents.posterior import Latents
 from dynaflex.latents.table import LatentTable
 from dynaflex.model import FlexModel
+from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.half import keyed_generator
+from dynaflex.pipelines.inputs import Inputs, contour
 from dynaflex.shapes import Tensor
 
 _COUNTED_AT = 8.0
@@ -34,29 +36,22 @@ class Consensus:
     count: int
 
 
-def prepare_consensus(volume: Tensor, grid: Grid, mask: Tensor | None, config: DynamightConfig) -> Consensus:
-    """Low-pass the consensus map to R0, keep what the mask leaves, and choose contour and number of Gaussians.
+def prepare_consensus(inputs: Inputs, half: int, config: DynamightConfig) -> Consensus:
+    """Low-pass the consensus map of a half to R0, keep what the mask leaves, choose contour and number of Gaussians.
 
     Raises:
         InputError: nothing lies above the contour.
     """
+    volume, grid = inputs.consensus[half], inputs.full_imaging.grid
     low = fourier.low_pass(volume, grid, config.shared_resolution)
-    if mask is not None:
-        low = low * mask
-    threshold = placement.automatic_threshold(low) if config.threshold is None else config.threshold
-    if not bool((low > threshold).any()):
-        raise InputError(
-            "map.empty-contour",
-            f"no density lies above the contour {threshold:.4g} after low-passing to {config.shared_resolution:g} Å",
-            expected=f"a threshold below {float(low.max()):.4g}",
-            fix="lower --threshold, or check the contrast of the map: molecules must be white",
-        )
+    kept = torch.ones(()) if inputs.given_mask is None else inputs.given_mask
+    low = low * kept
     # At R0 the density is swollen, in a sharpened map it is hollow: residues are counted in between.
-    counted = fourier.low_pass(volume if mask is None else volume * mask, grid, _COUNTED_AT)
+    counted = fourier.low_pass(volume * kept, grid, _COUNTED_AT)
     count = config.n_gaussians or placement.default_count(
         counted, placement.automatic_threshold(counted), grid.pixel_size
     )
-    return Consensus(low, grid, threshold, count)
+    return Consensus(low, grid, contour(low, config), count)
 
 
 def build_model(
@@ -84,11 +79,18 @@ def build_model(
     return _assemble(density, particles, train_grid, config, generator)
 
 
-def empty_model(gaussians: int, particles: int, train_grid: Grid, config: DynamightConfig) -> FlexModel:
-    """A model of the right shapes to load a checkpoint into."""
-    ones = torch.ones(config.n_classes)
-    density = GaussianDensity(torch.zeros(gaussians, 3), ones, ones)
-    return _assemble(density, particles, train_grid, config, torch.Generator())
+def empty_model(state: Mapping[str, Tensor], particles: int, train_grid: Grid, config: RunConfig) -> FlexModel:
+    """A model of the right shapes to load the ``state`` of a checkpoint into."""
+    settings = settings_of(config)
+    ones = torch.ones(settings.n_classes)
+    density = GaussianDensity(torch.zeros(len(state["density.positions"]), 3), ones, ones)
+    return _assemble(density, particles, train_grid, settings, torch.Generator())
+
+
+def settings_of(config: RunConfig) -> DynamightConfig:
+    """The same settings, known to be DynaMight's."""
+    assert isinstance(config, DynamightConfig)
+    return config
 
 
 def _assemble(

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from dynaflex.pipelines.config import RunConfig
 
 
-class DynamightConfig(BaseModel):
-    """Settings that decide the result; paths and devices are not among them. Lengths in Å."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seed: int = Field(default=0, ge=0)
-    train_box: int | None = Field(default=None, ge=8, description="Fourier-cropped training box; None: at most 128")
-    particle_diameter: float | None = Field(
-        default=None, gt=0.0, description="diameter of the circular mask; None: from the map"
-    )
-    shared_resolution: float = Field(
-        default=20.0, gt=0.0, description="R0: both halves start from a map low-passed to this"
-    )
-    invert_contrast: bool = False
+class DynamightConfig(RunConfig):
+    """What DynaMight adds to the settings that every method has, and where its defaults differ."""
 
     threshold: float | None = Field(
         default=None, description="map contour that is filled with Gaussians; None: automatic"
@@ -40,9 +30,7 @@ class DynamightConfig(BaseModel):
         default=None, ge=1, description="None: enough for `steps` updates, between 20 and 200 epochs"
     )
     steps: int = Field(default=7000, description="updates of one half that `epochs=None` aims at")
-    batch_size: int = Field(default=16, ge=1)
     warm_up_epochs: int = 3
-    held_out_fraction: float = 0.1
     regularisation: float = Field(default=0.9, ge=0.0, description="ratio of gradient norms, prior over data")
     strongest_prior: float = Field(default=100.0, description="largest lambda, nats per Å² of mean squared edge strain")
     graph_degree: float | None = Field(default=12.0, description="mean neighbours; None: the paper's cutoff")
@@ -56,13 +44,7 @@ class DynamightConfig(BaseModel):
     position_rate: float = Field(default=0.02, description="Å per update")
     shape_rate: float = 1e-3
     refine_poses: bool = False
-    solver: Literal["iterative", "backprojection"] = "iterative"
     pose_rate: float = Field(default=0.02, description="standard deviations of the pose prior per update")
-
-    @classmethod
-    def from_stored(cls, stored: dict[str, Any]) -> DynamightConfig:
-        """The settings in a run's ``config.json``, which names the method as well."""
-        return cls(**{key: value for key, value in stored.items() if key != "method"})
 
     def planned_epochs(self, batches: int) -> int:
         """Epochs of a half-set whose epoch has ``batches`` updates."""

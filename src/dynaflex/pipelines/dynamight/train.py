@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,23 +24,21 @@ from dynaflex.pipelines.dynamight.balance import balance, geometry_loss
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.consensus import closest_conformation, conformation_inside
 from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.method import EveryBatch, Progress, Report
 from dynaflex.shapes import Tensor
 
-Report = Callable[[dict[str, Any]], None]
 _BALANCE_BATCHES = 4
 _STREAM_EPOCH, _STREAM_BALANCE, _STREAM_POOL = 1, 2, 3
 
 
 @dataclass
-class Progress:
-    """What a training has to remember beside its parameters."""
+class DynamightProgress(Progress):
+    """What the schedule of DynaMight has to remember."""
 
-    epoch: int = 0
     joint_epochs: int = 0
     strength: float = 0.0
     rises: int = 0
     last_loss: float = float("inf")
-    noise_power: Tensor = field(default_factory=lambda: torch.ones(1))
 
 
 class HalfTrainer:
@@ -63,8 +60,9 @@ class HalfTrainer:
         self.config = config
         self.bonds = bonds
         self.mask_points = mask_points
+        self.latent_dim = config.latent_dim
         self.epochs = config.planned_epochs(-(-len(training) // config.batch_size))
-        self.progress = Progress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
+        self.progress = DynamightProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         self.poses = PoseRefinement(len(data)).to(data.device) if config.refine_poses else None
         self.optimisers = build_optimisers(model, self.poses, config)
         self.renew_graph()
@@ -73,6 +71,10 @@ class HalfTrainer:
     def finished(self) -> bool:
         """True after the last epoch, or when the loss has risen too often."""
         return self.progress.epoch >= self.epochs or self.progress.rises >= self.config.patience
+
+    def restored(self) -> None:
+        """Find the neighbours in the reference that a checkpoint brought back."""
+        self.renew_graph()
 
     def phase(self) -> str:
         """What the next epoch trains: ``warm-up`` and ``gaussians`` leave the networks alone."""
@@ -85,7 +87,7 @@ class HalfTrainer:
         refresh = position >= self.config.refresh_every and left >= self.config.refresh_epochs
         return "gaussians" if refresh else "joint"
 
-    def run_epoch(self, report: Report, every_batch: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+    def run_epoch(self, report: Report, every_batch: EveryBatch = lambda _done, _total: None) -> None:
         """One sweep over the training particles, then the bookkeeping that the next one needs."""
         started, phase = time.monotonic(), self.phase()
         if self.progress.epoch == 0:

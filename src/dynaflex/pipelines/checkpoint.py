@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from dynaflex.errors import DamagedCheckpointError
-from dynaflex.pipelines.dynamight.train import HalfTrainer
+from dynaflex.pipelines.method import Trainer
 from dynaflex.pipelines.run import Run
 from dynaflex.shapes import Tensor
 
 
-def save(run: Run, trainer: HalfTrainer, digest: str) -> None:
+def save(run: Run, trainer: Trainer, digest: str) -> None:
     """Write the state of a trainer after an epoch; ``digest`` identifies the particles of its half."""
     tensors = {f"model.{key}": value for key, value in trainer.model.state_dict().items()}
     numbers: dict[str, Any] = {}
@@ -39,7 +39,7 @@ def save(run: Run, trainer: HalfTrainer, digest: str) -> None:
     run.save_checkpoint(f"half{trainer.data.half}", trainer.progress.epoch, tensors, state)
 
 
-def restore(run: Run, trainer: HalfTrainer, digest: str) -> bool:
+def restore(run: Run, trainer: Trainer, digest: str) -> bool:
     """Continue from the newest checkpoint of the trainer's half; False if there is none.
 
     Raises:
@@ -65,7 +65,7 @@ def restore(run: Run, trainer: HalfTrainer, digest: str) -> bool:
     trainer.progress.noise_power = tensors["noise_power"].to(trainer.data.device)
     if trainer.poses is not None:
         trainer.poses.table.weight.data.copy_(tensors["poses"])
-    trainer.renew_graph()
+    trainer.restored()
     return True
 
 

@@ -1,11 +1,10 @@
-"""The whole of DynaMight but its report: prepare, train both halves, reconstruct."""
+"""The whole of a method but its report: prepare, train both halves, reconstruct."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -13,41 +12,24 @@ import numpy as np
 import torch
 
 from dynaflex.data.halves import halves_digest
-from dynaflex.density.placement import histogram
 from dynaflex.errors import InputError, StoppedOnRequest
 from dynaflex.io.star import write_star
-from dynaflex.pipelines.dynamight import checkpoint, embedding, maps
-from dynaflex.pipelines.dynamight.build import build_model
-from dynaflex.pipelines.dynamight.config import DynamightConfig
-from dynaflex.pipelines.dynamight.inputs import InputPaths, Inputs, read_inputs
-from dynaflex.pipelines.dynamight.train import HalfTrainer
+from dynaflex.pipelines import checkpoint, embedding, maps
+from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
+from dynaflex.pipelines.method import Method, Trainer, Work
 from dynaflex.pipelines.progress import Monitor, memory_mb
 from dynaflex.pipelines.run import Run
-from dynaflex.shapes import Tensor
 
 STAGES = ("prepare", "train", "reconstruct", "report")
-MODEL_BIAS = (
-    "The Gaussians and their bonds come from an atomic model. The paper shows that the corrected map can then "
-    "reproduce features of a wrong model; do not take agreement with this model as evidence for it."
-)
 
 
-@dataclass(frozen=True)
-class DynamightRun:
-    """A run and what it needs at hand."""
-
-    run: Run
-    inputs: Inputs
-    config: DynamightConfig
-    device: torch.device
-    monitor: Monitor
-
-
-def run_dynamight(
+def run_method(
+    method: Method,
     path: Path,
     paths: InputPaths,
-    config: DynamightConfig,
+    config: RunConfig,
     *,
     resume: bool,
     until: str,
@@ -62,19 +44,19 @@ def run_dynamight(
     """
     if resume and (path / "config.json").exists():
         run = Run.open(path)
-        config = DynamightConfig.from_stored(run.config())
+        config = method.config.from_stored(run.config())
         paths = InputPaths.from_dict(run.read_json("provenance.json")["inputs"])
         inputs = read_inputs(paths, config)
     else:
         inputs = read_inputs(paths, config, read_images=True)
-        run = Run.create(path, "dynamight", config.model_dump(), paths.as_dict())
-    work = DynamightRun(run, inputs, config, device, monitor)
+        run = Run.create(path, method.name, config.model_dump(), paths.as_dict())
+    work = Work(run, inputs, config, device, monitor)
     stages = STAGES[: STAGES.index(until) + 1]
     with run.locked(), _stoppable():
-        _prepare(work)
+        _prepare(work, method)
         if "train" in stages:
             for half in (1, 2):
-                train_half(work, half)
+                train_half(work, method, half)
             embedding.collect(run, inputs)
         if "reconstruct" in stages and not (run.path / "fsc.json").exists():
             embedding.compare_held_out(run, inputs, device)
@@ -82,21 +64,15 @@ def run_dynamight(
     return run
 
 
-def _prepare(work: DynamightRun) -> None:
+def _prepare(work: Work, method: Method) -> None:
     """Say what is used, what is excluded, and what the halves share."""
     run, inputs = work.run, work.inputs
     particles = inputs.particles
     excluded = [{"row": item.row, "reason": item.reason} for item in particles.excluded]
     used = len(particles)
-    run.write_provenance(
-        counts={"table": used + len(excluded), "used": used, "excluded": excluded},
-        shared_between_halves=_shared(work),
-    )
+    run.write_provenance(counts={"table": used + len(excluded), "used": used, "excluded": excluded})
     for message in particles.warnings:
         run.warn(message)
-    if inputs.atoms is not None:
-        run.warn(MODEL_BIAS)
-        work.monitor.say(f"warning: {MODEL_BIAS}")
     grid, train = inputs.full_imaging.grid, inputs.imaging.grid
     run.write_json(
         "grid.json",
@@ -107,41 +83,19 @@ def _prepare(work: DynamightRun) -> None:
             "train_pixel_size": train.pixel_size,
         },
     )
-    table = embedding.table_with_halves(particles, work.config.seed)
-    write_star(table, run.path / "particles.star")
-    start = inputs.starts[1]
-    counts, edges = histogram(start.volume)
-    run.write_json(
-        "threshold.json",
-        {
-            "threshold": start.threshold,
-            "histogram_edges": edges,
-            "histogram_counts": counts,
-            "automatic": work.config.threshold is None,
-            "gaussians": start.count,
-        },
-    )
-    work.monitor.say(
-        f"{used} particles used, {len(excluded)} excluded; {start.count} Gaussians above {start.threshold:.3g}"
-    )
+    write_star(embedding.table_with_halves(particles, work.config.seed), run.path / "particles.star")
+    work.monitor.say(f"{used} particles used, {len(excluded)} excluded")
+    run.write_provenance(shared_between_halves=[*_shared(inputs, work.config), *method.prepare(work)])
 
 
-def _shared(work: DynamightRun) -> list[str]:
-    inputs = work.inputs
-    shared = ["the mask" if inputs.mask_given else "a mask made from the consensus map"]
+def _shared(inputs: Inputs, config: RunConfig) -> list[str]:
+    mask = "a mask made from the consensus map" if inputs.given_mask is None else "the mask"
     if inputs.independent_starts:
-        shared.append("which box, pixel size and poses the refinement gave")
-    else:
-        shared.append(
-            f"the consensus map, low-passed to {work.config.shared_resolution:g} Å, to place the first Gaussians"
-        )
-    shared.append("which voxels lie within 6 Å of a Gaussian of half 1, to bring half 2 to the same conformation")
-    if inputs.atoms is not None:
-        shared.append("the atomic model")
-    return shared
+        return [mask, "which box, pixel size and poses the refinement gave"]
+    return [mask, f"the consensus map, low-passed to {config.shared_resolution:g} Å, to start from"]
 
 
-def train_half(work: DynamightRun, half: int) -> None:
+def train_half(work: Work, method: Method, half: int) -> None:
     """Train one half to its end, or do nothing if it is there, and find the final latents of its particles."""
     run, inputs, config = work.run, work.inputs, work.config
     if run.load_checkpoint(f"latents{half}") is not None:
@@ -159,15 +113,7 @@ def train_half(work: DynamightRun, half: int) -> None:
         )
     digest = halves_digest(members.half, members.rows)
     data = HalfSet(members, half, inputs.imaging, work.device)
-    model = build_model(inputs.starts[half], len(members), half, inputs.imaging.grid, config, inputs.atoms)
-    trainer = HalfTrainer(
-        model.to(work.device),
-        data,
-        training,
-        config,
-        bonds=None if inputs.atoms is None else inputs.atoms.edges.to(work.device),
-        mask_points=_other_halfs_mask(run) if half == 2 else None,
-    )
+    trainer = method.trainer(work, data, training)
     if checkpoint.restore(run, trainer, digest):
         run.truncate_metrics(half, trainer.progress.epoch)
         work.monitor.say(f"half {half}: resumed after epoch {trainer.progress.epoch}")
@@ -177,7 +123,7 @@ def train_half(work: DynamightRun, half: int) -> None:
     embedding.embed_half(run, trainer, work.monitor)
 
 
-def _run_epoch(work: DynamightRun, trainer: HalfTrainer) -> None:
+def _run_epoch(work: Work, trainer: Trainer) -> None:
     task = f"half {trainer.data.half}"
     figures = ""
 
@@ -193,11 +139,6 @@ def _run_epoch(work: DynamightRun, trainer: HalfTrainer) -> None:
         work.monitor.update(task, trainer.progress.epoch, trainer.epochs, figures)
 
     trainer.run_epoch(on_epoch, on_batch)
-
-
-def _other_halfs_mask(run: Run) -> Tensor:
-    tensors, _ = run.require_checkpoint("half1")
-    return checkpoint.model_state(tensors)["density.positions"]
 
 
 _asked_to_stop = False

@@ -17,11 +17,10 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import transfer_function
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.io.mrc import write_map
-from dynaflex.pipelines.dynamight.config import DynamightConfig
-from dynaflex.pipelines.dynamight.inputs import Inputs
-from dynaflex.pipelines.dynamight.inverse import learn_inverse
-from dynaflex.pipelines.dynamight.predict import TrainedHalf, load_half
 from dynaflex.pipelines.half import Imaging
+from dynaflex.pipelines.inputs import Inputs
+from dynaflex.pipelines.inverse import learn_inverse
+from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
 from dynaflex.reconstruct.backproject import backproject
@@ -149,13 +148,15 @@ def views(
 def _compare_gaussians(run: Run, inputs: Inputs, volumes: dict[str, Tensor], grid: Grid) -> None:
     """FSC of each half's Gaussians to the consensus they started from and to the final half-map."""
     curves: dict[str, Any] = {}
+    full, resolution = inputs.full_imaging.grid, config_of(run).shared_resolution
+    starts = {half: fourier.low_pass(volume, full, resolution) for half, volume in inputs.consensus.items()}
     for half in (1, 2):
         density = load_half(run, half).model.density
         if not isinstance(density, GaussianDensity):
             raise TypeError("a DynaMight run holds Gaussians")
         model = density.volume(grid)
         write_map(run.maps / f"gaussians_half{half}.mrc", model.numpy(), grid.pixel_size)
-        start = fourier.resize(inputs.starts[half].volume, grid.box, 3)
+        start = fourier.resize(starts[half], grid.box, 3)
         curves[f"half{half}"] = {
             "frequency": grid.shell_frequencies().tolist(),
             "consensus": fourier_shell_correlation(model, start).tolist(),
@@ -182,8 +183,3 @@ def _map_of_errors(run: Run, grid: Grid, reach: float = 10.0) -> None:
     distance, nearest = cKDTree(motion["points"]).query(grid.points().numpy(), distance_upper_bound=reach)
     error = np.append(motion["error"], 0.0)[np.where(np.isfinite(distance), nearest, len(motion["error"]))]
     write_map(run.maps / "deformation_error.mrc", error.reshape((grid.box,) * 3).astype(np.float32), grid.pixel_size)
-
-
-def config_of(run: Run) -> DynamightConfig:
-    """The settings a run was started with."""
-    return DynamightConfig.from_stored(run.config())

@@ -6,8 +6,8 @@ import torch
 
 from dynaflex.deformation.inverse import InverseDeformation, inverse_loss
 from dynaflex.losses.graph import neighbour_graph
-from dynaflex.pipelines.dynamight.predict import TrainedHalf
 from dynaflex.pipelines.half import keyed_generator
+from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
 

@@ -12,7 +12,7 @@ from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.pipelines.dynamight.predict import TrainedHalf
+from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.pipelines.run import Run
 from dynaflex.reconstruct.convect import convect
 from dynaflex.shapes import Tensor

@@ -14,10 +14,10 @@ from dynaflex.io import durable
 from dynaflex.io.star import StarFile, write_star
 from dynaflex.model import Batch
 from dynaflex.pipelines import embed
-from dynaflex.pipelines.dynamight.inputs import Inputs
-from dynaflex.pipelines.dynamight.predict import TrainedHalf, load_half
-from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.inputs import Inputs
+from dynaflex.pipelines.method import Trainer
+from dynaflex.pipelines.predict import TrainedHalf, load_half
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
 from dynaflex.shapes import Tensor
@@ -25,10 +25,11 @@ from dynaflex.shapes import Tensor
 _CANDIDATES = 16
 
 
-def embed_half(run: Run, trainer: HalfTrainer, monitor: Monitor) -> None:
+def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
     """Latents of the half's own particles: the trained ones refined, those held out found from nothing."""
     data, model = trainer.data, trainer.model
     weights = noise_weights(trainer.progress.noise_power, data.grid)
+    latent_dim = trainer.latent_dim
     monitor.say(f"half {data.half}: finding the latents of {len(data)} particles")
 
     def batch(index: Tensor) -> Batch:
@@ -36,7 +37,7 @@ def embed_half(run: Run, trainer: HalfTrainer, monitor: Monitor) -> None:
         if trainer.poses is not None:
             every = torch.arange(len(data), device=data.device)
             pose = torch.no_grad()(trainer.poses.corrected)(every, data.pose)
-        return data.batch(index, torch.zeros(len(index), trainer.config.latent_dim), pose)
+        return data.batch(index, torch.zeros(len(index), latent_dim), pose)
 
     with torch.no_grad():
         start = torch.cat([
@@ -49,8 +50,8 @@ def embed_half(run: Run, trainer: HalfTrainer, monitor: Monitor) -> None:
     outside[trainer.training] = False
     held_out = outside.nonzero()[:, 0]
     mean, log_scale = (
-        torch.zeros(len(data), trainer.config.latent_dim),
-        torch.zeros(len(data), trainer.config.latent_dim),
+        torch.zeros(len(data), latent_dim),
+        torch.zeros(len(data), latent_dim),
     )
     mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
     if len(held_out) > 0:

@@ -1,8 +1,8 @@
-"""What a DynaMight run is made from, read and compared."""
+"""What a run is made from, read and compared."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +13,31 @@ from dynaflex.data import preprocess
 from dynaflex.data.halves import held_out
 from dynaflex.data.particles import Particles, read_particles
 from dynaflex.data.preflight import check_inputs
-from dynaflex.density.coarse_grain import CoarseModel, coarse_grain, to_box_frame
+from dynaflex.density import placement
 from dynaflex.errors import InputError
-from dynaflex.grid import Grid
-from dynaflex.io.atoms import read_atoms
 from dynaflex.io.mrc import read_map
-from dynaflex.pipelines.dynamight.build import Consensus, prepare_consensus
-from dynaflex.pipelines.dynamight.config import DynamightConfig
+from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.half import Imaging
 from dynaflex.reconstruct.postprocess import soft_mask
 from dynaflex.shapes import BoolArray, Tensor
 
 _LARGEST_TRAINING_BOX = 128
 _MASK_EDGE = 20.0
+_SINGLE = ("mask", "atoms", "mesh", "stationary", "latents", "datadir")
 
 
 @dataclass(frozen=True)
 class InputPaths:
-    """The files a user names."""
+    """The files a user names. ``atoms`` is for DynaMight; ``mesh``, ``stationary`` and ``latents`` are for 3DFlex."""
 
     particles: Path
     consensus: Path
     mask: Path | None = None
     half_maps: tuple[Path, Path] | None = None
     atoms: Path | None = None
+    mesh: Path | None = None
+    stationary: Path | None = None
+    latents: Path | None = None
     datadir: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,7 +53,7 @@ class InputPaths:
     def from_dict(cls, plain: dict[str, Any]) -> InputPaths:
         """Undo :meth:`as_dict`."""
         half_maps = plain.get("half_maps")
-        single = {name: None if plain.get(name) is None else Path(plain[name]) for name in ("mask", "atoms", "datadir")}
+        single = {name: None if plain.get(name) is None else Path(plain[name]) for name in _SINGLE}
         return cls(
             Path(plain["particles"]),
             Path(plain["consensus"]),
@@ -65,22 +66,25 @@ class InputPaths:
 class Inputs:
     """Everything that both halves are built from; nothing in it depends on an image.
 
-    ``mask`` ``(d d d)`` is soft and serves the FSC and the placement; ``starts`` holds the consensus of each half.
+    ``mask`` ``(d d d)`` is soft and serves the FSC and the placement, ``given_mask`` is the one the user gave;
+    ``consensus`` holds the map that each half starts from, to be low-passed to R0; ``threshold`` is the contour of the
+    molecule in the map that both have in common, at R0, and ``origin`` what its header says.
     """
 
+    paths: InputPaths
     particles: Particles
     held_out: BoolArray
     mask: Tensor
-    mask_given: bool
-    starts: dict[int, Consensus]
-    atoms: CoarseModel | None
+    given_mask: Tensor | None
+    consensus: dict[int, Tensor]
+    origin: tuple[float, float, float]
+    threshold: float
     imaging: Imaging
     full_imaging: Imaging
-    reference: Tensor
     independent_starts: bool
 
 
-def read_inputs(paths: InputPaths, config: DynamightConfig, *, read_images: bool = False) -> Inputs:
+def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = False) -> Inputs:
     """Read and compare all inputs; with ``read_images`` every image is looked at, rather than when its turn comes.
 
     Raises:
@@ -89,48 +93,47 @@ def read_inputs(paths: InputPaths, config: DynamightConfig, *, read_images: bool
     check_inputs(paths.particles, paths.consensus, paths.mask, paths.datadir, read_images, config.seed).raise_first()
     particles = read_particles(paths.particles, paths.datadir, config.seed)
     grid = particles.grid
-    consensus = read_map(paths.consensus)
-    reference = torch.from_numpy(consensus.data)
-    given = None if paths.mask is None else torch.from_numpy(read_map(paths.mask).data)
+    reference = read_map(paths.consensus)
     volumes = [reference, reference]
     if paths.half_maps is not None:
         for path in paths.half_maps:
             check_inputs(paths.particles, path, datadir=paths.datadir).raise_first()
-        volumes = [torch.from_numpy(read_map(path).data) for path in paths.half_maps]
-    starts = {half: prepare_consensus(volumes[half - 1], grid, given, config) for half in (1, 2)}
-    mask = given if given is not None else _automatic_mask(reference, grid, config)
+        volumes = [read_map(path) for path in paths.half_maps]
+    given = None if paths.mask is None else torch.from_numpy(read_map(paths.mask).data)
+    low = fourier.low_pass(torch.from_numpy(reference.data), grid, config.shared_resolution)
+    threshold = contour(low if given is None else low * given, config)
+    mask = soft_mask(low, grid, threshold) if given is None else given
     diameter = config.particle_diameter or preprocess.particle_diameter(grid, mask)
     train_box = config.train_box or min(grid.box, _LARGEST_TRAINING_BOX)
     sign = -1.0 if config.invert_contrast else 1.0
     edge = min(_MASK_EDGE, 0.5 * max(grid.width - diameter, 4.0 * grid.pixel_size))
-    atoms = None if paths.atoms is None else _atomic_model(paths.atoms, grid, consensus.origin)
     return Inputs(
+        paths=paths,
         particles=particles,
         held_out=held_out(particles.rows, particles.half, config.held_out_fraction, config.seed),
         mask=mask,
-        mask_given=given is not None,
-        starts=starts,
-        atoms=atoms,
+        given_mask=given,
+        consensus={half: torch.from_numpy(volumes[half - 1].data) for half in (1, 2)},
+        origin=reference.origin,
+        threshold=threshold,
         imaging=Imaging(grid.cropped(train_box), diameter, edge, sign),
         full_imaging=Imaging(grid, diameter, edge, sign),
-        reference=reference,
         independent_starts=paths.half_maps is not None,
     )
 
 
-def _automatic_mask(reference: Tensor, grid: Grid, config: DynamightConfig) -> Tensor:
-    start = prepare_consensus(reference, grid, None, config)
-    return soft_mask(fourier.low_pass(reference, grid, config.shared_resolution), grid, start.threshold)
+def contour(low: Tensor, config: RunConfig) -> float:
+    """The contour of the molecule in a map ``(d d d)`` low-passed to R0.
 
-
-def _atomic_model(path: Path, grid: Grid, origin: tuple[float, float, float]) -> CoarseModel:
-    model = coarse_grain(read_atoms(path))
-    if len(model.edges) == 0:
+    Raises:
+        InputError: nothing lies above it.
+    """
+    threshold = placement.automatic_threshold(low) if config.threshold is None else config.threshold
+    if not bool((low > threshold).any()):
         raise InputError(
-            "atoms.no-bonds",
-            "no two pseudo-atoms of this model are bonded",
-            file=path,
-            expected="a chain of residues",
-            fix="give a model with its side chains or main chain, or leave out --model",
+            "map.empty-contour",
+            f"no density lies above the contour {threshold:.4g} after low-passing to {config.shared_resolution:g} Å",
+            expected=f"a threshold below {float(low.max()):.4g}",
+            fix="lower --threshold, or check the contrast of the map: molecules must be white",
         )
-    return replace(model, points=to_box_frame(model.points, grid.box, grid.pixel_size, origin))
+    return threshold

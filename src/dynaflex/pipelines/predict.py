@@ -13,12 +13,14 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.posterior import Posterior
 from dynaflex.model import FlexModel
-from dynaflex.pipelines.dynamight.build import empty_model
-from dynaflex.pipelines.dynamight.checkpoint import model_state
-from dynaflex.pipelines.dynamight.config import DynamightConfig
+from dynaflex.pipelines.checkpoint import model_state
+from dynaflex.pipelines.config import RunConfig
+from dynaflex.pipelines.dynamight.method import DYNAMIGHT
+from dynaflex.pipelines.method import Method
 from dynaflex.pipelines.run import Run
 from dynaflex.shapes import FloatArray, IntArray, Tensor
 
+METHODS = {method.name: method for method in (DYNAMIGHT,)}
 _PARTICLES_AT_ONCE = 32
 
 
@@ -62,6 +64,25 @@ class TrainedHalf:
         return self.latents.mean[[position[int(row)] for row in rows]]
 
 
+def method_of(run: Run) -> Method:
+    """The method that a run was made with.
+
+    Raises:
+        UsageError: this version does not know it.
+    """
+    name = str(run.config().get("method"))
+    if name not in METHODS:
+        raise UsageError(
+            "run.method", "unknown method", file=run.path / "config.json", expected=" or ".join(METHODS), found=name
+        )
+    return METHODS[name]
+
+
+def config_of(run: Run) -> RunConfig:
+    """The settings that a run was started with."""
+    return method_of(run).config.from_stored(run.config())
+
+
 def load_half(run: Run, half: int) -> TrainedHalf:
     """The trained model and latents of one half.
 
@@ -69,14 +90,13 @@ def load_half(run: Run, half: int) -> TrainedHalf:
         UsageError: the half has not been trained to its end.
         DamagedCheckpointError: no checkpoint verifies.
     """
-    config = DynamightConfig.from_stored(run.config())
+    method, config = method_of(run), config_of(run)
     tensors, _ = run.require_checkpoint(f"half{half}")
     latents, _ = run.require_checkpoint(f"latents{half}")
     grid = run.read_json("grid.json")
     state = model_state(tensors)
-    model = empty_model(
-        len(state["density.positions"]), len(latents["rows"]), Grid(grid["train_box"], grid["train_pixel_size"]), config
-    )
+    train_grid = Grid(grid["train_box"], grid["train_pixel_size"])
+    model = method.empty_model(state, len(latents["rows"]), train_grid, config)
     model.load_state_dict(state)
     model.requires_grad_(False)
     poses = None

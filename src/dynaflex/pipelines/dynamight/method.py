@@ -1,0 +1,92 @@
+"""DynaMight, as the pipeline that runs every method sees it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from dynaflex.density.coarse_grain import CoarseModel, coarse_grain, to_box_frame
+from dynaflex.density.placement import histogram
+from dynaflex.errors import InputError
+from dynaflex.io.atoms import read_atoms
+from dynaflex.pipelines import checkpoint
+from dynaflex.pipelines.dynamight.build import build_model, empty_model, prepare_consensus, settings_of
+from dynaflex.pipelines.dynamight.config import DynamightConfig
+from dynaflex.pipelines.dynamight.train import HalfTrainer
+from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.inputs import Inputs
+from dynaflex.pipelines.method import Method, Work
+from dynaflex.shapes import Tensor
+
+MODEL_BIAS = (
+    "The Gaussians and their bonds come from an atomic model. The paper shows that the corrected map can then "
+    "reproduce features of a wrong model; do not take agreement with this model as evidence for it."
+)
+
+
+def prepare(work: Work) -> list[str]:
+    """Draw the automatic threshold, warn of model bias, and say what the halves share."""
+    run, inputs, config = work.run, work.inputs, settings_of(work.config)
+    atoms = atomic_model(inputs)
+    if atoms is not None:
+        run.warn(MODEL_BIAS)
+        work.monitor.say(f"warning: {MODEL_BIAS}")
+    start = prepare_consensus(inputs, 1, config)
+    counts, edges = histogram(start.volume)
+    run.write_json(
+        "threshold.json",
+        {
+            "threshold": start.threshold,
+            "histogram_edges": edges,
+            "histogram_counts": counts,
+            "automatic": config.threshold is None,
+            "gaussians": start.count,
+        },
+    )
+    work.monitor.say(f"{start.count} Gaussians above {start.threshold:.3g}")
+    shared = ["which voxels lie within 6 Å of a Gaussian of half 1, to bring half 2 to the same conformation"]
+    return shared if atoms is None else [*shared, "the atomic model"]
+
+
+def trainer(work: Work, data: HalfSet, training: Tensor) -> HalfTrainer:
+    """The untrained model of one half with all that its training needs."""
+    inputs, config = work.inputs, settings_of(work.config)
+    atoms = atomic_model(inputs)
+    start = prepare_consensus(inputs, data.half, config)
+    model = build_model(start, len(data), data.half, inputs.imaging.grid, config, atoms)
+    mask_points = None
+    if data.half == 2:
+        mask_points = checkpoint.model_state(work.run.require_checkpoint("half1")[0])["density.positions"]
+    return HalfTrainer(
+        model.to(work.device),
+        data,
+        training,
+        config,
+        bonds=None if atoms is None else atoms.edges.to(work.device),
+        mask_points=mask_points,
+    )
+
+
+def atomic_model(inputs: Inputs) -> CoarseModel | None:
+    """The user's atomic model as pseudo-atoms in the frame of the box; None where there is none.
+
+    Raises:
+        InputError: it cannot be read, or nothing in it is bonded.
+    """
+    path: Path | None = inputs.paths.atoms
+    if path is None:
+        return None
+    model = coarse_grain(read_atoms(path))
+    if len(model.edges) == 0:
+        raise InputError(
+            "atoms.no-bonds",
+            "no two pseudo-atoms of this model are bonded",
+            file=path,
+            expected="a chain of residues",
+            fix="give a model with its side chains or main chain, or leave out --model",
+        )
+    grid = inputs.full_imaging.grid
+    return replace(model, points=to_box_frame(model.points, grid.box, grid.pixel_size, inputs.origin))
+
+
+DYNAMIGHT = Method("dynamight", DynamightConfig, prepare, trainer, empty_model)

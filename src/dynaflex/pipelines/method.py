@@ -1,0 +1,80 @@
+"""What a method is to the pipeline that runs it: how it prepares, what trains a half, and how a model is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from dynaflex.grid import Grid
+from dynaflex.imaging.pose_refinement import PoseRefinement
+from dynaflex.model import FlexModel
+from dynaflex.pipelines.config import RunConfig
+from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.inputs import Inputs
+from dynaflex.pipelines.progress import Monitor
+from dynaflex.pipelines.run import Run
+from dynaflex.shapes import Tensor
+
+Report = Callable[[dict[str, Any]], None]
+EveryBatch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run and what it needs at hand."""
+
+    run: Run
+    inputs: Inputs
+    config: RunConfig
+    device: torch.device
+    monitor: Monitor
+
+
+@dataclass
+class Progress:
+    """What every training has to remember beside its parameters; a method adds to it."""
+
+    epoch: int = 0
+    noise_power: Tensor = field(default_factory=lambda: torch.ones(1))
+
+
+class Trainer(Protocol):
+    """Trains the model of one half-set, one epoch at a time."""
+
+    model: FlexModel
+    data: HalfSet
+    training: Tensor
+    latent_dim: int
+    epochs: int
+    progress: Any
+    optimisers: dict[str, torch.optim.Optimizer]
+    poses: PoseRefinement | None
+
+    @property
+    def finished(self) -> bool:
+        """True after the last epoch."""
+
+    def run_epoch(self, report: Report, every_batch: EveryBatch) -> None:
+        """One sweep over the training particles, then the bookkeeping that the next one needs."""
+
+    def restored(self) -> None:
+        """Follow up on a state that was put back from a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """The parts in which one method differs from another.
+
+    ``prepare(work)`` writes what is decided before training and returns what the halves share; ``trainer(work, data,
+    training)`` stands before its first epoch; ``empty_model(state, particles, grid, config)`` has the right shapes to
+    load a checkpoint's model ``state`` into.
+    """
+
+    name: str
+    config: type[RunConfig]
+    prepare: Callable[[Work], list[str]]
+    trainer: Callable[[Work, HalfSet, Tensor], Trainer]
+    empty_model: Callable[[Mapping[str, Tensor], int, Grid, RunConfig], FlexModel]
