@@ -30,13 +30,25 @@ DYNAMIGHT = {
     14: "neighbours that come too close repel each other",
 }
 
+FLEX = {
+    1: "an image is the CTF applied to the projection of the convected map",
+    2: "the same, with the convected map written out",
+    3: "the data loss",
+    4: "convection: every voxel leaves its density at its destination",
+    5: "inside a tetrahedron the deformation is affine",
+    6: "rigidity: the singular values of every tetrahedron's matrix stay near one",
+    7: "the loss: data plus lambda times rigidity",
+}
+
+PAPERS = {"DM": DYNAMIGHT, "3DF": FLEX}
+
 _TAG = re.compile(r"Implements \[(DM|3DF) (\d+(?:, \d+)*)\]")
 
 _HEADER = """\
 # Where the equations live
 
 Made from the docstrings by `make docs`; a test keeps this page and the index complete. DM is
-[DynaMight](https://doi.org/10.1038/s41592-024-02377-5).
+[DynaMight](https://doi.org/10.1038/s41592-024-02377-5), 3DF is [3DFlex](https://doi.org/10.1038/s41592-023-01853-8).
 
 | equation | what it says | where |
 |---|---|---|
@@ -76,9 +88,10 @@ def page() -> str:
     """The text of docs/equations.md."""
     found = index()
     rows = []
-    for number, meaning in DYNAMIGHT.items():
-        links = ", ".join(_link(path, name) for path, name in found.get(("DM", number), []))
-        rows.append(f"| DM {number} | {meaning} | {links} |")
+    for paper, equations in PAPERS.items():
+        for number, meaning in equations.items():
+            links = ", ".join(_link(path, name) for path, name in found.get((paper, number), []))
+            rows.append(f"| {paper} {number} | {meaning} | {links} |")
     return _HEADER + "\n".join(rows) + "\n"
 
 

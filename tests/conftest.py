@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -80,19 +81,42 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def brief(
+def flex_run(simulated: Path, tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Outcome]) -> Path:
+    """A whole run of 3DFlex on :func:`simulated`, long enough to learn the motion."""
+    run = tmp_path_factory.mktemp("flex") / "run"
+    outcome = command(
+        "flex", simulated / "particles.star", "--map", simulated / "consensus.mrc",
+        "--mask", simulated / "mask.mrc", "-o", run, "--epochs", 40, "--batch-size", 8,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    return run
+
+
+BRIEF = {
+    "dynamight": {"--epochs": 5, "--gaussians": 80, "--batch-size": 8, "--until": "reconstruct"},
+    "flex": {"--epochs": 5, "--cells": 8, "--width": 16, "--batch-size": 8, "--until": "reconstruct"},
+}
+
+
+@pytest.fixture(scope="session")
+def brief_of(
     few: Path, tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Outcome]
 ) -> Callable[..., tuple[Path, Outcome]]:
-    """``brief("--classes", 2)``: a run of five epochs up to the maps, on :func:`few` or the ``data`` given."""
+    """``brief_of("flex", "--cells", 6)``: a run of five epochs up to the maps, on :func:`few` or the ``data`` given."""
 
-    def run(*options: object, data: Path = few, out: Path | None = None) -> tuple[Path, Outcome]:
+    def run(method: str, *options: object, data: Path = few, out: Path | None = None) -> tuple[Path, Outcome]:
         out = tmp_path_factory.mktemp("brief") / "run" if out is None else out
-        settings = {"--epochs": 5, "--gaussians": 80, "--batch-size": 8, "--until": "reconstruct"}
-        given = [part for name, value in settings.items() if name not in options for part in (name, value)]
+        given = [part for name, value in BRIEF[method].items() if name not in options for part in (name, value)]
         files = (data / "particles.star", "--map", data / "consensus.mrc", "--mask", data / "mask.mrc")
-        return out, command("dynamight", *files, "-o", out, *given, *options)
+        return out, command(method, *files, "-o", out, *given, *options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def brief(brief_of: Callable[..., tuple[Path, Outcome]]) -> Callable[..., tuple[Path, Outcome]]:
+    """``brief("--classes", 2)``: a brief run of DynaMight."""
+    return partial(brief_of, "dynamight")
 
 
 @pytest.fixture(scope="session")

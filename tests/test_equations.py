@@ -12,20 +12,28 @@ ROOT = Path(__file__).parents[1]
 
 # Where a reader of the paper will look first.
 EXPECTED = {
-    2: "density/gaussians.py",
-    3: "density/gaussians.py",
-    4: "deformation/coordinate_mlp.py",
-    5: "losses/isometry.py",
-    6: "reconstruct/operator.py",
-    7: "reconstruct/backproject.py",
-    8: "density/gaussians.py",
-    9: "deformation/coordinate_mlp.py",
-    10: "imaging/render.py",
-    11: "losses/data.py",
-    12: "losses/graph.py",
-    13: "losses/isometry.py",
-    14: "losses/repulsion.py",
+    ("DM", 2): "density/gaussians.py",
+    ("DM", 3): "density/gaussians.py",
+    ("DM", 4): "deformation/coordinate_mlp.py",
+    ("DM", 5): "losses/isometry.py",
+    ("DM", 6): "reconstruct/operator.py",
+    ("DM", 7): "reconstruct/backproject.py",
+    ("DM", 8): "density/gaussians.py",
+    ("DM", 9): "deformation/coordinate_mlp.py",
+    ("DM", 10): "imaging/render.py",
+    ("DM", 11): "losses/data.py",
+    ("DM", 12): "losses/graph.py",
+    ("DM", 13): "losses/isometry.py",
+    ("DM", 14): "losses/repulsion.py",
+    ("3DF", 1): "imaging/render.py",
+    ("3DF", 2): "imaging/render.py",
+    ("3DF", 3): "losses/data.py",
+    ("3DF", 4): "density/canonical_map.py",
+    ("3DF", 5): "mesh/tetmesh.py",
+    ("3DF", 6): "losses/rigidity.py",
+    ("3DF", 7): "pipelines/flex/train.py",
 }
+NUMBERED = [("DM", number) for number in range(1, 15)] + [("3DF", number) for number in range(1, 8)]
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +46,17 @@ def equations() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("number", range(1, 15))
-def test_each_dynamight_equation_has_exactly_one_home(equations: ModuleType, number: int) -> None:
-    homes = equations.index().get(("DM", number), [])
-    assert len(homes) == 1, f"[DM {number}] is implemented in {homes or 'no docstring'}"
+@pytest.mark.parametrize("equation", NUMBERED)
+def test_each_equation_has_exactly_one_home(equations: ModuleType, equation: tuple[str, int]) -> None:
+    homes = equations.index().get(equation, [])
+    assert len(homes) == 1, f"{equation} is implemented in {homes or 'no docstring'}"
     path, _ = homes[0]
-    assert path.endswith(EXPECTED.get(number, path))
+    assert path.endswith(EXPECTED.get(equation, path))
 
 
 def test_no_docstring_implements_an_equation_that_does_not_exist(equations: ModuleType) -> None:
-    numbers = {number for paper, number in equations.index() if paper == "DM"}
-    assert numbers <= set(equations.DYNAMIGHT)
+    known = {(paper, number) for paper, numbers in equations.PAPERS.items() for number in numbers}
+    assert equations.index().keys() <= known == set(NUMBERED)
 
 
 def test_the_page_is_up_to_date(equations: ModuleType) -> None:

@@ -44,11 +44,12 @@ class FlexModel(torch.nn.Module):
 
     def deformed(self, latents: Tensor) -> Tensor:
         """Positions ``(b n 3)`` of the density's points in the conformations ``latents`` ``(b k)``."""
-        return self.deformation.apply(latents, self.density.points())
+        return self.deformation.carry(latents, self.density.points())
 
     def render(self, points: Tensor, pose: Pose, ctf: Tensor | None) -> Tensor:
         """Image coefficients ``(b h w)`` of the density with its points at ``points`` ``(b n 3)`` or ``(n 3)``."""
-        return render(points, self.density.weights(self.grid), self.density.widths(), pose, ctf, self.grid)
+        density = self.density
+        return render(points, density.weights(self.grid), density.widths(), pose, ctf, self.grid, density.table)
 
     def predict(self, batch: Batch) -> Tensor:
         """Image coefficients ``(b h w)`` at the posterior means."""

@@ -9,20 +9,23 @@ import pytest
 import torch
 
 from dynaflex import fourier
+from dynaflex.deformation.base import Deformation
 from dynaflex.deformation.coordinate_mlp import CoordinateMLP
 from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose import Pose
+from dynaflex.latents.posterior import Posterior
+from dynaflex.latents.prior import GAUSSIAN, QUARTIC_WALL, LatentPrior
 from dynaflex.latents.table import LatentTable
-from dynaflex.losses.data import data_loss
 from dynaflex.model import Batch, FlexModel
-from dynaflex.pipelines.embed import FROM_NOTHING, best_start, embed, infer
+from dynaflex.pipelines.embed import FROM_NOTHING, best_start, descend, embed, energy_of, infer
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
 
 GRID = Grid(32, 6.0)
 PARTICLES, LATENTS = 100, 2
+LADDERS = (0.5, 0.2, 0.05)
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -38,6 +41,23 @@ def model() -> FlexModel:
     with torch.no_grad():
         decoder.w_out.copy_(torch.randn(decoder.w_out.shape, generator=seeded(2)) * 0.15)
     return FlexModel(density, decoder, LatentTable(PARTICLES, LATENTS, seeded(3)), GRID).requires_grad_(False)
+
+
+class Shifts(Deformation):
+    """Every latent shifts a part of the points, 6 Å per unit: the first along x, the second along y."""
+
+    def displacement(self, latents: Tensor, points: Tensor) -> Tensor:
+        part = torch.arange(len(points)) % LATENTS
+        moved = torch.zeros(len(latents), len(points), 3)
+        for k in range(LATENTS):
+            moved[:, part == k, k] = 6.0 * latents[:, k, None]
+        return moved
+
+
+@pytest.fixture(scope="module")
+def shifting(model: FlexModel) -> FlexModel:
+    """The same cloud, in which no latent does what another does."""
+    return FlexModel(model.density, Shifts(), model.latents, GRID).requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +120,74 @@ def test_the_scale_grows_with_the_noise_up_to_the_prior(model: FlexModel, truth:
     assert torch.allclose(deaf.mean, torch.zeros(()), atol=1e-4)
 
 
-@pytest.mark.parametrize("iterations", [1, 2, FROM_NOTHING])
-def test_no_particle_ends_worse_than_it_began(model: FlexModel, truth: Tensor, iterations: int) -> None:
-    """Far from the answer a step of Gauss-Newton can lead astray; it is refused."""
+Search = Callable[[FlexModel, Batch, Tensor, Tensor, LatentPrior], Posterior]
+SEARCHES: dict[str, Search] = {
+    **{f"newton-{n}": lambda m, b, w, z, p, n=n: infer(m, b, w, z, n, p) for n in (1, 2, FROM_NOTHING)},
+    **{f"descent-{n}": lambda m, b, w, z, p, n=n: descend(m, b, w, z, LADDERS[:n], p) for n in (1, 2, 3)},
+}
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize("prior", [GAUSSIAN, QUARTIC_WALL], ids=["gaussian", "wall"])
+def test_no_particle_ends_worse_than_it_began(
+    model: FlexModel, truth: Tensor, search: Search, prior: LatentPrior
+) -> None:
+    """Far from the answer a step of Gauss-Newton can lead astray, and so can a parabola; it is refused."""
     batch, start = observed(model, truth, 0.01), -4.0 * truth
-
-    def energy(z: Tensor) -> Tensor:
-        prediction = model.render(model.deformed(z), batch.pose, batch.ctf)
-        return data_loss(prediction, batch.coefficients, weights(0.01)) + 0.5 * z.square().sum(dim=1)
-
-    before, after = energy(start), energy(infer(model, batch, weights(0.01), start, iterations).mean)
+    found = search(model, batch, weights(0.01), start, prior)
+    before, after = (energy_of(model, batch, weights(0.01), z, prior) for z in (start, found.mean))
     assert bool((after <= before * (1.0 + 1e-6)).all())
     assert float((after < before).float().mean()) > 0.5
+
+
+@pytest.mark.parametrize("prior", [GAUSSIAN, QUARTIC_WALL], ids=["gaussian", "wall"])
+def test_both_searches_find_the_same_optimum(shifting: FlexModel, truth: Tensor, prior: LatentPrior) -> None:
+    """It is one: by central differences of the energy, the vertex of its parabola along every latent is there."""
+    near = truth.clamp(-0.8, 0.8)
+    batch, noise = observed(shifting, near, 0.01), weights(0.01)
+    newton = infer(shifting, batch, noise, near + 0.2, 12, prior).mean
+    descent = descend(shifting, batch, noise, near + 0.2, (0.2, 0.05, 0.05), prior).mean
+    assert (newton - descent).abs().max() < 5e-3
+    for k in range(LATENTS):
+        step = 0.05 * torch.eye(LATENTS)[k]
+        below, here, above = (energy_of(shifting, batch, noise, newton + side * step, prior) for side in (-1, 0, 1))
+        assert (0.05 * 0.5 * (below - above) / (below - 2.0 * here + above)).abs().max() < 5e-3
+
+
+def test_coordinate_descent_finds_the_truth_without_noise(shifting: FlexModel, truth: Tensor) -> None:
+    found = descend(shifting, observed(shifting, truth, 0.0), weights(1e-4), truth + 0.3, (0.2, *[0.05] * 6))
+    assert (found.mean - truth).abs().max() < 2e-3
+
+
+def test_it_climbs_far_along_a_ladder(shifting: FlexModel, truth: Tensor) -> None:
+    """The start may be further than the ladder reaches: its end is taken, then one goes on from there."""
+    batch = observed(shifting, 0.1 * truth + 3.0, 0.01)
+    found = descend(shifting, batch, weights(0.01), torch.zeros_like(truth), (0.5, 0.5, 0.5, 0.2, 0.05))
+    assert float(((found.mean - 0.1 * truth - 3.0).abs() < 0.1).float().mean()) > 0.95
+
+
+def test_both_searches_give_the_same_widths(shifting: FlexModel, truth: Tensor) -> None:
+    """But for coordinates that hang together, where the width with the other held fixed is the smaller one."""
+    batch, noise = observed(shifting, truth, 0.01), weights(0.01)
+    newton, descent = infer(shifting, batch, noise, truth, 6), descend(shifting, batch, noise, truth, (0.2, 0.05))
+    assert (descent.log_scale - newton.log_scale).exp().sub(1.0).abs().median() < 0.1
+    deaf = descend(shifting, batch, weights(1e8), truth, (0.5, 0.2))
+    assert torch.allclose(deaf.log_scale, torch.zeros(()), atol=1e-2)
+
+
+def test_the_width_along_a_coordinate_is_below_that_of_all(model: FlexModel, truth: Tensor) -> None:
+    batch, noise = observed(model, truth, 0.01), weights(0.01)
+    newton, descent = infer(model, batch, noise, truth, 6), descend(model, batch, noise, truth, (0.05, 0.05))
+    assert float((descent.log_scale < newton.log_scale + 0.1).float().mean()) > 0.95
+
+
+@pytest.mark.parametrize("search", [SEARCHES["newton-6"], SEARCHES["descent-3"]], ids=["newton", "descent"])
+def test_the_wall_holds_what_a_gaussian_lets_go(model: FlexModel, truth: Tensor, search: Search) -> None:
+    far = 2.5 * torch.nn.functional.normalize(truth, dim=1)
+    batch, noise = observed(model, far, 1.0), weights(1.0)
+    start = torch.zeros_like(far)
+    held, free = (
+        search(model, batch, noise, start, prior).mean.abs().amax(dim=1) for prior in (QUARTIC_WALL, GAUSSIAN)
+    )
+    assert float(held.max()) < 1.5
+    assert float((free > 1.5).float().mean()) > 0.3

@@ -38,7 +38,7 @@ def contract_holds(run: Path) -> None:
     latents = latents_of(run)
     assert latents["mean"].shape == latents["scale"].shape == (120, 6)
     assert np.isfinite(latents["mean"]).all() and bool((latents["scale"] > 0).all())
-    for name in (*MAPS, "gaussians_half1", "gaussians_half2"):
+    for name in (*MAPS, "model_half1", "model_half2"):
         assert float(volume(run, name).abs().max()) > 0.0 or name == "deformation_error", name
     assert load_json(run / "fsc.json").keys() >= {"deformed", "rigid", "claim_limit"}
     assert (run / "particles.star").exists()
@@ -62,7 +62,7 @@ def test_variants_make_the_same_files_and_not_the_same_maps(
     contract_holds(run)
     assert setting.items() <= load_json(run / "config.json").items()
     changed = differing(brief_run, run, 1)
-    assert {"maps/map_half1.mrc", "maps/gaussians_half1.mrc", "mean"} <= changed
+    assert {"maps/map_half1.mrc", "maps/model_half1.mrc", "mean"} <= changed
     if "--refine-poses" in options:
         drift = load_json(run / "poses_drift.json")
         assert 0.0 < drift["half1"]["rms_degrees"] < 1.0 and drift["half1"] != drift["half2"]
@@ -84,7 +84,7 @@ def test_half_maps_give_each_half_a_start_of_its_own(
     contract_holds(run)
     # Half 1 starts from what it had before; half 2 does not, and nothing of it comes back to half 1.
     assert differing(brief_run, run, 1) == set()
-    assert "maps/gaussians_half2.mrc" in differing(brief_run, run, 2)
+    assert "maps/model_half2.mrc" in differing(brief_run, run, 2)
     assert load_json(run / "fsc.json")["claim_limit"] is None
     assert not any("consensus" in item for item in load_json(run / "provenance.json")["shared_between_halves"])
 

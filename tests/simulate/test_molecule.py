@@ -10,9 +10,10 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
 from dynaflex.errors import UsageError
-from dynaflex.simulate.molecule import ARM, BODY, LOBE, MOTIONS, make_molecule, make_motion
+from dynaflex.simulate.molecule import ARM, BODY, LOBE, MOTIONS, Molecule, make_molecule, make_motion
 
 MOLECULE = make_molecule(192.0, seed=3)
+TOUCHING = make_molecule(192.0, 3, "touching")
 
 
 def test_atoms_keep_their_distance() -> None:
@@ -30,8 +31,8 @@ def test_the_reference_molecule_has_the_size_of_a_protein() -> None:
 
 @pytest.mark.parametrize("width", [96.0, 192.0, 250.0])
 def test_the_molecule_stays_inside_its_box_in_every_conformation(width: float) -> None:
-    molecule = make_molecule(width, seed=1)
     for name in MOTIONS:
+        molecule = make_molecule(width, 1, name)
         motion = make_motion(name, molecule)
         extremes = motion.swing * np.array([[-1.0], [1.0]]) * np.ones((1, motion.n_coordinates))
         moved = motion.displace(molecule.points, molecule.domain, extremes)
@@ -74,14 +75,47 @@ def test_turning_there_and_back_is_the_identity() -> None:
     assert rotor.apply(there, np.array([-0.3]))[0] == pytest.approx(MOLECULE.points)
 
 
-def test_two_hinges_move_arm_and_lobe_independently() -> None:
-    motion = make_motion("two-hinge", MOLECULE)
-    moved = motion.displace(MOLECULE.points, MOLECULE.domain, np.array([[0.4, 0.0], [0.0, 0.4], [0.4, 0.4]]))
-    moves = np.abs(moved - MOLECULE.points).max(axis=-1) > 1e-9
+@pytest.mark.parametrize(("name", "molecule"), [("two-hinge", MOLECULE), ("touching", TOUCHING)])
+def test_two_hinges_move_arm_and_lobe_independently(name: str, molecule: Molecule) -> None:
+    motion, arm, lobe = make_motion(name, molecule), molecule.domain == ARM, molecule.domain == LOBE
+    moved = motion.displace(molecule.points, molecule.domain, np.array([[0.4, 0.0], [0.0, 0.4], [0.4, 0.4]]))
+    moves = np.abs(moved - molecule.points).max(axis=-1) > 1e-9
     for row, domains in enumerate([{ARM}, {LOBE}, {ARM, LOBE}]):
-        assert set(MOLECULE.domain[moves[row]]) == domains
-    assert moved[2, MOLECULE.domain == ARM] == pytest.approx(moved[0, MOLECULE.domain == ARM])
-    assert moved[2, MOLECULE.domain == LOBE] == pytest.approx(moved[1, MOLECULE.domain == LOBE])
+        assert set(molecule.domain[moves[row]]) == domains
+    assert moved[2, arm] == pytest.approx(moved[0, arm])
+    assert moved[2, lobe] == pytest.approx(moved[1, lobe])
+
+
+def test_touching_arms_are_two_bodies_side_by_side() -> None:
+    arm, lobe, body = (TOUCHING.points[TOUCHING.domain == domain] for domain in (ARM, LOBE, BODY))
+    assert len(arm) == len(lobe) == 150
+    assert pdist(TOUCHING.points).min() >= 3.5
+    assert (cKDTree(arm).query(lobe)[0] < 12.0).sum() > 50
+    assert (cKDTree(body).query(arm)[0] < 8.0).any() and (cKDTree(body).query(lobe)[0] < 8.0).any()
+    for atoms, joint in ((arm, TOUCHING.arm), (lobe, TOUCHING.lobe)):
+        assert np.linalg.norm(atoms[0] - joint.point) < 12.0
+    across, along = TOUCHING.arm.axis, TOUCHING.arm.along
+    assert abs(across @ along) < 1e-9
+    for side, atoms in ((1.0, arm), (-1.0, lobe)):
+        height = (atoms - TOUCHING.arm.point) @ along
+        assert (side * (atoms - TOUCHING.arm.point) @ across > 0.0).all()
+        assert height.min() > 0.0 and 50.0 < height.max() < TOUCHING.arm.length
+
+
+def test_touching_arms_shear_and_do_not_collide() -> None:
+    motion = make_motion("touching", TOUCHING)
+    angles = motion.swing * np.linspace(-1.0, 1.0, 5)
+    states = np.stack(np.meshgrid(angles, angles), axis=-1).reshape(-1, 2)
+    moved = motion.displace(TOUCHING.points, TOUCHING.domain, states)
+    arm, lobe = TOUCHING.domain == ARM, TOUCHING.domain == LOBE
+    height = (moved - TOUCHING.arm.point) @ TOUCHING.arm.axis
+    assert height == pytest.approx(np.broadcast_to(height[12], height.shape))
+    for atoms in moved:
+        assert cKDTree(atoms[arm]).query(atoms[lobe])[0].min() >= 2.9
+        clashes = cKDTree(atoms[TOUCHING.domain == BODY]).query(atoms[arm | lobe])[0] < 3.0
+        assert clashes.sum() <= 3
+    apart = np.linalg.norm(moved[4] - moved[20], axis=-1)
+    assert apart[arm].max() > 20.0 and apart[lobe].max() > 20.0
 
 
 def test_a_twist_turns_the_arm_more_the_further_from_the_body() -> None:
@@ -104,7 +138,7 @@ def test_without_motion_nothing_moves() -> None:
     assert np.array_equal(moved, np.broadcast_to(MOLECULE.points, moved.shape))
 
 
-@pytest.mark.parametrize("name", ["hinge", "two-hinge", "twist"])
+@pytest.mark.parametrize("name", ["hinge", "two-hinge", "touching", "twist"])
 def test_coordinate_zero_is_the_conformation_of_the_molecule(name: str) -> None:
     motion = make_motion(name, MOLECULE)
     moved = motion.displace(MOLECULE.points, MOLECULE.domain, np.zeros(motion.n_coordinates))

@@ -16,12 +16,14 @@ from scipy.spatial.transform import Rotation
 
 from dynaflex.errors import DynaflexError, EnvironmentFault, UsageError
 from dynaflex.grid import Grid
-from dynaflex.simulate import particles as simulation
+from dynaflex.io.mrc import read_map
+from dynaflex.simulate import microscope
 from dynaflex.simulate.fourier_sum import image_coefficients, volume_coefficients
 from dynaflex.simulate.molecule import ARM, BODY, LOBE, make_molecule, make_motion
 from dynaflex.simulate.particles import simulate
 from dynaflex.simulate.truth import (
     Truth,
+    density_map,
     domain_mask,
     mean_volume,
     read_truth,
@@ -64,21 +66,23 @@ def test_coefficients_are_the_sums_of_their_definition() -> None:
     weights = torch.linspace(0.5, 2.0, 7, dtype=torch.float64)
     frequency = np.fft.fftfreq(16, 5.0)
     volume = volume_coefficients(atoms, weights, grid).numpy()
-    images = image_coefficients(atoms[None, :, :2], grid).numpy()[0]
+    images = image_coefficients(atoms[None, :, :2], weights, grid).numpy()[0]
     for z, y, x in [(0, 0, 0), (1, 2, 3), (15, 9, 7), (4, 15, 0), (11, 3, 5)]:
         k = np.array([frequency[x], frequency[y], frequency[z]])
         exact = (weights.numpy() * np.exp(-2j * np.pi * (atoms.numpy() @ k))).sum()
         assert volume[z, y, x] == pytest.approx(exact, abs=1e-5)
-        exact = np.exp(-2j * np.pi * (atoms.numpy()[:, :2] @ k[:2])).sum()
+        exact = (weights.numpy() * np.exp(-2j * np.pi * (atoms.numpy()[:, :2] @ k[:2]))).sum()
         assert images[y, x] == pytest.approx(exact, abs=1e-5)
+    assert not volume[8].any() and not volume[:, 8].any() and not volume[:, :, 8].any()
+    assert not images[8].any() and not images[:, 8].any()
 
 
 def test_an_image_in_reference_orientation_is_the_projection_along_z(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulation, "transfer_function", no_ctf)
-    monkeypatch.setattr(simulation, "_random_euler", identity_euler)
-    monkeypatch.setattr(simulation, "OFFSET_SD", 0.0)
+    monkeypatch.setattr(microscope, "transfer_function", no_ctf)
+    monkeypatch.setattr(microscope, "_random_euler", identity_euler)
+    monkeypatch.setattr(microscope, "OFFSET_SD", 0.0)
     truth = simulate(tmp_path, 3, BOX, PIXEL, math.inf, "two-hinge", 2)
     images = images_of(tmp_path)
     for image, coordinate in zip(images, truth.coordinate, strict=True):
@@ -89,7 +93,7 @@ def test_an_image_in_reference_orientation_is_the_projection_along_z(
 def test_an_image_is_the_projection_of_the_turned_molecule_in_relions_convention(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulation, "transfer_function", no_ctf)
+    monkeypatch.setattr(microscope, "transfer_function", no_ctf)
     truth = simulate(tmp_path, 2, BOX, PIXEL, math.inf, "hinge", 9)
     table = starfile.read(tmp_path / "particles.star")["particles"]
     images = images_of(tmp_path)
@@ -104,7 +108,7 @@ def test_an_image_is_the_projection_of_the_turned_molecule_in_relions_convention
 
 
 def test_the_centre_of_mass_lies_at_minus_the_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "transfer_function", no_ctf)
+    monkeypatch.setattr(microscope, "transfer_function", no_ctf)
     truth = simulate(tmp_path, 5, BOX, PIXEL, math.inf, "none", 4)
     table = starfile.read(tmp_path / "particles.star")["particles"]
     axis = truth.grid.axis(dtype=torch.float64).numpy()
@@ -135,7 +139,7 @@ def test_equal_arguments_give_equal_bytes(noisy: tuple[Path, Truth], tmp_path: P
         return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
 
     first, again, other = (digests(folder) for folder in (noisy[0], tmp_path / "again", tmp_path / "other"))
-    assert set(first) == {"particles.star", "particles.mrcs", "consensus.mrc", "mask.mrc", "truth.npz"}
+    assert set(first) == {"particles.star", "particles.mrcs", "consensus.mrc", "mask.mrc", "segments.mrc", "truth.npz"}
     assert again == first
     assert all(other[name] != first[name] for name in first)
 
@@ -164,7 +168,7 @@ def test_the_table_is_a_refinement_in_relions_dialect(noisy: tuple[Path, Truth])
 
 def test_directions_are_uniform_and_offsets_as_wide_as_stated() -> None:
     random = np.random.default_rng(0)
-    euler = np.deg2rad(simulation._random_euler(20_000, random))
+    euler = np.deg2rad(microscope._random_euler(20_000, random))
     matrices = Rotation.from_euler("ZYZ", euler).as_matrix()
     # For uniform rotations every matrix element has mean 0 and variance 1/3.
     assert np.abs(matrices.mean(axis=0)).max() < 4.0 * math.sqrt(1.0 / 3.0 / 20_000)
@@ -227,6 +231,32 @@ def test_the_mask_of_all_conformations_holds_each(noisy: tuple[Path, Truth]) -> 
     for angle in (-0.43, 0.0, 0.31):
         one = domain_mask(truth, np.array([angle]), truth.grid, radius=7.5)
         assert bool((every >= one - 1e-6).all())
+
+
+def test_segments_are_the_domains_of_the_nearest_atoms_inside_the_mask(noisy: tuple[Path, Truth]) -> None:
+    folder, truth = noisy
+    labels, mask = (read_map(folder / name).data.ravel() for name in ("segments.mrc", "mask.mrc"))
+    assert set(np.unique(labels)) == {-1.0, BODY, ARM, LOBE}
+    assert np.array_equal(labels >= 0, mask > 0)
+    some = np.random.default_rng(0).choice(np.flatnonzero(labels >= 0), 500, replace=False)
+    voxels = truth.grid.points(dtype=torch.float64).numpy()[some]
+    distance = np.linalg.norm(voxels[:, None] - truth.points, axis=-1)
+    assert np.array_equal(labels[some], truth.domain[distance.argmin(axis=1)])
+
+
+def test_heavier_atoms_make_brighter_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(microscope, "transfer_function", no_ctf)
+    monkeypatch.setattr(microscope, "_random_euler", identity_euler)
+    monkeypatch.setattr(microscope, "OFFSET_SD", 0.0)
+    grid, random = Grid(BOX, PIXEL), np.random.default_rng(0)
+    points, weights = random.normal(0.0, 20.0, (3, 9, 3)), random.uniform(1.0, 5.0, 9)
+    atoms = microscope.Atoms(lambda rows: points[rows], weights, 2.5)
+    acquisition = microscope.draw_acquisition(3, random)
+    assert microscope.write_particles(tmp_path, grid, atoms, acquisition, math.inf, random) == 1.0
+    for image, where in zip(images_of(tmp_path), points, strict=True):
+        projection = density_map(where, weights, 2.5, grid).sum(dim=0).numpy()
+        assert image == pytest.approx(projection, abs=1e-5 * float(projection.max()))
+        assert image.sum() == pytest.approx(weights.sum(), rel=1e-5)
 
 
 @pytest.mark.parametrize(

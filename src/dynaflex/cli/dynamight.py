@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
-from pydantic import ValidationError
 
-from dynaflex.errors import EnvironmentFault, UsageError
+from dynaflex.cli.options import choice, configuration, pick_device
 from dynaflex.pipelines import maps
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.method import DYNAMIGHT
@@ -55,11 +53,11 @@ def dynamight_command(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in -o, with its settings.")] = False,
 ) -> None:
     """Learn the motion with DynaMight and reconstruct corrected half-maps."""
-    _choice("--until", until, STAGES)
-    _choice("--latents", latents, ("table", "encoder"))
-    _choice("--graph", graph, ("dense", "paper"))
-    _choice("--solver", solver, tuple(maps.SOLVERS))
-    _choice("--half-sets", half_sets, ("independent",))
+    choice("--until", until, STAGES)
+    choice("--latents", latents, ("table", "encoder"))
+    choice("--graph", graph, ("dense", "paper"))
+    choice("--solver", solver, tuple(maps.SOLVERS))
+    choice("--half-sets", half_sets, ("independent",))
     settings: dict[str, Any] = {
         "seed": seed, "epochs": epochs, "latent_dim": latent_dim, "latents": latents, "train_box": train_box,
         "batch_size": batch_size, "n_gaussians": gaussians, "n_classes": classes, "threshold": threshold,
@@ -73,7 +71,7 @@ def dynamight_command(
             DYNAMIGHT,
             out,
             paths,
-            configuration(settings),
+            configuration(DynamightConfig, settings),
             resume=resume,
             until=until,
             device=pick_device(device),
@@ -82,54 +80,3 @@ def dynamight_command(
     if until == "report":
         typer.echo(f"report: {write_report(out)}")
     typer.echo(f"done: {out}")
-
-
-def configuration(settings: dict[str, Any]) -> DynamightConfig:
-    """The settings, if they can mean anything.
-
-    Raises:
-        UsageError: a number is out of its range.
-    """
-    try:
-        return DynamightConfig(**settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        option = _OPTIONS.get(name, name.replace("_", "-"))
-        raise UsageError(
-            "usage.range",
-            f"--{option} cannot be {first['input']!r}",
-            expected=first["msg"].removeprefix("Input should be "),
-        ) from error
-
-
-_OPTIONS = {"n_gaussians": "gaussians", "n_classes": "classes", "particle_diameter": "diameter"}
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` takes the first GPU there is.
-
-    Raises:
-        EnvironmentFault: the device does not exist here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    # The kernels have threads of their own. Torch's spend their time waiting for each other: on tensors of this size
-    # two of them are slower than one, and many times slower on a machine that does something else as well.
-    torch.set_num_threads(1)
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise EnvironmentFault(
-            "device.missing",
-            f"the device {name!r} cannot be used here",
-            found=str(error).splitlines()[0],
-            fix="--device cpu",
-        ) from error
-    return device
-
-
-def _choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UsageError("usage.choice", f"{option} cannot be {value!r}", expected=" or ".join(allowed))

@@ -8,7 +8,7 @@ import traceback
 import typer
 
 from dynaflex import __version__
-from dynaflex.cli import dynamight, inputs, results
+from dynaflex.cli import dynamight, flex, inputs, mesh, results
 from dynaflex.errors import DynaflexError
 
 app = typer.Typer(
@@ -21,6 +21,8 @@ app = typer.Typer(
 app.command("simulate")(inputs.simulate_command)
 app.command("check")(inputs.check_command)
 app.command("dynamight")(dynamight.dynamight_command)
+app.command("flex")(flex.flex_command)
+app.command("mesh")(mesh.mesh_command)
 app.command("reconstruct")(results.reconstruct_command)
 app.command("volumes")(results.volumes_command)
 app.command("displacements")(results.displacements_command)

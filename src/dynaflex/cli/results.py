@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import typer
 
-from dynaflex.cli.dynamight import pick_device
+from dynaflex.cli.options import pick_device
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map
@@ -135,8 +135,8 @@ def _half(value: int) -> int:
 
 def _all_rows(run: Run, half: int | None) -> list[int]:
     """The particles that have latents, in both halves or in one."""
-    latents = [run.require_checkpoint(f"latents{number}")[0] for number in ((1, 2) if half is None else (half,))]
-    return sorted(int(row) for part in latents for row in part["rows"])
+    halves = [predict.load_half(run, number) for number in ((1, 2) if half is None else (half,))]
+    return sorted(int(row) for part in halves for row in part.rows)
 
 
 def _rows(text: str) -> list[int]:

@@ -7,15 +7,22 @@ from abc import abstractmethod
 import torch
 
 from dynaflex.grid import Grid
+from dynaflex.kernels import MeshTable
 from dynaflex.shapes import Tensor
 
 
 class Density(torch.nn.Module):
-    """Weighted points that a deformation can carry."""
+    """Weighted points that a deformation can carry.
+
+    ``table`` is None where the deformation moves the weighted points themselves; otherwise it moves the vertices of a
+    mesh, and the table says how they carry the points.
+    """
+
+    table: MeshTable | None = None
 
     @abstractmethod
     def points(self) -> Tensor:
-        """Positions in the consensus frame ``(n 3)``, Å."""
+        """What the deformation moves, at rest: the points, or the vertices that carry them, ``(n 3)`` in Å."""
 
     @abstractmethod
     def weights(self, grid: Grid) -> Tensor:
@@ -24,3 +31,11 @@ class Density(torch.nn.Module):
     @abstractmethod
     def widths(self) -> Tensor:
         """How far one point of each class is spread: ``exp(-|x|²/s)``, s in Å², ``(c)``."""
+
+    @abstractmethod
+    def volume(self, grid: Grid) -> Tensor:
+        """The density at rest as a map ``(d d d)`` on a grid, band-limited to it."""
+
+    @abstractmethod
+    def landmarks(self) -> Tensor:
+        """Points ``(n 3)`` inside the density at which its motion is reported."""

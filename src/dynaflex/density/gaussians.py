@@ -37,6 +37,10 @@ class GaussianDensity(Density):
         """The widths s ``(c)``, Å²."""
         return self.log_width.exp()
 
+    def landmarks(self) -> Tensor:
+        """The centres ``(n 3)``."""
+        return self.positions
+
     def composition(self) -> Tensor:
         """The class weights d ``(c n)``: non-negative, summing to 1 for every Gaussian."""
         return torch.softmax(self.logits, dim=0)

@@ -12,6 +12,7 @@ import torch
 
 from dynaflex import fourier, kernels
 from dynaflex.grid import Grid
+from dynaflex.kernels import MeshTable
 from dynaflex.shapes import Tensor
 
 OVERSAMPLING = 1.25
@@ -43,15 +44,19 @@ def _pixels(points: Tensor, grid: Grid, fine: int) -> Tensor:
     return points.transpose(1, 2) * (fine / grid.width) + fine // 2
 
 
-def splat(points: Tensor, weights: Tensor, grid: Grid) -> Tensor:
-    """Fourier coefficients ``(b h w)`` of point masses ``weights`` ``(n)`` at image positions ``(b n 2)`` in Å."""
+def splat(points: Tensor, weights: Tensor, grid: Grid, table: MeshTable | None = None) -> Tensor:
+    """Fourier coefficients ``(b h w)`` of point masses ``weights`` ``(n)`` at image positions ``(b n 2)`` in Å.
+
+    With a ``table`` the points are those that a mesh carries, and the positions ``(b v 2)`` those of its vertices.
+    """
     fine = fine_box(grid)
-    images = kernels.splat(_pixels(points, grid, fine), weights, fine)
+    pixels = _pixels(points, grid, fine)
+    images = kernels.splat(pixels, weights, fine) if table is None else kernels.mesh_splat(pixels, weights, table, fine)
     coefficients = fourier.crop_coefficients(torch.fft.rfft2(images), grid.box, 2)
     return coefficients * _deconvolution(grid.box, fine, points.device, points.dtype)
 
 
-def gather(points: Tensor, coefficients: Tensor, grid: Grid) -> Tensor:
+def gather(points: Tensor, coefficients: Tensor, grid: Grid, table: MeshTable | None = None) -> Tensor:
     """The adjoint of :func:`splat` in the weights: band-limited images read at the points and summed, ``(n)``.
 
     ``<splat(x, w), C> = <w, gather(x, C)>`` where images are multiplied as real images, pixel by pixel.
@@ -61,4 +66,5 @@ def gather(points: Tensor, coefficients: Tensor, grid: Grid) -> Tensor:
         coefficients * _deconvolution(grid.box, fine, points.device, points.dtype), fine, 2
     )
     images = torch.fft.irfft2(padded, s=(fine, fine)) * (fine / grid.box) ** 2
-    return kernels.gather(_pixels(points, grid, fine), images)
+    pixels = _pixels(points, grid, fine)
+    return kernels.gather(pixels, images) if table is None else kernels.mesh_gather(pixels, images, table)

@@ -10,9 +10,22 @@ import os
 import torch
 
 from dynaflex.kernels import native, reference
+from dynaflex.kernels.mesh_table import MeshTable
+from dynaflex.kernels.rigidity_table import RigidityTable
 from dynaflex.shapes import Tensor
 
-__all__ = ["backend", "coordinate_mlp", "edge_lengths", "gather", "splat"]
+__all__ = [
+    "MeshTable",
+    "RigidityTable",
+    "backend",
+    "coordinate_mlp",
+    "edge_lengths",
+    "gather",
+    "mesh_gather",
+    "mesh_splat",
+    "rigidity",
+    "splat",
+]
 
 
 def backend(sample: Tensor) -> str:
@@ -42,3 +55,18 @@ def coordinate_mlp(spatial: Tensor, latent: Tensor, weights: Tensor, biases: Ten
     small = spatial.shape[0] in native.WIDTHS and weights.shape[0] <= native.MAX_LAYERS
     module = native if small and backend(spatial) == "native" else reference
     return module.coordinate_mlp(spatial, latent, weights, biases, w_out)
+
+
+def mesh_splat(positions: Tensor, weights: Tensor, table: MeshTable, box: int) -> Tensor:
+    """See :func:`dynaflex.kernels.reference.mesh_splat`."""
+    return (native if backend(positions) == "native" else reference).mesh_splat(positions, weights, table, box)
+
+
+def mesh_gather(positions: Tensor, images: Tensor, table: MeshTable) -> Tensor:
+    """See :func:`dynaflex.kernels.reference.mesh_gather`."""
+    return (native if backend(positions) == "native" else reference).mesh_gather(positions, images, table)
+
+
+def rigidity(positions: Tensor, table: RigidityTable) -> Tensor:
+    """See :func:`dynaflex.kernels.reference.rigidity`."""
+    return (native if backend(positions) == "native" else reference).rigidity(positions, table)

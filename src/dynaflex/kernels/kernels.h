@@ -15,4 +15,20 @@
 #define CLONES
 #endif
 
+/* Sixteen floats at once: the compiler cuts them to what the machine has. */
+#define LANES 16
+
+typedef float vec __attribute__((vector_size(64)));
+typedef float vec_u __attribute__((vector_size(64), aligned(4)));
+typedef int32_t ivec __attribute__((vector_size(64)));
+
+INLINE vec load(const float *p) { return *(const vec_u *)p; }
+INLINE vec splat1(float x) { return (vec){0} + x; }
+INLINE vec select_vec(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
+INLINE float lane_sum(vec v) {
+  float sum = 0;
+  for (int i = 0; i < LANES; i++) sum += v[i];
+  return sum;
+}
+
 #endif

@@ -8,17 +8,8 @@
 
 #include <string.h>
 
-#define LANES 16
 #define MAX_LAYERS 12
 #define MAX_WIDTH 64
-
-typedef float vec __attribute__((vector_size(64)));
-typedef float vec_u __attribute__((vector_size(64), aligned(4)));
-typedef int32_t ivec __attribute__((vector_size(64)));
-
-INLINE vec load(const float *p) { return *(const vec_u *)p; }
-INLINE vec splat1(float x) { return (vec){0} + x; }
-INLINE vec select_vec(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
 
 /* exp(x) for x <= 0: 2^n times a degree-6 polynomial on [-1/2, 1/2], relative error below 1e-7. */
 INLINE vec exp_negative(vec x) {
@@ -84,12 +75,6 @@ INLINE void forward(const int H, int layers, const float *spatial, const float *
         *(vec_u *)(out + (b * 3 + j) * points + n) = sum;
       }
     }
-}
-
-INLINE float lane_sum(vec v) {
-  float sum = 0;
-  for (int i = 0; i < LANES; i++) sum += v[i];
-  return sum;
 }
 
 /* d_weights[o][k] += sum over lanes of g[o] h[k]: h is turned point-major, so that k runs along the vector. */

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from dynaflex.kernels.mesh_table import MeshTable
+from dynaflex.kernels.rigidity_table import RigidityTable
 from dynaflex.shapes import Tensor
 
 
@@ -59,3 +61,70 @@ def coordinate_mlp(spatial: Tensor, latent: Tensor, weights: Tensor, biases: Ten
     for weight, bias in zip(weights, biases, strict=True):
         hidden = torch.nn.functional.elu(torch.nn.functional.linear(hidden, weight, bias))
     return (hidden @ w_out.T).transpose(1, 2)
+
+
+def carried(positions: Tensor, table: MeshTable) -> Tensor:
+    """Positions ``(b 2 n)`` of the points that a mesh with vertices at ``positions`` ``(b 2 v)`` carries."""
+    first = positions[:, :, table.vertex[:, 0]]
+    share = table.barycentric.to(positions.dtype)
+    return first + sum((positions[:, :, table.vertex[:, k]] - first) * share[:, k] for k in (1, 2, 3))
+
+
+def mesh_splat(positions: Tensor, weights: Tensor, table: MeshTable, box: int) -> Tensor:
+    """Spread the points that a mesh carries, of ``weights`` ``(n)``, onto images ``(b box box)``.
+
+    ``positions`` ``(b 2 v)`` are the projected vertices in pixels. Differentiable in both.
+    """
+    return splat(carried(positions, table), weights, box)
+
+
+def mesh_gather(positions: Tensor, images: Tensor, table: MeshTable) -> Tensor:
+    """Images ``(b h h)`` interpolated at the points that a mesh carries and summed, ``(n)``: the adjoint of mesh_splat
+    in the weights."""
+    return gather(carried(positions, table), images)
+
+
+def rigidity(positions: Tensor, table: RigidityTable) -> Tensor:
+    """``sum_t w_t |F_t - R_t|^2`` ``(b)`` of a mesh with its vertices at ``positions`` ``(b 3 v)`` in Å.
+
+    F is a cell's deformation gradient and R the rotation nearest to it, so the terms are ``(s - 1)^2`` of the singular
+    values s of F, of which the smallest counts as negative where F mirrors. R minimises the energy: the gradient
+    through it vanishes, which leaves ``2 w (F - R)``.
+    """
+    corners = positions[:, :, table.vertex]
+    edges = corners[..., 1:] - corners[..., :1]
+    F = torch.einsum("bitk,tkj->btij", edges, table.inverse_edges.to(positions.dtype))
+    R = nearest_rotation(F.detach())
+    return ((F - R).square().sum(dim=(-2, -1)) * table.weights.to(positions.dtype)).sum(dim=-1)
+
+
+def nearest_rotation(F: Tensor) -> Tensor:
+    """The rotation R that minimises ``|F - R|`` for matrices ``(... 3 3)``; some such rotation where it is not unique.
+
+    The largest ``tr R^T F`` is the largest root of the characteristic polynomial of Davenport's 4 x 4 matrix, to which
+    Newton's method descends from above. Where two roots meet that loses its digits, and a decomposition takes over.
+    """
+    size = torch.linalg.matrix_norm(F)[..., None, None]
+    M = F / size.clamp_min(torch.finfo(F.dtype).tiny)
+    columns = M.unbind(-1)
+    cofactors = torch.stack([torch.linalg.cross(columns[i - 2], columns[i - 1]) for i in range(3)], dim=-1)
+    determinant = (columns[0] * cofactors[..., 0]).sum(-1)[..., None, None]
+    constant = 1.0 - 4.0 * cofactors.square().sum(dim=(-2, -1), keepdim=True)
+    root = torch.full_like(determinant, 3.0**0.5)
+    for _ in range(20):
+        slope = 4.0 * root * (root.square() - 1.0) - 8.0 * determinant
+        value = (root.square() - 2.0) * root.square() - 8.0 * determinant * root + constant
+        root = root - value / slope.clamp_min(1e-6)
+    slope = (4.0 * root * (root.square() - 1.0) - 8.0 * determinant).clamp_min(1e-6)
+    R = 4.0 * ((root.square() + 1.0) * M + 2.0 * root * cofactors - 2.0 * M @ M.mT @ M) / slope
+    error = (R.mT @ R - torch.eye(3, dtype=F.dtype, device=F.device)).abs().amax(dim=(-2, -1))
+    lost = ~(error < 100.0 * torch.finfo(F.dtype).eps) & M.isfinite().all(dim=-1).all(dim=-1)
+    if bool(lost.any()):
+        R[lost] = _nearest_rotation_by_decomposition(M[lost])
+    return R
+
+
+def _nearest_rotation_by_decomposition(F: Tensor) -> Tensor:
+    U, _, Vh = torch.linalg.svd(F)
+    sign = torch.linalg.det(U @ Vh).sign()
+    return torch.cat([U[..., :2], U[..., 2:] * sign[:, None, None]], dim=-1) @ Vh

@@ -23,3 +23,11 @@ class LatentTable(Latents):
         """Posterior ``(b k)`` of the rows ``index``; the images are not looked at."""
         mean, log_scale = self.table(index).chunk(2, dim=1)
         return Posterior(mean, log_scale)
+
+    def mean_of(self, index: Tensor) -> Tensor:
+        """The means ``(b k)`` of the rows ``index``, cut off from any gradient."""
+        return self.table.weight.detach()[index].chunk(2, dim=1)[0]
+
+    def set_mean(self, index: Tensor, mean: Tensor) -> None:
+        """Put means ``(b k)`` that were found otherwise than by a gradient into the rows ``index``."""
+        self.table.weight.data[index, : mean.shape[1]] = mean

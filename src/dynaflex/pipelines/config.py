@@ -6,6 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dynaflex.latents.prior import GAUSSIAN, LatentPrior
+
 
 class RunConfig(BaseModel):
     """Settings that decide the result; paths and devices are not among them. Lengths in Å."""
@@ -26,7 +28,20 @@ class RunConfig(BaseModel):
     epochs: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=16, ge=1)
     held_out_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
-    solver: Literal["iterative", "backprojection"] = "iterative"
+    half_sets: Literal["independent", "shared"] = Field(
+        default="independent", description="one model per half, or one for all particles, as in the paper of 3DFlex"
+    )
+    solver: Literal["iterative", "lbfgs", "backprojection"] = "iterative"
+
+    @property
+    def latent_prior(self) -> LatentPrior:
+        """What is known of a latent vector before its image is looked at."""
+        return GAUSSIAN
+
+    @property
+    def trained_halves(self) -> tuple[int, ...]:
+        """The half-sets that have a model of their own; 0 stands for all particles together."""
+        return (1, 2) if self.half_sets == "independent" else (0,)
 
     @classmethod
     def from_stored(cls, stored: dict[str, Any]) -> Self:

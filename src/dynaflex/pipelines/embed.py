@@ -1,38 +1,56 @@
-"""Finding the conformation of a particle under a fixed model: damped Gauss-Newton on its latent vector."""
+"""Finding the conformation of a particle under a fixed model: damped Gauss-Newton or coordinate descent on its latents.
+
+Both minimise the negative log-likelihood of the image plus the energy of a prior, and neither ever raises it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from dynaflex.latents.posterior import Posterior
+from dynaflex.latents.prior import GAUSSIAN, LatentPrior
 from dynaflex.losses.data import data_loss
 from dynaflex.model import Batch, FlexModel
 from dynaflex.shapes import Tensor
 
 _DIFFERENCE = 0.05
+_RUNGS = 2
 FROM_TRAINED, FROM_NOTHING = 2, 6
 
 
 @torch.no_grad()
-def infer(model: FlexModel, batch: Batch, weights: Tensor, start: Tensor, iterations: int) -> Posterior:
+def infer(
+    model: FlexModel,
+    batch: Batch,
+    weights: Tensor,
+    start: Tensor,
+    iterations: int,
+    prior: LatentPrior = GAUSSIAN,
+) -> Posterior:
     """The most probable latents ``(b k)`` of a batch, and the width of the posterior around them (Laplace).
 
     The image is nearly linear in a small step of z, so its derivatives are taken by finite differences: k + 1
-    renderings an iteration, and no backward pass. A step that does not lower a particle's energy is refused and damped.
+    renderings an iteration and one at the end, and no backward pass. A step that does not lower a particle's energy is
+    refused and damped. Far from the answer the steps are short, because the image is linear in z over a few
+    Å of motion only: one wide sweep of :func:`descend` comes near sooner.
     """
     z, damping = start.clone(), torch.full((len(start), 1, 1), 1e-2, device=start.device)
-    energy, residual, jacobian = _linearise(model, batch, weights, z)
-    identity = torch.eye(z.shape[1], device=z.device)
-    curvature = identity.expand(len(z), -1, -1)
-    for _ in range(iterations):
-        curvature = _products(jacobian, jacobian, weights) + identity
-        gradient = _products(jacobian, residual[:, None], weights)[..., 0] + z
+    energy, residual, jacobian = _linearise(model, batch, weights, z, prior)
+    curvature = torch.diag_embed(prior.curvature(z))
+    for left in range(iterations, 0, -1):
+        curvature = _products(jacobian, jacobian, weights) + torch.diag_embed(prior.curvature(z))
+        gradient = _products(jacobian, residual[:, None], weights)[..., 0] + prior.gradient(z)
         diagonal = torch.diag_embed(curvature.diagonal(dim1=1, dim2=2))
         step = torch.linalg.solve(curvature + damping * diagonal, gradient)
         step = step * (2.0 / step.norm(dim=1, keepdim=True).clamp(min=2.0))
-        new_energy, new_residual, new_jacobian = _linearise(model, batch, weights, z - step)
+        if left == 1:
+            # No step is left that would need derivatives.
+            better = energy_of(model, batch, weights, z - step, prior) < energy
+            z = torch.where(better[:, None], z - step, z)
+            break
+        new_energy, new_residual, new_jacobian = _linearise(model, batch, weights, z - step, prior)
         better = new_energy < energy
         z = torch.where(better[:, None], z - step, z)
         energy = torch.where(better, new_energy, energy)
@@ -44,12 +62,51 @@ def infer(model: FlexModel, batch: Batch, weights: Tensor, start: Tensor, iterat
 
 
 @torch.no_grad()
-def best_start(model: FlexModel, batch: Batch, weights: Tensor, candidates: Tensor) -> Tensor:
+def descend(
+    model: FlexModel,
+    batch: Batch,
+    weights: Tensor,
+    start: Tensor,
+    steps: Sequence[float],
+    prior: LatentPrior = GAUSSIAN,
+) -> Posterior:
+    """The most probable latents ``(b k)`` of a batch by coordinate descent, as in the paper, and their widths.
+
+    One sweep over the coordinates for each of ``steps``, which should narrow: the energy is taken on a ladder of
+    candidates that many units apart around the present value, then at the vertex of the parabola through the best and
+    its neighbours: 5 renderings a coordinate. The width is the last parabola's, with the other coordinates held fixed;
+    where coordinates hang together it is narrower than that of :func:`infer`.
+    """
+    z = start.clone()
+    energy = energy_of(model, batch, weights, z, prior)
+    precision = prior.curvature(z)
+    for spacing in steps:
+        for k in range(z.shape[1]):
+
+            def energy_at(offset: Tensor, z: Tensor = z, k: int = k) -> Tensor:
+                return energy_of(model, batch, weights, _shifted(z, k, offset), prior)
+
+            offset, energy, bend = _line_search(energy_at, energy, spacing)
+            z = _shifted(z, k, offset)
+            precision[:, k] = torch.maximum(bend, prior.curvature(z)[:, k])
+    return Posterior(z, -0.5 * precision.log())
+
+
+@torch.no_grad()
+def energy_of(
+    model: FlexModel, batch: Batch, weights: Tensor, latents: Tensor, prior: LatentPrior = GAUSSIAN
+) -> Tensor:
+    """The energy in nats, up to a constant, of latents ``(b k)``: one value per particle ``(b)``."""
+    return _energy(_difference(model, batch, latents), weights, latents, prior)
+
+
+@torch.no_grad()
+def best_start(
+    model: FlexModel, batch: Batch, weights: Tensor, candidates: Tensor, prior: LatentPrior = GAUSSIAN
+) -> Tensor:
     """For every particle, the candidate latent ``(m k)`` with the lowest energy, ``(b k)``."""
-    energies = torch.stack([
-        _energy(_difference(model, batch, z.expand(len(batch.index), -1)), weights, z.expand(len(batch.index), -1))
-        for z in candidates
-    ])  # fmt: skip
+    everyone = [candidate.expand(len(batch.index), -1) for candidate in candidates]
+    energies = torch.stack([energy_of(model, batch, weights, z, prior) for z in everyone])
     return candidates[energies.argmin(dim=0)]
 
 
@@ -61,13 +118,17 @@ def embed(
     start: Tensor | None,
     candidates: Tensor,
     size: int = 64,
+    prior: LatentPrior = GAUSSIAN,
 ) -> Posterior:
     """Posterior of the particles ``index`` ``(p)``, from ``start`` ``(p k)`` or the best of ``candidates``."""
     means, scales = [], []
     for part in torch.arange(len(index)).split(size):
         batch = batches(index[part])
-        origin = best_start(model, batch, weights, candidates) if start is None else start[part].to(weights.device)
-        found = infer(model, batch, weights, origin, FROM_NOTHING if start is None else FROM_TRAINED)
+        if start is None:
+            origin, iterations = best_start(model, batch, weights, candidates, prior), FROM_NOTHING
+        else:
+            origin, iterations = start[part].to(weights.device), FROM_TRAINED
+        found = infer(model, batch, weights, origin, iterations, prior)
         means.append(found.mean)
         scales.append(found.log_scale)
     return Posterior(torch.cat(means).cpu(), torch.cat(scales).cpu())
@@ -78,20 +139,48 @@ def _difference(model: FlexModel, batch: Batch, z: Tensor) -> Tensor:
     return torch.view_as_real(model.render(model.deformed(z), batch.pose, batch.ctf) - batch.coefficients)
 
 
-def _energy(difference: Tensor, weights: Tensor, z: Tensor) -> Tensor:
+def _energy(difference: Tensor, weights: Tensor, z: Tensor, prior: LatentPrior) -> Tensor:
     zero = torch.zeros((), dtype=torch.complex64, device=z.device)
-    return data_loss(torch.view_as_complex(difference.contiguous()), zero, weights) + 0.5 * z.square().sum(dim=1)
+    return data_loss(torch.view_as_complex(difference.contiguous()), zero, weights) + prior.energy(z)
 
 
-def _linearise(model: FlexModel, batch: Batch, weights: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _linearise(
+    model: FlexModel, batch: Batch, weights: Tensor, z: Tensor, prior: LatentPrior
+) -> tuple[Tensor, Tensor, Tensor]:
     """Energy ``(b)``, difference ``(b h w 2)`` and its derivatives ``(b k h w 2)`` at z."""
     here = _difference(model, batch, z)
-    columns = []
-    for k in range(z.shape[1]):
-        shifted = z.clone()
-        shifted[:, k] += _DIFFERENCE
-        columns.append((_difference(model, batch, shifted) - here) / _DIFFERENCE)
-    return _energy(here, weights, z), here, torch.stack(columns, dim=1)
+    columns = [
+        (_difference(model, batch, _shifted(z, k, z.new_tensor(_DIFFERENCE))) - here) / _DIFFERENCE
+        for k in range(z.shape[1])
+    ]
+    return _energy(here, weights, z, prior), here, torch.stack(columns, dim=1)
+
+
+def _line_search(
+    energy_at: Callable[[Tensor], Tensor], energy: Tensor, spacing: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best of a ladder of offsets and the vertex of its parabola: offset, energy and second derivative, ``(b)``.
+
+    ``energy`` is that of offset 0, so the result is never above it.
+    """
+    offsets = spacing * torch.arange(-_RUNGS, _RUNGS + 1, device=energy.device)
+    ladder = torch.stack([energy if m == _RUNGS else energy_at(offset) for m, offset in enumerate(offsets)])
+    lowest, best = ladder.min(dim=0)
+    middle = best.clamp(1, len(offsets) - 2)
+    below, here, above = (ladder.gather(0, (middle + side)[None])[0] for side in (-1, 0, 1))
+    bend = below - 2.0 * here + above
+    rungs = 0.5 * (below - above) / bend.clamp(min=1e-12)
+    vertex = offsets[middle] + spacing * rungs.clamp(-_RUNGS, _RUNGS)
+    vertex_energy = energy_at(vertex)
+    offset = torch.where(vertex_energy < lowest, vertex, offsets[best])
+    return offset, torch.minimum(vertex_energy, lowest), bend / spacing**2
+
+
+def _shifted(z: Tensor, k: int, offset: Tensor) -> Tensor:
+    """Latents ``(b k)`` with ``offset`` ``(b)`` or ``()`` added to coordinate k."""
+    shifted = z.clone()
+    shifted[:, k] += offset
+    return shifted
 
 
 def _products(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:

@@ -12,12 +12,13 @@ from dynaflex.data.particles import Particles
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.io import durable
 from dynaflex.io.star import StarFile, write_star
+from dynaflex.latents.prior import LatentPrior
 from dynaflex.model import Batch
 from dynaflex.pipelines import embed
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.method import Trainer
-from dynaflex.pipelines.predict import TrainedHalf, load_half
+from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
 from dynaflex.shapes import Tensor
@@ -29,7 +30,7 @@ def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
     """Latents of the half's own particles: the trained ones refined, those held out found from nothing."""
     data, model = trainer.data, trainer.model
     weights = noise_weights(trainer.progress.noise_power, data.grid)
-    latent_dim = trainer.latent_dim
+    latent_dim, prior = trainer.config.latent_dim, trainer.config.latent_prior
     monitor.say(f"half {data.half}: finding the latents of {len(data)} particles")
 
     def batch(index: Tensor) -> Batch:
@@ -44,7 +45,7 @@ def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
             model.latents.posterior(part.to(data.device), data.images[part].to(data.device)).mean
             for part in trainer.training.split(256)
         ])  # fmt: skip
-    trained = embed.embed(model, batch, trainer.training, weights, start, start[:0])
+    trained = embed.embed(model, batch, trainer.training, weights, start, start[:0], prior=prior)
     candidates = _candidates(trained.mean).to(data.device)
     outside = torch.ones(len(data), dtype=torch.bool)
     outside[trainer.training] = False
@@ -55,11 +56,15 @@ def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
     )
     mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
     if len(held_out) > 0:
-        found = embed.embed(model, batch, held_out, weights, None, candidates)
+        found = embed.embed(model, batch, held_out, weights, None, candidates, prior=prior)
         mean[held_out], log_scale[held_out] = found.mean, found.log_scale
     rows = torch.from_numpy(data.particles.rows)
+    halves = torch.from_numpy(data.particles.half)
     run.save_checkpoint(
-        f"latents{data.half}", 0, {"mean": mean, "log_scale": log_scale, "rows": rows}, {"half": data.half}
+        f"latents{data.half}",
+        0,
+        {"mean": mean, "log_scale": log_scale, "rows": rows, "halves": halves},
+        {"half": data.half},
     )
 
 
@@ -106,23 +111,25 @@ def table_with_halves(particles: Particles, seed: int) -> StarFile:
 def compare_held_out(run: Run, inputs: Inputs, device: torch.device) -> None:
     """Where the model moves, and how far the two halves disagree on particles that neither has learned from.
 
-    Every held-out particle is embedded by both models; the difference of the two displacements of the Gaussians of half
-    1 is the error of the deformation (Fig. 6 of the paper). Which conformation counts as the consensus is free in each
+    Every held-out particle is embedded by both models; the difference of the two displacements of the landmarks of half
+    1, its Gaussians or some of its densest voxels, is the error of the deformation (Fig. 6 of the paper). Which
+    conformation counts as the consensus is free in each
     half, so displacements are compared after subtracting their mean over the particles.
     """
     halves = {half: load_half(run, half).to(device) for half in (1, 2)}
-    points = halves[1].model.density.points().detach()
+    points = halves[1].model.density.landmarks().detach()
     held_out = inputs.particles.take(inputs.held_out)
     error = torch.zeros(len(points))
     if len(held_out) > 1:
         data = HalfSet(held_out, 1, inputs.imaging, device)
-        first, second = (_centred_displacements(half, data, points) for half in halves.values())
+        prior = config_of(run).latent_prior
+        first, second = (_centred_displacements(half, data, points, prior) for half in halves.values())
         error = (first - second).square().sum(dim=2).mean(dim=0).sqrt().cpu()
     own = halves[1].displacements(halves[1].latents.mean.to(device), points)
     centred = own - own.mean(dim=0)
     direction = torch.stack([_principal(centred[:, n]) for n in range(len(points))])
     norms = [
-        half.displacements(half.latents.mean.to(device), half.model.density.points().detach())
+        half.displacements(half.latents.mean.to(device), half.model.density.landmarks().detach())
         .square().sum(dim=2).mean(dim=1).sqrt().cpu().numpy()
         for half in halves.values()
     ]  # fmt: skip
@@ -136,7 +143,7 @@ def compare_held_out(run: Run, inputs: Inputs, device: torch.device) -> None:
     )
 
 
-def _centred_displacements(half: TrainedHalf, data: HalfSet, points: Tensor) -> Tensor:
+def _centred_displacements(half: TrainedHalf, data: HalfSet, points: Tensor, prior: LatentPrior) -> Tensor:
     """Displacements ``(p n 3)`` of points by one half's model, for particles it embeds itself, their mean removed."""
     weights = noise_weights(half.noise_power.to(data.device), data.grid)
     k = half.latents.mean.shape[1]
@@ -147,6 +154,7 @@ def _centred_displacements(half: TrainedHalf, data: HalfSet, points: Tensor) -> 
         weights,
         None,
         _candidates(half.latents.mean).to(data.device),
+        prior=prior,
     )
     moved = half.displacements(found.mean.to(data.device), points)
     return moved - moved.mean(dim=0)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from dynaflex import fourier
@@ -67,8 +68,8 @@ class Inputs:
     """Everything that both halves are built from; nothing in it depends on an image.
 
     ``mask`` ``(d d d)`` is soft and serves the FSC and the placement, ``given_mask`` is the one the user gave;
-    ``consensus`` holds the map that each half starts from, to be low-passed to R0; ``threshold`` is the contour of the
-    molecule in the map that both have in common, at R0, and ``origin`` what its header says.
+    ``consensus`` holds the map that each half starts from, to be low-passed to R0, and under 0 the one
+    that both have in common; ``threshold`` is the contour of the molecule in it at R0, ``origin`` what its header says.
     """
 
     paths: InputPaths
@@ -82,6 +83,10 @@ class Inputs:
     imaging: Imaging
     full_imaging: Imaging
     independent_starts: bool
+
+    def members(self, half: int) -> BoolArray:
+        """Which particles a half holds, ``(p)``; half 0 holds all."""
+        return self.particles.half == half if half else np.ones(len(self.particles), dtype=bool)
 
 
 def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = False) -> Inputs:
@@ -113,7 +118,7 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         held_out=held_out(particles.rows, particles.half, config.held_out_fraction, config.seed),
         mask=mask,
         given_mask=given,
-        consensus={half: torch.from_numpy(volumes[half - 1].data) for half in (1, 2)},
+        consensus={half: torch.from_numpy(volume.data) for half, volume in enumerate((reference, *volumes))},
         origin=reference.origin,
         threshold=threshold,
         imaging=Imaging(grid.cropped(train_box), diameter, edge, sign),

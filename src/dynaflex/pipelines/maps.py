@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from dynaflex import fourier
 from dynaflex.data.particles import Particles
-from dynaflex.density.gaussians import GaussianDensity
+from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import transfer_function
 from dynaflex.imaging.pose_refinement import PoseRefinement
@@ -20,19 +21,31 @@ from dynaflex.io.mrc import write_map
 from dynaflex.pipelines.half import Imaging
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.inverse import learn_inverse
+from dynaflex.pipelines.mesh_store import load_mesh
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
-from dynaflex.reconstruct.backproject import backproject
-from dynaflex.reconstruct.field import Displacement, VoxelField
+from dynaflex.reconstruct import lbfgs
+from dynaflex.reconstruct.backproject import RampFilter, backproject
+from dynaflex.reconstruct.field import Displacement, Field, VoxelField
 from dynaflex.reconstruct.iterative import ITERATIONS, solve
+from dynaflex.reconstruct.lbfgs import solve_lbfgs
+from dynaflex.reconstruct.mesh_field import MeshField
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.reconstruct.postprocess import merge, soft_mask
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves
 from dynaflex.validate.local_resolution import local_resolution
 
-SOLVERS = {"iterative": solve, "backprojection": backproject}
+SOLVERS: dict[str, Callable[..., Tensor]] = {
+    "iterative": lambda operator, batches, ramp=None: solve(operator, batches, ramp=ramp),
+    "lbfgs": lambda operator, batches, ramp=None: solve_lbfgs(operator, batches),
+    "backprojection": lambda operator, batches, ramp=None: backproject(operator, batches, ramp=ramp),
+}
+"""``solver(operator, batches, ramp)``; where no ramp is given, those that need one make it."""
+
+SWEEPS = {"iterative": 1 + ITERATIONS, "lbfgs": 1 + lbfgs.ITERATIONS, "backprojection": 1}
+"""How often each solver asks for all particles, once its filter is known."""
 
 _AT_ONCE = 16
 _MOVING_REACH = 5.0
@@ -61,17 +74,17 @@ def reconstruct_run(
     volumes: dict[str, Tensor] = {}
     for half in (1, 2):
         trained = load_half(run, half).to(device)
-        particles = inputs.particles.take(inputs.particles.half == half)
-        moved = _field(field, run, trained, monitor)
-        for name, displacement in (("rigid", None), ("map", moved)):
-            task = f"{'rigid' if displacement is None else 'corrected'} half {half}"
-            batches = Passes(trained, particles, imaging, device, monitor, task, solver)
-            operator = Operator(VoxelField(grid, displacement, device, trained.model.density.points()))
-            volume = SOLVERS[solver](operator, batches).cpu()
+        particles = inputs.particles.take(inputs.members(half))
+        passes = partial(Passes, trained, particles, imaging, device, monitor)
+        operator = Operator(_field(field, run, trained, grid, device, monitor))
+        ramp = RampFilter(operator, passes(f"filter half {half}", 1, moving=False))
+        for name, label in (("rigid", "rigid"), ("map", "corrected")):
+            batches = passes(f"{label} half {half}", SWEEPS[solver], moving=name == "map")
+            volume = SOLVERS[solver](operator, batches, ramp).cpu()
             volumes[f"{name}_half{half}"] = volume
             write_map(run.maps / f"{name}_half{half}.mrc", volume.numpy(), grid.pixel_size)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
-    claim_limit = None if inputs.independent_starts else config_of(run).shared_resolution
+    claim_limit = _claim_limit(run, inputs)
 
     def compare(where: Tensor) -> dict[str, FscCurves]:
         return {
@@ -89,20 +102,39 @@ def reconstruct_run(
     if moving is not None:
         write_map(run.maps / "moving_part_mask.mrc", moving.numpy(), grid.pixel_size)
         curves["moving_part"] = {name: curve.as_dict(claim_limit) for name, curve in compare(moving).items()}
-    _compare_gaussians(run, inputs, volumes, grid)
+    _compare_models(run, inputs, volumes, grid)
     _map_of_errors(run, grid)
     run.write_json("fsc.json", curves | {"claim_limit": claim_limit})
 
 
-def _field(field: str, run: Run, trained: TrainedHalf, monitor: Monitor) -> Displacement:
-    if field == "decoder":
-        return trained.displacements
-    return torch.no_grad()(learn_inverse(run, trained, config_of(run).seed, monitor).pull)
+def _claim_limit(run: Run, inputs: Inputs) -> float | None:
+    """The resolution in Å inside of which agreement of the half-maps proves nothing, because they had it in common."""
+    config = config_of(run)
+    if config.half_sets == "shared":
+        return 1.0 / inputs.imaging.grid.nyquist
+    return None if inputs.independent_starts else config.shared_resolution
+
+
+def _field(
+    field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch.device, monitor: Monitor
+) -> Field:
+    """Where the voxels of a grid go in the particles of a half."""
+    flow = trained.model.deformation
+    if isinstance(flow, MeshFlow):
+        labels = load_mesh(run.path / "mesh.npz").labels_on(grid)
+        return MeshField(grid, flow.mesh, torch.no_grad()(flow.vertex_displacement), device, labels)
+    displacement: Displacement = trained.displacements
+    if field == "inverse":
+        displacement = torch.no_grad()(learn_inverse(run, trained, config_of(run).seed, monitor).pull)
+    return VoxelField(grid, displacement, device, trained.model.density.points())
 
 
 @dataclass
 class Passes:
-    """Batches over the particles of a half, again and again, with a bar that knows how often the solver will ask."""
+    """Batches over the particles of a half, again and again, with a bar that knows how often they will be asked for.
+
+    Without ``moving`` the latents are left out, and nothing moves.
+    """
 
     trained: TrainedHalf
     particles: Particles
@@ -110,30 +142,31 @@ class Passes:
     device: torch.device
     monitor: Monitor
     task: str
-    solver: str
+    sweeps: int
+    moving: bool
     done: int = 0
 
     def __call__(self, with_images: bool) -> Iterator[Views]:
         """One sweep over all particles."""
-        sweeps = 2 + (ITERATIONS if self.solver == "iterative" else 0)
         latents, poses = self.trained.latents.mean, self.trained.poses
         for part in torch.arange(len(self.particles)).split(_AT_ONCE):
-            yield views(self.particles, part, latents[part], self.imaging, self.device, poses, with_images=with_images)
+            mine = latents[part] if self.moving else None
+            yield views(self.particles, part, mine, self.imaging, self.device, poses, with_images=with_images)
             self.done += len(part)
-            self.monitor.update(self.task, self.done, sweeps * len(self.particles))
+            self.monitor.update(self.task, self.done, self.sweeps * len(self.particles))
 
 
 def views(
     particles: Particles,
     index: Tensor,
-    latents: Tensor,
+    latents: Tensor | None,
     imaging: Imaging,
     device: torch.device,
     poses: PoseRefinement | None = None,
     *,
     with_images: bool = True,
 ) -> Views:
-    """The particles ``index`` ``(b)`` with their latents ``(b k)``, ready to reconstruct from."""
+    """The particles ``index`` ``(b)`` with their latents ``(b k)``, or rigid, ready to reconstruct from."""
     pose = particles.pose[index].to(torch.device("cpu"))
     if poses is not None:
         pose = poses.corrected(index, pose)
@@ -141,21 +174,18 @@ def views(
         coefficients=fourier.transform(imaging.normalise(particles, index).to(device), 2) if with_images else None,
         ctf=transfer_function(particles.ctf[index].to(device), imaging.grid),
         pose=pose.to(device),
-        latents=latents.to(device),
+        latents=None if latents is None else latents.to(device),
     )
 
 
-def _compare_gaussians(run: Run, inputs: Inputs, volumes: dict[str, Tensor], grid: Grid) -> None:
-    """FSC of each half's Gaussians to the consensus they started from and to the final half-map."""
+def _compare_models(run: Run, inputs: Inputs, volumes: dict[str, Tensor], grid: Grid) -> None:
+    """FSC of each half's trained density to the consensus it started from and to the final half-map."""
     curves: dict[str, Any] = {}
     full, resolution = inputs.full_imaging.grid, config_of(run).shared_resolution
     starts = {half: fourier.low_pass(volume, full, resolution) for half, volume in inputs.consensus.items()}
     for half in (1, 2):
-        density = load_half(run, half).model.density
-        if not isinstance(density, GaussianDensity):
-            raise TypeError("a DynaMight run holds Gaussians")
-        model = density.volume(grid)
-        write_map(run.maps / f"gaussians_half{half}.mrc", model.numpy(), grid.pixel_size)
+        model = load_half(run, half).model.density.volume(grid)
+        write_map(run.maps / f"model_half{half}.mrc", model.numpy(), grid.pixel_size)
         start = fourier.resize(starts[half], grid.box, 3)
         curves[f"half{half}"] = {
             "frequency": grid.shell_frequencies().tolist(),

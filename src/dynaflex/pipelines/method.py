@@ -47,11 +47,14 @@ class Trainer(Protocol):
     model: FlexModel
     data: HalfSet
     training: Tensor
-    latent_dim: int
     epochs: int
     progress: Any
     optimisers: dict[str, torch.optim.Optimizer]
     poses: PoseRefinement | None
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings that decide the result."""
 
     @property
     def finished(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from dynaflex.data.halves import halves_digest
 from dynaflex.errors import InputError, StoppedOnRequest
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import checkpoint, embedding, maps
+from dynaflex.pipelines.alignment import align_halves
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
@@ -55,10 +57,11 @@ def run_method(
     with run.locked(), _stoppable():
         _prepare(work, method)
         if "train" in stages:
-            for half in (1, 2):
+            for half in config.trained_halves:
                 train_half(work, method, half)
             embedding.collect(run, inputs)
         if "reconstruct" in stages and not (run.path / "fsc.json").exists():
+            align_halves(run)
             embedding.compare_held_out(run, inputs, device)
             maps.reconstruct_run(run, inputs, device, monitor, solver=config.solver)
     return run
@@ -89,6 +92,8 @@ def _prepare(work: Work, method: Method) -> None:
 
 
 def _shared(inputs: Inputs, config: RunConfig) -> list[str]:
+    if config.half_sets == "shared":
+        return ["the whole model of the motion: both halves were trained as one"]
     mask = "a mask made from the consensus map" if inputs.given_mask is None else "the mask"
     if inputs.independent_starts:
         return [mask, "which box, pixel size and poses the refinement gave"]
@@ -100,8 +105,9 @@ def train_half(work: Work, method: Method, half: int) -> None:
     run, inputs, config = work.run, work.inputs, work.config
     if run.load_checkpoint(f"latents{half}") is not None:
         return
-    members = inputs.particles.take(inputs.particles.half == half)
-    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[inputs.particles.half == half]))
+    mine = inputs.members(half)
+    members = inputs.particles.take(mine)
+    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
     if len(training) < 2 * config.batch_size:
         raise InputError(
             "halves.too-few",
@@ -131,14 +137,21 @@ def _run_epoch(work: Work, trainer: Trainer) -> None:
         _stop_if_asked()
         work.monitor.update(task, trainer.progress.epoch + done / total, trainer.epochs, figures)
 
-    def on_epoch(values: dict[str, object]) -> None:
+    def on_epoch(values: dict[str, Any]) -> None:
         nonlocal figures
         work.run.record({**values, "memory_mb": memory_mb()})
-        figures = f"loss {values['data_loss']:.1f} moves {values['rms_displacement']:.2f} Å"
+        figures = _figures(values) or figures
         work.run.log(f"{task} epoch {values['epoch']}/{trainer.epochs} {values['phase']} {figures}")
         work.monitor.update(task, trainer.progress.epoch, trainer.epochs, figures)
 
     trainer.run_epoch(on_epoch, on_batch)
+
+
+def _figures(values: dict[str, Any]) -> str:
+    """What of an epoch's figures is shown beside the bar; empty for an epoch that has none of them."""
+    if "data_loss" not in values:
+        return ""
+    return f"loss {values['data_loss']:.1f} moves {values['rms_displacement']:.2f} Å"
 
 
 _asked_to_stop = False

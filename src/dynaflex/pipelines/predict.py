@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose_refinement import PoseRefinement
@@ -16,11 +17,13 @@ from dynaflex.model import FlexModel
 from dynaflex.pipelines.checkpoint import model_state
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.dynamight.method import DYNAMIGHT
+from dynaflex.pipelines.flex.method import FLEX
 from dynaflex.pipelines.method import Method
 from dynaflex.pipelines.run import Run
 from dynaflex.shapes import FloatArray, IntArray, Tensor
 
-METHODS = {method.name: method for method in (DYNAMIGHT,)}
+METHODS = {method.name: method for method in (DYNAMIGHT, FLEX)}
+ALIGNMENT = "alignment.json"
 _PARTICLES_AT_ONCE = 32
 
 
@@ -91,20 +94,25 @@ def load_half(run: Run, half: int) -> TrainedHalf:
         DamagedCheckpointError: no checkpoint verifies.
     """
     method, config = method_of(run), config_of(run)
-    tensors, _ = run.require_checkpoint(f"half{half}")
-    latents, _ = run.require_checkpoint(f"latents{half}")
+    trained = half if half in config.trained_halves else 0
+    tensors, _ = run.require_checkpoint(f"half{trained}")
+    latents, _ = run.require_checkpoint(f"latents{trained}")
     grid = run.read_json("grid.json")
     state = model_state(tensors)
     train_grid = Grid(grid["train_box"], grid["train_pixel_size"])
     model = method.empty_model(state, len(latents["rows"]), train_grid, config)
     model.load_state_dict(state)
     model.requires_grad_(False)
+    origin = run.read_json(ALIGNMENT).get(f"half{half}")
+    if origin is not None and isinstance(model.deformation, MeshFlow):
+        model.deformation = model.deformation.rebased(torch.tensor(origin))
+    mine = latents["halves"] == half
     poses = None
     if "poses" in tensors:
-        poses = PoseRefinement(len(latents["rows"])).requires_grad_(False)
-        poses.table.weight.copy_(tensors["poses"])
-    posterior = Posterior(latents["mean"], latents["log_scale"])
-    return TrainedHalf(half, model, latents["rows"], posterior, tensors["noise_power"], poses)
+        poses = PoseRefinement(int(mine.sum())).requires_grad_(False)
+        poses.table.weight.copy_(tensors["poses"][mine])
+    posterior = Posterior(latents["mean"][mine], latents["log_scale"][mine])
+    return TrainedHalf(half, model, latents["rows"][mine], posterior, tensors["noise_power"], poses)
 
 
 def displacements(run: Path, points: FloatArray, particles: list[int], half: int | None = None) -> FloatArray:

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from dynaflex import fourier
-from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io import durable
@@ -49,7 +48,7 @@ def write_volumes(run: Run, conformations: list[tuple[TrainedHalf, Tensor]], out
     """Write ``vol_000.mrc ...`` for pairs of a half and latents ``(k)``, and a ChimeraX script; returns how many.
 
     The corrected half-map is carried along, low-passed to where its FSC with the other half falls to 0.5; before there
-    are half-maps, the Gaussians are drawn in its place. All maps keep the grey scale of the half-maps.
+    are half-maps, the trained density takes its place. All maps keep the grey scale of the half-maps.
     """
     out.mkdir(parents=True, exist_ok=True)
     level = 0.0
@@ -80,7 +79,5 @@ def _conformation(run: Run, trained: TrainedHalf, z: Tensor) -> tuple[Tensor, fl
         resolution = resolution_at(grid.shell_frequencies(), fsc, 0.5)
         shown = volume if resolution is None else fourier.low_pass(volume, grid, resolution)
         return convect(shown, grid, trained.displacements, z), grid.pixel_size
-    density = trained.model.density
-    assert isinstance(density, GaussianDensity)
     grid = trained.model.grid
-    return density.volume(grid, trained.model.deformed(z[None])[0]), grid.pixel_size
+    return convect(trained.model.density.volume(grid), grid, trained.displacements, z), grid.pixel_size

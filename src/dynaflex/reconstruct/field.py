@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -11,15 +12,61 @@ from scipy.spatial import cKDTree
 
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose, project
+from dynaflex.imaging.splat import gather, splat
+from dynaflex.kernels.mesh_table import MeshTable
 from dynaflex.shapes import Tensor
 
 Displacement = Callable[[Tensor, Tensor], Tensor]
 
 NEAR, FAR = 15.0, 30.0
+"""A motion is kept up to 15 Å from where it was learned and fades to nothing at 30 Å."""
 
 
-class VoxelField:
-    """The voxels inside the sphere that fits into the box, carried by a displacement and projected into images.
+class Field(ABC):
+    """The n voxels inside the sphere that fits into the box, and how they are seen in the images of moving particles.
+
+    ``points`` ``(n 3)`` in Å are the voxels at rest. A field either moves each of them, or carries them by a mesh: then
+    :meth:`image_points` are those of the mesh's vertices and ``table`` says which tetrahedron carries which voxel.
+    """
+
+    table: MeshTable | None = None
+
+    def __init__(self, grid: Grid, device: torch.device) -> None:
+        self.grid = grid
+        radius = grid.radius_of_points(device)
+        self.voxels = (radius < grid.width / 2 - 2 * grid.pixel_size).nonzero()[:, 0]
+        self.points = grid.points(device)[self.voxels]
+
+    @abstractmethod
+    def image_points(self, latents: Tensor | None, pose: Pose) -> Tensor:
+        """Image positions ``(b p 2)`` in Å, in memory as ``(b 2 p)``; without latents, nothing moves."""
+
+    def splat(self, values: Tensor, latents: Tensor | None, pose: Pose) -> Tensor:
+        """Image coefficients ``(b h w)`` of voxels ``values`` ``(n)`` in b particles with ``latents`` ``(b k)``."""
+        return splat(self.image_points(latents, pose), values, self.grid, self.table)
+
+    def gather(self, coefficients: Tensor, latents: Tensor | None, pose: Pose) -> Tensor:
+        """The adjoint of :meth:`splat`: images ``(b h w)`` read where the voxels are, and summed, ``(n)``."""
+        return gather(self.image_points(latents, pose), coefficients, self.grid, self.table)
+
+    def splat_and_gather(self, values: Tensor, weights: Tensor, latents: Tensor | None, pose: Pose) -> Tensor:
+        """Voxels ``(n)`` to images, times ``weights`` ``(b h w)``, and back: the voxels are moved once for both."""
+        points = self.image_points(latents, pose)
+        return gather(points, splat(points, values, self.grid, self.table) * weights, self.grid, self.table)
+
+    def to_volume(self, values: Tensor) -> Tensor:
+        """Values of the field's voxels ``(n)`` as a volume ``(d d d)``, zero elsewhere."""
+        volume = values.new_zeros(self.grid.box**3)
+        volume[self.voxels] = values
+        return volume.view(self.grid.box, self.grid.box, self.grid.box)
+
+    def from_volume(self, volume: Tensor) -> Tensor:
+        """The field's voxels ``(n)`` of a volume ``(d d d)``."""
+        return volume.reshape(-1)[self.voxels]
+
+
+class VoxelField(Field):
+    """Voxels that are each carried by a displacement.
 
     ``displacement(latents (b k), points (n 3))`` gives ``(b n 3)`` in Å and is evaluated on a grid two times coarser,
     whose even samples are voxels; what lies between is interpolated linearly, so an affine displacement is exact.
@@ -30,11 +77,8 @@ class VoxelField:
     def __init__(
         self, grid: Grid, displacement: Displacement | None, device: torch.device, anchors: Tensor | None = None
     ) -> None:
-        self.grid = grid
+        super().__init__(grid, device)
         self.displacement = displacement
-        radius = grid.radius_of_points(device)
-        self.voxels = (radius < grid.width / 2 - 2 * grid.pixel_size).nonzero()[:, 0]
-        self.points = grid.points(device)[self.voxels]
         if displacement is not None:
             self._prepare_interpolation(anchors, device)
 
@@ -46,21 +90,14 @@ class VoxelField:
         coarse = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
         fade = torch.ones(len(coarse))
         if anchors is not None:
-            distance = torch.from_numpy(cKDTree(anchors.cpu().numpy()).query(coarse.numpy())[0])
-            fade = 0.5 + 0.5 * torch.cos(torch.pi * ((distance - NEAR) / (FAR - NEAR)).clamp(0.0, 1.0)).float()
+            fade = faded(torch.from_numpy(cKDTree(anchors.cpu().numpy()).query(coarse.numpy())[0]).float())
         matrix = _interpolation(self.grid.box, self.voxels.cpu().numpy())
         matrix = matrix[:, np.flatnonzero(fade.numpy() > 0)]
         moving = np.flatnonzero(np.diff(matrix.indptr))
-        matrix = matrix[moving].tocoo()
         self._coarse = coarse[fade > 0].to(device)
         self._fade = fade[fade > 0].to(device)
         self._moving = torch.from_numpy(moving).to(device)
-        where = torch.from_numpy(np.stack([matrix.row, matrix.col]).astype(np.int64))
-        values = torch.from_numpy(matrix.data.astype(np.float32))
-        # The order is scipy's, rows first: what torch calls coalesced.
-        self._interpolate = torch.sparse_coo_tensor(
-            where, values, matrix.shape, is_coalesced=True, check_invariants=True
-        ).to(device)
+        self._interpolate = sparse_tensor(matrix[moving]).to(device)
 
     def image_points(self, latents: Tensor | None, pose: Pose) -> Tensor:
         """Image positions ``(b n 2)`` in Å of the voxels, in memory as ``(b 2 n)``."""
@@ -73,15 +110,19 @@ class VoxelField:
         positions.transpose(1, 2)[:, :, self._moving] += fine
         return positions
 
-    def to_volume(self, values: Tensor) -> Tensor:
-        """Values of the field's voxels ``(n)`` as a volume ``(d d d)``, zero elsewhere."""
-        volume = values.new_zeros(self.grid.box**3)
-        volume[self.voxels] = values
-        return volume.view(self.grid.box, self.grid.box, self.grid.box)
 
-    def from_volume(self, volume: Tensor) -> Tensor:
-        """The field's voxels ``(n)`` of a volume ``(d d d)``."""
-        return volume.reshape(-1)[self.voxels]
+def faded(distance: Tensor) -> Tensor:
+    """How much of a motion is left at ``distance`` Å from where it was learned: 1 up to 15 Å, 0 from 30 Å."""
+    return 0.5 + 0.5 * torch.cos(torch.pi * ((distance - NEAR) / (FAR - NEAR)).clamp(0.0, 1.0))
+
+
+def sparse_tensor(matrix: sparse.csr_matrix) -> Tensor:
+    """A scipy matrix as a coalesced float32 tensor."""
+    entries = matrix.tocoo()
+    where = torch.from_numpy(np.stack([entries.row, entries.col]).astype(np.int64))
+    values = torch.from_numpy(entries.data.astype(np.float32))
+    # The order is scipy's, rows first: what torch calls coalesced.
+    return torch.sparse_coo_tensor(where, values, matrix.shape, is_coalesced=True, check_invariants=True)
 
 
 def _interpolation(box: int, voxels: np.ndarray) -> sparse.csr_matrix:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from dynaflex.imaging.noise import noise_weights
-from dynaflex.imaging.pose import Pose, project
-from dynaflex.imaging.splat import gather, splat
-from dynaflex.reconstruct.field import VoxelField
+from dynaflex.imaging.pose import Pose
+from dynaflex.reconstruct.field import Field
 from dynaflex.shapes import Tensor
 
 
@@ -18,24 +17,26 @@ from dynaflex.shapes import Tensor
 class Views:
     """b particles to reconstruct from: poses, latents ``(b k)``, ``ctf`` and image ``coefficients`` ``(b h w)``.
 
-    The images may be left out (None) where the operator alone is wanted.
+    The images may be left out (None) where the operator alone is wanted, the latents where nothing is to move: the
+    rigid control.
     """
 
     coefficients: Tensor | None
     ctf: Tensor
     pose: Pose
-    latents: Tensor
+    latents: Tensor | None
 
 
 class Operator:
     """``A``: the map's voxels to images, ``C_i P_i`` with the particle's deformation inside P. Implements [DM 6].
 
     [DM 6] asks for the map f that minimises ``sum_i |C_i P_i f - y_i|²``; this class is its A, the normal operator
-    ``A* W A`` and the right-hand side ``A* W y``, with noise weights W. Voxels are point masses: within Nyquist their
+    ``A* W A`` and the right-hand side ``A* W y``, with noise weights W: one over the power of the noise in each shell,
+    so that noise puts the covariance ``A* W A`` into the right-hand side. Voxels are point masses: within Nyquist their
     images are exact central slices of the band-limited map.
     """
 
-    def __init__(self, field: VoxelField, noise_power: Tensor | None = None) -> None:
+    def __init__(self, field: Field, noise_power: Tensor | None = None) -> None:
         self.field = field
         grid = field.grid
         power = torch.ones(grid.n_shells, device=field.points.device) if noise_power is None else noise_power
@@ -46,27 +47,32 @@ class Operator:
 
     def apply(self, values: Tensor, views: Views) -> Tensor:
         """A: image coefficients ``(b h w)`` of the map with voxels ``values`` ``(n)``."""
-        points = self.field.image_points(views.latents, views.pose)
-        return splat(points, values, self.field.grid) * views.ctf
+        return self.field.splat(values, views.latents, views.pose) * views.ctf
 
     def adjoint(self, coefficients: Tensor, views: Views) -> Tensor:
         """A*: images ``(b h w)`` drawn back through the CTF onto the voxels and summed, ``(n)``."""
-        points = self.field.image_points(views.latents, views.pose)
-        return gather(points, coefficients * views.ctf.conj(), self.field.grid)
+        return self.field.gather(coefficients * views.ctf.conj(), views.latents, views.pose)
 
     def normal(self, values: Tensor, views: Views) -> Tensor:
-        """``A* W A`` on voxels ``(n)``; the voxels are sent to the images once for both directions."""
-        points = self.field.image_points(views.latents, views.pose)
+        """``A* W A`` on voxels ``(n)``."""
         power = views.ctf.abs().square() * self.weights
-        return gather(points, splat(points, values, self.field.grid) * power, self.field.grid)
+        return self.field.splat_and_gather(values, power, views.latents, views.pose)
 
     def back(self, batches: Iterable[Views]) -> Tensor:
         """The right-hand side ``A* W y``, summed over all images, ``(n)``."""
-        total = torch.zeros(len(self.field.points), device=self.field.points.device)
+        return self.back_in_two(batches).sum(dim=0)
+
+    def back_in_two(self, batches: Iterable[Views]) -> Tensor:
+        """The right-hand side summed over the first, third, ... and over the second, fourth, ... images, ``(2 n)``."""
+        total = torch.zeros(2, len(self.field.points), device=self.field.points.device)
         for views in batches:
             if views.coefficients is None:
                 raise ValueError("the right-hand side needs the images")
-            total += self.adjoint(views.coefficients * self.weights, views)
+            for part in range(min(2, len(views.pose))):
+                every = torch.arange(part, len(views.pose), 2, device=views.ctf.device)
+                latents = None if views.latents is None else views.latents[every]
+                mine = Views(None, views.ctf[every], views.pose[every], latents)
+                total[part] += self.adjoint(views.coefficients[every] * self.weights, mine)
         return total
 
     def spread_function(self, batches: Iterable[Views]) -> Tensor:
@@ -75,5 +81,5 @@ class Operator:
         for views in batches:
             centred = Pose(views.pose.rotation, torch.zeros_like(views.pose.shift))
             power = (views.ctf.abs().square() * self.weights).to(torch.complex64)
-            total += gather(project(self.field.points, centred), power, self.field.grid)
+            total += self.field.gather(power, None, centred)
         return total

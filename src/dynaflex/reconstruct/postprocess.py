@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, map_coordinates, spline_filter
 
 from dynaflex import fourier
 from dynaflex.grid import Grid
 from dynaflex.shapes import Tensor
+
+
+_POINTS_AT_ONCE = 1 << 20
 
 
 def merge(first: Tensor, second: Tensor, fsc: Tensor) -> Tensor:
@@ -31,3 +35,31 @@ def soft_mask(volume: Tensor, grid: Grid, threshold: float, extend: float = 6.0,
     distance = torch.as_tensor(distance_transform_edt(outside, sampling=grid.pixel_size), dtype=torch.float32)
     ramp = ((distance - extend) / edge).clamp(0.0, 1.0)
     return (0.5 + 0.5 * torch.cos(torch.pi * ramp)).to(volume.device)
+
+
+def sharpen(volume: Tensor, grid: Grid, b_factor: float) -> Tensor:
+    """The map ``(d d d)`` multiplied by ``exp(-B k² / 4)``, with B in Å²: negative sharpens, as in RELION."""
+    squared = (grid.radius(3, volume.device) / grid.width).square()
+    return fourier.inverse_transform(fourier.transform(volume, 3) * torch.exp(-0.25 * b_factor * squared), 3)
+
+
+def symmetrise(volume: Tensor, group: Tensor) -> Tensor:
+    """The mean of a map ``(d d d)`` over the rotations of a point group ``(g 3 3)`` about the origin.
+
+    For finished maps only, half-maps one by one: a molecule that moves is not symmetric, its canonical map may be. The
+    map is Fourier-padded to twice its box and read there by cubic splines, which leaves it intact up to Nyquist. Beyond
+    the sphere that fits into the box, where rotations bring in nothing, it is 0.
+    """
+    grid = Grid(volume.shape[-1], 1.0)
+    fine = Grid(2 * grid.box, 0.5)
+    padded = fourier.resize(volume.detach().cpu().float(), fine.box, 3)
+    spline = spline_filter(padded.numpy(), order=3, output=np.float32, mode="constant")
+    inside = (grid.radius_of_points() <= grid.center).nonzero()[:, 0]
+    points = grid.points(dtype=torch.float64)[inside]
+    mean = torch.zeros(grid.box**3)
+    for part in torch.arange(len(points)).split(_POINTS_AT_ONCE):
+        for rotation in group.cpu().double():
+            position = (points[part] @ rotation.T / fine.pixel_size + fine.center).flip(1)
+            read = map_coordinates(spline, position.T.numpy(), order=3, mode="constant", prefilter=False)
+            mean[inside[part]] += torch.from_numpy(read) / len(group)
+    return mean.view(volume.shape).to(volume.device, volume.dtype)

@@ -17,25 +17,29 @@ from dynaflex.shapes import Tensor
 ATOMS_AT_ONCE = 4096
 
 
-def image_coefficients(points: Tensor, grid: Grid) -> Tensor:
-    """The rfft of images of unit point atoms at ``points`` ``(b n 2)`` (x, y) in Å, as complex64 ``(b h w)``."""
-    x = _waves(points[..., 0], _half_axis(grid), grid)
-    y = _waves(points[..., 1], _full_axis(grid), grid)
-    return y @ x.transpose(-1, -2)
+def image_coefficients(points: Tensor, weights: Tensor, grid: Grid) -> Tensor:
+    """The rfft of images of point atoms at ``points`` ``(b n 2)`` (x, y) in Å with ``weights`` ``(n)``, as complex64
+    ``(b h w)``."""
+    x, y = _waves(points[..., 0], grid, weights), _waves(points[..., 1], grid)
+    return _both_signs(*_products(y, x))
 
 
 def volume_coefficients(points: Tensor, weights: Tensor, grid: Grid) -> Tensor:
     """The rfft of the volume of point atoms at ``points`` ``(n 3)`` in Å with ``weights`` ``(n)``, as ``(d d w)``."""
     box = grid.box
-    total = torch.zeros(box * box, box // 2 + 1, dtype=torch.complex64)
+    total = torch.zeros(box, box, box // 2 + 1, dtype=torch.complex64)
     for start in range(0, len(points), ATOMS_AT_ONCE):
         some = slice(start, start + ATOMS_AT_ONCE)
-        x = _waves(points[some, 0], _half_axis(grid), grid)
-        y = _waves(points[some, 1], _full_axis(grid), grid)
-        z = _waves(points[some, 2], _full_axis(grid), grid) * weights[some].to(torch.complex64)
-        for row in range(box):
-            total[row * box : (row + 1) * box] += (y * z[row]) @ x.T
-    return total.view(box, box, -1)
+        x = _waves(points[some, 0], grid, weights[some])
+        y, z = (_waves(points[some, axis], grid) for axis in (1, 2))
+        for plane in range(box // 2):
+            wave = z[:, plane, None]
+            here, opposite = _products(y * wave, x)
+            beside, below = _products(y.conj() * wave, x)
+            total[plane] += _both_signs(here, beside)
+            if plane > 0:
+                total[-plane] += _both_signs(below, opposite)
+    return total
 
 
 def gaussian_envelope(grid: Grid, dim: int, sigma: float) -> Tensor:
@@ -44,21 +48,39 @@ def gaussian_envelope(grid: Grid, dim: int, sigma: float) -> Tensor:
     return torch.exp(-2.0 * math.pi**2 * sigma**2 * radius.square())
 
 
-def _half_axis(grid: Grid) -> Tensor:
-    return torch.arange(grid.box // 2 + 1, dtype=torch.float64)
+def _waves(position: Tensor, grid: Grid, weights: Tensor | None = None) -> Tensor:
+    """``w exp(-2 pi i k x)`` for positions ``(... n)`` and ``weights`` ``(n)``, 1 where left out, at the frequencies
+    from 0 to Nyquist, as complex64 ``(... n w)``.
 
-
-def _full_axis(grid: Grid) -> Tensor:
-    index: Tensor = torch.fft.fftfreq(grid.box, 1.0 / grid.box, dtype=torch.float64)
-    return index
-
-
-def _waves(position: Tensor, index: Tensor, grid: Grid) -> Tensor:
-    """``exp(-2 pi i k x)`` for positions ``(... n)`` and frequencies ``index`` ``(m)``, as complex64 ``(... m n)``.
-
-    Whole turns are taken off in float64, so that single precision is enough for the rest.
+    A frequency is a multiple of ``step`` plus a rest, and its wave the product of theirs: two short tables in place of
+    a sine for each. Whole turns are taken off in float64, so that single precision is enough for what remains.
     """
-    turns = index[:, None] * (position.to(torch.float64) / grid.width)[..., None, :]
-    angle = (-2.0 * math.pi * (turns - turns.round())).to(torch.float32)
-    paired = (2.0 * index.abs() != grid.box).to(torch.float32)[:, None]
-    return torch.polar(paired.expand_as(angle).contiguous(), angle)
+    count = grid.box // 2 + 1
+    step = math.isqrt(count - 1) + 1
+    turns = (position.to(torch.float64) / grid.width)[..., None]
+
+    def table(index: Tensor, height: Tensor) -> Tensor:
+        angle = index * turns
+        angle = (-2.0 * math.pi * (angle - angle.round())).to(torch.float32)
+        return torch.polar(height.to(torch.float32).expand_as(angle).contiguous(), angle)
+
+    one = torch.ones(())
+    rests = table(torch.arange(step), one if weights is None else weights[:, None])
+    multiples = table(step * torch.arange(-(-count // step)), one)
+    waves = (multiples[..., None] * rests[..., None, :]).flatten(-2)[..., :count]
+    waves[..., -1] = 0.0
+    return waves
+
+
+def _products(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """``sum_n a_n b_n`` and ``sum_n conj(a_n) b_n`` for waves ``(... n w)``, each ``(... w w)``: one real product."""
+    a, b = (torch.view_as_real(waves).flatten(-2) for waves in (first, second))
+    parts = (a.transpose(-1, -2) @ b).unflatten(-2, (-1, 2)).unflatten(-1, (-1, 2))
+    real, crossed = parts[..., 0, :, :], parts[..., 1, :, :]
+    direct, turned = torch.view_as_complex(real.contiguous()), 1j * torch.view_as_complex(crossed.contiguous())
+    return direct + turned, direct - turned
+
+
+def _both_signs(positive: Tensor, negative: Tensor) -> Tensor:
+    """Rows of all frequencies in FFT order, ``(... d w)``, from those at k and at -k, each ``(... w w)``."""
+    return torch.cat([positive, negative[..., 1:-1, :].flip(-2)], dim=-2)

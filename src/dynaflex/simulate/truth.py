@@ -128,13 +128,19 @@ def true_volume(truth: Truth, coordinate: Array, grid: Grid) -> Tensor:
     Its voxels add up to the mass of the molecule, so that a projection along z is the noise-free, CTF-free image.
     """
     atoms = truth.motion.displace(truth.points, truth.domain, coordinate)
-    return _render(truth, atoms, np.ones(len(atoms)), grid)
+    return density_map(atoms, np.ones(len(atoms)), truth.sigma, grid) * truth.amplitude
 
 
 def mean_volume(truth: Truth, grid: Grid) -> Tensor:
     """The average of the true maps over the whole motion, ``(d d d)``: what a refinement without flexibility sees."""
     atoms, weights, _ = _all_conformations(truth)
-    return _render(truth, atoms, weights, grid)
+    return density_map(atoms, weights, truth.sigma, grid) * truth.amplitude
+
+
+def density_map(atoms: Array, weights: Array, sigma: float, grid: Grid) -> Tensor:
+    """The exact band-limited map of atoms ``(n 3)``, Gaussians of mass ``weights`` ``(n)`` and width ``sigma`` Å."""
+    coefficients = volume_coefficients(torch.from_numpy(atoms), torch.from_numpy(weights), grid)
+    return fourier.inverse_transform(coefficients * gaussian_envelope(grid, 3, sigma), 3)
 
 
 def domain_mask(
@@ -155,10 +161,25 @@ def domain_mask(
     else:
         atoms = truth.motion.displace(truth.points, truth.domain, coordinate)
         owner = truth.domain
-    chosen = atoms if domain is None else atoms[owner == domain]
+    return mask_around(atoms if domain is None else atoms[owner == domain], grid, radius, soft_edge)
+
+
+def domain_labels(truth: Truth, inside: Tensor) -> Tensor:
+    """Whose atom is nearest to every voxel at coordinate 0: an index into ``molecule.DOMAINS``, int64 ``(d d d)``.
+
+    Voxels that are not ``inside`` ``(d d d)`` are labelled -1.
+    """
+    voxels = truth.grid.points(dtype=torch.float64)[inside.reshape(-1)].numpy()
+    labels = torch.full(inside.shape, -1, dtype=torch.int64)
+    labels[inside] = torch.from_numpy(truth.domain[cKDTree(truth.points).query(voxels)[1]])
+    return labels
+
+
+def mask_around(atoms: Array, grid: Grid, radius: float = 8.0, soft_edge: float = 6.0) -> Tensor:
+    """A soft mask, 1 within ``radius`` Å of any of the ``atoms`` ``(n 3)`` and 0 ``soft_edge`` Å further out."""
     reach = radius + soft_edge
     voxels = grid.points(dtype=torch.float64).numpy()
-    distance, _ = cKDTree(chosen).query(voxels, distance_upper_bound=reach)
+    distance, _ = cKDTree(atoms).query(voxels, distance_upper_bound=reach)
     ramp = np.clip((reach - np.minimum(distance, reach)) / soft_edge, 0.0, 1.0)
     mask = torch.from_numpy(0.5 - 0.5 * np.cos(math.pi * ramp)).to(torch.float32)
     return mask.view(grid.box, grid.box, grid.box)
@@ -177,8 +198,3 @@ def _all_conformations(truth: Truth) -> tuple[Array, Array, IntArray]:
     atoms = np.concatenate([truth.points[~moves], moving])
     weights = np.concatenate([np.ones(int((~moves).sum())), np.full(len(moving), 1.0 / CONFORMATIONS)])
     return atoms, weights, np.concatenate([truth.domain[~moves], np.tile(truth.domain[moves], CONFORMATIONS)])
-
-
-def _render(truth: Truth, atoms: Array, weights: Array, grid: Grid) -> Tensor:
-    coefficients = volume_coefficients(torch.from_numpy(atoms), torch.from_numpy(weights), grid)
-    return fourier.inverse_transform(coefficients * gaussian_envelope(grid, 3, truth.sigma), 3) * truth.amplitude

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from dynaflex.errors import InputError
 from dynaflex.imaging.noise import noise_weights, residual_power
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.table import LatentTable
@@ -25,6 +24,7 @@ from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.consensus import closest_conformation, conformation_inside
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.method import EveryBatch, Progress, Report
+from dynaflex.pipelines.scale import matching_scale
 from dynaflex.shapes import Tensor
 
 _BALANCE_BATCHES = 4
@@ -60,7 +60,6 @@ class HalfTrainer:
         self.config = config
         self.bonds = bonds
         self.mask_points = mask_points
-        self.latent_dim = config.latent_dim
         self.epochs = config.planned_epochs(-(-len(training) // config.batch_size))
         self.progress = DynamightProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         self.poses = PoseRefinement(len(data)).to(data.device) if config.refine_poses else None
@@ -184,23 +183,10 @@ class HalfTrainer:
 
     def _match_scale(self) -> None:
         """Give the Gaussians the amplitude at which their images fit the particles best."""
-        cross = norm = 0.0
-        log_amplitude = self.model.density.get_parameter("log_amplitude")
+        batches = (batch for batch, _ in zip(self._batches(_STREAM_POOL), range(32), strict=False))
+        scale = matching_scale(self.model, self.data, batches)
         with torch.no_grad():
-            for batch, _ in zip(self._batches(_STREAM_POOL), range(32), strict=False):
-                prediction = self.model.render(self.model.density.points(), batch.pose, batch.ctf)
-                cross += float((prediction * batch.coefficients.conj()).real.sum())
-                norm += float(prediction.abs().square().sum())
-            # Noise of unit variance has box² times the power of a pixel in every coefficient.
-            if cross < -5.0 * self.data.grid.box * math.sqrt(norm):
-                raise InputError(
-                    "images.contrast",
-                    "the particles are the negative of the map",
-                    file=self.data.particles.source.path,
-                    expected="white molecules in both",
-                    fix="--invert-contrast, if the map is white",
-                )
-            log_amplitude.add_(math.log(max(cross, 1e-3 * norm) / norm))
+            self.model.density.get_parameter("log_amplitude").add_(math.log(scale))
 
     def _replace_reference(self) -> None:
         """Move the reference to the mean of predictions close to it, or to the other half's conformation."""

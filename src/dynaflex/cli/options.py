@@ -1,0 +1,69 @@
+"""What the commands of both methods ask of their options."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import torch
+from pydantic import ValidationError
+
+from dynaflex.errors import EnvironmentFault, UsageError
+from dynaflex.pipelines.config import RunConfig
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def configuration(method: type[Config], settings: dict[str, Any]) -> Config:
+    """The settings, if they can mean anything.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
+    try:
+        return method(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        option = _OPTIONS.get(name, name.replace("_", "-"))
+        raise UsageError(
+            "usage.range",
+            f"--{option} cannot be {first['input']!r}",
+            expected=first["msg"].removeprefix("Input should be "),
+        ) from error
+
+
+_OPTIONS = {"n_gaussians": "gaussians", "n_classes": "classes", "particle_diameter": "diameter"}
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` takes the first GPU there is.
+
+    Raises:
+        EnvironmentFault: the device does not exist here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    # The kernels have threads of their own. Torch's spend their time waiting for each other: on tensors of this size
+    # two of them are slower than one, and many times slower on a machine that does something else as well.
+    torch.set_num_threads(1)
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise EnvironmentFault(
+            "device.missing",
+            f"the device {name!r} cannot be used here",
+            found=str(error).splitlines()[0],
+            fix="--device cpu",
+        ) from error
+    return device
+
+
+def choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a value that is not among those ``allowed``.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if value not in allowed:
+        raise UsageError("usage.choice", f"{option} cannot be {value!r}", expected=" or ".join(allowed))

@@ -1,0 +1,166 @@
+/* Points carried by tetrahedra, spread onto images by cubic B-splines, and the adjoints; see mesh_table.py.
+ *
+ * Positions are (images, nodes, 2) in pixels, x then y. Rows offsets[g] to offsets[g + 1] belong to group g of
+ * LANES segments, one segment to a lane: vertices (groups, 4, LANES) are those of its tetrahedron, blend (groups, 3, 4,
+ * LANES) the gradients per lattice step and the value at the segment's origin of the last three barycentric
+ * coordinates, and steps (rows, 3, LANES) its points, counted from that origin. Weights (rows, LANES) are 0 in padding.
+ * A point whose 4 x 4 pixels do not all exist adds nothing. */
+#include "spline.h"
+
+#include <string.h>
+
+#define ROWS (BLOCK / LANES)
+
+/* One affine map per lane, or its gradient: three columns and the position of the origin, x row then y row. */
+typedef float affine[2][4][LANES];
+
+/* A position, moved as one. */
+typedef float pair __attribute__((vector_size(8), aligned(4), may_alias));
+
+/* Differences to the first vertex keep rounding errors as small as the tetrahedron, not as large as the image. */
+INLINE void blend_vertices(const float *positions, const int32_t *vertices, const float *blend, affine map) {
+  float corner[4][2 * LANES], first[2][LANES], edge[3][2][LANES];
+  for (int k = 0; k < 4; k++)
+    for (int l = 0; l < LANES; l++)
+      *(pair *)(corner[k] + 2 * l) = *(const pair *)(positions + 2 * vertices[k * LANES + l]);
+  for (int l = 0; l < LANES; l++) first[0][l] = corner[0][2 * l], first[1][l] = corner[0][2 * l + 1];
+  for (int k = 0; k < 3; k++)
+    for (int l = 0; l < LANES; l++) {
+      edge[k][0][l] = corner[k + 1][2 * l] - first[0][l];
+      edge[k][1][l] = corner[k + 1][2 * l + 1] - first[1][l];
+    }
+  for (int axis = 0; axis < 2; axis++) {
+    for (int c = 0; c < 4; c++)
+      for (int l = 0; l < LANES; l++)
+        map[axis][c][l] = edge[0][axis][l] * blend[c * LANES + l] + edge[1][axis][l] * blend[(4 + c) * LANES + l] +
+                          edge[2][axis][l] * blend[(8 + c) * LANES + l];
+    for (int l = 0; l < LANES; l++) map[axis][3][l] += first[axis][l];
+  }
+}
+
+/* The adjoint of blend_vertices, added to d_positions. */
+INLINE void scatter_to_vertices(affine d_map, const int32_t *vertices, const float *blend, float *d_positions) {
+  float corner[4][2 * LANES], first[2][LANES], other[2][LANES];
+  for (int axis = 0; axis < 2; axis++)
+    for (int l = 0; l < LANES; l++) first[axis][l] = d_map[axis][3][l];
+  for (int k = 0; k < 3; k++) {
+    for (int axis = 0; axis < 2; axis++)
+      for (int l = 0; l < LANES; l++) {
+        const float *b = blend + k * 4 * LANES + l;
+        other[axis][l] = d_map[axis][0][l] * b[0] + d_map[axis][1][l] * b[LANES] + d_map[axis][2][l] * b[2 * LANES] +
+                         d_map[axis][3][l] * b[3 * LANES];
+        first[axis][l] -= other[axis][l];
+      }
+    for (int l = 0; l < LANES; l++) corner[k + 1][2 * l] = other[0][l], corner[k + 1][2 * l + 1] = other[1][l];
+  }
+  for (int l = 0; l < LANES; l++) corner[0][2 * l] = first[0][l], corner[0][2 * l + 1] = first[1][l];
+  for (int k = 0; k < 4; k++)
+    for (int l = 0; l < LANES; l++) {
+      pair *d = (pair *)(d_positions + 2 * vertices[k * LANES + l]);
+      *d = *d + *(pair *)(corner[k] + 2 * l);
+    }
+}
+
+/* Apart from what follows, because int8 and float together would be cut to the width of 16 int8. */
+INLINE void decode(const int8_t *steps, int rows, float *decoded) {
+  for (int i = 0; i < rows * 3 * LANES; i++) decoded[i] = steps[i];
+}
+
+INLINE void carry(affine map, const float *steps, int rows, float *px, float *py) {
+  for (int r = 0; r < rows; r++)
+    for (int l = 0; l < LANES; l++) {
+      const float *step = steps + r * 3 * LANES + l;
+      float x = step[0], y = step[LANES], z = step[2 * LANES];
+      px[r * LANES + l] = map[0][0][l] * x + map[0][1][l] * y + map[0][2][l] * z + map[0][3][l];
+      py[r * LANES + l] = map[1][0][l] * x + map[1][1][l] * y + map[1][2][l] * z + map[1][3][l];
+    }
+}
+
+/* The adjoint of carry, added to d_map. */
+INLINE void carry_back(const float *dx, const float *dy, const float *steps, int rows, affine d_map) {
+  vec sum[8];
+  for (int i = 0; i < 8; i++) sum[i] = load(d_map[i / 4][i % 4]);
+  for (int r = 0; r < rows; r++) {
+    const float *step = steps + r * 3 * LANES;
+    vec x = load(step), y = load(step + LANES), z = load(step + 2 * LANES);
+    vec gx = load(dx + r * LANES), gy = load(dy + r * LANES);
+    sum[0] += gx * x, sum[1] += gx * y, sum[2] += gx * z, sum[3] += gx;
+    sum[4] += gy * x, sum[5] += gy * y, sum[6] += gy * z, sum[7] += gy;
+  }
+  for (int i = 0; i < 8; i++) *(vec_u *)d_map[i / 4][i % 4] = sum[i];
+}
+
+INLINE int rows_from(int64_t row, int64_t last) { return (int)(last - row < ROWS ? last - row : ROWS); }
+
+/* images[b] = sum over points of weight times spline, for b in [first, last). */
+EXPORT CLONES void mesh_splat_forward(const float *positions, const int32_t *vertices, const float *blend,
+                                      const int8_t *steps, const int64_t *offsets, const float *weights, float *images,
+                                      int64_t first, int64_t last, int64_t groups, int64_t nodes, int64_t box) {
+  affine map;
+  pixels p;
+  float local[3 * BLOCK], x[BLOCK], y[BLOCK];
+  for (int64_t b = first; b < last; b++) {
+    float *image = images + b * box * box;
+    memset(image, 0, (size_t)(box * box) * sizeof(float));
+    for (int64_t g = 0; g < groups; g++) {
+      blend_vertices(positions + b * 2 * nodes, vertices + g * 4 * LANES, blend + g * 12 * LANES, map);
+      for (int64_t r = offsets[g]; r < offsets[g + 1]; r += ROWS) {
+        int rows = rows_from(r, offsets[g + 1]);
+        decode(steps + r * 3 * LANES, rows, local);
+        carry(map, local, rows, x, y);
+        locate(x, y, rows * LANES, box, box, &p);
+        spread(&p, weights + r * LANES, rows * LANES, image, box);
+      }
+    }
+  }
+}
+
+/* Gradients with respect to positions and weights, for groups in [first, last). d_positions (batch, nodes, 2) belongs
+ * to this call alone and is added to, as are the rows of these groups of d_weights (rows, LANES). */
+EXPORT CLONES void mesh_splat_backward(const float *positions, const int32_t *vertices, const float *blend,
+                                       const int8_t *steps, const int64_t *offsets, const float *weights,
+                                       const float *images, float *d_positions, float *d_weights, int64_t batch,
+                                       int64_t first, int64_t last, int64_t nodes, int64_t box) {
+  affine map, d_map;
+  pixels p;
+  float local[3 * BLOCK], x[BLOCK], y[BLOCK], value[BLOCK], dx[BLOCK], dy[BLOCK];
+  for (int64_t g = first; g < last; g++)
+    for (int64_t b = 0; b < batch; b++) {
+      blend_vertices(positions + b * 2 * nodes, vertices + g * 4 * LANES, blend + g * 12 * LANES, map);
+      memset(d_map, 0, sizeof d_map);
+      for (int64_t r = offsets[g]; r < offsets[g + 1]; r += ROWS) {
+        int rows = rows_from(r, offsets[g + 1]), count = rows * LANES;
+        const float *weight = weights + r * LANES;
+        float *d_weight = d_weights + r * LANES;
+        decode(steps + r * 3 * LANES, rows, local);
+        carry(map, local, rows, x, y);
+        locate(x, y, count, box, box, &p);
+        sample_slope(&p, count, images + b * box * box, box, value, dx, dy);
+        for (int i = 0; i < count; i++) d_weight[i] += value[i], dx[i] *= weight[i], dy[i] *= weight[i];
+        carry_back(dx, dy, local, rows, d_map);
+      }
+      scatter_to_vertices(d_map, vertices + g * 4 * LANES, blend + g * 12 * LANES, d_positions + b * 2 * nodes);
+    }
+}
+
+/* totals += sum over images of the image at the points, for groups in [first, last): the adjoint of mesh_splat_forward
+ * in the weights. */
+EXPORT CLONES void mesh_splat_gather(const float *positions, const int32_t *vertices, const float *blend,
+                                     const int8_t *steps, const int64_t *offsets, const float *images, float *totals,
+                                     int64_t batch, int64_t first, int64_t last, int64_t nodes, int64_t box) {
+  affine map;
+  pixels p;
+  float local[3 * BLOCK], x[BLOCK], y[BLOCK], value[BLOCK];
+  for (int64_t g = first; g < last; g++)
+    for (int64_t b = 0; b < batch; b++) {
+      blend_vertices(positions + b * 2 * nodes, vertices + g * 4 * LANES, blend + g * 12 * LANES, map);
+      for (int64_t r = offsets[g]; r < offsets[g + 1]; r += ROWS) {
+        int rows = rows_from(r, offsets[g + 1]), count = rows * LANES;
+        decode(steps + r * 3 * LANES, rows, local);
+        carry(map, local, rows, x, y);
+        locate(x, y, count, box, box, &p);
+        sample(&p, count, images + b * box * box, box, value);
+        for (int i = 0; i < count; i++) totals[r * LANES + i] += value[i];
+      }
+    }
+}

@@ -1,0 +1,284 @@
+"""A linear start for the latents: the principal components of what moves, at low resolution.
+
+Particle i is taken to show ``C_i P_i (V + sum_k z_ik U_k) + noise`` with z from the unit normal distribution. That is
+probabilistic principal component analysis seen through projections: expectation-maximisation finds V, U and the power
+of the noise, and the mean of z given its image starts the latents. A motion is not linear in density, but small ones
+nearly are; of large ones the order along the path is still found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from dynaflex import fourier
+from dynaflex.grid import Grid
+from dynaflex.imaging.noise import noise_weights
+from dynaflex.imaging.pose import Pose, project
+from dynaflex.imaging.splat import gather, splat
+from dynaflex.shapes import Tensor
+
+ITERATIONS = 15
+_MEAN_STEPS, _COMPONENT_STEPS = 8, 3
+_INSIDE = 0.2
+_COMPONENT_TO_MEAN = 0.1
+_SMALLEST_BOX = 16
+_BENT = 0.05
+
+
+@dataclass(frozen=True)
+class CoarseImages:
+    """b particles at low resolution: image ``coefficients`` and ``ctf`` ``(b h w)``, and poses."""
+
+    coefficients: Tensor
+    ctf: Tensor
+    pose: Pose
+
+
+Batches = Callable[[], Iterable[CoarseImages]]
+"""All particles once, in the same batches and order at every call."""
+
+
+@dataclass(frozen=True)
+class LinearSubspace:
+    """A mean map ``(d d d)`` and ``components`` ``(k d d d)``: how the map changes with one unit of each latent.
+
+    Components are orthogonal and ordered by ``variance`` ``(k)``, their squared norms: the variance of the map that
+    each explains, summed over voxels. They are zero outside ``mask`` ``(d d d)``. ``noise_power`` ``(s)`` is that of
+    the images' residuals in each shell.
+    """
+
+    grid: Grid
+    mask: Tensor
+    mean: Tensor
+    components: Tensor
+    variance: Tensor
+    noise_power: Tensor
+
+
+def coarse_grid(grid: Grid, resolution: float) -> Grid:
+    """The grid cropped to pixels of at least ``resolution / 2.5``: ``resolution`` Å then lies at 0.8 of Nyquist."""
+    return grid.cropped(min(grid.box, max(_SMALLEST_BOX, 2 * int(1.25 * grid.width / resolution))))
+
+
+def coarse_images(coefficients: Tensor, ctf: Tensor, pose: Pose, grid: Grid) -> CoarseImages:
+    """Image coefficients and CTF ``(b h w)`` of a finer grid, cropped to ``grid``."""
+    scale = (grid.box / coefficients.shape[-2]) ** 2
+    small = fourier.crop_coefficients(coefficients, grid.box, 2) * scale
+    return CoarseImages(small, fourier.crop_coefficients(ctf, grid.box, 2), pose)
+
+
+def fit_subspace(
+    batches: Batches,
+    mask: Tensor,
+    grid: Grid,
+    count: int,
+    generator: torch.Generator,
+    iterations: int = ITERATIONS,
+) -> LinearSubspace:
+    """The ``count`` components that explain most of the variance of the particles inside ``mask`` ``(d d d)``.
+
+    The mean map is the rigid least-squares map of the same images. A component's voxels have a normal prior, a tenth
+    of the mean map's root mean square wide. It keeps out noise, and latents are the better for it, but components of
+    few or noisy particles come out smaller than they are.
+    """
+    slices = _Slices(grid, mask)
+    power = torch.ones(grid.n_shells, device=mask.device)
+    voxels = len(slices.points)
+    mean = _mean_map(slices, batches, power)
+    components = torch.randn(count, voxels, generator=generator).to(mask.device) * 0.3 * mean.square().mean().sqrt()
+    power = _expectation(slices, batches, mean, 0.0 * components, power)[1]
+    precision = float(1.0 / (_COMPONENT_TO_MEAN**2 * mean.square().mean().clamp(min=1e-12)))
+    for _ in range(iterations):
+        posteriors, power = _expectation(slices, batches, mean, components, power)
+        problem = _LeastSquares(slices, batches, posteriors, power, precision)
+        components = problem.improve(components, problem.right_hand_side(mean), _COMPONENT_STEPS)
+        components = _principal_axes(components, torch.cat([posterior.moments for posterior in posteriors]).mean(dim=0))
+    return LinearSubspace(
+        grid=grid,
+        mask=mask,
+        mean=slices.to_volumes(mean)[0],
+        components=slices.to_volumes(components),
+        variance=components.square().sum(dim=1),
+        noise_power=power,
+    )
+
+
+def linear_latents(subspace: LinearSubspace, batches: Batches) -> Tensor:
+    """The posterior means of all particles, centred and scaled to unit variance, ``(p k)``."""
+    slices = _Slices(subspace.grid, subspace.mask)
+    mean, components = slices.from_volumes(subspace.mean[None]), slices.from_volumes(subspace.components)
+    posteriors, _ = _expectation(slices, batches, mean, components, subspace.noise_power)
+    return _unit_variance(torch.cat([posterior.mean for posterior in posteriors]))
+
+
+def straight_coordinates(latents: Tensor, variance: Tensor, count: int) -> Tensor:
+    """``count`` coordinates ``(p count)`` of unit variance out of more latents ``(p k)`` of some ``variance`` ``(k)``.
+
+    The density of one large motion follows a bent path, so that its bend is a component of its own, often a stronger
+    one than the next motion. Coordinates are taken in the order of variance; after each, the direction into which the
+    path bends with the products of the coordinates taken so far is left out, where it bends significantly.
+    """
+    rest = (latents - latents.mean(dim=0)) * variance.sqrt()
+    taken: list[Tensor] = []
+    for _ in range(count):
+        direction = torch.linalg.eigh(rest.T @ rest)[1][:, -1]
+        taken.append(rest @ direction)
+        rest = _without(rest, direction)
+        for earlier in taken:
+            rest = _without_bend(rest, earlier * taken[-1], torch.stack(taken, dim=1))
+    return _unit_variance(torch.stack(taken, dim=1))
+
+
+def _without_bend(rest: Tensor, product: Tensor, taken: Tensor) -> Tensor:
+    """``rest`` ``(p k)`` without the direction in which it follows ``product`` ``(p)``, where it explains enough."""
+    known = torch.cat([torch.ones_like(taken[:, :1]), taken], dim=1)
+    bend = product - known @ torch.linalg.lstsq(known, product[:, None]).solution[:, 0]
+    direction = torch.nn.functional.normalize(rest.T @ bend, dim=0)
+    along = rest @ direction
+    explained = (along @ bend).square() / (along.square().sum() * bend.square().sum()).clamp(min=1e-30)
+    return _without(rest, direction) if float(explained) > _BENT else rest
+
+
+def _without(rest: Tensor, direction: Tensor) -> Tensor:
+    return rest - torch.outer(rest @ direction, direction)
+
+
+def _unit_variance(latents: Tensor) -> Tensor:
+    centred = latents - latents.mean(dim=0)
+    return centred / centred.square().mean(dim=0).sqrt().clamp(min=1e-12)
+
+
+class _Slices:
+    """The voxels ``(n)`` inside a mask as point masses, and their images through the CTF."""
+
+    def __init__(self, grid: Grid, mask: Tensor) -> None:
+        self.grid = grid
+        self.voxels = (mask.flatten() > _INSIDE).nonzero()[:, 0]
+        self.points = grid.points(mask.device)[self.voxels]
+
+    def images(self, values: Tensor, batch: CoarseImages) -> Tensor:
+        """Coefficients ``(b m h w)`` of m maps ``(m n)``."""
+        where = project(self.points, batch.pose)
+        return torch.stack([splat(where, value, self.grid) * batch.ctf for value in values], dim=1)
+
+    def back(self, coefficients: Tensor, batch: CoarseImages) -> Tensor:
+        """The adjoint of :meth:`images`, summed over the particles, ``(m n)``."""
+        where = project(self.points, batch.pose)
+        seen = coefficients * batch.ctf.conj()[:, None]
+        return torch.stack([gather(where, seen[:, m], self.grid) for m in range(seen.shape[1])])
+
+    def whitening(self, power: Tensor) -> Tensor:
+        """One over the noise power ``(h w)``, 0 beyond Nyquist and at the origin.
+
+        The mean of an image says how its background was measured, not what is in it.
+        """
+        shells = self.grid.shells(2, power.device)
+        inside = (shells > 0) & (shells < self.grid.n_shells - 1)
+        return torch.where(inside, 1.0 / fourier.spread_shells(power.clamp(min=1e-6), self.grid, 2), 0.0)
+
+    def to_volumes(self, values: Tensor) -> Tensor:
+        """Maps ``(m d d d)`` of values ``(m n)``, zero outside the mask."""
+        volumes = values.new_zeros(len(values), self.grid.box**3)
+        volumes[:, self.voxels] = values
+        return volumes.view(-1, self.grid.box, self.grid.box, self.grid.box)
+
+    def from_volumes(self, volumes: Tensor) -> Tensor:
+        """The values ``(m n)`` of maps ``(m d d d)`` inside the mask."""
+        return volumes.flatten(1)[:, self.voxels]
+
+
+@dataclass(frozen=True)
+class _Latent:
+    """A batch's latents given its images: ``mean`` ``(b k)`` and second ``moments`` ``(b k k)``."""
+
+    mean: Tensor
+    moments: Tensor
+
+
+def _expectation(
+    slices: _Slices, batches: Batches, mean: Tensor, components: Tensor, power: Tensor
+) -> tuple[list[_Latent], Tensor]:
+    """The exact posterior of every batch, and the noise power ``(s)`` that the images leave under it.
+
+    The posterior is normal with precision ``1 + U* P* C W C P U``, one small matrix per image.
+    """
+    grid, weights = slices.grid, noise_weights(power, slices.grid) * (slices.whitening(power) > 0)
+    posteriors, left, total = [], torch.zeros_like(weights), 0
+    for batch in batches():
+        images = slices.images(torch.cat([mean, components]), batch)
+        difference, parts = batch.coefficients - images[:, 0], images[:, 1:]
+        real = torch.view_as_real(parts.contiguous()).flatten(2)
+        weighted = real * weights[..., None].expand(-1, -1, 2).flatten()
+        precision = weighted @ real.transpose(1, 2) + torch.eye(len(components), device=real.device)
+        covariance = torch.linalg.inv(precision)
+        explained = (weighted @ torch.view_as_real(difference).flatten(1)[..., None])[..., 0]
+        z = (covariance @ explained[..., None])[..., 0]
+        posteriors.append(_Latent(z, covariance + z[:, :, None] * z[:, None, :]))
+        unexplained = difference - torch.einsum("bk,bkhw->bhw", z.to(parts.dtype), parts)
+        spread = torch.einsum("bkl,bkhw,blhw->hw", covariance.to(parts.dtype), parts, parts.conj()).real
+        left += unexplained.abs().square().sum(dim=0) + spread
+        total += len(z)
+    return posteriors, fourier.shell_mean(left / total, grid, 2) / grid.box**2
+
+
+class _LeastSquares:
+    """The weighted least-squares problem for m maps at once, given every particle's latents, and its solution."""
+
+    def __init__(
+        self, slices: _Slices, batches: Batches, latents: Sequence[_Latent], power: Tensor, precision: float
+    ) -> None:
+        self.slices = slices
+        self.batches = batches
+        self.latents = latents
+        self.weights = slices.whitening(power)
+        self.precision = precision
+
+    def right_hand_side(self, mean: Tensor | None) -> Tensor:
+        """What the images, less those of the ``mean`` map ``(1 n)``, say about each map, ``(m n)``."""
+        total = torch.zeros((), device=self.weights.device)
+        for batch, latent in zip(self.batches(), self.latents, strict=True):
+            left = batch.coefficients if mean is None else batch.coefficients - self.slices.images(mean, batch)[:, 0]
+            total = total + self.slices.back((left * self.weights)[:, None] * latent.mean[..., None, None], batch)
+        return total
+
+    def normal(self, values: Tensor) -> Tensor:
+        """The normal operator with the prior's precision, on maps ``(m n)``."""
+        total = self.precision * values
+        for batch, latent in zip(self.batches(), self.latents, strict=True):
+            images = self.slices.images(values, batch) * self.weights
+            mixed = torch.einsum("bml,blhw->bmhw", latent.moments.to(images.dtype), images)
+            total = total + self.slices.back(mixed, batch)
+        return total
+
+    def improve(self, start: Tensor, right_hand_side: Tensor, steps: int) -> Tensor:
+        """Maps ``(m n)`` after some steps of conjugate gradients from ``start``."""
+        solution, residual = start, right_hand_side - self.normal(start)
+        direction, energy = residual, residual.square().sum()
+        for _ in range(steps):
+            image = self.normal(direction)
+            curvature = (direction * image).sum()
+            if not energy > 0 or not curvature > 0:
+                break
+            solution = solution + energy / curvature * direction
+            residual = residual - energy / curvature * image
+            previous, energy = energy, residual.square().sum()
+            direction = residual + energy / previous * direction
+        return solution
+
+
+def _mean_map(slices: _Slices, batches: Batches, power: Tensor) -> Tensor:
+    """The rigid least-squares map, ``(1 n)``: the same problem with one latent that is 1 for every particle."""
+    ones = [torch.ones(len(batch.pose), 1, device=power.device) for batch in batches()]
+    problem = _LeastSquares(slices, batches, [_Latent(one, one[:, None]) for one in ones], power, 0.0)
+    right = problem.right_hand_side(None)
+    return problem.improve(torch.zeros_like(right), right, _MEAN_STEPS)
+
+
+def _principal_axes(components: Tensor, moments: Tensor) -> Tensor:
+    """The same subspace and variances, with latents whose second moments ``(k k)`` are now 1, and orthogonal maps."""
+    scaled = torch.linalg.cholesky(moments).T @ components
+    axes = torch.linalg.eigh(scaled @ scaled.T)[1].flip(1)
+    return axes.T @ scaled

@@ -1,0 +1,70 @@
+"""The mesh that carries the density of a run: built or read, and held where it must not move."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from dynaflex import fourier
+from dynaflex.errors import InputError
+from dynaflex.grid import Grid
+from dynaflex.io.mrc import read_map
+from dynaflex.mesh.build import build_mesh, hold
+from dynaflex.mesh.segments import LabelledMesh
+from dynaflex.mesh.voxels import cell_of_voxels
+from dynaflex.pipelines.flex.config import FlexConfig
+from dynaflex.pipelines.inputs import Inputs
+from dynaflex.pipelines.mesh_store import load_mesh, naming
+from dynaflex.shapes import Tensor
+
+
+def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
+    """The mesh the user gave, or a regular one around the mask; a stationary region is held in either.
+
+    Raises:
+        InputError: a file does not fit the map, the mesh carries no density, or nothing is left to move.
+    """
+    grid, paths = inputs.full_imaging.grid, inputs.paths
+    if paths.mesh is None:
+        low = fourier.low_pass(inputs.consensus[0], grid, config.shared_resolution)
+        density = low.clamp(min=0.0) * inputs.mask
+        mesh = build_mesh(inputs.mask, grid, density, config.cells, config.smallest_weight, config.stiffen)
+        labelled = LabelledMesh(mesh)
+    else:
+        labelled = load_mesh(paths.mesh)
+        _require_density(paths.mesh, labelled, inputs)
+    if paths.stationary is None:
+        return labelled
+    stationary = torch.from_numpy(read_map(paths.stationary).data)
+    if stationary.shape[-1] != grid.box:
+        raise InputError(
+            "stationary.box",
+            "the stationary mask and the map differ in box",
+            file=paths.stationary,
+            expected=f"{grid.box} voxels a side",
+            found=stationary.shape[-1],
+            fix="resample the mask to the map",
+        )
+    with naming(paths.stationary):
+        return replace(labelled, mesh=hold(labelled.mesh, stationary, grid))
+
+
+def carried(labelled: LabelledMesh, grid: Grid) -> Tensor:
+    """The cell that carries each voxel of a grid, ``(d d d)``, -1 for none."""
+    return cell_of_voxels(labelled.mesh, grid, labelled.labels_on(grid))
+
+
+def _require_density(path: Path, labelled: LabelledMesh, inputs: Inputs) -> None:
+    """Refuse a mesh that leaves out most of the molecule: it was made for another map, or in another frame."""
+    inside = inputs.mask > 0.5
+    covered = float((carried(labelled, inputs.full_imaging.grid)[inside] >= 0).float().mean())
+    if covered < 0.5:
+        raise InputError(
+            "mesh.elsewhere",
+            f"this mesh carries {covered:.0%} of the voxels inside the mask",
+            file=path,
+            expected="a mesh that covers the molecule, in Å from the centre of the box",
+            fix="make it with `dynaflex mesh` from this map and mask",
+        )

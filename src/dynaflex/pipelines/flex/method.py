@@ -1,0 +1,37 @@
+"""3DFlex, as the pipeline that runs every method sees it."""
+
+from __future__ import annotations
+
+from dynaflex.pipelines.flex.build import build_model, empty_model, settings_of
+from dynaflex.pipelines.flex.carrier import make_carrier
+from dynaflex.pipelines.flex.config import FlexConfig
+from dynaflex.pipelines.flex.train import FlexTrainer
+from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.mesh_store import load_mesh, save_mesh
+from dynaflex.pipelines.method import Method, Work
+from dynaflex.shapes import Tensor
+
+
+def prepare(work: Work) -> list[str]:
+    """Build or read the mesh, store it in the run, and say that the halves share it."""
+    labelled = make_carrier(work.inputs, settings_of(work.config))
+    mesh = labelled.mesh
+    save_mesh(work.run.path / "mesh.npz", labelled)
+    held = int(mesh.fixed.sum())
+    work.monitor.say(
+        f"mesh of {len(mesh.vertices)} vertices and {len(mesh.cells)} tetrahedra, edges of {mesh.edge_length():.1f} Å"
+        + (f"; {held} vertices held" if held else "")
+    )
+    source = "the mesh, made around the mask" if work.inputs.paths.mesh is None else "the mesh"
+    return [f"{source}, and the stiffness of its cells"]
+
+
+def trainer(work: Work, data: HalfSet, training: Tensor) -> FlexTrainer:
+    """The untrained model of one half with all that its training needs."""
+    config = settings_of(work.config)
+    labelled = load_mesh(work.run.path / "mesh.npz")
+    model = build_model(work.inputs, labelled, data.half, len(data), config)
+    return FlexTrainer(model.to(work.device), data, training, config)
+
+
+FLEX = Method("flex", FlexConfig, prepare, trainer, empty_model)

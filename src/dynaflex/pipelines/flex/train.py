@@ -1,0 +1,219 @@
+"""The training of one half: flow and latents against a fixed map, then map and flow in turn.
+
+Every random number is a function of (seed, half, epoch, particle), so a run that was stopped and resumed is the run
+that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+from dynaflex.deformation.mesh_flow import MeshFlow
+from dynaflex.density.canonical_map import CanonicalMap
+from dynaflex.imaging.noise import noise_weights, residual_power
+from dynaflex.imaging.pose_refinement import PoseRefinement
+from dynaflex.kernels import RigidityTable
+from dynaflex.latents.table import LatentTable
+from dynaflex.losses.data import data_loss
+from dynaflex.losses.rigidity import rigidity
+from dynaflex.model import Batch, FlexModel
+from dynaflex.pipelines.embed import descend, infer
+from dynaflex.pipelines.flex.canonical import MapSolver
+from dynaflex.pipelines.flex.config import FlexConfig
+from dynaflex.pipelines.flex.marching import band_limit
+from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.method import EveryBatch, Progress, Report
+from dynaflex.pipelines.scale import matching_scale
+from dynaflex.shapes import Tensor
+
+_LADDER = (0.3, 0.1)
+_MICRO_BATCH = 64
+_WATCHED = 256
+_STREAM_EPOCH = 1
+
+
+class FlexTrainer:
+    """Trains the model of one half-set, one epoch at a time."""
+
+    def __init__(
+        self,
+        model: FlexModel,
+        data: HalfSet,
+        training: Tensor,
+        config: FlexConfig,
+        start: Callable[[], Tensor] | None = None,
+    ) -> None:
+        """``start()`` gives the latents ``(p k)`` to begin with; they stand still as long as the map does."""
+        self.model = model
+        self.start = start
+        self.data = data
+        self.training = training
+        self.config = config
+        self.epochs = config.planned_epochs(-(-len(training) // config.batch_size))
+        self.progress = Progress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
+        self.poses: PoseRefinement | None = None
+        self.flow, self.map, self.table = _parts(model)
+        mesh = self.flow.mesh
+        self.rigidity_table = RigidityTable(mesh.vertices, mesh.cells, mesh.weights).to(data.device)
+        self.prior = config.latent_prior
+        self.solver = MapSolver(model, self.map, data, training)
+        outside = torch.ones(len(data), dtype=torch.bool)
+        outside[training] = False
+        self.held_out = outside.nonzero()[:_WATCHED, 0]
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "flow": torch.optim.Adam(self.flow.parameters(), lr=config.flow_rate)
+        }
+
+    @property
+    def finished(self) -> bool:
+        """True after the last epoch."""
+        return self.progress.epoch >= self.epochs
+
+    def restored(self) -> None:
+        """Nothing depends on the state but the state itself."""
+
+    def phase(self) -> str:
+        """What the next epoch trains: ``flow`` (with the latents) or ``map``; the last epoch is the flow's."""
+        after = self.progress.epoch - self.config.fixed_map_epochs
+        return "map" if after >= 0 and after % 2 == 0 and self.progress.epoch < self.epochs - 1 else "flow"
+
+    def run_epoch(self, report: Report, every_batch: EveryBatch = lambda _done, _total: None) -> None:
+        """One sweep over the training particles, and the likelihood of those held out."""
+        started, phase = time.monotonic(), self.phase()
+        if self.progress.epoch == 0:
+            self._match_scale()
+            if self.start is not None:
+                self.table.set_mean(torch.arange(len(self.data)), self.start().to(self.data.device))
+        figures = self._map_epoch(every_batch) if phase == "map" else self._flow_epoch(every_batch)
+        self.progress.epoch += 1
+        report({
+            "half": self.data.half, "epoch": self.progress.epoch, "phase": phase, **figures,
+            "lambda": self.config.rigidity, "seconds": time.monotonic() - started,
+        })  # fmt: skip
+
+    def weights(self) -> Tensor:
+        """The weights of image coefficients in the likelihood, ``(h w)``."""
+        return noise_weights(self.progress.noise_power, self.data.grid)
+
+    def _flow_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
+        self._set_rate()
+        weights = self.weights()
+        totals: dict[str, float] = {}
+        power = torch.zeros_like(self.progress.noise_power)
+        steps = -(-len(self.training) // self.config.batch_size)
+        for step, batches in enumerate(self._accumulated()):
+            optimiser = self.optimisers["flow"]
+            optimiser.zero_grad()
+            size = sum(len(batch.index) for batch in batches)
+            for batch in batches:
+                figures, left = self._accumulate(batch, weights, len(batch.index) / size)
+                share = len(batch.index) / len(self.training)
+                for name, value in figures.items():
+                    totals[name] = totals.get(name, 0.0) + value * share
+                power += share * left
+            optimiser.step()
+            every_batch(step + 1, steps)
+        self.progress.noise_power = power if self.progress.epoch == 0 else 0.5 * (self.progress.noise_power + power)
+        return {"steps": steps, **totals, **self._held_out_losses(weights)}
+
+    def _accumulate(self, batch: Batch, weights: Tensor, share: float) -> tuple[dict[str, float], Tensor]:
+        """Find the latents of a micro-batch, and add its share to the gradient of the flow. Implements [3DF 7]."""
+        z = self._infer(batch, weights)
+        self.table.set_mean(batch.index, z)
+        destinations = self.model.deformed(z + self.config.latent_noise * batch.noise)
+        prediction = self.model.render(destinations, batch.pose, batch.ctf)
+        data = data_loss(prediction, batch.coefficients, weights).mean()
+        rigid = rigidity(destinations, self.rigidity_table).mean()
+        (share * (data + self.config.rigidity * rigid)).backward()
+        with torch.no_grad():
+            moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
+            left = residual_power(prediction, batch.coefficients, self.data.grid)
+        return {
+            "data_loss": data.item(), "geometry": rigid.item(), "kl": 0.5 * z.square().sum(1).mean().item(),
+            "rms_displacement": moved.item(), "latent_spread": z.square().mean().sqrt().item(),
+        }, left  # fmt: skip
+
+    @torch.no_grad()
+    def _held_out_losses(self, weights: Tensor) -> dict[str, float]:
+        """Mean data loss of particles that neither flow nor map have learned from: as they are found, and at rest."""
+        if len(self.held_out) == 0:
+            return {}
+        flexible = rigid = 0.0
+        for part in self.held_out.split(_MICRO_BATCH):
+            batch = self._still(part)
+            self.table.set_mean(batch.index, self._infer(batch, weights))
+            flexible += self._loss(batch, weights, self.table.mean_of(batch.index))
+            rigid += self._loss(batch, weights, torch.zeros(len(part), self.config.latent_dim, device=weights.device))
+        return {"held_out_loss": flexible / len(self.held_out), "held_out_rigid_loss": rigid / len(self.held_out)}
+
+    def _loss(self, batch: Batch, weights: Tensor, z: Tensor) -> float:
+        prediction = self.model.render(self.model.deformed(z), batch.pose, batch.ctf)
+        return float(data_loss(prediction, batch.coefficients, weights).sum())
+
+    def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
+        """The latents ``(b k)`` of a batch under the present model, from where they stood."""
+        here = self.table.mean_of(batch.index)
+        if self.start is not None and self.progress.epoch < self.config.fixed_map_epochs:
+            return here
+        if self.config.inference == "descent":
+            return descend(self.model, batch, weights, here, _LADDER, self.prior).mean
+        return infer(self.model, batch, weights, here, 1, self.prior).mean
+
+    def _map_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
+        band = band_limit(
+            self.progress.epoch,
+            self.config.fixed_map_epochs,
+            self.epochs,
+            self.data.grid,
+            self.config.shared_resolution,
+            self.config.finest_band,
+        )
+        self.solver.update(
+            self.table.mean_of,
+            self.progress.noise_power,
+            band=band,
+            iterations=self.config.map_iterations,
+            every_batch=every_batch,
+        )
+        return {"steps": 0, "band": band}
+
+    def _accumulated(self) -> Iterator[list[Batch]]:
+        """Micro-batches, together one update."""
+        key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_EPOCH)
+        size = min(_MICRO_BATCH, self.config.batch_size)
+        pending: list[Batch] = []
+        for batch in self.data.batches(self.training, size, self.config.latent_dim, key):
+            pending.append(batch)
+            if sum(len(part.index) for part in pending) >= self.config.batch_size:
+                yield pending
+                pending = []
+        if pending:
+            yield pending
+
+    def _match_scale(self) -> None:
+        """Give the map the scale at which its projections fit the particles best."""
+        some = (self._still(part) for part in self.training[:2048].split(256))
+        self.map.values.mul_(matching_scale(self.model, self.data, some))
+
+    def _still(self, index: Tensor) -> Batch:
+        """The particles ``index`` ``(b)`` without any noise on their latents."""
+        return self.data.batch(index, torch.zeros(len(index), self.config.latent_dim))
+
+    def _set_rate(self) -> None:
+        """The flow's rate falls geometrically from its first to its last value."""
+        done = self.progress.epoch / max(self.epochs - 1, 1)
+        rate = self.config.flow_rate * (self.config.last_flow_rate / self.config.flow_rate) ** done
+        for group in self.optimisers["flow"].param_groups:
+            group["lr"] = rate
+
+
+def _parts(model: FlexModel) -> tuple[MeshFlow, CanonicalMap, LatentTable]:
+    """The three parts of a model of 3DFlex, by their own types."""
+    flow, density, table = model.deformation, model.density, model.latents
+    assert isinstance(flow, MeshFlow)
+    assert isinstance(density, CanonicalMap)
+    assert isinstance(table, LatentTable)
+    return flow, density, table

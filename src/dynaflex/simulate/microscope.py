@@ -1,0 +1,213 @@
+"""Images of moving atoms as a microscope takes them, written as the particles of a RELION data set."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.spatial.transform import Rotation
+
+from dynaflex import fourier
+from dynaflex.errors import EnvironmentFault
+from dynaflex.grid import Grid
+from dynaflex.imaging.ctf import CtfParams, transfer_function
+from dynaflex.io.mrc import write_stack
+from dynaflex.io.star import StarFile, write_star
+from dynaflex.shapes import Array, FloatArray, IntArray, Tensor
+from dynaflex.simulate.fourier_sum import gaussian_envelope, image_coefficients
+
+OFFSET_SD = 4.0
+VOLTAGE_KV, CS_MM, AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1
+DEFOCUS_RANGE = (8000.0, 25000.0)
+LARGEST_ASTIGMATISM = 1000.0
+PARTICLES_PER_MICROGRAPH = 20
+COORDINATES_AT_ONCE = 8_000_000
+"""Bound on the wave factors held at a time; they take 8 bytes each."""
+
+
+@dataclass(frozen=True)
+class Optics:
+    """Per particle: the index of its micrograph, and that micrograph's defocus in Å and angle in degrees."""
+
+    micrograph: IntArray
+    defocus_u: Array
+    defocus_v: Array
+    defocus_angle: Array
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How p particles were taken: RELION's ``euler`` (rot, tilt, psi) in degrees ``(p 3)`` and ``origin`` in Å
+    ``(p 2)``, the ``optics``, and the ``half`` ``(p)`` of each, 1 or 2."""
+
+    euler: Array
+    origin: Array
+    optics: Optics
+    half: IntArray
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """What is imaged: atoms of ``weights`` ``(n)``, Gaussians of standard deviation ``sigma`` Å, and where they are.
+
+    ``positions`` takes a slice of the particles to the positions ``(b n 3)`` of their atoms in Å, origin at the box
+    centre, in the frame of the map.
+    """
+
+    positions: Callable[[slice], Array]
+    weights: Array
+    sigma: float
+
+
+def draw_acquisition(particles: int, random: np.random.Generator) -> Acquisition:
+    """Uniform orientations, normal offsets, random defocus and balanced random halves.
+
+    Whatever is written to the table with so many digits is drawn with those digits.
+    """
+    euler = np.round(_random_euler(particles, random), 6)
+    origin = np.round(random.normal(0.0, OFFSET_SD, (particles, 2)), 6)
+    optics = _random_optics(particles, random)
+    half = random.permutation(np.arange(particles) % 2 + 1)
+    return Acquisition(euler, origin, optics, half)
+
+
+def write_particles(
+    out: Path, grid: Grid, atoms: Atoms, acquisition: Acquisition, snr: float, noise: np.random.Generator
+) -> float:
+    """Write ``particles.star`` and ``particles.mrcs`` into the folder ``out``, which is made where it is missing.
+
+    The images are in noise standard deviations, but for an ``snr`` of ``inf``, which leaves the noise out. Returns the
+    amplitude of an atom of weight 1 on their grey scale: 1 where signal or noise is left out.
+
+    Raises EnvironmentFault ``simulate.not-writable`` where ``out`` cannot be written.
+    """
+    particles = len(acquisition.euler)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out) as scratch:
+            images = np.memmap(Path(scratch) / "images", np.float32, "w+", shape=(particles, grid.box, grid.box))
+            variance = _draw(images, grid, atoms, acquisition)
+            amplitude = _add_noise(images, variance, snr, noise)
+            write_stack(out / "particles.mrcs", images, grid.pixel_size)
+            del images
+    except OSError as error:
+        raise EnvironmentFault(
+            "simulate.not-writable", "cannot write here", file=out, found=error.strerror, fix="choose another folder"
+        ) from error
+    write_star(StarFile(out / "particles.star", _tables(grid, acquisition)), out / "particles.star")
+    return amplitude
+
+
+def _random_euler(n: int, random: np.random.Generator) -> Array:
+    """(rot, tilt, psi) in degrees, uniform over all orientations, ``(n 3)``."""
+    rot, psi = random.uniform(-180.0, 180.0, (2, n))
+    tilt = np.degrees(np.arccos(random.uniform(-1.0, 1.0, n)))
+    return np.stack([rot, tilt, psi], axis=1)
+
+
+def _random_optics(n: int, random: np.random.Generator) -> Optics:
+    """Astigmatic defocus, one for every 20 particles, within 0.8 to 2.5 micrometres in both directions."""
+    micrograph = np.arange(n) // PARTICLES_PER_MICROGRAPH
+    m = int(micrograph[-1]) + 1
+    astigmatism = random.uniform(0.0, LARGEST_ASTIGMATISM, m)
+    low, high = DEFOCUS_RANGE[0] + astigmatism / 2.0, DEFOCUS_RANGE[1] - astigmatism / 2.0
+    mean, angle = random.uniform(low, high), random.uniform(0.0, 180.0, m)
+    u, v = np.round(mean + astigmatism / 2.0, 2), np.round(mean - astigmatism / 2.0, 2)
+    return Optics(micrograph, u[micrograph], v[micrograph], np.round(angle, 4)[micrograph])
+
+
+def _ctf_params(optics: Optics) -> CtfParams:
+    n = len(optics.micrograph)
+
+    def every(value: float) -> Tensor:
+        return torch.full((n,), value, dtype=torch.float64)
+
+    return CtfParams(
+        defocus_u=torch.from_numpy(optics.defocus_u),
+        defocus_v=torch.from_numpy(optics.defocus_v),
+        defocus_angle=torch.from_numpy(np.deg2rad(optics.defocus_angle)),
+        voltage_kv=every(VOLTAGE_KV),
+        cs_mm=every(CS_MM),
+        amplitude_contrast=every(AMPLITUDE_CONTRAST),
+        phase_shift=every(0.0),
+        b_factor=every(0.0),
+        scale=every(1.0),
+        beam_tilt=torch.zeros(n, 2, dtype=torch.float64),
+        odd_zernike=torch.zeros(n, 0, dtype=torch.float64),
+        even_zernike=torch.zeros(n, 0, dtype=torch.float64),
+    )
+
+
+def _draw(images: FloatArray, grid: Grid, atoms: Atoms, acquisition: Acquisition) -> float:
+    """Fill ``images`` ``(p h h)`` with noise-free, CTF-modulated images; their mean variance."""
+    envelope = gaussian_envelope(grid, 2, atoms.sigma)
+    rotation = Rotation.from_euler("ZYZ", np.deg2rad(acquisition.euler)).as_matrix().transpose(0, 2, 1)
+    weights, ctf = torch.from_numpy(atoms.weights), _ctf_params(acquisition.optics)
+    batch = max(1, COORDINATES_AT_ONCE // (len(atoms.weights) * 2 * grid.box))
+    variance = 0.0
+    for rows in _batches(len(images), batch):
+        projected = atoms.positions(rows) @ rotation[rows, :2].transpose(0, 2, 1) - acquisition.origin[rows, None]
+        coefficients = image_coefficients(torch.from_numpy(projected), weights, grid)
+        modulation = envelope * transfer_function(ctf[torch.arange(rows.start, rows.stop)], grid)
+        images[rows] = fourier.inverse_transform(coefficients * modulation, 2).numpy()
+        variance += float(images[rows].var(axis=(1, 2), dtype=np.float64).sum())
+    return variance / len(images)
+
+
+def _add_noise(images: FloatArray, variance: float, snr: float, random: np.random.Generator) -> float:
+    """Scale ``images`` in place to the asked ``snr`` and add noise of unit variance.
+
+    Returns the amplitude of an atom on the new grey scale: 1 where signal or noise is left out.
+    """
+    if math.isinf(snr):
+        return 1.0
+    amplitude = math.sqrt(snr / variance)
+    for rows in _batches(len(images), 256):
+        images[rows] *= np.float32(amplitude)
+        images[rows] += random.standard_normal(images[rows].shape, dtype=np.float32)
+    return amplitude if amplitude > 0.0 else 1.0
+
+
+def _batches(n: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _tables(grid: Grid, acquisition: Acquisition) -> dict[str, pd.DataFrame]:
+    """The blocks of a RELION 3.1 STAR file."""
+    euler, origin, optics = acquisition.euler, acquisition.origin, acquisition.optics
+    group = {
+        "rlnOpticsGroupName": "opticsGroup1",
+        "rlnOpticsGroup": "1",
+        "rlnVoltage": f"{VOLTAGE_KV:.6f}",
+        "rlnSphericalAberration": f"{CS_MM:.6f}",
+        "rlnAmplitudeContrast": f"{AMPLITUDE_CONTRAST:.6f}",
+        "rlnImagePixelSize": f"{grid.pixel_size:.6f}",
+        "rlnImageSize": str(grid.box),
+        "rlnImageDimensionality": "2",
+        "rlnCtfDataAreCtfPremultiplied": "0",
+    }
+    particles = {
+        "rlnImageName": [f"{i:06d}@particles.mrcs" for i in range(1, len(euler) + 1)],
+        "rlnMicrographName": [f"micrographs/mic_{i:05d}.mrc" for i in optics.micrograph + 1],
+        "rlnOpticsGroup": ["1"] * len(euler),
+        "rlnAngleRot": _decimals(euler[:, 0], 6),
+        "rlnAngleTilt": _decimals(euler[:, 1], 6),
+        "rlnAnglePsi": _decimals(euler[:, 2], 6),
+        "rlnOriginXAngst": _decimals(origin[:, 0], 6),
+        "rlnOriginYAngst": _decimals(origin[:, 1], 6),
+        "rlnDefocusU": _decimals(optics.defocus_u, 2),
+        "rlnDefocusV": _decimals(optics.defocus_v, 2),
+        "rlnDefocusAngle": _decimals(optics.defocus_angle, 4),
+        "rlnRandomSubset": [str(i) for i in acquisition.half],
+    }
+    return {"optics": pd.DataFrame([group], dtype=object), "particles": pd.DataFrame(particles, dtype=object)}
+
+
+def _decimals(values: Array, digits: int) -> list[str]:
+    return [f"{value:.{digits}f}" for value in values]

@@ -1,0 +1,91 @@
+"""Laws of the flow generator: at rest at z = 0, linear inside tetrahedra, still where it is held."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dynaflex.deformation.mesh_flow import MeshFlow
+from dynaflex.grid import Grid
+from dynaflex.mesh.build import lattice
+from dynaflex.mesh.tetmesh import TetMesh
+from dynaflex.mesh.voxels import cell_of_voxels
+
+GRID = Grid(16, 4.0)
+
+
+@pytest.fixture(scope="module")
+def mesh() -> TetMesh:
+    radius = GRID.radius_of_points().view(16, 16, 16)
+    return lattice(radius < 20.0, GRID, 5)
+
+
+def flow_on(mesh: TetMesh, seed: int = 0) -> MeshFlow:
+    cell = cell_of_voxels(mesh, GRID).flatten()
+    inside = cell >= 0
+    generator = torch.Generator().manual_seed(seed)
+    return MeshFlow(
+        mesh, 2, GRID.points()[inside], cell[inside], GRID.pixel_size, width=16, start=1.0, generator=generator
+    )
+
+
+def test_nothing_moves_at_the_origin_of_the_latents_and_something_does_elsewhere(mesh: TetMesh) -> None:
+    flow = flow_on(mesh)
+    moved = flow.vertex_displacement(torch.tensor([[0.0, 0.0], [1.0, -0.5]]))
+    assert float(moved[0].detach().abs().max()) == 0.0
+    assert float(moved[1].detach().abs().max()) > 0.1
+
+
+def test_it_starts_near_the_identity_whatever_the_latents(mesh: TetMesh) -> None:
+    cell = cell_of_voxels(mesh, GRID).flatten()
+    inside = cell >= 0
+    flow = MeshFlow(mesh, 2, GRID.points()[inside], cell[inside], 4.0, generator=torch.Generator().manual_seed(0))
+    moved = flow.vertex_displacement(torch.randn(64, 2, generator=torch.Generator().manual_seed(1)))
+    assert 0.0 < float(moved.detach().square().sum(dim=2).mean().sqrt()) < 2.0
+
+
+def test_held_vertices_never_move(mesh: TetMesh) -> None:
+    fixed = torch.zeros(len(mesh.vertices), dtype=torch.bool)
+    fixed[::3] = True
+    moved = flow_on(replace(mesh, fixed=fixed)).vertex_displacement(torch.ones(1, 2))[0].detach()
+    assert float(moved[fixed].abs().max()) == 0.0
+    assert float(moved[~fixed].abs().min(dim=1).values.max()) > 0.0
+
+
+def test_points_move_with_the_tetrahedron_that_holds_them(mesh: TetMesh) -> None:
+    flow, z = flow_on(mesh), torch.tensor([[0.7, -1.1]])
+    vertices = flow.vertex_displacement(z)[0]
+    inside = torch.nn.functional.normalize(torch.rand(50, 4, generator=torch.Generator().manual_seed(2)), p=1.0, dim=1)
+    cells = mesh.cells[torch.randint(len(mesh.cells), (50,), generator=torch.Generator().manual_seed(3))]
+    points = (mesh.vertices[cells] * inside[..., None]).sum(dim=1)
+    found = mesh.locate(points)
+    expected = (vertices[mesh.cells[found]] * mesh.barycentric(points, found)[..., None]).sum(dim=1)
+    # A point moves with the cell of the voxel it is nearest to: the gradient of a neighbour, over less than a voxel.
+    gradient = float((mesh.affine((mesh.vertices + vertices)[None])[0] - torch.eye(3)).detach().abs().amax())
+    error = (flow.displacement(z, points)[0] - expected).detach().norm(dim=1)
+    assert float(error.max()) < 4.0 * GRID.pixel_size * gradient
+    assert float(error.median()) < 0.1 * float(expected.detach().norm(dim=1).median())
+
+
+def test_voxels_move_exactly_with_their_own_cell(mesh: TetMesh) -> None:
+    flow, z = flow_on(mesh), torch.tensor([[0.7, -1.1]])
+    vertices = flow.vertex_displacement(z)[0]
+    weights = mesh.barycentric(flow.sites, flow.site_cell)
+    expected = (vertices[mesh.cells[flow.site_cell]] * weights[..., None]).sum(dim=1)
+    torch.testing.assert_close(flow.displacement(z, flow.sites)[0], expected)
+
+
+def test_a_point_far_outside_moves_like_the_nearest_voxel(mesh: TetMesh) -> None:
+    flow, z = flow_on(mesh), torch.tensor([[0.7, -1.1]])
+    far = torch.tensor([[200.0, 0.0, 0.0]])
+    nearest = flow.sites[(flow.sites - far).norm(dim=1).argmin()][None]
+    torch.testing.assert_close(flow.displacement(z, far), flow.displacement(z, nearest))
+
+
+def test_equal_seeds_give_equal_flows_and_others_do_not(mesh: TetMesh) -> None:
+    z = torch.ones(1, 2)
+    one, same, other = (flow_on(mesh, seed).vertex_displacement(z) for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)

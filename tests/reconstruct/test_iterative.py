@@ -1,0 +1,198 @@
+"""Laws of the least-squares map: the inverse crime, solvers that agree, starts, bands, and what the prior knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+
+from dynaflex import fourier
+from dynaflex.grid import Grid
+from dynaflex.reconstruct.backproject import RampFilter, backproject
+from dynaflex.reconstruct.field import Field, VoxelField
+from dynaflex.reconstruct.iterative import Step, conjugate_gradients, least_squares, regularised, solve
+from dynaflex.reconstruct.lbfgs import lbfgs, solve_lbfgs
+from dynaflex.reconstruct.prior import occupied, signal_to_noise_prior
+from dynaflex.shapes import Tensor
+from dynaflex.validate.fsc import fourier_shell_correlation
+from dynaflex.validate.score import mean_fsc
+
+CPU = torch.device("cpu")
+GRID = Grid(24, 4.0)
+HIGH = round(0.9 * GRID.center)
+
+Experiment = Callable[..., Any]
+
+
+def last(steps: Any, iterations: int) -> Step:
+    *_, step = islice(steps, iterations + 1)
+    return step
+
+
+@pytest.mark.parametrize("prior", [None, signal_to_noise_prior])
+def test_the_noiseless_inverse_crime(swirling: Field, experiment: Experiment, prior: Any) -> None:
+    made = experiment(swirling)
+    volume = solve(made.operator, made.batches, 12, prior=prior)
+    assert fourier_shell_correlation(volume, made.volume)[1 : HIGH + 1].min() > 0.99
+    assert float((volume * made.volume).sum() / made.volume.square().sum()) == pytest.approx(1.0, abs=0.02)
+    rigid = solve(experiment(VoxelField(GRID, None, CPU)).operator, made.batches, 12, prior=prior)
+    assert mean_fsc(rigid, made.volume) < 0.9
+
+
+def test_more_iterations_never_raise_the_energy_and_the_energy_is_that_of_the_images(
+    swirling: Field, experiment: Experiment
+) -> None:
+    made = experiment(swirling, n=50, noise=1.0)
+    operator, views = made.operator, made.views[0]
+    right = operator.back([views])
+    energies = []
+    for step in islice(conjugate_gradients(least_squares(operator, made.batches), right, lambda v: v), 6):
+        energies.append(step.energy(right))
+        difference = operator.apply(step.solution, views) - views.coefficients
+        weights = operator.weights * fourier.hermitian_weights(GRID, 2) / GRID.box**2
+        squares = float((difference.abs().square() * weights).sum())
+        nothing = float((views.coefficients.abs().square() * weights).sum())
+        assert 0.5 * (squares - nothing) == pytest.approx(energies[-1], rel=1e-3, abs=1e-3 * nothing)
+    assert energies[0] == 0.0
+    assert all(later < earlier for earlier, later in zip(energies, energies[1:], strict=False))
+
+
+def test_conjugate_gradients_and_lbfgs_agree(swirling: Field, experiment: Experiment) -> None:
+    made = experiment(swirling, noise=1.0)
+    ramp, halves = RampFilter(made.operator, made.batches), made.operator.back_in_two(made.views)
+    precision = signal_to_noise_prior(halves, ramp)
+    normal = regularised(least_squares(made.operator, made.batches), swirling, precision)
+    right = halves.sum(dim=0)
+    first = last(conjugate_gradients(normal, right, ramp.with_precision(precision).apply), 10)
+    second = last(lbfgs(normal, right), 40)
+    assert second.energy(right) == pytest.approx(first.energy(right), rel=1e-3)
+    difference = (first.solution - second.solution).norm() / first.solution.norm()
+    assert difference < 0.05
+    volumes = (swirling.to_volume(step.solution) for step in (first, second))
+    assert fourier_shell_correlation(*volumes)[1 : HIGH + 1].min() > 0.995
+
+
+def test_lbfgs_recovers_the_noiseless_map(swirling: Field, experiment: Experiment) -> None:
+    made = experiment(swirling)
+    assert mean_fsc(solve_lbfgs(made.operator, made.batches), made.volume) > 0.97
+
+
+def test_lbfgs_and_conjugate_gradients_take_the_same_path_where_nothing_conditions_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(30, 30, generator=generator, dtype=torch.float64)
+    matrix, right = root @ root.T + torch.eye(30), torch.randn(30, generator=generator, dtype=torch.float64)
+
+    def normal(values: Tensor) -> Tensor:
+        return matrix @ values
+
+    for iterations in (1, 4, 9, 30):
+        first = last(conjugate_gradients(normal, right, lambda values: values), iterations)
+        second = last(lbfgs(normal, right), iterations)
+        assert torch.allclose(first.solution, second.solution, rtol=1e-5, atol=1e-8)
+    assert torch.allclose(first.solution, torch.linalg.solve(matrix, right), atol=1e-6)
+
+
+def test_a_solver_that_starts_at_the_solution_stays_there(swirling: Field, experiment: Experiment) -> None:
+    made = experiment(swirling, noise=1.0)
+    ramp = RampFilter(made.operator, made.batches)
+    solution = solve(made.operator, made.batches, 12, ramp=ramp)
+    again = solve(made.operator, made.batches, 1, start=solution, ramp=ramp)
+    assert (again - solution).norm() < 1e-3 * solution.norm()
+    near = solve(made.operator, made.batches, 1, start=0.9 * solution, ramp=ramp)
+    from_zero = solve(made.operator, made.batches, 1, ramp=ramp)
+    assert (near - solution).norm() < 0.2 * (from_zero - solution).norm()
+
+
+def test_a_filter_made_before_changes_nothing_whatever_the_motion_it_was_made_with(
+    swirling: Field, experiment: Experiment
+) -> None:
+    made, rigid = experiment(swirling, n=100, noise=1.0), experiment(VoxelField(GRID, None, CPU), n=100)
+    ramp = RampFilter(rigid.operator, made.batches)
+    own = RampFilter(made.operator, made.batches)
+    # The rigid experiment's operator was told of less noise: D scales with its inverse.
+    assert torch.allclose(ramp.response, own.response * 1e6, atol=1e-3 * float(ramp.response.abs().max()))
+    known = solve(made.operator, made.batches, 2, ramp=own)
+    assert torch.equal(known, solve(made.operator, made.batches, 2))
+
+
+@pytest.mark.parametrize("prior", [None, signal_to_noise_prior])
+def test_frequencies_above_the_band_stay_at_zero(swirling: Field, experiment: Experiment, prior: Any) -> None:
+    made = experiment(swirling, noise=0.5)
+    volume = solve(made.operator, made.batches, 3, band=6, prior=prior)
+    power = fourier.shell_mean(fourier.transform(volume, 3).abs().square(), GRID, 3)
+    assert power[7:].max() < 1e-9 * power[:7].max()
+    assert fourier_shell_correlation(volume, made.volume)[2:7].min() > 0.95
+    nearer = solve(made.operator, made.batches, 3, band=10, prior=prior)
+    assert (nearer - made.volume).norm() < (volume - made.volume).norm()
+
+
+def test_noise_has_the_covariance_of_the_normal_operator(experiment: Experiment) -> None:
+    """Its diagonal is what the spread function has at the origin, the same for every voxel; its spectrum is D."""
+    made = experiment(VoxelField(GRID, None, CPU), n=600, noise=2.0, signal=0.0)
+    field = made.operator.field
+    noise = made.operator.back(made.views)
+    origin = (field.points.norm(dim=1) == 0).nonzero()[0, 0]
+    spread = made.operator.spread_function(made.views)
+    assert float(noise.square().mean()) == pytest.approx(float(spread[origin]), rel=0.1)
+    power = fourier.shell_mean(fourier.transform(field.to_volume(noise), 3).abs().square(), GRID, 3)
+    response = RampFilter(made.operator, made.batches).response
+    expected = fourier.shell_mean(response, GRID, 3) * len(field.points)
+    assert torch.allclose(power[4:-2], expected[4:-2], rtol=0.3)
+
+
+def test_the_prior_finds_the_power_of_the_signal(swirling: Field, experiment: Experiment) -> None:
+    made = experiment(swirling, n=600, noise=2.0)
+    ramp = RampFilter(made.operator, made.batches)
+    precision = signal_to_noise_prior(made.operator.back_in_two(made.views), ramp)
+    power = fourier.shell_mean(fourier.transform(made.volume, 3).abs().square(), GRID, 3) / GRID.box**3
+    molecule = 4.0 / 3.0 * torch.pi * (GRID.box / 4) ** 3 / GRID.box**3
+    ratio = (1.0 / precision) / (power / molecule)
+    assert torch.allclose(ratio[2:-3], torch.ones(len(ratio) - 5), atol=0.6)
+    assert float(ratio[2:-3].mean()) == pytest.approx(1.0, abs=0.3)
+
+
+def test_the_occupied_part_of_a_box() -> None:
+    texture = torch.randn(32, 32, 32, generator=torch.Generator().manual_seed(0))
+    texture[4:] = 0.0
+    assert occupied(texture) == pytest.approx(0.125, rel=0.1)
+    assert occupied(torch.zeros(8, 8, 8)) == 0.0
+
+
+def test_the_prior_leaves_nothing_of_noise(swirling: Field, experiment: Experiment) -> None:
+    made = experiment(swirling, n=200, noise=1.0, signal=0.0)
+    with_prior, without = (solve(made.operator, made.batches, 6, prior=p) for p in (signal_to_noise_prior, None))
+    assert with_prior.norm() < 0.1 * without.norm()
+
+
+def test_at_convergence_the_prior_beats_stopping_early(swirling: Field, experiment: Experiment) -> None:
+    made = experiment(swirling, n=200, noise=4.0)
+    mask = (GRID.radius_of_points() < 30.0).view(made.volume.shape).float()
+    early, late, known = (
+        mean_fsc(solve(made.operator, made.batches, iterations, prior=prior), made.volume, mask)
+        for iterations, prior in ((3, None), (12, None), (12, signal_to_noise_prior))
+    )
+    assert late < early <= known
+
+
+def test_with_the_prior_three_iterations_come_within_a_thousandth(swirling: Field, experiment: Experiment) -> None:
+    made = experiment(swirling, noise=1.0)
+    ramp, halves = RampFilter(made.operator, made.batches), made.operator.back_in_two(made.views)
+    precision = signal_to_noise_prior(halves, ramp)
+    normal = regularised(least_squares(made.operator, made.batches), swirling, precision)
+    right = halves.sum(dim=0)
+    energies = [
+        last(conjugate_gradients(normal, right, ramp.with_precision(precision).apply), iterations).energy(right)
+        for iterations in (3, 15)
+    ]
+    assert energies[0] - energies[1] < 1e-3 * abs(energies[1])
+
+
+def test_the_first_iteration_is_backprojection_rescaled(swirling: Field, experiment: Experiment) -> None:
+    made = experiment(swirling, n=50, noise=1.0)
+    one = solve(made.operator, made.batches, 1, prior=None)
+    back = backproject(made.operator, made.batches)
+    scale = float((one * back).sum() / back.square().sum())
+    assert torch.allclose(one, scale * back, atol=1e-5 * float(one.abs().max()))
