@@ -25,24 +25,42 @@ from dynaflex.simulate.truth import Truth, domain_mask, read_truth, true_volume,
 from dynaflex.validate.fsc import fourier_shell_correlation, resolution_at
 from dynaflex.validate.score import best_matching_state, knn_r2, variance_explained
 
-PARTICLES, EPOCHS = 2000, 35
+PARTICLES = 2000
+SETTINGS = {"dynamight": ("--epochs", 30), "flex": ()}
+NAMES = {"dynamight": "DynaMight", "flex": "3DFlex"}
 
 
 def main() -> None:
-    """Simulate, run DynaMight, print the table."""
+    """Simulate, run both methods, print the table."""
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    data, run = out / "particles", out / "dynamight"
-    started = time.monotonic()
+    data = out / "particles"
     dynaflex("simulate", data, "--particles", PARTICLES, "--motion", "hinge", "--snr", 0.1)
     dynaflex("check", data / "particles.star", "--map", data / "consensus.mrc", "--mask", data / "mask.mrc")
     inputs = (data / "particles.star", "--map", data / "consensus.mrc", "--mask", data / "mask.mrc")
-    dynaflex("dynamight", *inputs, "-o", run, "--epochs", EPOCHS)
-    seconds = time.monotonic() - started
-    shutil.copy(run / "report.html", out / "report.html")
-    print_scores(run, read_truth(data / "truth.npz"), seconds)
-    Console().print(f"report: {out / 'report.html'}")
+    seconds = {}
+    for method, settings in SETTINGS.items():
+        started = time.monotonic()
+        dynaflex(method, *inputs, "-o", out / method, *settings)
+        seconds[method] = time.monotonic() - started
+        shutil.copy(out / method / "report.html", out / f"report_{method}.html")
+    (out / "report.html").write_text(index_page(seconds), encoding="utf-8")
+    print_scores(out, read_truth(data / "truth.npz"), seconds)
+    Console().print(f"reports: {out / 'report.html'}")
+
+
+def index_page(seconds: dict[str, float]) -> str:
+    """A page that leads to the report of each method."""
+    links = "".join(
+        f'<li><a href="report_{method}.html">{NAMES[method]}</a>, {spent:.0f} s</li>'
+        for method, spent in seconds.items()
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>dynaflex demo</title>'
+        '<body style="font: 18px/1.6 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto">'
+        f"<h1>One hinge, two methods</h1><p>{PARTICLES:,} simulated particles.</p><ul>{links}</ul></body></html>"
+    )
 
 
 def dynaflex(*arguments: object) -> None:
@@ -52,16 +70,18 @@ def dynaflex(*arguments: object) -> None:
     subprocess.run(command, check=True)
 
 
-def print_scores(run: Path, truth: Truth, seconds: float) -> None:
-    """Before and after, each half against the truth."""
-    table = Table(title="DynaMight on a hinge of known motion")
-    for column in ("", "half 1", "half 2"):
-        table.add_column(column, justify="left" if column == "" else "right")
-    halves = [scores(run, truth, half) for half in (1, 2)]
-    for name in halves[0]:
-        table.add_row(name, *(half[name] for half in halves))
-    table.add_row("time, both halves", f"{seconds:.0f} s", "")
-    Console().print(table)
+def print_scores(out: Path, truth: Truth, seconds: dict[str, float]) -> None:
+    """Before and after, each half of each method against the truth."""
+    table = Table(title="A hinge of known motion")
+    columns = [(method, half) for method in seconds for half in (1, 2)]
+    table.add_column("")
+    for method, half in columns:
+        table.add_column(f"{NAMES[method]}, half {half}", justify="right")
+    results = [scores(out / method, truth, half) for method, half in columns]
+    for name in results[0]:
+        table.add_row(name, *(result[name] for result in results))
+    table.add_row("time, both halves", *(f"{seconds[method]:.0f} s" if half == 1 else "" for method, half in columns))
+    Console(width=120).print(table)
 
 
 def scores(run: Path, truth: Truth, half: int) -> dict[str, str]:

@@ -35,7 +35,7 @@ def flex_command(
     datadir: Annotated[Path | None, typer.Option(help="Where to look for image files.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Sweeps over the data; default: enough to converge.")] = None,
     latent_dim: Annotated[int, typer.Option(help="Latent coordinates; start with 2.")] = 2,
-    start: Annotated[str, typer.Option(help="'subspace': from linear components of the images; 'zero'.")] = "zero",
+    start: Annotated[str, typer.Option(help="'subspace': from linear components of the images; 'zero'.")] = "subspace",
     prior: Annotated[str, typer.Option(help="On latents: 'gaussian', or 'wall', flat inside ±1.")] = "gaussian",
     inference: Annotated[str, typer.Option(help="'newton', or 'descent': coordinate descent.")] = "newton",
     cells: Annotated[int, typer.Option(help="Cubes of the mesh along a side of the box.")] = 20,

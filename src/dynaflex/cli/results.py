@@ -25,13 +25,19 @@ from dynaflex.validate.fsc import fsc_curves
 
 def reconstruct_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    solver: Annotated[str, typer.Option(help="'iterative' or 'backprojection'.")] = "iterative",
+    solver: Annotated[str, typer.Option(help="'iterative', 'lbfgs' or 'backprojection'.")] = "iterative",
     box: Annotated[
         int | None, typer.Option(help="Fourier-cropped box of the maps; default that of the images.")
     ] = None,
     field: Annotated[
         str, typer.Option(help="'decoder': gather where the decoder sends each point; 'inverse'.")
     ] = "decoder",
+    symmetry: Annotated[
+        str, typer.Option(help="Imposed on the finished half-maps: C4, D2, T, O, I (RELION's axes).")
+    ] = "C1",
+    b_factor: Annotated[
+        float | None, typer.Option(help="Å²; a negative one sharpens the merged map. The half-maps stay as they are.")
+    ] = None,
     device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
 ) -> None:
     """Rebuild the half-maps of a trained run, corrected and rigid."""
@@ -42,7 +48,17 @@ def reconstruct_command(
     opened = Run.open(run)
     inputs = read_inputs(InputPaths.from_dict(opened.read_json("provenance.json")["inputs"]), predict.config_of(opened))
     with Monitor() as monitor, opened.locked():
-        maps.reconstruct_run(opened, inputs, pick_device(device), monitor, solver=solver, field=field, box=box)
+        maps.reconstruct_run(
+            opened,
+            inputs,
+            pick_device(device),
+            monitor,
+            solver=solver,
+            field=field,
+            box=box,
+            symmetry=symmetry,
+            b_factor=b_factor,
+        )
     write_report(run)
     typer.echo(f"done: {opened.maps}")
 

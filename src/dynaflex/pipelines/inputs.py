@@ -15,7 +15,8 @@ from dynaflex.data.halves import held_out
 from dynaflex.data.particles import Particles, read_particles
 from dynaflex.data.preflight import check_inputs
 from dynaflex.density import placement
-from dynaflex.errors import InputError
+from dynaflex.errors import InputError, UsageError
+from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.half import Imaging
@@ -109,7 +110,7 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
     threshold = contour(low if given is None else low * given, config)
     mask = soft_mask(low, grid, threshold) if given is None else given
     diameter = config.particle_diameter or preprocess.particle_diameter(grid, mask)
-    train_box = config.train_box or min(grid.box, _LARGEST_TRAINING_BOX)
+    train_box = _training_box(grid, config)
     sign = -1.0 if config.invert_contrast else 1.0
     edge = min(_MASK_EDGE, 0.5 * max(grid.width - diameter, 4.0 * grid.pixel_size))
     return Inputs(
@@ -125,6 +126,24 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         full_imaging=Imaging(grid, diameter, edge, sign),
         independent_starts=paths.half_maps is not None,
     )
+
+
+def _training_box(grid: Grid, config: RunConfig) -> int:
+    """The box to train in.
+
+    Raises:
+        UsageError: the one asked for is odd, or larger than the images.
+    """
+    box = config.train_box or min(grid.box, _LARGEST_TRAINING_BOX)
+    if box > grid.box or box % 2:
+        raise UsageError(
+            "usage.train-box",
+            "the training box cannot be made from these images",
+            field="--train-box",
+            expected=f"an even number up to their box of {grid.box}",
+            found=box,
+        )
+    return box
 
 
 def contour(low: Tensor, config: RunConfig) -> float:

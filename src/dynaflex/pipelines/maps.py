@@ -30,9 +30,10 @@ from dynaflex.reconstruct.backproject import RampFilter, backproject
 from dynaflex.reconstruct.field import Displacement, Field, VoxelField
 from dynaflex.reconstruct.iterative import ITERATIONS, solve
 from dynaflex.reconstruct.lbfgs import solve_lbfgs
-from dynaflex.reconstruct.mesh_field import MeshField
+from dynaflex.reconstruct.mesh_field import MeshField, required_memory
 from dynaflex.reconstruct.operator import Operator, Views
-from dynaflex.reconstruct.postprocess import merge, soft_mask
+from dynaflex.reconstruct.postprocess import merge, sharpen, soft_mask, symmetrise
+from dynaflex.rotations import point_group
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves
 from dynaflex.validate.local_resolution import local_resolution
@@ -60,17 +61,23 @@ def reconstruct_run(
     solver: str = "iterative",
     field: str = "decoder",
     box: int | None = None,
+    symmetry: str = "C1",
+    b_factor: float | None = None,
 ) -> None:
     """Half-maps with and without the deformation, the merged map and the FSCs, into ``maps/`` and the JSON files.
 
     ``solver`` is one of ``SOLVERS``. ``field`` says where a voxel's density is gathered: where the decoder sends it, or
-    along the learned ``inverse``. ``fsc.json`` comes last: a run that has it has all its maps.
+    along the learned ``inverse``. A ``symmetry`` is imposed on the finished half-maps, the control's too: motion breaks
+    it, what moves may have it. ``b_factor`` in Å² sharpens the merged map, if negative. ``fsc.json`` comes last: a run
+    that has it has all its maps.
     """
     (run.path / "fsc.json").unlink(missing_ok=True)
     imaging = (
         inputs.full_imaging if box is None else replace(inputs.full_imaging, grid=inputs.full_imaging.grid.cropped(box))
     )
     grid = imaging.grid
+    group = point_group(symmetry)
+    monitor.say(f"reconstruction in a box of {grid.box}: at most {required_memory(grid, _AT_ONCE) / 1e9:.1f} GB")
     volumes: dict[str, Tensor] = {}
     for half in (1, 2):
         trained = load_half(run, half).to(device)
@@ -81,6 +88,8 @@ def reconstruct_run(
         for name, label in (("rigid", "rigid"), ("map", "corrected")):
             batches = passes(f"{label} half {half}", SWEEPS[solver], moving=name == "map")
             volume = SOLVERS[solver](operator, batches, ramp).cpu()
+            if len(group) > 1:
+                volume = symmetrise(volume, group)
             volumes[f"{name}_half{half}"] = volume
             write_map(run.maps / f"{name}_half{half}.mrc", volume.numpy(), grid.pixel_size)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
@@ -94,6 +103,8 @@ def reconstruct_run(
 
     whole = compare(mask)
     merged = merge(volumes["map_half1"], volumes["map_half2"], whole["deformed"].corrected)
+    if b_factor is not None:
+        merged = sharpen(merged, grid, b_factor)
     write_map(run.maps / "map.mrc", merged.numpy(), grid.pixel_size)
     local = local_resolution(volumes["map_half1"], volumes["map_half2"], grid.pixel_size, mask)
     write_map(run.maps / "local_resolution.mrc", local.numpy(), grid.pixel_size)
@@ -115,9 +126,7 @@ def _claim_limit(run: Run, inputs: Inputs) -> float | None:
     return None if inputs.independent_starts else config.shared_resolution
 
 
-def _field(
-    field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch.device, monitor: Monitor
-) -> Field:
+def _field(field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch.device, monitor: Monitor) -> Field:
     """Where the voxels of a grid go in the particles of a half."""
     flow = trained.model.deformation
     if isinstance(flow, MeshFlow):

@@ -51,6 +51,7 @@ def run_method(
         inputs = read_inputs(paths, config)
     else:
         inputs = read_inputs(paths, config, read_images=True)
+        method.examine(inputs, config)
         run = Run.create(path, method.name, config.model_dump(), paths.as_dict())
     work = Work(run, inputs, config, device, monitor)
     stages = STAGES[: STAGES.index(until) + 1]

@@ -10,6 +10,7 @@ from dynaflex.density.placement import histogram
 from dynaflex.errors import InputError
 from dynaflex.io.atoms import read_atoms
 from dynaflex.pipelines import checkpoint
+from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.dynamight.build import build_model, empty_model, prepare_consensus, settings_of
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.train import HalfTrainer
@@ -22,6 +23,17 @@ MODEL_BIAS = (
     "The Gaussians and their bonds come from an atomic model. The paper shows that the corrected map can then "
     "reproduce features of a wrong model; do not take agreement with this model as evidence for it."
 )
+
+
+def examine(inputs: Inputs, config: RunConfig) -> None:
+    """Refuse an atomic model or a contour that leaves nothing to place.
+
+    Raises:
+        InputError: they do.
+    """
+    atomic_model(inputs)
+    for half in (1, 2):
+        prepare_consensus(inputs, half, settings_of(config))
 
 
 def prepare(work: Work) -> list[str]:
@@ -89,4 +101,4 @@ def atomic_model(inputs: Inputs) -> CoarseModel | None:
     return replace(model, points=to_box_frame(model.points, grid.box, grid.pixel_size, inputs.origin))
 
 
-DYNAMIGHT = Method("dynamight", DynamightConfig, prepare, trainer, empty_model)
+DYNAMIGHT = Method("dynamight", DynamightConfig, examine, prepare, trainer, empty_model)

@@ -76,5 +76,7 @@ class MapSolver:
 
         if self._ramp is None:
             self._ramp = RampFilter(operator, batches)
-        volume = solve(operator, batches, iterations, start=self.density.own_volume(), band=band, ramp=self._ramp)
+        volume = solve(
+            operator, batches, iterations, start=self.density.own_volume(), band=band, prior=None, ramp=self._ramp
+        )
         self.density.values.copy_(self.field.from_volume(volume))

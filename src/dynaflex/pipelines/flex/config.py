@@ -23,7 +23,7 @@ class FlexConfig(RunConfig):
     width: int = Field(default=64, ge=1)
     prior: Literal["gaussian", "wall"] = "gaussian"
     inference: Literal["newton", "descent"] = "newton"
-    start: Literal["zero", "subspace"] = "zero"
+    start: Literal["zero", "subspace"] = "subspace"
     latent_noise: float = Field(default=0.15, ge=0.0, description="standard deviation of the noise added to latents")
 
     epochs: int | None = Field(

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.flex.build import build_model, empty_model, settings_of
 from dynaflex.pipelines.flex.carrier import make_carrier
 from dynaflex.pipelines.flex.config import FlexConfig
+from dynaflex.pipelines.flex.start import given_latents, initial_latents
 from dynaflex.pipelines.flex.train import FlexTrainer
 from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.mesh_store import load_mesh, save_mesh
 from dynaflex.pipelines.method import Method, Work
 from dynaflex.shapes import Tensor
+
+
+def examine(inputs: Inputs, config: RunConfig) -> None:
+    """Refuse a mesh, a stationary region or latents that do not fit.
+
+    Raises:
+        InputError: they do not.
+    """
+    make_carrier(inputs, settings_of(config))
+    if inputs.paths.latents is not None:
+        given_latents(inputs, settings_of(config))
 
 
 def prepare(work: Work) -> list[str]:
@@ -31,7 +45,8 @@ def trainer(work: Work, data: HalfSet, training: Tensor) -> FlexTrainer:
     config = settings_of(work.config)
     labelled = load_mesh(work.run.path / "mesh.npz")
     model = build_model(work.inputs, labelled, data.half, len(data), config)
-    return FlexTrainer(model.to(work.device), data, training, config)
+    start = initial_latents(work.inputs, data, config)
+    return FlexTrainer(model.to(work.device), data, training, config, start)
 
 
-FLEX = Method("flex", FlexConfig, prepare, trainer, empty_model)
+FLEX = Method("flex", FlexConfig, examine, prepare, trainer, empty_model)

@@ -30,6 +30,7 @@ from dynaflex.pipelines.scale import matching_scale
 from dynaflex.shapes import Tensor
 
 _LADDER = (0.3, 0.1)
+_WIDE = (0.5,)
 _MICRO_BATCH = 64
 _WATCHED = 256
 _STREAM_EPOCH = 1
@@ -156,8 +157,11 @@ class FlexTrainer:
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
         """The latents ``(b k)`` of a batch under the present model, from where they stood."""
         here = self.table.mean_of(batch.index)
-        if self.start is not None and self.progress.epoch < self.config.fixed_map_epochs:
-            return here
+        if self.progress.epoch < self.config.fixed_map_epochs:
+            if self.start is not None:
+                return here
+            # From zero most latents are far off, where Newton's steps are short.
+            here = descend(self.model, batch, weights, here, _WIDE, self.prior).mean
         if self.config.inference == "descent":
             return descend(self.model, batch, weights, here, _LADDER, self.prior).mean
         return infer(self.model, batch, weights, here, 1, self.prior).mean
