@@ -71,10 +71,10 @@ class Trainer(Protocol):
 class Method:
     """The parts in which one method differs from another.
 
-    ``examine(inputs, config)`` refuses what cannot work before a run directory is made. ``prepare(work)`` writes what is
-    decided before training and returns what the halves share; ``trainer(work, data, training)`` stands before its first
-    epoch; ``empty_model(state, particles, grid, config)`` has the right shapes to load a checkpoint's model ``state``
-    into.
+    ``examine(inputs, config)`` refuses what cannot work before a run directory is made. ``prepare(work)`` writes what
+    is decided before training and returns what the halves share; ``trainer(work, data, training)`` stands before its
+    first epoch; ``empty_model(state, particles, grid, config)`` has the right shapes to load a checkpoint's model
+    ``state`` into.
     """
 
     name: str
