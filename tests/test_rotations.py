@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from dynaflex.rotations import axis_angle_to_matrix, euler_to_matrix, matrix_to_euler, random_rotations
+from dynaflex.errors import UsageError
+from dynaflex.rotations import (
+    axis_angle_to_matrix,
+    euler_to_matrix,
+    matrix_to_euler,
+    point_group,
+    random_rotations,
+)
 from dynaflex.shapes import Tensor
 
 DEGREES = st.floats(-180.0, 180.0)
@@ -75,3 +83,46 @@ def test_random_rotations_are_proper_uniform_and_reproducible() -> None:
     assert rotations.mean(0).abs().max() < 5 / math.sqrt(3 * 4000)
     assert (rotations.square().mean(0) - 1 / 3).abs().max() < 0.03
     assert torch.equal(rotations, random_rotations(4000, torch.Generator().manual_seed(3)))
+
+
+ORDERS = {"C1": 1, "C7": 7, "D1": 2, "D4": 8, "T": 12, "O": 24, "I": 60, "I1": 60, "I2": 60, "I3": 60, "I4": 60}
+
+
+@pytest.mark.parametrize(("name", "order"), ORDERS.items())
+def test_point_groups_are_groups_of_rotations(name: str, order: int) -> None:
+    group = point_group(name)
+    assert group.shape == (order, 3, 3)
+    assert torch.equal(group[0], torch.eye(3, dtype=torch.float64))
+    assert torch.allclose(group @ group.mT, torch.eye(3, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(torch.linalg.det(group), torch.ones(order, dtype=torch.float64))
+    products = torch.einsum("aij,bjk->abik", group, group).reshape(-1, 1, 9)
+    distance = (products - group.reshape(1, -1, 9)).abs().amax(dim=2)
+    assert distance.amin(dim=1).max() < 1e-10
+    assert ((distance < 1e-3).sum(dim=1) == 1).all()
+
+
+# Axes as RELION's symmetries.cpp writes them; it makes the groups from these.
+RELIONS_AXES = {
+    "C5": [(5, (0, 0, 1))],
+    "D3": [(3, (0, 0, 1)), (2, (1, 0, 0))],
+    "T": [(3, (0, 0, 1)), (2, (0, 0.816496, 0.577350))],
+    "O": [(3, (0.5773502, 0.5773502, 0.5773502)), (4, (0, 0, 1))],
+    "I": [(2, (0, 0, 1)), (5, (0.525731114, 0, 0.850650807)), (3, (0, 0.356822076, 0.934172364))],
+    "I1": [(2, (1, 0, 0)), (5, (0.8506508, 0, -0.5257311)), (3, (0.9341724, 0.3568221, 0))],
+    "I3": [(2, (-0.5257311, 0, 0.8506508)), (5, (0, 0, 1)), (3, (-0.4911235, 0.3568221, 0.7946545))],
+    "I4": [(2, (0.5257311, 0, 0.8506508)), (5, (0.8944272, 0, 0.4472136)), (3, (0.4911235, 0.3568221, 0.7946545))],
+}
+
+
+@pytest.mark.parametrize("name", RELIONS_AXES)
+def test_point_groups_have_relions_axes(name: str) -> None:
+    group = point_group(name.lower())
+    for order, axis in RELIONS_AXES[name]:
+        turn = Rotation.from_rotvec(2 * math.pi / order * np.array(axis) / np.linalg.norm(axis)).as_matrix()
+        assert (group - torch.from_numpy(turn)).abs().amax(dim=(1, 2)).min() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["", "C0", "C", "D-1", "C2v", "Oh", "I5", "X"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=r"symmetry\.unknown"):
+        point_group(name)

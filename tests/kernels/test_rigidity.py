@@ -189,6 +189,17 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
 
 
 @pytest.mark.parametrize("module", BACKENDS)
+def test_gradients_follow_what_is_made_of_the_energies(module: object) -> None:
+    positions = VERTICES.T + torch.randn(2, *VERTICES.T.shape, generator=seeded(9), dtype=torch.float64)
+    _, plain = evaluate(module, positions, TABLE)
+    leaf = positions.to(torch.float64 if module is reference else torch.float32).requires_grad_()
+    energies = module.rigidity(leaf, TABLE)  # type: ignore[attr-defined]
+    (2.0 * energies[0] - 3.0 * energies[1]).backward()
+    assert leaf.grad is not None
+    assert torch.allclose(leaf.grad.double(), plain * torch.tensor([2.0, -3.0])[:, None, None])
+
+
+@pytest.mark.parametrize("module", BACKENDS)
 def test_a_particle_with_a_lost_vertex_does_not_touch_the_others(module: object) -> None:
     positions = VERTICES.T + torch.randn(3, *VERTICES.T.shape, generator=seeded(9), dtype=torch.float64)
     alone, _ = evaluate(module, positions[:1], TABLE)

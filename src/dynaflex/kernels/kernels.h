@@ -1,5 +1,6 @@
 /* Shared by the kernels: plain C11 with GCC/clang vector extensions, called through ctypes. No OpenMP: Python threads
- * call a kernel on disjoint ranges. CLONES makes one version per instruction set; the loader picks the best at run time. */
+ * call a kernel on disjoint ranges. CLONES makes one version per instruction set; the loader picks the best at run
+ * time. */
 #ifndef DYNAFLEX_KERNELS_H
 #define DYNAFLEX_KERNELS_H
 

@@ -97,7 +97,6 @@ EXPORT CLONES void mesh_splat_forward(const float *positions, const int32_t *ver
                                       const int8_t *steps, const int64_t *offsets, const float *weights, float *images,
                                       int64_t first, int64_t last, int64_t groups, int64_t nodes, int64_t box) {
   affine map;
-  pixels p;
   float local[3 * BLOCK], x[BLOCK], y[BLOCK];
   for (int64_t b = first; b < last; b++) {
     float *image = images + b * box * box;
@@ -108,8 +107,7 @@ EXPORT CLONES void mesh_splat_forward(const float *positions, const int32_t *ver
         int rows = rows_from(r, offsets[g + 1]);
         decode(steps + r * 3 * LANES, rows, local);
         carry(map, local, rows, x, y);
-        locate(x, y, rows * LANES, box, box, &p);
-        spread(&p, weights + r * LANES, rows * LANES, image, box);
+        spread(x, y, weights + r * LANES, rows * LANES, image, box, box);
       }
     }
   }
@@ -122,7 +120,6 @@ EXPORT CLONES void mesh_splat_backward(const float *positions, const int32_t *ve
                                        const float *images, float *d_positions, float *d_weights, int64_t batch,
                                        int64_t first, int64_t last, int64_t nodes, int64_t box) {
   affine map, d_map;
-  pixels p;
   float local[3 * BLOCK], x[BLOCK], y[BLOCK], value[BLOCK], dx[BLOCK], dy[BLOCK];
   for (int64_t g = first; g < last; g++)
     for (int64_t b = 0; b < batch; b++) {
@@ -134,8 +131,7 @@ EXPORT CLONES void mesh_splat_backward(const float *positions, const int32_t *ve
         float *d_weight = d_weights + r * LANES;
         decode(steps + r * 3 * LANES, rows, local);
         carry(map, local, rows, x, y);
-        locate(x, y, count, box, box, &p);
-        sample_slope(&p, count, images + b * box * box, box, value, dx, dy);
+        sample_slope(x, y, count, images + b * box * box, box, box, value, dx, dy);
         for (int i = 0; i < count; i++) d_weight[i] += value[i], dx[i] *= weight[i], dy[i] *= weight[i];
         carry_back(dx, dy, local, rows, d_map);
       }
@@ -149,7 +145,6 @@ EXPORT CLONES void mesh_splat_gather(const float *positions, const int32_t *vert
                                      const int8_t *steps, const int64_t *offsets, const float *images, float *totals,
                                      int64_t batch, int64_t first, int64_t last, int64_t nodes, int64_t box) {
   affine map;
-  pixels p;
   float local[3 * BLOCK], x[BLOCK], y[BLOCK], value[BLOCK];
   for (int64_t g = first; g < last; g++)
     for (int64_t b = 0; b < batch; b++) {
@@ -158,8 +153,7 @@ EXPORT CLONES void mesh_splat_gather(const float *positions, const int32_t *vert
         int rows = rows_from(r, offsets[g + 1]), count = rows * LANES;
         decode(steps + r * 3 * LANES, rows, local);
         carry(map, local, rows, x, y);
-        locate(x, y, count, box, box, &p);
-        sample(&p, count, images + b * box * box, box, value);
+        sample(x, y, count, images + b * box * box, box, box, value);
         for (int i = 0; i < count; i++) totals[r * LANES + i] += value[i];
       }
     }

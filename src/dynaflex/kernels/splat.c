@@ -11,15 +11,13 @@ INLINE int block_from(int64_t point, int64_t last) { return (int)(last - point <
 /* images[b] = sum over points of weight times spline, for b in [first, last). */
 EXPORT CLONES void splat_forward(const float *positions, const float *weights, float *images, int64_t first,
                                  int64_t last, int64_t points, int64_t height, int64_t width) {
-  pixels p;
   for (int64_t b = first; b < last; b++) {
     const float *px = positions + b * 2 * points, *py = px + points;
     float *image = images + b * height * width;
     memset(image, 0, (size_t)(height * width) * sizeof(float));
     for (int64_t n = 0; n < points; n += BLOCK) {
       int count = block_from(n, points);
-      locate(px + n, py + n, count, height, width, &p);
-      spread(&p, weights + n, count, image, width);
+      spread(px + n, py + n, weights + n, count, image, height, width);
     }
   }
 }
@@ -29,7 +27,6 @@ EXPORT CLONES void splat_forward(const float *positions, const float *weights, f
 EXPORT CLONES void splat_backward(const float *positions, const float *weights, const float *images, float *d_positions,
                                   float *d_weights, int64_t batch, int64_t first, int64_t last, int64_t points,
                                   int64_t height, int64_t width) {
-  pixels p;
   float value[BLOCK], slope_x[BLOCK], slope_y[BLOCK];
   memset(d_weights + first, 0, (size_t)(last - first) * sizeof(float));
   for (int64_t b = 0; b < batch; b++) {
@@ -38,8 +35,7 @@ EXPORT CLONES void splat_backward(const float *positions, const float *weights, 
     float *gx = d_positions + b * 2 * points, *gy = gx + points;
     for (int64_t n = first; n < last; n += BLOCK) {
       int count = block_from(n, last);
-      locate(px + n, py + n, count, height, width, &p);
-      sample_slope(&p, count, image, width, value, slope_x, slope_y);
+      sample_slope(px + n, py + n, count, image, height, width, value, slope_x, slope_y);
       for (int i = 0; i < count; i++) {
         d_weights[n + i] += value[i];
         gx[n + i] = weights[n + i] * slope_x[i];
@@ -53,15 +49,13 @@ EXPORT CLONES void splat_backward(const float *positions, const float *weights, 
  * the adjoint of splat_forward in the weights. */
 EXPORT CLONES void splat_gather(const float *positions, const float *images, float *totals, int64_t batch,
                                 int64_t first, int64_t last, int64_t points, int64_t height, int64_t width) {
-  pixels p;
   float value[BLOCK];
   for (int64_t b = 0; b < batch; b++) {
     const float *px = positions + b * 2 * points, *py = px + points;
     const float *image = images + b * height * width;
     for (int64_t n = first; n < last; n += BLOCK) {
       int count = block_from(n, last);
-      locate(px + n, py + n, count, height, width, &p);
-      sample(&p, count, image, width, value);
+      sample(px + n, py + n, count, image, height, width, value);
       for (int i = 0; i < count; i++) totals[n + i] += value[i];
     }
   }

@@ -28,46 +28,45 @@ AVX512_INLINE __m512i points_of(int k) {
   return _mm512_add_epi32(_mm512_set1_epi32(k), _mm512_set_epi32(12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0));
 }
 
-static inline AVX512 void sample_avx512(const pixels *p, int count, const float *image, int64_t width, taps wx,
-                                        taps wy, float *value) {
+static inline AVX512 void sample_avx512(const footprint *f, int count, const float *image, int64_t width,
+                                        float *value) {
   for (int i = 0; i < count; i += LANES) {
     __m512 along[4];
     for (int k = 0; k < 4; k++) {
       __m512i points = points_of(k);
       along[k] = _mm512_setzero_ps();
       for (int j = 0; j < 4; j++) {
-        __m512 row = row_of_four_points(image + j * width, p->offset + i + k);
-        along[k] = _mm512_fmadd_ps(row, _mm512_permutexvar_ps(points, _mm512_loadu_ps(wy[j] + i)), along[k]);
+        __m512 row = row_of_four_points(image + j * width, f->offset + i + k);
+        along[k] = _mm512_fmadd_ps(row, _mm512_permutexvar_ps(points, _mm512_loadu_ps(f->wy[j] + i)), along[k]);
       }
     }
     columns_of_sixteen(along);
     __m512 sum = _mm512_setzero_ps();
-    for (int c = 0; c < 4; c++) sum = _mm512_fmadd_ps(along[c], _mm512_loadu_ps(wx[c] + i), sum);
-    _mm512_storeu_ps(value + i, _mm512_mul_ps(sum, _mm512_loadu_ps(p->inside + i)));
+    for (int c = 0; c < 4; c++) sum = _mm512_fmadd_ps(along[c], _mm512_loadu_ps(f->wx[c] + i), sum);
+    _mm512_storeu_ps(value + i, _mm512_mul_ps(sum, _mm512_loadu_ps(f->inside + i)));
   }
 }
 
-static inline AVX512 void sample_slope_avx512(const pixels *p, int count, const float *image, int64_t width, taps wx,
-                                              taps wy, taps dx, taps dy, float *value, float *slope_x,
-                                              float *slope_y) {
+static inline AVX512 void sample_slope_avx512(const footprint *f, int count, const float *image, int64_t width,
+                                              float *value, float *slope_x, float *slope_y) {
   for (int i = 0; i < count; i += LANES) {
     __m512 along[4], slope[4];
     for (int k = 0; k < 4; k++) {
       __m512i points = points_of(k);
       along[k] = slope[k] = _mm512_setzero_ps();
       for (int j = 0; j < 4; j++) {
-        __m512 row = row_of_four_points(image + j * width, p->offset + i + k);
-        along[k] = _mm512_fmadd_ps(row, _mm512_permutexvar_ps(points, _mm512_loadu_ps(wy[j] + i)), along[k]);
-        slope[k] = _mm512_fmadd_ps(row, _mm512_permutexvar_ps(points, _mm512_loadu_ps(dy[j] + i)), slope[k]);
+        __m512 row = row_of_four_points(image + j * width, f->offset + i + k);
+        along[k] = _mm512_fmadd_ps(row, _mm512_permutexvar_ps(points, _mm512_loadu_ps(f->wy[j] + i)), along[k]);
+        slope[k] = _mm512_fmadd_ps(row, _mm512_permutexvar_ps(points, _mm512_loadu_ps(f->dy[j] + i)), slope[k]);
       }
     }
     columns_of_sixteen(along);
     columns_of_sixteen(slope);
-    __m512 sum = _mm512_setzero_ps(), sum_x = sum, sum_y = sum, inside = _mm512_loadu_ps(p->inside + i);
+    __m512 sum = _mm512_setzero_ps(), sum_x = sum, sum_y = sum, inside = _mm512_loadu_ps(f->inside + i);
     for (int c = 0; c < 4; c++) {
-      __m512 across = _mm512_loadu_ps(wx[c] + i);
+      __m512 across = _mm512_loadu_ps(f->wx[c] + i);
       sum = _mm512_fmadd_ps(along[c], across, sum);
-      sum_x = _mm512_fmadd_ps(along[c], _mm512_loadu_ps(dx[c] + i), sum_x);
+      sum_x = _mm512_fmadd_ps(along[c], _mm512_loadu_ps(f->dx[c] + i), sum_x);
       sum_y = _mm512_fmadd_ps(slope[c], across, sum_y);
     }
     _mm512_storeu_ps(value + i, _mm512_mul_ps(sum, inside));

@@ -24,8 +24,7 @@ _EDGE = 10.0
 _FEWEST_VOXELS_ALONG_AN_EDGE = 5
 """Of a cube of the covering lattice: fewer would leave the kernel hardly anything to do per tetrahedron."""
 
-_BYTES_PER_VOXEL = 170
-_BYTES_PER_PIXEL = 80
+_BYTES_PER_VOXEL, _BYTES_PER_PIXEL, _BYTES_AT_ANY_SIZE = 160, 80, 1 << 25
 
 
 class MeshField(Field):
@@ -83,7 +82,8 @@ def required_memory(grid: Grid, images_at_once: int) -> int:
     Most is needed while the tables of the voxels are built, more than any solver takes later on. To it come the images
     of one batch with their intermediate copies. The particles' own file and the model are not counted.
     """
-    return _BYTES_PER_VOXEL * grid.box**3 + _BYTES_PER_PIXEL * images_at_once * grid.box**2
+    images = _BYTES_PER_PIXEL * images_at_once * grid.box**2
+    return _BYTES_AT_ANY_SIZE + _BYTES_PER_VOXEL * grid.box**3 + images
 
 
 def _cover(grid: Grid, voxels: Tensor) -> TetMesh:

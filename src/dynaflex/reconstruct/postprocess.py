@@ -10,7 +10,6 @@ from dynaflex import fourier
 from dynaflex.grid import Grid
 from dynaflex.shapes import Tensor
 
-
 _POINTS_AT_ONCE = 1 << 20
 
 

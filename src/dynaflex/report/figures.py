@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 
 from dynaflex.report.style import (
     ACCENT,
-    COUNT_COLOURS,
     DEFORMED,
     HALF,
     INK,
@@ -22,17 +21,16 @@ from dynaflex.report.style import (
     new_figure,
     note,
 )
-from dynaflex.shapes import Array, IntArray
+from dynaflex.shapes import Array
 
 Curves = Mapping[str, ArrayLike]
 
 _RESOLUTIONS = (100, 50, 30, 20, 15, 12, 10, 8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.7, 2.5, 2.2, 2, 1.8, 1.6, 1.4, 1.2, 1)
-_MANY_PARTICLES = 4000
 
 
 @drawn
 def draw_fsc(deformed: Mapping[str, Any], rigid: Mapping[str, Any] | None, claim_limit: float | None) -> Figure:
-    """FSC of the two half-maps, corrected for deformation and rigid, with ``claim_limit`` (R0, Å) shaded.
+    """FSC of the two half-maps, corrected for deformation and rigid, with what lies inside ``claim_limit`` (Å) shaded.
 
     Each set of curves has ``frequency``, ``unmasked``, ``masked`` and ``corrected`` ``(s)``. Where it also has a
     ``resolution`` (threshold to Å or None), that is marked.
@@ -45,8 +43,10 @@ def draw_fsc(deformed: Mapping[str, Any], rigid: Mapping[str, Any] | None, claim
             frequency, values = _array(curves["frequency"]), _array(curves[kind])
             label = f"{name}, {kind}"
             axes.plot(frequency, values, style, color=colour, linewidth=width, label=label, zorder=3 - order)
-    for _, curves, colour in sets:
-        _mark_resolution(axes, (curves.get("resolution") or {}).get("0.143"), colour)
+    # Where both end alike, one mark says it.
+    found = {(curves.get("resolution") or {}).get("0.143"): colour for _, curves, colour in reversed(sets)}
+    for resolution, colour in found.items():
+        _mark_resolution(axes, resolution, colour, above=colour == DEFORMED)
     _frame_fsc(axes, float(_array(deformed["frequency"])[-1]))
     _name_thresholds(axes)
     if claim_limit:
@@ -57,7 +57,7 @@ def draw_fsc(deformed: Mapping[str, Any], rigid: Mapping[str, Any] | None, claim
 
 @drawn
 def draw_model_fsc(halves: Mapping[str, Curves]) -> Figure:
-    """FSC of each half's Gaussian model to the ``consensus`` map and to the ``final`` map, ``(s)`` each."""
+    """FSC of the density that each half trained to the ``consensus`` map and to the ``final`` map, ``(s)`` each."""
     figure = new_figure(3.1)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, half in zip(panels, (1, 2), strict=True):
@@ -75,70 +75,6 @@ def draw_model_fsc(halves: Mapping[str, Curves]) -> Figure:
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 0.2))
     panels[1].set_ylabel("")
     _name_thresholds(panels[1])
-    return figure
-
-
-@drawn
-def draw_latents(mean: Array, half: IntArray) -> Figure:
-    """The latent means ``(p k)`` in the plane of their two largest principal components, a panel per ``half`` ``(p)``.
-
-    The latent spaces of the halves are independent of each other, and so are their components.
-    """
-    figure = new_figure(3.9)
-    panels = figure.subplots(1, 2)
-    for axes, number in zip(panels, (1, 2), strict=True):
-        axes.set_title(f"half {number}")
-        latents = mean[half == number]
-        latents = latents[np.isfinite(latents).all(axis=1)]
-        if len(latents) < 3:
-            note(axes, "no latents of this half")
-            bare(axes)
-            continue
-        scores, share = _principal_components(latents)
-        if scores.shape[1] == 1:
-            axes.stairs(*np.histogram(scores[:, 0], bins=60), fill=True, color=HALF[number])
-            axes.set(xlabel="the only latent coordinate", ylabel="particles")
-            continue
-        _draw_density(axes, scores[:, 0], scores[:, 1], number)
-        axes.locator_params(nbins=5)
-        axes.set_xlabel(f"first component, {share[0]:.0%} of the variance")
-        axes.set_ylabel(f"second component, {share[1]:.0%}")
-        axes.set_aspect("equal", adjustable="datalim")
-    return figure
-
-
-@drawn
-def draw_training(records: Sequence[Mapping[str, object]]) -> Figure:
-    """Losses, geometry, weight of the geometry and displacement by epoch, from the lines of ``metrics.jsonl``."""
-    figure = new_figure(4.9)
-    panels = figure.subplots(2, 2, sharex=True)
-    held_out = np.isfinite(_column(records, "held_out_loss")).any()
-    contents = (
-        ("data loss" + (", held out dashed" if held_out else ""), ("data_loss", "held_out_loss")),
-        ("geometry", ("geometry",)),
-        ("weight of the geometry, λ", ("lambda",)),
-        ("rms displacement, Å", ("rms_displacement",)),
-    )
-    for axes, (title, keys) in zip(panels.flat, contents, strict=True):
-        axes.set_title(title)
-        axes.grid(axis="y")
-        for half in (1, 2):
-            lines = [record for record in records if record.get("half") == half]
-            epoch = _column(lines, "epoch")
-            for key, style in zip(keys, ("-", "--"), strict=False):
-                values = _column(lines, key)
-                if np.isfinite(values).any():
-                    label = f"half {half}" if style == "-" else None
-                    axes.plot(epoch, values, color=HALF[half], linestyle=style, linewidth=1.5, label=label)
-        if axes.has_data():
-            _shade_phases(axes, [record for record in records if record.get("half") == 1])
-        else:
-            note(axes, "not in metrics.jsonl")
-    for axes in panels[-1]:
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    if panels[0, 0].get_legend_handles_labels()[0]:
-        panels[0, 0].legend(loc="upper right")
     return figure
 
 
@@ -175,12 +111,6 @@ def draw_threshold(edges: Array, counts: Array, threshold: float, automatic: boo
 
 def _array(values: ArrayLike) -> Array:
     return np.asarray(values, dtype=np.float64)
-
-
-def _column(lines: Sequence[Mapping[str, object]], key: str) -> Array:
-    """One value per line, NaN where it is missing or null."""
-    values = (line.get(key) for line in lines)
-    return np.array([value if isinstance(value, int | float) else np.nan for value in values], dtype=np.float64)
 
 
 def _name_line(axes: Axes, x: float, text: str, colour: str) -> None:
@@ -228,29 +158,29 @@ def _name_thresholds(axes: Axes) -> None:
         )
 
 
-def _mark_resolution(axes: Axes, resolution: float | None, colour: str) -> None:
-    """A dot and a number where a curve falls below 0.143."""
+def _mark_resolution(axes: Axes, resolution: float | None, colour: str, above: bool) -> None:
+    """A dot where a curve falls below 0.143, and a number ``above`` it to the right, or below it to the left."""
     if resolution is None:
         return
     axes.plot(1 / resolution, 0.143, "o", color=colour, markersize=6, zorder=5)
     axes.annotate(
         f"{resolution:.2f} Å",
         (1 / resolution, 0.143),
-        xytext=(-7, -5),
+        xytext=(5, 6) if above else (-7, -5),
         textcoords="offset points",
-        ha="right",
-        va="top",
+        ha="left" if above else "right",
+        va="bottom" if above else "top",
         color=colour,
         fontweight="bold",
     )
 
 
 def _shade_shared(axes: Axes, claim_limit: float) -> None:
-    """The band inside R0, where the halves had a common start."""
+    """The band that the halves had in common."""
     axes.axvspan(0.0, 1.0 / claim_limit, color=INK, alpha=0.08, linewidth=0)
     wide = 1.0 / claim_limit > 0.2 * axes.get_xlim()[1]
     axes.annotate(
-        f"inside {claim_limit:g} Å:\nshared, no claim" if wide else f"inside {claim_limit:g} Å: shared, no claim",
+        f"inside {claim_limit:.3g} Å:\nshared, no claim" if wide else f"inside {claim_limit:.3g} Å: shared, no claim",
         (0.5 / claim_limit, 0.57),
         rotation=0 if wide else 90,
         ha="center",
@@ -258,30 +188,3 @@ def _shade_shared(axes: Axes, claim_limit: float) -> None:
         fontsize=8.5,
         alpha=0.8,
     )
-
-
-def _shade_phases(axes: Axes, records: Sequence[Mapping[str, object]]) -> None:
-    """Grey bands where only the Gaussians were trained: the warm-up and the refreshes of the reference."""
-    for record in records:
-        epoch = record.get("epoch")
-        if record.get("phase") in ("warm-up", "gaussians") and isinstance(epoch, int | float):
-            axes.axvspan(epoch - 0.5, epoch + 0.5, color=INK, alpha=0.07, linewidth=0)
-
-
-def _principal_components(latents: Array) -> tuple[Array, Array]:
-    """Scores ``(p 2)``, or ``(p 1)`` where k is 1, and the share of the variance of each component."""
-    centred = latents - latents.mean(axis=0)
-    values, vectors = np.linalg.eigh(centred.T @ centred)
-    order = np.argsort(values)[::-1]
-    share = values[order] / max(float(values.sum()), 1e-30)
-    return centred @ vectors[:, order[:2]], share
-
-
-def _draw_density(axes: Axes, x: Array, y: Array, half: int) -> None:
-    if len(x) > _MANY_PARTICLES:
-        picture = axes.hexbin(
-            x, y, gridsize=60, bins="log", mincnt=1, cmap=COUNT_COLOURS[half], linewidths=0.1, rasterized=True
-        )
-        axes.figure.colorbar(picture, ax=axes, shrink=0.7, aspect=24, label="particles").outline.set_visible(False)
-    else:
-        axes.scatter(x, y, s=5, color=HALF[half], alpha=0.45, linewidths=0, rasterized=True)

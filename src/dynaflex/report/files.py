@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaflex.errors import DynaflexError
-from dynaflex.io.mrc import read_map
+from dynaflex.io.mrc import MrcMap, read_map
+from dynaflex.mesh.segments import LabelledMesh
+from dynaflex.pipelines.mesh_store import load_mesh
+from dynaflex.report.conformations import Conformations, five_conformations
 from dynaflex.shapes import Array
 
 _T = TypeVar("_T")
@@ -73,6 +76,20 @@ class RunFiles:
 
         return self._read(name, read)
 
+    def mesh(self) -> LabelledMesh | None:
+        """The mesh that carried the density, with its segments."""
+        return self._read("mesh.npz", load_mesh)
+
+    def volume(self, name: str) -> MrcMap | None:
+        """A whole map."""
+        return self._read(name, read_map)
+
+    def conformations(self, resolution: float) -> Conformations | None:
+        """What the trained model of half 1 makes of its map, low-passed to ``resolution`` Å."""
+        if "maps/map_half1.mrc" in self.absent:
+            return None
+        return self._read("checkpoints", lambda _: five_conformations(self.run, resolution))
+
     def mean_slices(self, first: str, second: str) -> Slices | None:
         """Central slices of the mean of two half-maps."""
         parts = [self._read(name, _central_slices) for name in (first, second)]
@@ -83,14 +100,14 @@ class RunFiles:
 
     def _read(self, name: str, read: Callable[[Path], _T]) -> _T | None:
         path = self.run / name
-        if not path.is_file():
+        if not path.exists():
             self.absent[name] = "not in the run directory"
             return None
         try:
             return read(path)
         except DynaflexError as error:
             self.absent[name] = f"cannot be read: {error.problem}"
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
             self.absent[name] = f"cannot be read: {error}"
         return None
 

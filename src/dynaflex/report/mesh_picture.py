@@ -19,7 +19,7 @@ from dynaflex.grid import Grid
 from dynaflex.io.durable import write_stream
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.report import style
-from dynaflex.report.style import INK, WIDTH, bare, drawn, scale_bar
+from dynaflex.report.style import INK, RIGID, WIDTH, bare, drawn, scale_bar
 from dynaflex.shapes import Array, IntArray, Tensor
 
 # Colour-blind readers can tell them apart; dark enough for a white page and light enough for a black one.
@@ -91,13 +91,13 @@ def _frame(axes: Axes, plane: tuple[int, int, int], middle: Array, reach: float)
 
 
 def _draw_density(axes: Axes, density: Tensor, grid: Grid, plane: tuple[int, int, int], middle: Array) -> None:
-    """The map in the plane as ink: what is dense is dark."""
+    """The map in the plane as grey ink, thick where it is dense, to be seen on white and on black."""
     volume = density.double().cpu().numpy()
     index = int(np.clip(round(middle[plane[2]] / grid.pixel_size) + grid.center, 0, grid.box - 1))
     values = np.take(volume, index, axis=2 - plane[2])
     ink = np.zeros((*values.shape, 4))
-    ink[..., :3] = to_rgb(INK)
-    ink[..., 3] = 0.75 * np.clip(values / max(float(np.percentile(volume, 99.8)), 1e-12), 0.0, 1.0)
+    ink[..., :3] = to_rgb(RIGID)
+    ink[..., 3] = 0.9 * np.clip(values / max(float(np.percentile(volume, 99.8)), 1e-12), 0.0, 1.0)
     first = (-grid.center - 0.5) * grid.pixel_size
     last = first + grid.width
     axes.imshow(ink, origin="lower", extent=(first, last, first, last), interpolation="bilinear", zorder=0)
@@ -153,7 +153,11 @@ def _draw_surface(figure: Figure, place: SubplotSpec, labelled: LabelledMesh, fi
     axes = figure.add_subplot(place, projection="3d", computed_zorder=False)
     axes.add_collection3d(
         Poly3DCollection(
-            triangles, facecolors=fills[owner] * light[:, None], edgecolors=(1, 1, 1, 0.35), linewidths=0.25
+            triangles,
+            facecolors=fills[owner] * light[:, None],
+            edgecolors=(1, 1, 1, 0.35),
+            linewidths=0.25,
+            rasterized=True,
         )
     )
     span = 0.9 * float(np.ptp(triangles, axis=(0, 1)).max()) / 2
@@ -167,7 +171,6 @@ def _draw_surface(figure: Figure, place: SubplotSpec, labelled: LabelledMesh, fi
     )
     axes.view_init(elev=18, azim=-65)
     axes.set_axis_off()
-    axes.set_rasterized(True)
 
 
 def _draw_weights(

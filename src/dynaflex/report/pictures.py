@@ -63,7 +63,8 @@ def draw_slices(rigid: Sequence[Array], corrected: Sequence[Array], pixel_size: 
                 axes.set_ylabel(f"{plane[0]} across, {plane[1]} up", fontsize=8.5)
     bar = figure.add_axes((left / WIDTH, 0.44 / height, side / WIDTH, 0.1 / height))
     figure.colorbar(picture, cax=bar, orientation="horizontal").outline.set_visible(False)
-    bar.locator_params(nbins=5)
+    end = round_length(0.8 * swing)
+    bar.set_xticks([-end, 0.0, end])
     bar.set_xlabel("difference of density", labelpad=2)
     below = figure.add_axes((margin / WIDTH, 0, side / WIDTH, side / height))
     below.set(xlim=(-extent, extent), ylim=(-extent, extent))
@@ -77,7 +78,7 @@ def draw_slices(rigid: Sequence[Array], corrected: Sequence[Array], pixel_size: 
 
 @drawn
 def draw_motion(points: Array, rms_displacement: Array, direction: Array, error: Array | None) -> Figure:
-    """Where it moves and how sure that is: Gaussians ``(n 3)`` by rms displacement and by ``error`` ``(n)``, two views.
+    """Where it moves and how sure that is: points ``(n 3)`` by rms displacement and by ``error`` ``(n)``, two views.
 
     Arrows show ``direction`` ``(n 3)``, the principal displacement, of the points that move most.
     """

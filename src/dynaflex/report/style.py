@@ -21,7 +21,7 @@ from dynaflex.shapes import Array
 
 INK = "#24292f"
 DEFORMED, RIGID = "#2f7fc1", "#8a929c"
-HALF = {1: "#2f7fc1", 2: "#d07b1f"}
+HALF = {0: "#3f9d6b", 1: "#2f7fc1", 2: "#d07b1f"}  # 0 stands for all particles together
 ACCENT = "#c8502d"
 
 # Grey means nothing and stays visible on white and on black; lightness falls steadily towards the strong end.

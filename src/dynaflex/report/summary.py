@@ -36,7 +36,7 @@ class Motion:
 
     @classmethod
     def of(cls, arrays: Arrays) -> Motion:
-        """From ``motion.npz``: median and upper tenth over the Gaussians, and the share that moves twice its error."""
+        """From ``motion.npz``: median and upper tenth over its points, and the share that moves twice its error."""
         moves = np.asarray(arrays["rms_displacement"], dtype=np.float64)
         median, strongest = (float(np.nanpercentile(moves, share)) for share in (50, 90))
         error = known_error(arrays)
@@ -45,14 +45,16 @@ class Motion:
         known = np.isfinite(error)
         return cls(median, strongest, float(np.median(error[known])), float((moves > 2 * error)[known].mean()))
 
-    def sentence(self) -> str:
-        """What moved and how sure that is."""
+    def sentence(self, shared: bool = False) -> str:
+        """What moved and how sure that is; halves that ``shared`` one model cannot disagree."""
         if self.strongest < NO_MOTION:
             return f"Nothing moves: nine tenths of the molecule stay within {self.strongest:.2f} Å rms."
         text = (
             f"Half of the molecule moves by more than {self.median:.1f} Å rms, "
             f"the tenth that moves most by more than {self.strongest:.1f} Å."
         )
+        if shared:
+            return text + " How sure this is cannot be said: both halves share one model of the motion."
         if self.error is None or self.certain is None:
             return text + " How sure this is cannot be said without held-out particles."
         text += f" On particles that trained neither, the two half models disagree by {self.error:.1f} Å in the median."
@@ -63,8 +65,23 @@ class Motion:
 
 def known_error(arrays: Arrays) -> Array | None:
     """The disagreement of the half models ``(n)``; None where nothing was held out, which leaves zeros."""
-    error = np.asarray(arrays.get("error", ()), dtype=np.float64)
-    return error if (error > 0).any() else None
+    error = np.asarray(arrays.get("error", ()))
+    return error.astype(np.float64) if error.dtype.kind in "fiu" and (error > 0).any() else None
+
+
+def displacement_table(arrays: Arrays) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+    """How far particles and places move, and how sure that is, Å: rows of text and their heading."""
+    rows = [
+        ("a particle, rms over its points", arrays["displacement_norm"]),
+        ("a place, rms over particles", arrays["rms_displacement"]),
+        ("a place, disagreement of the half models", known_error(arrays)),
+    ]
+    shown = []
+    for name, values in rows:
+        finite = np.empty(0) if values is None else values[np.isfinite(values)]
+        if len(finite):
+            shown.append((name, *(f"{np.percentile(finite, share):.2f} Å" for share in (50, 90, 100))))
+    return shown, ("displacement of", "median", "a tenth exceeds", "largest")
 
 
 def resolution(curves: object, threshold: str = "0.143") -> float | None:
@@ -74,10 +91,15 @@ def resolution(curves: object, threshold: str = "0.143") -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def resolution_sentence(fsc: Record) -> str:
-    """Rigid against corrected, at both thresholds."""
+def resolution_sentence(fsc: Record, shared: bool = False) -> str:
+    """Rigid against corrected, at both thresholds; ``shared`` says that the halves had one model of the motion."""
     before, after = resolution(fsc.get("rigid")), resolution(fsc.get("deformed"))
     limit = fsc.get("claim_limit")
+    if after is None and shared:
+        return (
+            f"No resolution is claimed: the halves share one model, so nothing inside {_length(limit)}, the Nyquist "
+            "limit of training, is independent. Train with a smaller --train-box, or with --half-sets independent."
+        )
     if after is None:
         inside = f" beyond the {limit:g} Å that both halves started from" if isinstance(limit, int | float) else ""
         return f"No resolution is claimed: the half-maps do not agree{inside}."
@@ -88,13 +110,30 @@ def resolution_sentence(fsc: Record) -> str:
         return text + "; the rigid control reaches no resolution that could be claimed."
     if after < before - 0.005:
         return text + f"; without the correction, the same particles reach {before:.2f} Å."
+    part = fsc.get("moving_part")
+    if _at_nyquist(fsc.get("deformed"), after) and isinstance(part, Mapping):
+        inside = arrow(resolution(part.get("rigid")), resolution(part.get("deformed")))
+        return text + (
+            f". The rigid control agrees to {before:.2f} Å as well, which is as far as the images reach; "
+            f"in the part that moves most it is {inside}, rigid → corrected."
+        )
     return text + f". This is no better than the rigid control at {before:.2f} Å."
+
+
+def _at_nyquist(curves: object, found: float) -> bool:
+    frequency = curves.get("frequency") if isinstance(curves, Mapping) else None
+    return isinstance(frequency, list) and bool(frequency) and found < 1.0 / float(frequency[-1]) + 0.005
 
 
 def arrow(before: float | None, after: float | None) -> str:
     """``7.81 → 6.20 Å``, ``none`` where no resolution is claimed."""
     first, second = ("none" if value is None else _digits(value) for value in (before, after))
     return f"{first} → {second} Å"
+
+
+def _length(value: object) -> str:
+    """``6.00 Å``, or words where it is not known."""
+    return f"{_digits(float(value))} Å" if isinstance(value, int | float) else "an unknown resolution"
 
 
 def _digits(value: float) -> str:

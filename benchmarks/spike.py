@@ -1,0 +1,86 @@
+"""Does a receptor-binding domain that rises come into sight? Pictures before and after, one JSON line per half.
+
+    python benchmarks/spike.py                          simulate, run 3DFlex with default settings, score
+    python benchmarks/spike.py OUT                      the same, kept: OUT/particles and OUT/flex
+    python benchmarks/spike.py OUT --run RUN            score a finished run of either method on OUT/particles
+
+6,000 particles, box 96 at 3 Å, SNR 0.05, spread evenly over a path through structures with 0 and 1 domains up;
+`--path 0,1,2,3` raises all three, one after the other. The structures come from `../shared/data`; where they are absent
+there is nothing to do, and the script says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from judge import Judge, figures, half_maps, show, trained
+from spike_picture import draw_before_and_after
+from spike_scene import SIGMA, SpikeScene, read_scene, scene_from_structures, segment_labels
+
+from dynaflex.grid import Grid
+from dynaflex.io.mrc import write_map
+from dynaflex.simulate.microscope import Atoms, draw_acquisition, write_particles
+
+ROOT = Path(__file__).resolve().parents[1]
+STRUCTURES = ROOT.parent / "shared" / "data" / "structures" / "spike_0_1_2_3up_common_atoms.npz"
+PARTICLES, GRID, SNR = 6000, Grid(96, 3.0), 0.05
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("out", type=Path, nargs="?", help="folder for particles and run; default: a temporary one")
+    options.add_argument("--run", type=Path, help="finished run directory on OUT/particles")
+    options.add_argument("--structures", type=Path, default=STRUCTURES, help="superposed structures, .npz")
+    options.add_argument("--path", default="0,1", help="which of them, in the order in which they are passed")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--until", choices=("particles", "scores"), default="scores", help="where to stop")
+    options.add_argument("--picture", type=Path, default=ROOT / "docs" / "figures" / "spike.png")
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        out = given.out or Path(scratch)
+        data = out / "particles"
+        if not (data / "truth.npz").is_file():
+            if not given.structures.is_file():
+                print(f"skipped: no structures at {given.structures}", file=sys.stderr)
+                return
+            chosen = [int(index) for index in given.path.split(",")]
+            write_data_set(
+                data, scene_from_structures(given.structures, chosen, PARTICLES, GRID, given.seed), given.seed
+            )
+        if given.until == "scores":
+            judged(given.run or trained("flex", data, out / "flex"), data, given.picture)
+
+
+def judged(run: Path, data: Path, picture: Path) -> None:
+    """Print the scores of both halves and draw the first."""
+    scene = read_scene(data / "truth.npz")
+    for half in (1, 2):
+        show({"benchmark": "spike", **figures(run, data, scene, half)})
+    maps = half_maps(run, 1)
+    state = Judge(scene).state(maps["corrected"])
+    draw_before_and_after(picture, scene, state, maps["rigid"].numpy(), maps["corrected"].numpy())
+
+
+def write_data_set(out: Path, scene: SpikeScene, seed: int) -> None:
+    """The files of `dynaflex simulate`, for the spike."""
+    random, noise = (np.random.default_rng([seed, stream]) for stream in (1, 2))
+    acquisition = draw_acquisition(len(scene.coordinate), random)
+    atoms = Atoms(lambda rows: scene.beads(scene.coordinate[rows]), scene.weights, SIGMA)
+    amplitude = write_particles(out, scene.grid, atoms, acquisition, SNR, noise)
+    scene = replace(scene, amplitude=amplitude)
+    mask = scene.mask(None, None)
+    labels = segment_labels(scene, mask > 0.0)
+    for name, volume in (("consensus", scene.mean_volume()), ("mask", mask), ("segments", labels.float())):
+        write_map(out / f"{name}.mrc", volume.numpy(), scene.grid.pixel_size)
+    scene.save(out / "truth.npz", acquisition.euler, -acquisition.origin, SNR, seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""The conformations a run found: a contour of its map, and projections of it, carried along the main motion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from scipy.ndimage import binary_dilation, label
+
+from dynaflex import fourier
+from dynaflex.density.placement import automatic_threshold
+from dynaflex.errors import InputError
+from dynaflex.grid import Grid
+from dynaflex.imaging.splat import splat
+from dynaflex.io.mrc import read_map
+from dynaflex.pipelines.predict import config_of, load_half
+from dynaflex.pipelines.run import Run
+from dynaflex.pipelines.volumes import along_axis
+from dynaflex.report.style import MOTION_COLOURS, bare, drawn, new_figure, scale_bar, upper_limit
+from dynaflex.report.surface import Surface, draw_surface, isosurface
+from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray
+
+FRAMES = 5
+_LARGEST_BOX = 128
+_SMALLEST_PART = 0.02
+_PIXELS = 300
+
+
+@dataclass(frozen=True)
+class Conformations:
+    """Conformations from -2 to +2 standard deviations along the first principal axis of the latents of half 1.
+
+    ``surface`` is a contour of the map at rest, ``moved`` ``(f n 3)`` where its vertices are in Å, and ``projections``
+    ``(f d d)``, of ``pixel_size`` Å, are images of the map. Both are seen by the ``camera`` ``(3 3)``, which looks
+    across the motion, about the point ``center`` ``(3)``.
+    """
+
+    surface: Surface
+    moved: Array
+    projections: Array
+    pixel_size: float
+    camera: Array
+    center: Array
+
+
+def five_conformations(run: Path, resolution: float) -> Conformations:
+    """The corrected map of half 1, low-passed to ``resolution`` Å, in five conformations.
+
+    Raises:
+        UsageError: the half has not been trained to its end.
+        DamagedCheckpointError: no checkpoint verifies.
+        InputError: the map cannot be read, or shows no molecule.
+    """
+    opened = Run.open(run)
+    trained = load_half(opened, 1)
+    latents = along_axis(trained.latents.mean, 0, FRAMES)
+    full = read_map(run / "maps" / "map_half1.mrc")
+    grid = Grid(full.box, full.pixel_size or 1.0).cropped(min(full.box, _LARGEST_BOX))
+    volume = fourier.low_pass(fourier.resize(torch.from_numpy(full.data), grid.box, 3), grid, resolution)
+    low = fourier.low_pass(volume, grid, config_of(opened).shared_resolution)
+    inside = (low > automatic_threshold(low)).numpy()
+    if not inside.any():
+        raise InputError("map.empty-contour", "no molecule can be seen in this map")
+    shown, level = without_islands(volume.numpy(), inside)
+    surface = isosurface(shown, level, grid.pixel_size)
+    vertices = torch.from_numpy(np.ascontiguousarray(surface.vertices, dtype=np.float32))
+    moved = vertices + trained.displacements(latents, vertices)
+    camera = camera_across(moved.numpy().astype(np.float64))
+    voxels = torch.from_numpy(np.flatnonzero(binary_dilation(shown > level, iterations=2)))
+    points = grid.points()[voxels]
+    destinations = points + trained.displacements(latents, points)
+    center = (vertices.amin(dim=0) + vertices.amax(dim=0)) / 2
+    seen = (destinations - center) @ torch.from_numpy(camera.T[:, :2]).float()
+    images = fourier.inverse_transform(splat(seen, volume.reshape(-1)[voxels].clamp(min=0.0), grid), 2)
+    return Conformations(
+        surface,
+        moved.numpy().astype(np.float64),
+        images.numpy().astype(np.float64),
+        grid.pixel_size,
+        camera,
+        center.numpy().astype(np.float64),
+    )
+
+
+@drawn
+def draw_conformations(found: Conformations) -> Figure:
+    """A column per conformation: its surface, coloured by the distance to the middle one, and its projection."""
+    middle = found.moved[FRAMES // 2]
+    distance = np.linalg.norm(found.moved - middle, axis=2)
+    colours = ScalarMappable(Normalize(0.0, upper_limit(distance)), MOTION_COLOURS)
+    across, up = 1.05 * np.abs((found.moved - found.center) @ found.camera[:2].T).max(axis=(0, 1))
+    reach = max(across, up)
+    figure = new_figure(min(0.5 + 2.85 * up / across, 8.0))
+    panels = figure.subplots(2, FRAMES)
+    box = found.projections.shape[1]
+    first = (-(box // 2) - 0.5) * found.pixel_size
+    last = first + box * found.pixel_size
+    brightest = float(np.percentile(found.projections, 99.9))
+    for frame, (above, below) in enumerate(panels.T):
+        surface = carried(found.surface, found.moved[frame])
+        fills = colours.to_rgba(distance[frame])[:, :3]
+        picture = draw_surface(surface, fills, found.camera, found.center, reach, _PIXELS)
+        above.imshow(picture, extent=(-reach, reach, -reach, reach))
+        below.imshow(
+            found.projections[frame],
+            cmap="gray",
+            vmin=0.0,
+            vmax=brightest,
+            origin="lower",
+            extent=(first, last, first, last),
+            interpolation="bicubic",
+        )
+        step = 4.0 * frame / (FRAMES - 1) - 2.0
+        above.set_title("mean" if step == 0 else f"{step:+.0f} sd".replace("-", "−"), loc="center")
+        for axes in (above, below):
+            axes.set(xlim=(-across, across), ylim=(-up, up), facecolor="black" if axes is below else "none")
+            bare(axes)
+    scale_bar(panels[0, 0], 2 * across)
+    bar = figure.colorbar(colours, ax=panels, shrink=0.6, aspect=24, label="from the middle one, Å")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def without_islands(volume: FloatArray, inside: BoolArray) -> tuple[FloatArray, float]:
+    """The volume, and the level in it that encloses as many voxels as are ``inside``.
+
+    Islands of less than a fiftieth of the largest part are taken for noise and flattened to that level.
+    """
+    level = float(np.partition(volume.ravel(), -int(inside.sum()))[-int(inside.sum())])
+    parts, count = label(volume > level)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    islands = (parts > 0) & (sizes[parts] < _SMALLEST_PART * sizes[1:].max(initial=0))
+    return np.where(islands, np.nextafter(np.float32(level), np.float32(-np.inf)), volume), level
+
+
+def camera_across(moved: Array) -> Array:
+    """A camera ``(3 3)`` for points ``(f n 3)`` that looks across their main motion, to where they reach least.
+
+    Up is where they reach furthest.
+    """
+    motion = (moved - moved.mean(axis=0)).reshape(-1, 3)
+    main = np.linalg.eigh(motion.T @ motion)[1][:, -1]
+    shape = np.cov(moved[FRAMES // 2].T)
+    plane = np.linalg.svd(main[None])[2][1:]
+    depth = np.linalg.eigh(plane @ shape @ plane.T)[1][:, 0] @ plane
+    upright = np.eye(3) - np.outer(depth, depth)
+    up = np.linalg.eigh(upright @ shape @ upright)[1][:, -1]
+    return np.stack([np.cross(up, depth), up, depth])
+
+
+def carried(surface: Surface, vertices: Array) -> Surface:
+    """The surface with its vertices ``(n 3)`` elsewhere, and the normals that belong to them."""
+    # Which way round the triangles go is the business of whoever made them.
+    outwards = np.sign((_normals(surface.vertices, surface.faces) * surface.normals).sum()) or 1.0
+    return Surface(vertices, surface.faces, outwards * _normals(vertices, surface.faces))
+
+
+def _normals(vertices: Array, faces: IntArray) -> Array:
+    """Unit normals ``(n 3)`` at vertices: the mean of those of the triangles around, weighted by area."""
+    corners = vertices[faces].astype(np.float64)
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros(vertices.shape)
+    for corner in range(3):
+        np.add.at(normals, faces[:, corner], across)
+    return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12))

@@ -1,0 +1,220 @@
+"""The figures of the report with their captions, each from files of the run, or the reason why it is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from dynaflex.grid import Grid
+from dynaflex.mesh.segments import LabelledMesh
+from dynaflex.report import conformations, figures, latents, mesh_picture, page, pictures, summary, training
+from dynaflex.report.files import Arrays, Record, RunFiles
+from dynaflex.report.wording import FLEX, wording_of
+
+_Content = TypeVar("_Content")
+UNUSABLE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError)
+
+
+class Evidence:
+    """What a run directory holds, and the figures made of it."""
+
+    def __init__(self, run: Path) -> None:
+        self.files = RunFiles(run)
+        self.provenance = self.files.record("provenance.json") or {}
+        self.config = self.files.record("config.json")
+        settings = self.config or {}
+        self.words = wording_of(settings.get("method"), (run / "mesh.npz").exists())
+        self.flex = self.words is FLEX
+        self.shared = settings.get("half_sets") == "shared"
+        self.wall = settings.get("prior") == "wall"
+        self.grid = self.files.record("grid.json") or {}
+        self.fsc = self.files.record("fsc.json")
+        self.model_fsc = self.files.record("model_fsc.json")
+        self.metrics = self.files.lines("metrics.jsonl")
+        self.motion = self.files.arrays("motion.npz", "points", "rms_displacement", "direction")
+        if self.shared and self.motion is not None:
+            # Two halves of one model differ by nothing but where the search for latents began.
+            self.motion.pop("error", None)
+        self.latents = self.files.arrays("latents.npz", "half", "mean")
+        self.threshold = None if self.flex else self.files.record("threshold.json")
+        self.mesh = self.files.mesh() if self.flex else None
+        self.merged = self.files.volume("maps/map.mrc") if self.flex else None
+        self.corrected = self.files.mean_slices("maps/map_half1.mrc", "maps/map_half2.mrc")
+        self.rigid = self.files.mean_slices("maps/rigid_half1.mrc", "maps/rigid_half2.mrc")
+        self.conformations = self.files.conformations(self._sharpness())
+
+    def resolution(self) -> Iterator[str]:
+        """The FSC, and slices of the maps."""
+        caption = (
+            "Fourier shell correlation of the two half-maps: corrected for the motion, and the same particles rigid."
+        )
+        limit = self.fsc.get("claim_limit") if self.fsc else None
+        if isinstance(limit, int | float) and self.shared:
+            caption += (
+                " Both halves share one model of the motion, trained on all particles: in the shaded band, up to the "
+                f"Nyquist limit of training ({limit:.2f} Å), nothing is independent, and agreement proves nothing."
+            )
+        elif isinstance(limit, int | float):
+            caption += " Inside the shaded band the halves had a common start, so agreement there proves nothing."
+        yield self._figure(
+            "fsc",
+            caption,
+            "fsc.json",
+            self.fsc,
+            lambda fsc: figures.draw_fsc(fsc["deformed"], fsc.get("rigid"), fsc.get("claim_limit")),
+        )
+        part = self.fsc.get("moving_part") if self.fsc else None
+        if isinstance(part, dict):
+            yield self._figure(
+                "fsc-moving",
+                "The same inside a mask around the part that moves most.",
+                "fsc.json",
+                part,
+                lambda curves: figures.draw_fsc(curves["deformed"], curves.get("rigid"), limit),
+            )
+        names = [f"maps/{kind}_half{half}.mrc" for kind in ("rigid", "map") for half in (1, 2)]
+        missing = [name for name in names if name in self.files.absent]
+        yield self._figure(
+            "slices",
+            "Central slices of the rigid and the corrected map (means of their half-maps, one grey scale).",
+            ", ".join(missing or names),
+            (self.rigid, self.corrected) if self.rigid and self.corrected else None,
+            lambda pair: pictures.draw_slices(pair[0].planes, pair[1].planes, pair[0].pixel_size),
+        )
+
+    def moved(self) -> Iterator[str]:
+        """Where the molecule moves, what that looks like, and by how much."""
+        caption = f"the {self.words.points} of half 1 by rms displacement over all particles"
+        if self.motion is not None and summary.known_error(self.motion) is not None:
+            caption = f"Where it moves and how sure that is: {caption}, and by the disagreement of the two half models "
+            caption += "on held-out particles, on one scale."
+        else:
+            caption = f"Where it moves: {caption}."
+        yield self._figure("motion", caption, "motion.npz", self.motion, _draw_motion)
+        caption = (
+            "Five conformations of half 1 along the first principal axis of its latents, in standard deviations, seen "
+            "across the motion. Above, a contour of the corrected map, carried by the model and coloured by how far "
+            "it is from the middle one; below, projections of the same map."
+        )
+        missing = next((name for name in ("maps/map_half1.mrc", "checkpoints") if name in self.files.absent), "")
+        yield self._figure(
+            "conformations", caption, missing, self.conformations, lambda found: conformations.draw_conformations(found)
+        )
+        caption = f"How far each particle is from the reference conformation, rms over the {self.words.points}."
+        yield self._figure(
+            "displacement",
+            caption,
+            "motion.npz",
+            self.motion,
+            lambda motion: figures.draw_displacements(np.asarray(motion["displacement_norm"], np.float64)),
+        )
+        if self.motion is not None:
+            yield guarded("motion.npz", lambda: page.table(*summary.displacement_table(self.motion or {})))
+
+    def latent_space(self) -> str:
+        """Where the particles lie."""
+        caption = "Every particle in the plane of the two largest principal components of "
+        if self.shared:
+            caption += "the latent space that both halves share."
+        else:
+            caption += "its half's latent space; the two are independent, so directions and signs need not match."
+        if self.latents is not None and self.latents["mean"].shape[1:] == (2,):
+            caption += " Below, the two coordinates themselves; dashed, " + (
+                f"the wall of the prior at {latents.WALL:g}."
+                if self.wall
+                else "one and two standard deviations of the prior."
+            )
+        return self._figure(
+            "latents",
+            caption,
+            "latents.npz",
+            self.latents,
+            lambda found: latents.draw_latents(
+                np.asarray(found["mean"], np.float64), found["half"], self.shared, self.wall
+            ),
+        )
+
+    def trained(self) -> str:
+        """Curves by epoch."""
+        caption = f"Training by epoch; {self.words.shaded}"
+        caption += " The loss of the first epoch, in which the noise is not known yet, is left out."
+        if any(training.held_out_gain(line) is not None for line in self.metrics or []):
+            caption += " The gain is that of held-out particles over the same map at rest."
+        return self._figure(
+            "training",
+            caption,
+            "metrics.jsonl",
+            self.metrics,
+            lambda lines: training.draw_training(lines, self.words.geometry, self._training_width()),
+        )
+
+    def model(self) -> Iterator[str]:
+        """What carried the motion: Gaussians and how they were placed, or a mesh and the map on it."""
+        if self.flex:
+            caption = (
+                "The mesh that carries the map: sections by segment, its surface, and the weights with which its cells "
+                "resist being deformed."
+            )
+            yield self._figure("mesh", caption, "mesh.npz", self.mesh, self._draw_mesh)
+        caption = (
+            f"Fourier shell correlation of each half's {self.words.model} to its consensus map and to its final map."
+        )
+        yield self._figure("model", caption, "model_fsc.json", self.model_fsc, figures.draw_model_fsc)
+        if not self.flex:
+            caption = "Densities of the consensus map; Gaussians were placed where it exceeds the threshold."
+            yield self._figure("threshold", caption, "threshold.json", self.threshold, _draw_threshold)
+
+    def reason(self, source: str) -> str:
+        """Why the files named in ``source`` were not used."""
+        found = {self.files.absent[name] for name in source.split(", ") if name in self.files.absent}
+        return "; ".join(sorted(found)) or "empty"
+
+    def _figure(
+        self, key: str, caption: str, source: str, content: _Content | None, draw: Callable[[_Content], bytes]
+    ) -> str:
+        if not content:
+            return page.absent(f"No figure here, because of {source}: {self.reason(source)}. {caption}")
+        return guarded(source, lambda: page.figure(key, draw(content), caption))
+
+    def _sharpness(self) -> float:
+        """The resolution in Å to show conformations at: where the half-maps agree to 0.5, or what they started from."""
+        found = summary.resolution((self.fsc or {}).get("deformed"), "0.5")
+        start = (self.config or {}).get("shared_resolution")
+        return found or (float(start) if isinstance(start, int | float) else 20.0)
+
+    def _training_width(self) -> float | None:
+        box, pixel_size = self.grid.get("train_box"), self.grid.get("train_pixel_size")
+        return box * float(pixel_size) if isinstance(box, int) and isinstance(pixel_size, int | float) else None
+
+    def _draw_mesh(self, labelled: LabelledMesh) -> bytes:
+        """The mesh over the merged map, or over nothing while there is none."""
+        merged = self.merged
+        if merged is not None:
+            grid = Grid(merged.box, merged.pixel_size or 1.0)
+            return mesh_picture.draw_mesh(labelled, grid, torch.from_numpy(merged.data))
+        grid = Grid(self.grid["box"], self.grid["pixel_size"])
+        return mesh_picture.draw_mesh(labelled, grid, torch.zeros((grid.box,) * 3))
+
+
+def guarded(source: str, make: Callable[[], str]) -> str:
+    """A part of the page, or a line that says why its file's contents could not be used."""
+    try:
+        return make()
+    except UNUSABLE as error:
+        return page.absent(f"The contents of {source} cannot be shown: {type(error).__name__}: {error}")
+
+
+def _draw_motion(motion: Arrays) -> bytes:
+    points, moves, direction = (
+        np.asarray(motion[name], np.float64) for name in ("points", "rms_displacement", "direction")
+    )
+    return pictures.draw_motion(points, moves, direction, summary.known_error(motion))
+
+
+def _draw_threshold(found: Record) -> bytes:
+    edges, counts = (np.asarray(found[f"histogram_{name}"], np.float64) for name in ("edges", "counts"))
+    return figures.draw_threshold(edges, counts, float(found["threshold"]), bool(found.get("automatic")))

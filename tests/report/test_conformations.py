@@ -1,0 +1,103 @@
+"""Laws of the conformations a report shows: they are those of the model, seen from where they differ most."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dynaflex.errors import UsageError
+from dynaflex.pipelines.predict import load_half
+from dynaflex.pipelines.run import Run
+from dynaflex.report.conformations import (
+    camera_across,
+    carried,
+    draw_conformations,
+    five_conformations,
+    without_islands,
+)
+from dynaflex.report.surface import isosurface
+
+
+@pytest.fixture(scope="module", params=["dynamight", "flex"])
+def made(request: pytest.FixtureRequest, brief_of: Callable[..., Any]) -> Path:
+    """A brief run of either method."""
+    run, outcome = brief_of(request.param)
+    assert outcome.code == 0, outcome.err
+    return run
+
+
+@pytest.fixture
+def brief(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(made, tmp_path / "copy"))
+
+
+def test_conformations_of_both_methods_are_those_of_the_model(brief: Path, page_of: Callable[[Path], Any]) -> None:
+    found = five_conformations(brief, 20.0)
+    trained = load_half(Run.open(brief), 1)
+    middle = trained.latents.mean.mean(dim=0)[None]
+    rest = torch.from_numpy(np.ascontiguousarray(found.surface.vertices, np.float32))
+    expected = rest + trained.displacements(middle, rest)[0]
+    np.testing.assert_allclose(found.moved[2], expected.numpy(), atol=1e-3)
+    masses = found.projections.sum(axis=(1, 2))
+    np.testing.assert_allclose(masses, masses[2], rtol=1e-4)
+    page = page_of(brief)
+    assert "conformations" in page.identifiers
+    assert "No figure here" not in page.text and "cannot be shown" not in page.text
+    assert "not complete" not in page.text
+
+
+def test_a_run_without_its_checkpoints_says_so(brief: Path, page_of: Callable[[Path], Any]) -> None:
+    shutil.rmtree(brief / "checkpoints")
+    page = page_of(brief)
+    assert "checkpoints: not in the run directory" in page.text and "conformations" not in page.identifiers
+    (brief / "checkpoints").mkdir()
+    with pytest.raises(UsageError):
+        five_conformations(brief, 20.0)
+    assert "checkpoints: cannot be read" in page_of(brief).text
+
+
+def test_the_camera_is_a_rotation_that_looks_across_the_motion() -> None:
+    random = np.random.default_rng(0)
+    rest = random.normal(scale=(30.0, 10.0, 10.0), size=(200, 3))
+    swing = np.linspace(-1, 1, 5)[:, None, None] * np.array([0.0, 6.0, 0.0]) + 0.01 * random.normal(size=(5, 200, 3))
+    camera = camera_across(rest + swing)
+    np.testing.assert_allclose(camera @ camera.T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(camera) == pytest.approx(1.0)
+    seen = camera @ np.array([0.0, 1.0, 0.0])
+    assert np.hypot(seen[0], seen[1]) > 0.99
+    assert abs(camera[1, 0]) > 0.9  # the molecule is long in x, which is up
+
+
+def test_islands_are_taken_away_and_the_level_encloses_the_molecule() -> None:
+    volume = np.zeros((24, 24, 24), dtype=np.float32)
+    volume[6:16, 6:16, 6:16] = 1.0
+    volume[20, 20, 20] = 5.0
+    inside = np.zeros_like(volume, dtype=bool)
+    inside.ravel()[:900] = True
+    shown, level = without_islands(volume + 0.01 * np.random.default_rng(0).random(volume.shape), inside)
+    assert (shown > level).sum() == pytest.approx(900, abs=3)
+    assert shown[20, 20, 20] <= level < shown[10, 10, 10]
+
+
+def test_a_carried_surface_turns_its_normals_with_it() -> None:
+    axis = np.arange(24) - 12.0
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    surface = isosurface((8.0 - np.sqrt(x**2 + 2 * y**2 + z**2)).astype(np.float32), 0.0, 1.0)
+    still = carried(surface, surface.vertices)
+    for turn in (np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]), np.diag([-1.0, -1.0, 1.0])):
+        turned = carried(surface, surface.vertices @ turn.T)
+        np.testing.assert_allclose(turned.normals, still.normals @ turn.T, atol=1e-9)
+    assert ((still.normals * surface.normals).sum(axis=1) > 0.8).all()
+
+
+def test_the_picture_names_its_conformations(brief: Path) -> None:
+    picture = draw_conformations(five_conformations(brief, 20.0)).decode()
+    for name in ("−2 sd", "−1 sd", "mean", "+1 sd", "+2 sd"):
+        assert name in picture
