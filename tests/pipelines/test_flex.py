@@ -121,3 +121,13 @@ def test_more_particles_need_fewer_epochs() -> None:
     config = FlexConfig()
     planned = [config.planned_epochs(batches) for batches in (5, 20, 80, 400, 4000)]
     assert planned == sorted(planned, reverse=True) and planned[-1] == 16
+
+
+@pytest.mark.parametrize("method", ["dynamight", "flex"])
+def test_noise_in_nothing_out(tmp_path: Path, brief_of: Brief, method: str) -> None:
+    simulate(tmp_path / "data", 300, 32, 6.0, 0.0, "hinge", 2)
+    run, outcome = brief_of(method, data=tmp_path / "data")
+    assert outcome.code == 0, outcome.err
+    claimed = json.loads((run / "fsc.json").read_text())
+    assert claimed["rigid"]["resolution"]["0.143"] is None
+    assert claimed["deformed"]["resolution"]["0.143"] is None

@@ -50,7 +50,10 @@ def flex_command(
     diameter: Annotated[float | None, typer.Option(help="Particle diameter in Å; default from the mask.")] = None,
     invert_contrast: Annotated[bool, typer.Option(help="For particles that are black.")] = False,
     solver: Annotated[
-        str, typer.Option(help="'iterative': least squares; 'lbfgs': as in the paper; 'backprojection'.")
+        str,
+        typer.Option(
+            help="'iterative' least squares; 'wiener', with a prior; 'lbfgs', the paper's; 'backprojection'."
+        ),
     ] = "iterative",
     half_sets: Annotated[
         str, typer.Option(help="'independent': a motion model each; 'shared': one, as in the paper.")

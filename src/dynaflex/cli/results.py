@@ -25,7 +25,7 @@ from dynaflex.validate.fsc import fsc_curves
 
 def reconstruct_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    solver: Annotated[str, typer.Option(help="'iterative', 'lbfgs' or 'backprojection'.")] = "iterative",
+    solver: Annotated[str, typer.Option(help="'iterative', 'wiener', 'lbfgs' or 'backprojection'.")] = "iterative",
     box: Annotated[
         int | None, typer.Option(help="Fourier-cropped box of the maps; default that of the images.")
     ] = None,

@@ -1,4 +1,5 @@
-/* The cubic B-spline that carries a point to its 4 x 4 pixels, shared by the kernels that splat. */
+/* The cubic B-spline that carries a point to its 4 x 4 pixels, shared by the kernels that splat. An image has at least
+ * 4 x 4 pixels. */
 #ifndef DYNAFLEX_SPLINE_H
 #define DYNAFLEX_SPLINE_H
 

@@ -31,7 +31,7 @@ class RunConfig(BaseModel):
     half_sets: Literal["independent", "shared"] = Field(
         default="independent", description="one model per half, or one for all particles, as in the paper of 3DFlex"
     )
-    solver: Literal["iterative", "lbfgs", "backprojection"] = "iterative"
+    solver: Literal["iterative", "wiener", "lbfgs", "backprojection"] = "iterative"
 
     @property
     def latent_prior(self) -> LatentPrior:

@@ -39,13 +39,14 @@ from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curv
 from dynaflex.validate.local_resolution import local_resolution
 
 SOLVERS: dict[str, Callable[..., Tensor]] = {
-    "iterative": lambda operator, batches, ramp=None: solve(operator, batches, ramp=ramp),
+    "iterative": lambda operator, batches, ramp=None: solve(operator, batches, prior=None, ramp=ramp),
+    "wiener": lambda operator, batches, ramp=None: solve(operator, batches, ramp=ramp),
     "lbfgs": lambda operator, batches, ramp=None: solve_lbfgs(operator, batches),
     "backprojection": lambda operator, batches, ramp=None: backproject(operator, batches, ramp=ramp),
 }
 """``solver(operator, batches, ramp)``; where no ramp is given, those that need one make it."""
 
-SWEEPS = {"iterative": 1 + ITERATIONS, "lbfgs": 1 + lbfgs.ITERATIONS, "backprojection": 1}
+SWEEPS = {"iterative": 1 + ITERATIONS, "wiener": 1 + ITERATIONS, "lbfgs": 1 + lbfgs.ITERATIONS, "backprojection": 1}
 """How often each solver asks for all particles, once its filter is known."""
 
 _AT_ONCE = 16
