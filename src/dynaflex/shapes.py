@@ -9,6 +9,8 @@ p     particles in a data set
 k     latent coordinates
 c     classes of Gaussian
 e     edges of a graph over points
+v     vertices of a mesh
+t     tetrahedra of a mesh
 h     height and width of an image (square); ``h w`` in rfft layout, with w = h // 2 + 1
 d     depth, height and width of a volume (cubic), ordered [z, y, x]
 s     Fourier shells

@@ -51,9 +51,7 @@ def flex_command(
     invert_contrast: Annotated[bool, typer.Option(help="For particles that are black.")] = False,
     solver: Annotated[
         str,
-        typer.Option(
-            help="'iterative' least squares; 'wiener', with a prior; 'lbfgs', the paper's; 'backprojection'."
-        ),
+        typer.Option(help="'iterative' least squares; 'wiener', with a prior; 'lbfgs', the paper's; 'backprojection'."),
     ] = "iterative",
     half_sets: Annotated[
         str, typer.Option(help="'independent': a motion model each; 'shared': one, as in the paper.")
