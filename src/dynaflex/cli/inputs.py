@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from dynaflex.data.preflight import check_inputs
@@ -26,6 +27,9 @@ def simulate_command(
 ) -> None:
     """Make particles of a flexible molecule whose motion is known."""
     from dynaflex.simulate.particles import simulate
+
+    # Torch's threads wait for each other on tensors of this size; see pick_device.
+    torch.set_num_threads(1)
 
     simulate(out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
     typer.echo(
