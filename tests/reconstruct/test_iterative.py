@@ -98,11 +98,11 @@ def test_lbfgs_and_conjugate_gradients_take_the_same_path_where_nothing_conditio
 def test_a_solver_that_starts_at_the_solution_stays_there(swirling: Field, experiment: Experiment) -> None:
     made = experiment(swirling, noise=1.0)
     ramp = RampFilter(made.operator, made.batches)
-    solution = solve(made.operator, made.batches, 12, ramp=ramp)
-    again = solve(made.operator, made.batches, 1, start=solution, ramp=ramp)
+    solution = solve(made.operator, made.batches, 12, prior=signal_to_noise_prior, ramp=ramp)
+    again = solve(made.operator, made.batches, 1, prior=signal_to_noise_prior, start=solution, ramp=ramp)
     assert (again - solution).norm() < 1e-3 * solution.norm()
-    near = solve(made.operator, made.batches, 1, start=0.9 * solution, ramp=ramp)
-    from_zero = solve(made.operator, made.batches, 1, ramp=ramp)
+    near = solve(made.operator, made.batches, 1, prior=signal_to_noise_prior, start=0.9 * solution, ramp=ramp)
+    from_zero = solve(made.operator, made.batches, 1, prior=signal_to_noise_prior, ramp=ramp)
     assert (near - solution).norm() < 0.2 * (from_zero - solution).norm()
 
 
@@ -114,8 +114,8 @@ def test_a_filter_made_before_changes_nothing_whatever_the_motion_it_was_made_wi
     own = RampFilter(made.operator, made.batches)
     # The rigid experiment's operator was told of less noise: D scales with its inverse.
     assert torch.allclose(ramp.response, own.response * 1e6, atol=1e-3 * float(ramp.response.abs().max()))
-    known = solve(made.operator, made.batches, 2, ramp=own)
-    assert torch.equal(known, solve(made.operator, made.batches, 2))
+    known = solve(made.operator, made.batches, 2, prior=signal_to_noise_prior, ramp=own)
+    assert torch.equal(known, solve(made.operator, made.batches, 2, prior=signal_to_noise_prior))
 
 
 @pytest.mark.parametrize("prior", [None, signal_to_noise_prior])

@@ -7,14 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from dynaflex.cli.options import choice, configuration, pick_device
+from dynaflex.cli.options import choice, run_pipeline
 from dynaflex.pipelines import maps
-from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.method import DYNAMIGHT
 from dynaflex.pipelines.inputs import InputPaths
-from dynaflex.pipelines.pipeline import STAGES, run_method
-from dynaflex.pipelines.progress import Monitor
-from dynaflex.report.html import write_report
+from dynaflex.pipelines.pipeline import STAGES
 
 
 def dynamight_command(
@@ -66,17 +63,4 @@ def dynamight_command(
         "invert_contrast": invert_contrast, "solver": solver,
     }  # fmt: skip
     paths = InputPaths(particles, map, mask, half_maps, atoms=model, datadir=datadir)
-    with Monitor() as monitor:
-        run_method(
-            DYNAMIGHT,
-            out,
-            paths,
-            configuration(DynamightConfig, settings),
-            resume=resume,
-            until=until,
-            device=pick_device(device),
-            monitor=monitor,
-        )
-    if until == "report":
-        typer.echo(f"report: {write_report(out)}")
-    typer.echo(f"done: {out}")
+    run_pipeline(DYNAMIGHT, out, paths, settings, resume=resume, until=until, device=device)

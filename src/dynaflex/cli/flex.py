@@ -7,14 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from dynaflex.cli.options import choice, configuration, pick_device
+from dynaflex.cli.options import choice, run_pipeline
 from dynaflex.pipelines import maps
-from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.flex.method import FLEX
 from dynaflex.pipelines.inputs import InputPaths
-from dynaflex.pipelines.pipeline import STAGES, run_method
-from dynaflex.pipelines.progress import Monitor
-from dynaflex.report.html import write_report
+from dynaflex.pipelines.pipeline import STAGES
 
 
 def flex_command(
@@ -79,17 +76,4 @@ def flex_command(
     paths = InputPaths(
         particles, map, mask, half_maps, mesh=mesh, stationary=stationary, latents=initial_latents, datadir=datadir
     )
-    with Monitor() as monitor:
-        run_method(
-            FLEX,
-            out,
-            paths,
-            configuration(FlexConfig, settings),
-            resume=resume,
-            until=until,
-            device=pick_device(device),
-            monitor=monitor,
-        )
-    if until == "report":
-        typer.echo(f"report: {write_report(out)}")
-    typer.echo(f"done: {out}")
+    run_pipeline(FLEX, out, paths, settings, resume=resume, until=until, device=device)

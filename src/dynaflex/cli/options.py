@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import torch
+import typer
 from pydantic import ValidationError
 
 from dynaflex.errors import EnvironmentFault, UsageError
 from dynaflex.pipelines.config import RunConfig
+from dynaflex.pipelines.inputs import InputPaths
+from dynaflex.pipelines.method import Method
+from dynaflex.pipelines.pipeline import run_method
+from dynaflex.pipelines.progress import Monitor
+from dynaflex.report.html import write_report
 
-Config = TypeVar("Config", bound=RunConfig)
+
+def run_pipeline(
+    method: Method,
+    out: Path,
+    paths: InputPaths,
+    settings: dict[str, Any],
+    *,
+    resume: bool,
+    until: str,
+    device: str,
+) -> None:
+    """Take a run of a method up to the stage ``until``, and say where its results are."""
+    with Monitor() as monitor:
+        run_method(
+            method,
+            out,
+            paths,
+            configuration(method.config, settings),
+            resume=resume,
+            until=until,
+            device=pick_device(device),
+            monitor=monitor,
+        )
+    if until == "report":
+        typer.echo(f"report: {write_report(out)}")
+    typer.echo(f"done: {out}")
 
 
-def configuration(method: type[Config], settings: dict[str, Any]) -> Config:
+def configuration(method: type[RunConfig], settings: dict[str, Any]) -> RunConfig:
     """The settings, if they can mean anything.
 
     Raises:

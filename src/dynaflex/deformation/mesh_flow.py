@@ -48,15 +48,15 @@ class MeshFlow(Deformation):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        # Buffers, so that a checkpoint holds all that it takes to build the same flow again.
+        # Buffers, so that a checkpoint holds the mesh; the sites are those of the map beside it.
         self.register_buffer("vertices", mesh.vertices)
         self.register_buffer("cells", mesh.cells)
         self.register_buffer("stiffness", mesh.weights)
         self.register_buffer("segment", mesh.segment)
         self.register_buffer("fixed", mesh.fixed)
         self.register_buffer("origin", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("sites", sites)
-        self.register_buffer("site_cell", site_cell)
+        self.register_buffer("sites", sites, persistent=False)
+        self.register_buffer("site_cell", site_cell, persistent=False)
         self.reach = spacing * math.sqrt(3.0)
         self.unit = unit
         self._tree = cKDTree(sites.cpu().numpy())

@@ -34,7 +34,7 @@ class CanonicalMap(Density):
         super().__init__()
         self.grid = grid
         inside = (cell.flatten() >= 0).nonzero()[:, 0]
-        self.register_buffer("vertices", mesh.vertices.clone())
+        self.register_buffer("vertices", mesh.vertices.clone(), persistent=False)
         self.register_buffer("voxels", inside)
         self.register_buffer("cell", cell.flatten()[inside])
         self.register_buffer("values", volume.flatten()[inside].clone())

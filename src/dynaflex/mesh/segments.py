@@ -13,6 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from dynaflex.errors import InputError, UsageError
 from dynaflex.grid import Grid
 from dynaflex.mesh.tetmesh import TetMesh
+from dynaflex.mesh.voxels import cell_of_voxels
 from dynaflex.shapes import Tensor
 
 Pair = tuple[int, int]
@@ -34,6 +35,10 @@ class LabelledMesh:
         if self.labels is None or self.grid is None:
             return None
         return resample_labels(self.labels, self.grid, grid)
+
+    def carrier(self, grid: Grid) -> Tensor:
+        """The cell that carries each voxel of a grid, ``(d d d)``, -1 for none."""
+        return cell_of_voxels(self.mesh, grid, self.labels_on(grid))
 
 
 @dataclass(frozen=True)

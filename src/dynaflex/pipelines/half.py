@@ -66,14 +66,24 @@ class HalfSet:
         """The particles ``index`` ``(b)`` with the sampler's draws ``noise`` ``(b k)``."""
         images = self.images[index].to(self.device)
         where = index.to(self.device)
+        own_pose, ctf = self.optics(where)
         return Batch(
             index=where,
             images=images,
             coefficients=fourier.transform(images, 2),
-            pose=(self.pose if pose is None else pose)[where],
-            ctf=transfer_function(self.ctf[where], self.grid),
+            pose=own_pose if pose is None else pose[where],
+            ctf=ctf,
             noise=noise.to(self.device),
         )
+
+    def optics(self, index: Tensor) -> tuple[Pose, Tensor]:
+        """Poses and CTF ``(b h w)`` of the particles ``index`` ``(b)``, for where their images are not needed."""
+        where = index.to(self.device)
+        return self.pose[where], transfer_function(self.ctf[where], self.grid)
+
+    def coefficients(self, index: Tensor) -> Tensor:
+        """The transforms ``(b h w)`` of the images ``index`` ``(b)``."""
+        return fourier.transform(self.images[index].to(self.device), 2)
 
     def batches(self, index: Tensor, size: int, latent_dim: int, key: tuple[int, ...]) -> Iterator[Batch]:
         """Batches over the particles ``index``; order and noise are functions of ``key`` alone."""

@@ -33,14 +33,15 @@ from dynaflex.reconstruct.lbfgs import solve_lbfgs
 from dynaflex.reconstruct.mesh_field import MeshField, required_memory
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.reconstruct.postprocess import merge, sharpen, soft_mask, symmetrise
+from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.rotations import point_group
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves
 from dynaflex.validate.local_resolution import local_resolution
 
 SOLVERS: dict[str, Callable[..., Tensor]] = {
-    "iterative": lambda operator, batches, ramp=None: solve(operator, batches, prior=None, ramp=ramp),
-    "wiener": lambda operator, batches, ramp=None: solve(operator, batches, ramp=ramp),
+    "iterative": lambda operator, batches, ramp=None: solve(operator, batches, ramp=ramp),
+    "wiener": lambda operator, batches, ramp=None: solve(operator, batches, prior=signal_to_noise_prior, ramp=ramp),
     "lbfgs": lambda operator, batches, ramp=None: solve_lbfgs(operator, batches),
     "backprojection": lambda operator, batches, ramp=None: backproject(operator, batches, ramp=ramp),
 }
@@ -79,9 +80,11 @@ def reconstruct_run(
     grid = imaging.grid
     group = point_group(symmetry)
     monitor.say(f"reconstruction in a box of {grid.box}: at most {required_memory(grid, _AT_ONCE) / 1e9:.1f} GB")
+    models: dict[int, Tensor] = {}
     volumes: dict[str, Tensor] = {}
     for half in (1, 2):
         trained = load_half(run, half).to(device)
+        models[half] = trained.model.density.volume(grid).cpu()
         particles = inputs.particles.take(inputs.members(half))
         passes = partial(Passes, trained, particles, imaging, device, monitor)
         operator = Operator(_field(field, run, trained, grid, device, monitor))
@@ -114,7 +117,7 @@ def reconstruct_run(
     if moving is not None:
         write_map(run.maps / "moving_part_mask.mrc", moving.numpy(), grid.pixel_size)
         curves["moving_part"] = {name: curve.as_dict(claim_limit) for name, curve in compare(moving).items()}
-    _compare_models(run, inputs, volumes, grid)
+    _compare_models(run, inputs, models, volumes, grid)
     _map_of_errors(run, grid)
     run.write_json("fsc.json", curves | {"claim_limit": claim_limit})
 
@@ -188,13 +191,14 @@ def views(
     )
 
 
-def _compare_models(run: Run, inputs: Inputs, volumes: dict[str, Tensor], grid: Grid) -> None:
+def _compare_models(
+    run: Run, inputs: Inputs, models: dict[int, Tensor], volumes: dict[str, Tensor], grid: Grid
+) -> None:
     """FSC of each half's trained density to the consensus it started from and to the final half-map."""
     curves: dict[str, Any] = {}
     full, resolution = inputs.full_imaging.grid, config_of(run).shared_resolution
     starts = {half: fourier.low_pass(volume, full, resolution) for half, volume in inputs.consensus.items()}
-    for half in (1, 2):
-        model = load_half(run, half).model.density.volume(grid)
+    for half, model in models.items():
         write_map(run.maps / f"model_half{half}.mrc", model.numpy(), grid.pixel_size)
         start = fourier.resize(starts[half], grid.box, 3)
         curves[f"half{half}"] = {

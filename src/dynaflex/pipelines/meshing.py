@@ -85,7 +85,7 @@ class MeshReport:
 
     def carrier(self) -> Tensor:
         """The cell of every voxel of the map, ``(d d d)``, or -1."""
-        return cell_of_voxels(self.mesh, self.grid, self.labelled.labels_on(self.grid))
+        return self.labelled.carrier(self.grid)
 
 
 def make_mesh(files: MeshFiles, settings: MeshSettings) -> MeshReport:
@@ -102,7 +102,7 @@ def make_mesh(files: MeshFiles, settings: MeshSettings) -> MeshReport:
         mesh = lattice(inside, grid, settings.cells)
     if files.refine is not None:
         with naming(files.refine):
-            mesh = refine(mesh, _read_like(files.refine, grid) > 0.5, grid)
+            mesh = refine(mesh, read_like(files.refine, grid) > 0.5, grid)
     warnings: list[str] = []
     labelled, touching = LabelledMesh(mesh), []
     if files.segments is not None:
@@ -152,7 +152,7 @@ def _finished(report: MeshReport, files: MeshFiles, settings: MeshSettings) -> M
         mesh = stiff_segments(report.mesh, list(settings.rigid))
     if files.stationary is not None:
         with naming(files.stationary):
-            mesh = hold(mesh, _read_like(files.stationary, report.grid), report.grid)
+            mesh = hold(mesh, read_like(files.stationary, report.grid), report.grid)
     report = replace(report, labelled=replace(report.labelled, mesh=mesh))
     warnings = [
         f"segments {first} and {second} are rigid and fused: they move as one"
@@ -182,7 +182,7 @@ def _molecule(files: MeshFiles) -> tuple[Grid, Tensor, Tensor]:
         )
     grid, density = Grid(consensus.box, consensus.pixel_size), torch.from_numpy(consensus.data)
     if files.mask is not None:
-        return grid, density, _read_like(files.mask, grid)
+        return grid, density, read_like(files.mask, grid)
     low = fourier.low_pass(density, grid, _MASK_RESOLUTION)
     threshold = automatic_threshold(low)
     if density.min() == density.max() or not bool((low > threshold).any()):
@@ -197,7 +197,7 @@ def _molecule(files: MeshFiles) -> tuple[Grid, Tensor, Tensor]:
     return grid, density, soft_mask(low, grid, threshold)
 
 
-def _read_like(path: Path, grid: Grid) -> Tensor:
+def read_like(path: Path, grid: Grid) -> Tensor:
     """A volume ``(d d d)`` of the box and pixel size of the map; a header without a pixel size is believed."""
     volume = read_map(path)
     if volume.box != grid.box:
@@ -223,7 +223,7 @@ def _read_like(path: Path, grid: Grid) -> Tensor:
 
 def _read_labels(path: Path, grid: Grid, warnings: list[str]) -> Tensor:
     """Segments ``(d d d)`` int64; solvent is negative or, where nothing is, 0."""
-    values = _read_like(path, grid).numpy()
+    values = read_like(path, grid).numpy()
     labels = np.rint(values)
     if np.abs(values - labels).max() > 1e-3:
         raise InputError(

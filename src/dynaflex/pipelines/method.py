@@ -24,11 +24,12 @@ EveryBatch = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Work:
-    """A run and what it needs at hand."""
+    """A run and what it needs at hand; ``plan`` is what the method made of the inputs when it examined them."""
 
     run: Run
     inputs: Inputs
     config: RunConfig
+    plan: Any
     device: torch.device
     monitor: Monitor
 
@@ -71,15 +72,15 @@ class Trainer(Protocol):
 class Method:
     """The parts in which one method differs from another.
 
-    ``examine(inputs, config)`` refuses what cannot work before a run directory is made. ``prepare(work)`` writes what
-    is decided before training and returns what the halves share; ``trainer(work, data, training)`` stands before its
-    first epoch; ``empty_model(state, particles, grid, config)`` has the right shapes to load a checkpoint's model
-    ``state`` into.
+    ``examine(inputs, config)`` refuses what cannot work before a run directory is made, and returns the plan: what both
+    halves are built from, made once. ``prepare(work)`` writes down what is decided and returns what the halves share;
+    ``trainer(work, data, training)`` stands before its first epoch; ``empty_model(state, particles, grid, config)`` has
+    the right shapes to load a checkpoint's model ``state`` into.
     """
 
     name: str
     config: type[RunConfig]
-    examine: Callable[[Inputs, RunConfig], object]
+    examine: Callable[[Inputs, RunConfig], Any]
     prepare: Callable[[Work], list[str]]
     trainer: Callable[[Work, HalfSet, Tensor], Trainer]
     empty_model: Callable[[Mapping[str, Tensor], int, Grid, RunConfig], FlexModel]

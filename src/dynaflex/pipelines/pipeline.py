@@ -49,11 +49,12 @@ def run_method(
         config = method.config.from_stored(run.config())
         paths = InputPaths.from_dict(run.read_json("provenance.json")["inputs"])
         inputs = read_inputs(paths, config)
+        plan = method.examine(inputs, config)
     else:
         inputs = read_inputs(paths, config, read_images=True)
-        method.examine(inputs, config)
+        plan = method.examine(inputs, config)
         run = Run.create(path, method.name, config.model_dump(), paths.as_dict())
-    work = Work(run, inputs, config, device, monitor)
+    work = Work(run, inputs, config, plan, device, monitor)
     stages = STAGES[: STAGES.index(until) + 1]
     with run.locked(), _stoppable():
         _prepare(work, method)

@@ -12,7 +12,7 @@ from dynaflex import fourier
 from dynaflex.reconstruct.backproject import Batches, RampFilter
 from dynaflex.reconstruct.field import Field
 from dynaflex.reconstruct.operator import Operator
-from dynaflex.reconstruct.prior import Prior, signal_to_noise_prior
+from dynaflex.reconstruct.prior import Prior
 from dynaflex.shapes import Tensor
 
 ITERATIONS = 3
@@ -27,7 +27,7 @@ def solve(
     *,
     start: Tensor | None = None,
     band: int | None = None,
-    prior: Prior | None = signal_to_noise_prior,
+    prior: Prior | None = None,
     ramp: RampFilter | None = None,
 ) -> Tensor:
     """The map ``(d d d)`` that minimises [DM 6], from conjugate gradients on the normal operator.

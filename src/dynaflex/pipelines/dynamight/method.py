@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynaflex.density.coarse_grain import CoarseModel, coarse_grain, to_box_frame
@@ -11,7 +11,7 @@ from dynaflex.errors import InputError
 from dynaflex.io.atoms import read_atoms
 from dynaflex.pipelines import checkpoint
 from dynaflex.pipelines.config import RunConfig
-from dynaflex.pipelines.dynamight.build import build_model, empty_model, prepare_consensus, settings_of
+from dynaflex.pipelines.dynamight.build import Consensus, build_model, empty_model, prepare_consensus, settings_of
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.half import HalfSet
@@ -25,25 +25,32 @@ MODEL_BIAS = (
 )
 
 
-def examine(inputs: Inputs, config: RunConfig) -> None:
-    """Refuse an atomic model or a contour that leaves nothing to place.
+@dataclass(frozen=True)
+class Plan:
+    """What each half starts from, and the user's atomic model in the frame of the box, if there is one."""
+
+    starts: dict[int, Consensus]
+    atoms: CoarseModel | None
+
+
+def examine(inputs: Inputs, config: RunConfig) -> Plan:
+    """The plan; refuse an atomic model or a contour that leaves nothing to place.
 
     Raises:
         InputError: they do.
     """
-    atomic_model(inputs)
-    for half in (1, 2):
-        prepare_consensus(inputs, half, settings_of(config))
+    atoms = atomic_model(inputs)
+    halves = sorted({1, *config.trained_halves})
+    return Plan({half: prepare_consensus(inputs, half, settings_of(config)) for half in halves}, atoms)
 
 
 def prepare(work: Work) -> list[str]:
     """Draw the automatic threshold, warn of model bias, and say what the halves share."""
-    run, inputs, config = work.run, work.inputs, settings_of(work.config)
-    atoms = atomic_model(inputs)
-    if atoms is not None:
+    run, plan = work.run, plan_of(work)
+    if plan.atoms is not None:
         run.warn(MODEL_BIAS)
         work.monitor.say(f"warning: {MODEL_BIAS}")
-    start = prepare_consensus(inputs, 1, config)
+    start = plan.starts[1]
     counts, edges = histogram(start.volume)
     run.write_json(
         "threshold.json",
@@ -51,21 +58,19 @@ def prepare(work: Work) -> list[str]:
             "threshold": start.threshold,
             "histogram_edges": edges,
             "histogram_counts": counts,
-            "automatic": config.threshold is None,
+            "automatic": settings_of(work.config).threshold is None,
             "gaussians": start.count,
         },
     )
     work.monitor.say(f"{start.count} Gaussians above {start.threshold:.3g}")
     shared = ["which voxels lie within 6 Å of a Gaussian of half 1, to bring half 2 to the same conformation"]
-    return shared if atoms is None else [*shared, "the atomic model"]
+    return shared if plan.atoms is None else [*shared, "the atomic model"]
 
 
 def trainer(work: Work, data: HalfSet, training: Tensor) -> HalfTrainer:
     """The untrained model of one half with all that its training needs."""
-    inputs, config = work.inputs, settings_of(work.config)
-    atoms = atomic_model(inputs)
-    start = prepare_consensus(inputs, data.half, config)
-    model = build_model(start, len(data), data.half, inputs.imaging.grid, config, atoms)
+    config, plan = settings_of(work.config), plan_of(work)
+    model = build_model(plan.starts[data.half], len(data), data.half, work.inputs.imaging.grid, config, plan.atoms)
     mask_points = None
     if data.half == 2:
         mask_points = checkpoint.model_state(work.run.require_checkpoint("half1")[0])["density.positions"]
@@ -74,9 +79,15 @@ def trainer(work: Work, data: HalfSet, training: Tensor) -> HalfTrainer:
         data,
         training,
         config,
-        bonds=None if atoms is None else atoms.edges.to(work.device),
+        bonds=None if plan.atoms is None else plan.atoms.edges.to(work.device),
         mask_points=mask_points,
     )
+
+
+def plan_of(work: Work) -> Plan:
+    """What :func:`examine` made."""
+    assert isinstance(work.plan, Plan)
+    return work.plan
 
 
 def atomic_model(inputs: Inputs) -> CoarseModel | None:

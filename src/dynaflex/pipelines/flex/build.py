@@ -15,7 +15,6 @@ from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.model import FlexModel
 from dynaflex.pipelines.config import RunConfig
-from dynaflex.pipelines.flex.carrier import carried
 from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.half import keyed_generator
 from dynaflex.pipelines.inputs import Inputs
@@ -33,7 +32,7 @@ def build_model(inputs: Inputs, labelled: LabelledMesh, half: int, particles: in
     grid, full = inputs.imaging.grid, inputs.full_imaging.grid
     generator = keyed_generator(config.seed, half)
     low = fourier.low_pass(inputs.consensus[half], full, config.shared_resolution)
-    density = CanonicalMap(fourier.resize(low, grid.box, 3), grid, labelled.mesh, carried(labelled, grid))
+    density = CanonicalMap(fourier.resize(low, grid.box, 3), grid, labelled.mesh, labelled.carrier(grid))
     return _assemble(density, labelled.mesh, particles, grid, config, generator)
 
 

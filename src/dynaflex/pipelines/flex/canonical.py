@@ -68,15 +68,13 @@ class MapSolver:
         def batches(with_images: bool) -> Iterator[Views]:
             nonlocal done
             for part in self.training.split(_AT_ONCE):
-                batch = self.data.batch(part, torch.zeros(len(part), 1))
-                images = batch.coefficients if with_images else None
-                yield Views(images, batch.ctf, batch.pose, latents(batch.index))
+                pose, ctf = self.data.optics(part)
+                images = self.data.coefficients(part) if with_images else None
+                yield Views(images, ctf, pose, latents(part.to(self.data.device)))
                 done += len(part)
                 every_batch(min(done, sweeps * len(self.training)), sweeps * len(self.training))
 
         if self._ramp is None:
             self._ramp = RampFilter(operator, batches)
-        volume = solve(
-            operator, batches, iterations, start=self.density.own_volume(), band=band, prior=None, ramp=self._ramp
-        )
+        volume = solve(operator, batches, iterations, start=self.density.own_volume(), band=band, ramp=self._ramp)
         self.density.values.copy_(self.field.from_volume(volume))

@@ -5,19 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from dynaflex import fourier
 from dynaflex.errors import InputError
-from dynaflex.grid import Grid
-from dynaflex.io.mrc import read_map
 from dynaflex.mesh.build import build_mesh, hold
 from dynaflex.mesh.segments import LabelledMesh
-from dynaflex.mesh.voxels import cell_of_voxels
 from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.mesh_store import load_mesh, naming
-from dynaflex.shapes import Tensor
+from dynaflex.pipelines.meshing import read_like
 
 
 def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
@@ -37,29 +32,14 @@ def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
         _require_density(paths.mesh, labelled, inputs)
     if paths.stationary is None:
         return labelled
-    stationary = torch.from_numpy(read_map(paths.stationary).data)
-    if stationary.shape[-1] != grid.box:
-        raise InputError(
-            "stationary.box",
-            "the stationary mask and the map differ in box",
-            file=paths.stationary,
-            expected=f"{grid.box} voxels a side",
-            found=stationary.shape[-1],
-            fix="resample the mask to the map",
-        )
     with naming(paths.stationary):
-        return replace(labelled, mesh=hold(labelled.mesh, stationary, grid))
-
-
-def carried(labelled: LabelledMesh, grid: Grid) -> Tensor:
-    """The cell that carries each voxel of a grid, ``(d d d)``, -1 for none."""
-    return cell_of_voxels(labelled.mesh, grid, labelled.labels_on(grid))
+        return replace(labelled, mesh=hold(labelled.mesh, read_like(paths.stationary, grid), grid))
 
 
 def _require_density(path: Path, labelled: LabelledMesh, inputs: Inputs) -> None:
     """Refuse a mesh that leaves out most of the molecule: it was made for another map, or in another frame."""
     inside = inputs.mask > 0.5
-    covered = float((carried(labelled, inputs.full_imaging.grid)[inside] >= 0).float().mean())
+    covered = float((labelled.carrier(inputs.full_imaging.grid)[inside] >= 0).float().mean())
     if covered < 0.5:
         raise InputError(
             "mesh.elsewhere",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.flex.build import build_model, empty_model, settings_of
 from dynaflex.pipelines.flex.carrier import make_carrier
@@ -10,27 +11,27 @@ from dynaflex.pipelines.flex.start import given_latents, initial_latents
 from dynaflex.pipelines.flex.train import FlexTrainer
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import Inputs
-from dynaflex.pipelines.mesh_store import load_mesh, save_mesh
+from dynaflex.pipelines.mesh_store import save_mesh
 from dynaflex.pipelines.method import Method, Work
 from dynaflex.shapes import Tensor
 
 
-def examine(inputs: Inputs, config: RunConfig) -> None:
-    """Refuse a mesh, a stationary region or latents that do not fit.
+def examine(inputs: Inputs, config: RunConfig) -> LabelledMesh:
+    """The mesh; refuse one, a stationary region or latents that do not fit.
 
     Raises:
         InputError: they do not.
     """
-    make_carrier(inputs, settings_of(config))
+    labelled = make_carrier(inputs, settings_of(config))
     if inputs.paths.latents is not None:
         given_latents(inputs, settings_of(config))
+    return labelled
 
 
 def prepare(work: Work) -> list[str]:
-    """Build or read the mesh, store it in the run, and say that the halves share it."""
-    labelled = make_carrier(work.inputs, settings_of(work.config))
-    mesh = labelled.mesh
-    save_mesh(work.run.path / "mesh.npz", labelled)
+    """Store the mesh in the run, and say that the halves share it."""
+    mesh = plan_of(work).mesh
+    save_mesh(work.run.path / "mesh.npz", plan_of(work))
     held = int(mesh.fixed.sum())
     work.monitor.say(
         f"mesh of {len(mesh.vertices)} vertices and {len(mesh.cells)} tetrahedra, edges of {mesh.edge_length():.1f} Å"
@@ -43,10 +44,15 @@ def prepare(work: Work) -> list[str]:
 def trainer(work: Work, data: HalfSet, training: Tensor) -> FlexTrainer:
     """The untrained model of one half with all that its training needs."""
     config = settings_of(work.config)
-    labelled = load_mesh(work.run.path / "mesh.npz")
-    model = build_model(work.inputs, labelled, data.half, len(data), config)
+    model = build_model(work.inputs, plan_of(work), data.half, len(data), config)
     start = initial_latents(work.inputs, data, config)
     return FlexTrainer(model.to(work.device), data, training, config, start)
+
+
+def plan_of(work: Work) -> LabelledMesh:
+    """The mesh that :func:`examine` made."""
+    assert isinstance(work.plan, LabelledMesh)
+    return work.plan
 
 
 FLEX = Method("flex", FlexConfig, examine, prepare, trainer, empty_model)
