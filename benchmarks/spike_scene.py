@@ -7,6 +7,7 @@ its centre of mass that weighs what its atoms weigh.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,8 @@ BODIES = ("S2", *(f"{name}_{chain}" for chain in CHAINS for name, _ in REGIONS))
 MASS = {"C": 12.011, "N": 14.007, "O": 15.999, "S": 32.06}
 SIGMA = 2.0
 """Width of a bead in Å: that of the atoms of `dynaflex simulate`."""
+LARGE_TURN = math.radians(20.0)
+"""A domain that turns by more than this is a segment of its own mesh."""
 STEPS = 24
 """Conformations between two structures in a mean over the motion."""
 
@@ -217,7 +220,23 @@ def _fitted(beads: Array, weights: Array, domain: IntArray) -> tuple[Array, Arra
 
 
 def segment_labels(scene: SpikeScene, inside: Tensor) -> Tensor:
-    """The body of every voxel that is ``inside`` ``(d d d)`` where nothing has moved, -1 elsewhere."""
+    """Segments of the voxels that are ``inside`` ``(d d d)``, -1 elsewhere, as atoms fitted into the mean map give them.
+
+    What turns by itself is a segment, so is the subdomain that it hangs on, and the rest is another: a domain that
+    opens glides along its neighbours, and tetrahedra that it shared with them would hold it back.
+    """
+    middle = scene.beads(np.full((1, 1), sum(scene.limits) / 2.0))[0]
+    points = scene.grid.points(dtype=torch.float64)[inside.view(-1)].numpy()
     labels = torch.full(inside.shape, -1, dtype=torch.int64)
-    labels[inside] = torch.from_numpy(scene.owner(scene.grid.points(dtype=torch.float64)[inside.view(-1)].numpy()))
+    labels[inside] = torch.from_numpy(_segment_of_body(scene)[scene.domain[cKDTree(middle).query(points)[1]]])
     return labels
+
+
+def _segment_of_body(scene: SpikeScene) -> IntArray:
+    turned = Rotation.from_matrix(scene.rotation[-1]).magnitude()
+    segment = np.zeros(len(BODIES), dtype=np.int64)
+    for chain in CHAINS:
+        opening, held_by = BODIES.index(f"RBD_{chain}"), BODIES.index(f"SD_{chain}")
+        if turned[opening] > LARGE_TURN:
+            segment[held_by], segment[opening] = segment.max() + 1, segment.max() + 2
+    return segment
