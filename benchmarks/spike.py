@@ -5,8 +5,9 @@
     python benchmarks/spike.py OUT --run RUN            score a finished run of either method on OUT/particles
 
 6,000 particles, box 96 at 3 Å, SNR 0.05, spread evenly over a path through structures with 0 and 1 domains up;
-`--path 0,1,2,3` raises all three, one after the other. The structures come from `../shared/data`; where they are absent
-there is nothing to do, and the script says so.
+`--path 0,1,2,3` raises all three, one after the other. The mesh is cut around every domain that opens and around what
+it hangs on, and fused where the chain passes. The structures come from `../shared/data`; where they are absent there is
+nothing to do, and the script says so.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judge import Judge, figures, half_maps, show, trained
+from judge import Judge, dynaflex, figures, half_maps, show, trained
 from spike_picture import draw_before_and_after
 from spike_scene import SIGMA, SpikeScene, read_scene, scene_from_structures, segment_labels
 
 from dynaflex.grid import Grid
-from dynaflex.io.mrc import write_map
+from dynaflex.io.mrc import read_map, write_map
 from dynaflex.simulate.microscope import Atoms, draw_acquisition, write_particles
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +56,20 @@ def main() -> None:
                 data, scene_from_structures(given.structures, chosen, PARTICLES, GRID, given.seed), given.seed
             )
         if given.until == "scores":
-            judged(given.run or trained("flex", data, out / "flex"), data, given.picture)
+            judged(given.run or trained("flex", data, out / "flex", "--mesh", cut_mesh(data)), data, given.picture)
+
+
+def cut_mesh(data: Path) -> Path:
+    """The mesh of the consensus map in segments: each domain that opens hangs on its subdomain, and that on the rest.
+
+    Segment 0 is the rest; the odd ones are subdomains, each followed by its domain.
+    """
+    segments = data / "segments.mrc"
+    pairs = [(rest, rest + 1) for rest in range(1, int(read_map(segments).data.max()), 2)]
+    fuse = ",".join(f"0>{held},{held}>{opening}" for held, opening in pairs)
+    files = (data / "consensus.mrc", "--mask", data / "mask.mrc", "--segments", segments)
+    dynaflex("mesh", *files, "--fuse", fuse, "-o", data / "mesh.npz")
+    return data / "mesh.npz"
 
 
 def judged(run: Path, data: Path, picture: Path) -> None:

@@ -220,7 +220,7 @@ def _fitted(beads: Array, weights: Array, domain: IntArray) -> tuple[Array, Arra
 
 
 def segment_labels(scene: SpikeScene, inside: Tensor) -> Tensor:
-    """Segments of the voxels that are ``inside`` ``(d d d)``, -1 elsewhere, as atoms fitted into the mean map give them.
+    """Segments ``(d d d)`` of the voxels that are ``inside``, -1 elsewhere, as atoms fitted into the mean map tell.
 
     What turns by itself is a segment, so is the subdomain that it hangs on, and the rest is another: a domain that
     opens glides along its neighbours, and tetrahedra that it shared with them would hold it back.
