@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint type format docs bench clean
+.PHONY: help setup demo test slow lint type format docs bench clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ demo: setup ## simulate particles, run the method on them, print before and afte
 test: setup ## run the default test suite
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
+slow: setup ## run the tests that take minutes: 200 kills, 1000 flipped bytes, races, a full disk
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m slow
+
 lint: type ## check types, style, format and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,6 +47,7 @@ format: setup ## let ruff repair style and format
 
 docs: setup ## write the pages that are made from the code
 	$(BIN)/python docs/make_equations.py
+	$(BIN)/python docs/make_errors.py
 
 bench: setup ## run the benchmarks that fit a laptop, one JSON line each
 	@set -e; for script in benchmarks/*.py; do echo "# $$script" >&2; $(BIN)/python $$script; done

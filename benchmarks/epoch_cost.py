@@ -20,6 +20,7 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.deformation.coordinate_mlp import CoordinateMLP
+from dynaflex.deformation.lattice import OnLattice
 from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
 from dynaflex.imaging.noise import noise_weights
@@ -85,7 +86,8 @@ def make_step(options: argparse.Namespace) -> object:
     points = torch.randn(options.gaussians, 3, generator=generator) * 0.15 * grid.width
     density = GaussianDensity(points, torch.ones(1), torch.tensor([6.0]))
     decoder = CoordinateMLP(6, grid.width, layers=options.layers, generator=generator)
-    model = FlexModel(density, decoder, LatentTable(options.batch, 6, generator), grid)
+    deformation = OnLattice(decoder, DynamightConfig().node_spacing)
+    model = FlexModel(density, deformation, LatentTable(options.batch, 6, generator), grid)
     optimisers = build_optimisers(model, None, DynamightConfig())
     for optimiser in optimisers.values():
         for group in optimiser.param_groups:

@@ -31,6 +31,23 @@ class Batch:
     ctf: Tensor
     noise: Tensor
 
+    def take(self, which: Tensor) -> Batch:
+        """The particles at ``which`` (positions, or a mask ``(b)``)."""
+        return Batch(
+            index=self.index[which],
+            images=self.images[which],
+            coefficients=self.coefficients[which],
+            pose=self.pose[which],
+            ctf=self.ctf[which],
+            noise=self.noise[which],
+        )
+
+    def split(self, size: int) -> list[Batch]:
+        """The same particles in batches of at most ``size``."""
+        if len(self.index) <= size:
+            return [self]
+        return [self.take(part) for part in torch.arange(len(self.index), device=self.index.device).split(size)]
+
 
 class FlexModel(torch.nn.Module):
     """Weighted points that move: the forward model of both methods."""

@@ -168,8 +168,9 @@ def test_outputs_that_cannot_be_written(start: Command, data: Path, command: Com
     "options",
     [
         {"--latents": "guess"}, {"--until": "never"}, {"--graph": "thin"}, {"--half-sets": "shared"},
+        {"--solver": "magic"},
         {"--batch-size": 0}, {"--epochs": 0}, {"--latent-dim": 0}, {"--gaussians": 1}, {"--classes": 0}, {"--seed": -1},
-        {"--solver": "magic"}, {"--shared-resolution": 0}, {"--diameter": -5}, {"--train-box": 2},
+        {"--shared-resolution": 0}, {"--diameter": -5}, {"--train-box": 2},
     ],
 )  # fmt: skip
 def test_impossible_options_are_refused_before_anything_is_made(
@@ -180,6 +181,7 @@ def test_impossible_options_are_refused_before_anything_is_made(
     line = outcome.error_line()
     assert outcome.code == 2, line
     assert name in line and str(value) in line and "expected" in line
+    assert line.endswith("[usage.choice]" if isinstance(value, str) else "[usage.range]")
     assert not (tmp_path / "run").exists()
 
 
@@ -201,7 +203,7 @@ def test_commands_that_are_not_whole_are_bad_usage(command: Command, arguments: 
 
 def test_a_device_that_is_not_there_is_a_fault_of_the_machine(start: Command) -> None:
     outcome = start({"--device": "cuda:99"})
-    assert outcome.code == 4 and "--device cpu" in outcome.error_line()
+    assert outcome.code == 4 and "--device cpu [device.missing]" in outcome.error_line()
 
 
 def test_a_contour_above_the_map_is_bad_input(start: Command) -> None:

@@ -51,7 +51,7 @@ def test_a_stationary_mask_that_covers_everything(flex: Command, tmp_path: Path)
 @pytest.mark.parametrize("box", [34, 64, 25])
 def test_a_training_box_that_cannot_be_made(flex: Command, box: int) -> None:
     said = flex("--train-box", box)
-    assert said.startswith("2 ") and "32" in said and str(box) in said
+    assert said.startswith("2 ") and "32" in said and str(box) in said and "[usage.train-box]" in said
 
 
 def test_a_mesh_that_is_none(flex: Command, tmp_path: Path) -> None:
@@ -68,10 +68,10 @@ def test_a_mesh_that_stands_elsewhere(flex: Command, few: Path, tmp_path: Path, 
     arrays["vertices"] = arrays["vertices"] + np.float32(80.0)
     np.savez(tmp_path / "moved.npz", **arrays)
     said = flex("--mesh", tmp_path / "moved.npz")
-    assert said.startswith("3 ") and "moved.npz" in said and "%" in said
+    assert said.startswith("3 ") and "moved.npz" in said and "%" in said and "[mesh.elsewhere]" in said
 
 
-@pytest.mark.parametrize(("shape", "told"), [((119, 2), "120"), ((120, 1), "2")])
+@pytest.mark.parametrize(("shape", "told"), [((119, 2), "120"), ((120, 1), "--latent-dim 1 [latents.few]")])
 def test_latents_that_do_not_fit(flex: Command, tmp_path: Path, shape: tuple[int, int], told: str) -> None:
     np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=shape))
     said = flex("--initial-latents", tmp_path / "z.npy")

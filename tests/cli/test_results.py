@@ -137,7 +137,7 @@ def test_fsc_refuses_maps_that_do_not_fit(command: Command, few: Path, tmp_path:
     write_map(tmp_path / "small.mrc", read_map(few / "consensus.mrc").data[:16, :16, :16], 6.0)
     outcome = command("fsc", few / "consensus.mrc", tmp_path / "small.mrc")
     assert outcome.code == 3
-    assert all(fact in outcome.error_line() for fact in ("small.mrc", "32 voxels", "found 16"))
+    assert all(fact in outcome.error_line() for fact in ("small.mrc", "32 voxels", "found 16", "[fsc.box]"))
 
 
 # displacements
@@ -186,9 +186,16 @@ def test_displacements_refuse_what_they_cannot_answer(
     for file in ("flat.npy", "nan.npy", "objects.npy", "missing.npy"):
         code, line = ask(file, "0")
         assert code == 3 and file in line
-    for particles, more in (("0,x", ()), ("400", ()), ("0", ("--half", 3)), (str(halves[2][0]), ("--half", 1))):
+        assert line.endswith("[npy.shape]" if file in ("flat.npy", "nan.npy") else "[npy.unreadable]")
+    refused: tuple[tuple[str, tuple[object, ...], str], ...] = (
+        ("0,x", (), "usage.particles"),
+        ("400", (), "particles.unknown"),
+        ("0", ("--half", 3), "usage.half"),
+        (str(halves[2][0]), ("--half", 1), "particles.other-half"),
+    )
+    for particles, more, identifier in refused:
         code, line = ask("points.npy", particles, *more)
-        assert code == 2, line
+        assert code == 2 and line.endswith(f"[{identifier}]"), line
     assert not (tmp_path / "d.npz").exists()
 
 
@@ -242,23 +249,41 @@ def test_volumes_of_particles_come_from_their_own_halves(
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "identifier"),
     [
-        (),
-        ("--axis", 0, "--particles", 0),
-        ("--axis", 6),
-        ("--axis", -1),
-        ("--particles", "a"),
-        ("--axis", 0, "--half", 3),
+        ((), "volumes.what"),
+        (("--axis", 0, "--particles", 0), "volumes.what"),
+        (("--axis", 6), "volumes.axis"),
+        (("--axis", -1), "volumes.axis"),
+        (("--particles", "a"), "usage.particles"),
+        (("--axis", 0, "--half", 3), "usage.half"),
     ],
 )
 def test_volumes_want_one_thing_that_exists(
-    command: Command, finished_run: Path, tmp_path: Path, options: tuple[object, ...]
+    command: Command, finished_run: Path, tmp_path: Path, options: tuple[object, ...], identifier: str
 ) -> None:
     outcome = command("volumes", finished_run, "-o", tmp_path / "v", *options)
     assert outcome.code == 2, outcome.err
-    assert "expected" in outcome.error_line()
+    assert "expected" in outcome.error_line() and outcome.error_line().endswith(f"[{identifier}]")
     assert not list(tmp_path.glob("v/*"))
+
+
+def test_a_run_of_a_method_that_is_not_known_is_not_guessed_at(
+    command: Command, brief_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text((brief_run / "config.json").read_text().replace('"dynamight"', '"telepathy"'))
+    outcome = command("volumes", run, "-o", tmp_path / "v", "--axis", 0)
+    assert outcome.code == 2
+    line = outcome.error_line()
+    assert str(run / "config.json") in line and "found telepathy" in line and line.endswith("[run.method]")
+
+
+def test_reconstruct_refuses_a_solver_that_it_does_not_have(command: Command, tmp_path: Path) -> None:
+    outcome = command("reconstruct", tmp_path, "--solver", "magic")
+    assert outcome.code == 2
+    assert "'magic'" in outcome.error_line() and "[reconstruct.solver]" in outcome.error_line()
 
 
 def test_reconstruct_makes_the_maps_of_the_run_again(command: Command, brief_run: Path, tmp_path: Path) -> None:

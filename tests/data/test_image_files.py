@@ -84,3 +84,80 @@ def test_different_boxes_are_refused(blocks: Blocks, save: Save, tmp_path: Path)
     error = refusal(path)
     assert error.identifier == "particles.box"
     assert "16" in str(error) and "20" in str(error)
+
+
+def test_marks_of_cryosparc_are_no_part_of_a_path(blocks: Blocks, save: Save, images: np.ndarray) -> None:
+    names = blocks["particles"]["rlnImageName"]
+    blocks["particles"]["rlnImageName"] = [name.replace("@", "@>") if i % 2 else name for i, name in enumerate(names)]
+    particles = read_particles(save(blocks))
+    assert len(particles.image_paths) == 2
+    np.testing.assert_array_equal(particles.images(np.arange(12)).numpy(), images)
+
+
+def test_leading_folders_may_be_missing(blocks: Blocks, save: Save, images: np.ndarray, tmp_path: Path) -> None:
+    path = save(blocks)
+    job = tmp_path / "project" / "Extract" / "job001"
+    (tmp_path / "copied" / "job001").mkdir(parents=True)
+    for stack in ("a.mrcs", "b.mrcs"):
+        shutil.move(job / stack, tmp_path / "copied" / "job001" / stack)
+    particles = read_particles(path, datadir=tmp_path / "copied")
+    np.testing.assert_array_equal(particles.images(np.arange(12)).numpy(), images)
+
+
+def test_two_names_for_one_shortened_path_are_refused(blocks: Blocks, save: Save, tmp_path: Path) -> None:
+    table = blocks["particles"]
+    table["rlnImageName"] = [name.replace("job001/b.mrcs", "job002/a.mrcs") for name in table["rlnImageName"]]
+    path = save(blocks)
+    job = tmp_path / "project" / "Extract" / "job001"
+    shutil.move(job / "a.mrcs", path.parent / "a.mrcs")
+    error = refusal(path)
+    assert (error.identifier, error.row) == ("particles.ambiguous-images", 6)
+    assert "Extract/job001/a.mrcs and Extract/job002/a.mrcs" in str(error)
+
+
+def test_two_files_for_one_shortened_path_are_refused(blocks: Blocks, save: Save, tmp_path: Path) -> None:
+    path = save(blocks)
+    job = tmp_path / "project" / "Extract" / "job001"
+    (tmp_path / "data").mkdir()
+    shutil.copy(job / "a.mrcs", tmp_path / "data" / "a.mrcs")
+    shutil.move(job / "a.mrcs", path.parent / "a.mrcs")
+    with pytest.raises(InputError) as caught:
+        read_particles(path, datadir=tmp_path / "data")
+    assert caught.value.identifier == "particles.ambiguous-images"
+    assert all(str(folder / "a.mrcs") in str(caught.value) for folder in (tmp_path / "data", path.parent))
+
+
+def test_links_are_followed_and_broken_ones_named(blocks: Blocks, save: Save, tmp_path: Path) -> None:
+    path = save(blocks)
+    job = tmp_path / "project" / "Extract" / "job001"
+    shutil.move(job, tmp_path / "elsewhere")
+    job.symlink_to(tmp_path / "elsewhere")
+    assert len(read_particles(path)) == 12
+    shutil.move(tmp_path / "elsewhere", tmp_path / "gone")
+    error = refusal(path)
+    assert error.identifier == "particles.broken-link"
+    assert str(job) in str(error) and str(tmp_path / "elsewhere") in str(error)
+    (tmp_path / "elsewhere").symlink_to(job)
+    assert refusal(path).identifier == "particles.broken-link"
+
+
+def test_every_place_that_was_tried_is_listed(blocks: Blocks, save: Save, tmp_path: Path) -> None:
+    path = save(blocks)
+    (tmp_path / "other").mkdir()
+    shutil.move(tmp_path / "project" / "Extract", tmp_path / "other" / "Extract")
+    text = str(refusal(path))
+    assert "2 of 2 image files not found: Extract/job001/a.mrcs, Extract/job001/b.mrcs" in text
+    for place in ("the working directory", str(path.parent), str(tmp_path)):
+        assert place in text
+    # The one place where they lie is found, and advised.
+    assert f"--datadir {tmp_path / 'other'}" in text
+    assert len(read_particles(path, datadir=tmp_path / "other")) == 12
+
+
+def test_a_cut_stack_names_the_row_that_needs_it(blocks: Blocks, save: Save, tmp_path: Path) -> None:
+    path = save(blocks)
+    with (tmp_path / "project/Extract/job001/b.mrcs").open("r+b") as stream:
+        stream.truncate(1024 + 4 * 16 * 16 * 4 + 7)
+    error = refusal(path)
+    assert error.identifier == "mrc.truncated"
+    assert "4 of 6 sections" in str(error) and f"row 10 of {path}" in str(error)

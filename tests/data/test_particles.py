@@ -86,15 +86,13 @@ def test_optics_after_particles(blocks: Blocks, save: Save) -> None:
 
 
 def test_relion_defaults(blocks: Blocks, save: Save) -> None:
-    for name in ("rlnDefocusV", "rlnDefocusAngle", "rlnOriginXAngst", "rlnOriginYAngst"):
+    for name in ("rlnDefocusV", "rlnDefocusAngle"):
         del blocks["particles"][name]
     particles = read_particles(save(blocks))
     assert torch.equal(particles.ctf.defocus_v, particles.ctf.defocus_u)
     for name, value in (("defocus_angle", 0), ("phase_shift", 0), ("b_factor", 0), ("scale", 1)):
         assert torch.equal(ctf_fields(particles)[name], torch.full((12,), value, dtype=torch.float64))
     assert not particles.ctf.beam_tilt.any() and particles.ctf.odd_zernike.shape == (12, 0)
-    assert not particles.pose.shift.any()
-    assert any("centred" in warning for warning in particles.warnings)
 
 
 def test_higher_order_optics(blocks: Blocks, save: Save) -> None:
@@ -116,12 +114,24 @@ def test_higher_order_optics(blocks: Blocks, save: Save) -> None:
     assert any("1 %" in warning for warning in particles.warnings)
 
 
-def test_contradicting_origins_are_reported(blocks: Blocks, save: Save) -> None:
+def test_contradicting_origins_are_refused(blocks: Blocks, save: Save) -> None:
     table = blocks["particles"]
-    table["rlnOriginX"], table["rlnOriginY"] = table["rlnOriginXAngst"], table["rlnOriginYAngst"]
-    particles = read_particles(save(blocks))
-    assert any("contradict" in warning for warning in particles.warnings)
-    assert particles.pose.shift[0, 0].item() == -float(table["rlnOriginXAngst"][0])
+    for axis in "XY":
+        table[f"rlnOrigin{axis}"] = [repr(float(value) / 2.0) for value in table[f"rlnOrigin{axis}Angst"]]
+    assert read_particles(save(blocks)).pose.shift[0, 0].item() == -float(table["rlnOriginXAngst"][0])
+    for axis in "XY":
+        table[f"rlnOrigin{axis}"] = [repr(float(value) / 2.5) for value in table[f"rlnOrigin{axis}Angst"]]
+    error = refusal(save(blocks))
+    assert error.identifier == "particles.origins"
+    assert "2.5 Å would fit" in str(error)
+
+
+@pytest.mark.parametrize("axes", ["X", "XY"])
+def test_missing_origins_are_not_taken_for_centred(blocks: Blocks, save: Save, axes: str) -> None:
+    for axis in axes:
+        del blocks["particles"][f"rlnOrigin{axis}Angst"]
+    error = refusal(save(blocks))
+    assert (error.identifier, error.field) == ("star.missing-column", "rlnOriginXAngst")
 
 
 @pytest.mark.parametrize("column", ["rlnAngleRot", "rlnDefocusU", "rlnDefocusAngle", "rlnOriginXAngst"])

@@ -26,7 +26,7 @@ def ball(box: int, edge: float = 2.0) -> np.ndarray:
 @pytest.fixture
 def volumes(tmp_path: Path) -> tuple[Path, Path]:
     """A map and a mask that fit the particles."""
-    write_map(tmp_path / "map.mrc", ball(16), 2.0)
+    write_map(tmp_path / "map.mrc", 0.05 * ball(16), 2.0)
     write_map(tmp_path / "mask.mrc", ball(16), 2.0)
     return tmp_path / "map.mrc", tmp_path / "mask.mrc"
 
@@ -74,11 +74,12 @@ def test_volumes_of_another_box_or_pixel_size(
     blocks: Blocks, save: Save, volumes: tuple[Path, Path], which: int
 ) -> None:
     star = save(blocks)
-    write_map(volumes[which], ball(20), 2.0)
+    write_map(volumes[which], 0.9 * ball(20), 2.0)
     assert identifiers(star, *volumes) == ["volume.box"]
-    write_map(volumes[which], ball(16), 2.03)
+    right = (0.05 * ball(16), ball(16))[which]
+    write_map(volumes[which], right, 2.002)
     assert identifiers(star, *volumes) == ["volume.pixel-size"]
-    write_map(volumes[which], ball(16), 2.01)
+    write_map(volumes[which], right, 2.0005)
     assert identifiers(star, *volumes) == []
     with mrcfile.open(volumes[which], "r+") as file:
         file.header.cella = (0, 0, 0)
@@ -101,6 +102,15 @@ def test_maps_that_are_no_maps(blocks: Blocks, save: Save, volumes: tuple[Path, 
     assert identifiers(star, *volumes) == ["map.constant"]
     write_map(volumes[0], -ball(16), 2.0)
     assert any("inverted" in warning for warning in check_inputs(star, *volumes).warnings)
+
+
+def test_a_mask_in_place_of_the_map(blocks: Blocks, save: Save, volumes: tuple[Path, Path]) -> None:
+    assert identifiers(save(blocks), volumes[1], volumes[1]) == ["map.mask"]
+
+
+def test_a_mask_that_touches_the_edge(blocks: Blocks, save: Save, volumes: tuple[Path, Path]) -> None:
+    write_map(volumes[1], np.roll(ball(16), 6, axis=1), 2.0)
+    assert any("touches the edge" in warning for warning in check_inputs(save(blocks), *volumes).warnings)
 
 
 def test_masks_that_are_no_masks(blocks: Blocks, save: Save, volumes: tuple[Path, Path]) -> None:

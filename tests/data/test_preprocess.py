@@ -78,10 +78,12 @@ def test_images_do_not_see_each_other() -> None:
 
 
 def test_no_background_is_an_error() -> None:
-    with pytest.raises(UsageError, match="background"):
+    with pytest.raises(UsageError, match="background") as caught:
         normalise(noise(1), torch.ones(64, 64))
-    with pytest.raises(InputError, match="image 1 "):
+    assert caught.value.identifier == "preprocess.no-background"
+    with pytest.raises(InputError, match="image 1 ") as constant:
         normalise(torch.stack([noise(1)[0], torch.zeros(64, 64)]), circular_mask(GRID, 60.0, 6.0))
+    assert constant.value.identifier == "preprocess.constant-background"
 
 
 def test_cropping_keeps_density_and_thins_noise() -> None:
@@ -97,8 +99,10 @@ def test_cropping_keeps_density_and_thins_noise() -> None:
 
 @pytest.mark.parametrize("box", [33, 0, -2, 66])
 def test_impossible_boxes_are_refused(box: int) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         fourier_crop(noise(1), box)
+    assert caught.value.identifier == "preprocess.train-box"
+    assert caught.value.found == box
 
 
 def test_the_diameter_holds_the_mask() -> None:
@@ -107,5 +111,6 @@ def test_the_diameter_holds_the_mask() -> None:
     assert particle_diameter(GRID, torch.ones(64, 64, 64)) == GRID.width - 3.0
     assert particle_diameter(GRID) == GRID.width - 20.0
     assert 0.0 < particle_diameter(Grid(8, 1.0)) < 8.0
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as caught:
         particle_diameter(GRID, torch.zeros(64, 64, 64))
+    assert caught.value.identifier == "mask.empty"

@@ -73,3 +73,10 @@ def test_landmarks_are_dense_voxels(density: CanonicalMap) -> None:
     index = (where / GRID.pixel_size).round().long() + GRID.center
     found = density.own_volume()[index[:, 2], index[:, 1], index[:, 0]]
     assert float(found.min()) > 0.25 * float(density.values.max())
+
+
+def test_its_table_follows_it_to_another_device() -> None:
+    mesh = lattice(GRID.radius_of_points().view(32, 32, 32) < 40.0, GRID, 8)
+    elsewhere = CanonicalMap(torch.ones(32, 32, 32), GRID, mesh, cell_of_voxels(mesh, GRID)).to("meta")
+    assert elsewhere.table.device == elsewhere.values.device == torch.device("meta")
+    assert elsewhere.table is elsewhere.table

@@ -83,11 +83,13 @@ def prove(fault: Fault, toy: Toy, command: Command) -> None:
 
     A mistake in the input leaves no run behind, is one line on stderr, and never shows a traceback.
     """
-    outcome = command(*fault.command(toy))
+    typed = fault.command(toy)
+    there = toy.run.exists()
+    outcome = command(*typed)
     said = outcome.out + outcome.err
     assert "Traceback" not in said, said
     assert outcome.code == fault.code, said
     for words in fault.says:
         assert words in said, f"{words!r} is not in:\n{said}"
     if fault.code in (2, 3):
-        assert not toy.run.exists()
+        assert toy.run.exists() == there

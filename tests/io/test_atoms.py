@@ -130,21 +130,27 @@ def test_every_atom_of_a_real_entry_is_kept_or_counted(name: str, structures: Pa
     assert "HOH" not in atoms.residue_name
 
 
-def test_bad_files_are_named_with_a_remedy(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"absent\.pdb.*no such file"):
-        read_atoms(tmp_path / "absent.pdb")
-    (tmp_path / "notes.txt").write_text("not a model")
-    with pytest.raises(InputError, match=r"notes\.txt.*PDB or mmCIF"):
-        read_atoms(tmp_path / "notes.txt")
-    (tmp_path / "broken.cif").write_text("data_x\nloop_\n_atom_site.id\n_atom_site.Cartn_x\n1\n")
-    with pytest.raises(InputError, match=r"broken\.cif"):
-        read_atoms(tmp_path / "broken.cif")
-    (tmp_path / "water.pdb").write_text(LINES[-1] + "\nEND\n")
-    with pytest.raises(InputError, match=r"no atoms to use.*1 x water"):
-        read_atoms(tmp_path / "water.pdb")
-    (tmp_path / "cut.pdb.gz").write_bytes(gzip.compress(small.read_bytes())[:-40])
-    with pytest.raises(InputError, match=r"cut\.pdb\.gz"):
-        read_atoms(tmp_path / "cut.pdb.gz")
+@pytest.mark.parametrize(
+    ("name", "content", "identifier", "told"),
+    [
+        ("absent.pdb", None, "atoms.missing", "no such file"),
+        ("notes.txt", b"not a model", "atoms.unreadable", "PDB or mmCIF"),
+        ("broken.cif", b"data_x\nloop_\n_atom_site.id\n_atom_site.Cartn_x\n1\n", "atoms.unreadable", "PDB or mmCIF"),
+        ("cut.pdb.gz", gzip.compress("\n".join(LINES).encode())[:-40], "atoms.unreadable", "PDB or mmCIF"),
+        ("water.pdb", f"{LINES[-1]}\nEND\n".encode(), "atoms.empty", "1 x water"),
+        ("lost.pdb", LINES[0].replace("   1.000", "     nan").encode(), "atoms.not-finite", "1 atoms have no finite"),
+    ],
+)
+def test_bad_files_are_named_with_a_remedy(
+    tmp_path: Path, name: str, content: bytes | None, identifier: str, told: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=told) as caught:
+        read_atoms(tmp_path / name)
+    assert caught.value.identifier == identifier
+    assert caught.value.file == tmp_path / name
+    assert caught.value.fix
 
 
 def test_a_missing_gemmi_is_told_how_to_install(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,4 +164,5 @@ def test_a_missing_gemmi_is_told_how_to_install(small: Path, monkeypatch: pytest
     monkeypatch.setattr(builtins, "__import__", without_gemmi)
     with pytest.raises(EnvironmentFault, match=r"pip install dynaflex\[atoms\]") as caught:
         read_atoms(small)
+    assert caught.value.identifier == "atoms.no-gemmi"
     assert caught.value.exit_code == 4

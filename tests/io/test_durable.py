@@ -69,8 +69,9 @@ def test_every_step_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(f"dynaflex.io.durable.os.{call}", full)
-    with pytest.raises(ResourceError, match="free space"):
+    with pytest.raises(ResourceError, match="free space") as caught:
         write_text(target, "new")
+    assert caught.value.identifier == "output.disk-full"
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

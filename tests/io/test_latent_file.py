@@ -99,7 +99,7 @@ def test_more_than_ten_components_come_in_their_order(tmp_path: Path) -> None:
         ("z.npz", lambda p: np.savez(p, index=np.arange(1, ROWS + 1), mean=LATENTS), "latents.wrong-count"),
         ("z.npz", lambda p: np.savez(p, index=np.arange(3), mean=LATENTS), "latents.wrong-count"),
         ("z.cs", lambda p: saved(p, np.zeros(ROWS, dtype=[("uid", "u8")])), "latents.no-components"),
-        ("z.cs", lambda p: saved(p, LATENTS), "latents.no-components"),
+        ("z.cs", lambda p: saved(p, LATENTS), "cs.not-particles"),
         ("z.npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True), "latents.not-readable"),
         ("z.npy", lambda p: p.write_bytes(b""), "latents.not-readable"),
         ("z.npz", lambda p: p.write_bytes(b"PK\x03\x04 and no more"), "latents.not-readable"),
@@ -114,6 +114,7 @@ def test_what_holds_no_latents_is_an_error(
     with pytest.raises(InputError) as caught:
         read_latents(tmp_path / name, ROWS)
     assert caught.value.identifier == identifier
+    assert "allow_pickle" not in str(caught.value)
 
 
 def test_standardised_latents_have_no_mean_and_unit_variance() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dynaflex.errors import EnvironmentFault, InputError
-from dynaflex.io import mrc
+from dynaflex.io import mrc_header
 from dynaflex.io.mrc import ImageStack, read_map, write_map, write_stack
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
@@ -171,12 +171,13 @@ def test_an_image_that_is_not_there(tmp_path: Path, index: int) -> None:
     write_stack(tmp_path / "s.mrcs", np.ones((2, 4, 4), dtype=np.float32), 1.0)
     with pytest.raises(InputError) as caught:
         ImageStack.open(tmp_path / "s.mrcs").read(np.array([0, index]))
+    assert caught.value.identifier == "mrc.image-index"
     assert caught.value.found == index + 1
 
 
 def test_few_files_stay_open(tmp_path: Path) -> None:
     stacks = []
-    for i in range(mrc._OPEN_STACKS + 20):
+    for i in range(mrc_header._OPEN_STACKS + 20):
         write_stack(tmp_path / f"{i}.mrcs", np.full((1, 4, 4), i, dtype=np.float32), 1.0)
         stacks.append(ImageStack.open(tmp_path / f"{i}.mrcs"))
     for _ in range(2):
@@ -184,7 +185,7 @@ def test_few_files_stay_open(tmp_path: Path) -> None:
             assert stack.read(np.array([0])).mean() == i
     maps = Path("/proc/self/maps")
     if maps.exists():
-        assert maps.read_text().count(str(tmp_path)) <= mrc._OPEN_STACKS
+        assert maps.read_text().count(str(tmp_path)) <= mrc_header._OPEN_STACKS
 
 
 def test_a_replaced_stack_is_read_anew(tmp_path: Path) -> None:

@@ -167,5 +167,6 @@ def test_a_refused_pickle_changes_nothing_for_the_next(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no such file"):
+    with pytest.raises(InputError, match="there is no such file") as caught:
         load_arrays(tmp_path / "none.pkl")
+    assert caught.value.identifier == "pickle.not-found"

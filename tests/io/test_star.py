@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -149,10 +150,12 @@ def test_a_loop_without_rows_is_a_table_without_rows(tmp_path: Path) -> None:
         ("data_\nloop_\n_a #1\n1\nloop_\n_b #1\n2 3\n", "star.row-length"),
         ("data_\nloop_\n_a #1\n_a #2\n1 2\n", "star.repeated-label"),
         ("data_\nloop_\n1 2\n", "star.no-labels"),
+        ("data_\nloop_ _a #1\n1\n", "star.loop-line"),
         ("data_\n_a 1 2\n", "star.list-item"),
         ("data_\n_a 1\n_a 2\n", "star.repeated-label"),
         ("data_x\n_a 1\ndata_x\n_a 2\n", "star.repeated-block"),
         ("data_\n\0\n", "star.not-text"),
+        ("000001@s.mrcs 1\ndata_\nloop_\n_a #1\n_b #2\n1 2\n", "star.outside-block"),
     ],
 )
 def test_damage_is_refused(tmp_path: Path, text: str, identifier: str) -> None:
@@ -175,6 +178,20 @@ def test_missing_folder_and_binary_are_refused(tmp_path: Path) -> None:
             read_star(path)
 
 
+def test_a_file_that_may_not_be_read_is_no_file_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so the refusal of the system is played."""
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(InputError, match="Permission denied") as caught:
+        read_text(tmp_path, "data_\n_a 1\n")
+    assert caught.value.identifier == "star.unreadable" and caught.value.file == tmp_path / "x.star"
+
+
 def test_a_corrected_file_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "x.star"
     path.write_text("data_\nloop_\n_a #1\n1 2\n")
@@ -189,7 +206,8 @@ def test_a_corrected_file_is_read_anew(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     for value in ("two\nlines", "\x07", """a" b' c"""):
         star = StarFile(tmp_path, {"": pd.DataFrame({"a": [value]}, dtype=object)})
-        with pytest.raises(InputError, match="column a"):
+        with pytest.raises(InputError, match="column a") as caught:
             write_star(star, tmp_path / "x.star")
+        assert caught.value.identifier == "star.unwritable-value"
     with pytest.raises(EnvironmentFault):
         write_star(StarFile(tmp_path, {}), tmp_path / "none" / "x.star")

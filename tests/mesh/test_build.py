@@ -169,8 +169,9 @@ def test_a_stationary_mask_must_leave_something_to_move_and_hold_something(
 def test_rigid_segments_weigh_twenty(mesh: TetMesh) -> None:
     assert stiff_segments(mesh, [0]).weights.unique().tolist() == [20.0]
     assert torch.equal(stiff_segments(mesh, []).weights, mesh.weights)
-    with pytest.raises(InputError, match="segment 3 cannot be rigid"):
+    with pytest.raises(InputError, match="segment 3 cannot be rigid") as caught:
         stiff_segments(mesh, [3])
+    assert caught.value.identifier == "mesh.no-such-segment"
 
 
 def test_an_empty_mask_is_refused(grid: Grid) -> None:

@@ -121,7 +121,7 @@ def test_a_run_is_not_resumed_with_other_particles(few: Path, tmp_path: Path, br
     halves = star.blocks["particles"]["rlnRandomSubset"]
     star.blocks["particles"]["rlnRandomSubset"] = halves.map({"1": "2", "2": "1"})
     write_star(star, data / "particles.star")
-    _, outcome = brief("--resume", "--until", "train", data=data, out=run)
+    _, outcome = brief("--resume", "--until", "train", "--epochs", 1, data=data, out=run)
     assert outcome.code == 8 and "other particles" in outcome.err
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ import torch
 import dynaflex
 from dynaflex.errors import DamagedCheckpointError, EnvironmentFault, InputError, RunBusyError, UsageError
 from dynaflex.io import durable
-from dynaflex.pipelines.run import KEEP, Run
+from dynaflex.pipelines.run import Run
+from dynaflex.pipelines.store import KEEP
+from survival import CONTEXT
 
 
 @pytest.fixture
@@ -67,6 +70,68 @@ def test_a_run_is_not_started_over(run: Run) -> None:
     with pytest.raises(RunBusyError, match="--resume"):
         Run.create(run.path, "dynamight", {}, {})
     assert run.config()["seed"] == 3
+
+
+def create(path: str, barrier: Any, outcomes: Any) -> None:
+    """Start a run as several others do at the same time, and say how that went."""
+    barrier.wait()
+    try:
+        Run.create(Path(path), "dynamight", {"seed": os.getpid()}, {})
+        outcomes.put(os.getpid())
+    except RunBusyError:
+        outcomes.put(0)
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_of_eight_starters_one_makes_the_run_and_the_others_do_not_touch_it(tmp_path: Path, rounds: int) -> None:
+    for number in range(rounds):
+        barrier, outcomes = CONTEXT.Barrier(8), CONTEXT.SimpleQueue()
+        path = tmp_path / str(number)
+        starters = [CONTEXT.Process(target=create, args=(str(path), barrier, outcomes)) for _ in range(8)]
+        for starter in starters:
+            starter.start()
+        *others, winner = sorted(outcomes.get() for _ in starters)
+        for starter in starters:
+            starter.join()
+        assert others == [0] * 7 and winner > 0
+        assert Run.open(path).config()["seed"] == winner and Run.open(path).settings_are_whole()
+
+
+@pytest.mark.parametrize("there", ["particles.star", "maps/map.mrc", "checkpoints/half1_00001/state.json"])
+def test_other_files_are_not_overwritten_by_a_new_run(tmp_path: Path, there: str) -> None:
+    path = tmp_path / there
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("somebody's")
+    with pytest.raises(UsageError, match=there.partition("/")[0]):
+        Run.create(tmp_path, "dynamight", {}, {})
+    assert path.read_text() == "somebody's" and not (tmp_path / "config.json").exists()
+
+
+def test_what_a_start_that_died_left_is_no_run_and_does_not_stop_the_next(tmp_path: Path) -> None:
+    Run.create(tmp_path, "dynamight", {"seed": 1}, {})
+    (tmp_path / "config.json").unlink()
+    assert Run.create(tmp_path, "dynamight", {"seed": 2}, {}).config()["seed"] == 2
+
+
+def test_what_dead_processes_left_is_cleared_up(run: Run) -> None:
+    save(run, 1)
+    (run.checkpoints / "half1_00002.writing").mkdir()
+    (run.checkpoints / "half1_00001").rename(run.checkpoints / "half1_00001.old")
+    (run.maps / ".map.mrc.77.abcd.tmp").touch()
+    with run.locked():
+        assert sorted(path.name for path in run.checkpoints.iterdir()) == ["half1_00001"]
+        assert list(run.maps.iterdir()) == []
+    assert run.require_checkpoint("half1")[1] == {"step": 1}
+
+
+def test_a_line_that_was_cut_short_spoils_no_other(run: Run) -> None:
+    run.record({"half": 1, "epoch": 1})
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"half": 1, "ep')
+    run.record({"half": 1, "epoch": 2})
+    run.truncate_metrics(2, 0)
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
 
 
 def test_unwritable_and_missing_runs_are_told_apart(tmp_path: Path) -> None:
@@ -139,7 +204,8 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(run: Run, file: str,
         victim.unlink()
     tensors, state = run.require_checkpoint("half1")
     assert state == {"step": 1} and torch.equal(tensors["x"], torch.ones(3))
-    assert run.read_json("provenance.json")["warnings"] == ["checkpoint half1_00002 is damaged and was not used"]
+    (warning,) = run.read_json("provenance.json")["warnings"]
+    assert warning.startswith("checkpoint half1_00002: ") and warning.endswith("; it was not used, half1_00001 was")
 
 
 def test_without_a_whole_checkpoint_the_run_cannot_go_on(run: Run) -> None:
@@ -164,7 +230,7 @@ def test_a_checkpoint_whose_writing_is_cut_short_was_never_there(run: Run, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "write_json", crash)
+        patch.setattr(durable, "write_bytes", crash)
         with pytest.raises(KeyboardInterrupt):
             save(run, 2)
     assert run.require_checkpoint("half1")[1] == {"step": 1}

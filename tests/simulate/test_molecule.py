@@ -160,7 +160,9 @@ def test_the_body_is_between_arm_and_lobe() -> None:
 
 
 def test_an_unknown_motion_and_a_tiny_box_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"simulate\.unknown-motion"):
+    with pytest.raises(UsageError, match="wobble") as unknown:
         make_motion("wobble", MOLECULE)
-    with pytest.raises(UsageError, match=r"simulate\.box-too-small"):
+    assert unknown.value.identifier == "simulate.unknown-motion"
+    with pytest.raises(UsageError, match="40 Å") as small:
         make_molecule(40.0, seed=0)
+    assert small.value.identifier == "simulate.box-too-small"

@@ -15,7 +15,7 @@ from dynaflex.pipelines.pipeline import STAGES
 
 
 def dynamight_command(
-    particles: Annotated[Path, typer.Argument(help="RELION STAR file of a finished refinement.")],
+    particles: Annotated[Path, typer.Argument(help="RELION STAR or cryoSPARC .cs file of a finished refinement.")],
     map: Annotated[Path, typer.Option("--map", help="Consensus map, .mrc, white molecules.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Run directory.")],
     mask: Annotated[Path | None, typer.Option(help="Soft mask, for the FSC and to place Gaussians in.")] = None,
@@ -26,7 +26,8 @@ def dynamight_command(
         Path | None, typer.Option(help="Atomic model (PDB, mmCIF) for Gaussians and bonds. Warns of model bias.")
     ] = None,
     datadir: Annotated[Path | None, typer.Option(help="Where to look for image files.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Sweeps over the data; default: enough for 7000 updates.")] = None,
+    class_number: Annotated[int | None, typer.Option("--class", help="Take only this class of particles.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Sweeps over the data; default: enough for 6000 updates.")] = None,
     latent_dim: Annotated[int, typer.Option(help="Latent coordinates.")] = 6,
     latents: Annotated[str, typer.Option(help="'table': one posterior per particle; 'encoder': a network.")] = "table",
     train_box: Annotated[int | None, typer.Option(help="Fourier-cropped training box; default at most 128.")] = None,
@@ -47,6 +48,7 @@ def dynamight_command(
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'cuda:1'.")] = "auto",
     seed: Annotated[int, typer.Option(help="Equal seeds give equal runs on the CPU.")] = 0,
     until: Annotated[str, typer.Option(help=f"Last stage: {', '.join(STAGES)}.")] = "report",
+    skip_check: Annotated[bool, typer.Option("--skip-check", help="Train even if the particles do not match.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in -o, with its settings.")] = False,
 ) -> None:
     """Learn the motion with DynaMight and reconstruct corrected half-maps."""
@@ -56,11 +58,12 @@ def dynamight_command(
     choice("--solver", solver, tuple(maps.SOLVERS))
     choice("--half-sets", half_sets, ("independent",))
     settings: dict[str, Any] = {
-        "seed": seed, "epochs": epochs, "latent_dim": latent_dim, "latents": latents, "train_box": train_box,
+        "seed": seed, "class_number": class_number,
+        "epochs": epochs, "latent_dim": latent_dim, "latents": latents, "train_box": train_box,
         "batch_size": batch_size, "n_gaussians": gaussians, "n_classes": classes, "threshold": threshold,
         "shared_resolution": resolution, "particle_diameter": diameter, "regularisation": regularisation,
         "graph_degree": 12.0 if graph == "dense" else None, "refine_poses": refine_poses,
         "invert_contrast": invert_contrast, "solver": solver,
     }  # fmt: skip
     paths = InputPaths(particles, map, mask, half_maps, atoms=model, datadir=datadir)
-    run_pipeline(DYNAMIGHT, out, paths, settings, resume=resume, until=until, device=device)
+    run_pipeline(DYNAMIGHT, out, paths, settings, resume=resume, until=until, device=device, skip_check=skip_check)

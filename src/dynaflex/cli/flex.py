@@ -15,7 +15,7 @@ from dynaflex.pipelines.pipeline import STAGES
 
 
 def flex_command(
-    particles: Annotated[Path, typer.Argument(help="RELION STAR file of a finished refinement.")],
+    particles: Annotated[Path, typer.Argument(help="RELION STAR or cryoSPARC .cs file of a finished refinement.")],
     map: Annotated[Path, typer.Option("--map", help="Consensus map, .mrc, white molecules.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Run directory.")],
     mask: Annotated[Path | None, typer.Option(help="Soft mask around all that may move.")] = None,
@@ -30,6 +30,7 @@ def flex_command(
         Path | None, typer.Option(help="Start from these: latents.npz, .npy, cryoSPARC .cs or cryoDRGN z.pkl.")
     ] = None,
     datadir: Annotated[Path | None, typer.Option(help="Where to look for image files.")] = None,
+    class_number: Annotated[int | None, typer.Option("--class", help="Take only this class of particles.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Sweeps over the data; default: enough to converge.")] = None,
     latent_dim: Annotated[int, typer.Option(help="Latent coordinates; start with 2.")] = 2,
     start: Annotated[str, typer.Option(help="'subspace': from linear components of the images; 'zero'.")] = "subspace",
@@ -56,6 +57,7 @@ def flex_command(
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'cuda:1'.")] = "auto",
     seed: Annotated[int, typer.Option(help="Equal seeds give equal runs on the CPU.")] = 0,
     until: Annotated[str, typer.Option(help=f"Last stage: {', '.join(STAGES)}.")] = "report",
+    skip_check: Annotated[bool, typer.Option("--skip-check", help="Train even if the particles do not match.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in -o, with its settings.")] = False,
 ) -> None:
     """Learn the motion with 3DFlex and reconstruct corrected half-maps at full resolution."""
@@ -66,7 +68,8 @@ def flex_command(
     choice("--solver", solver, tuple(maps.SOLVERS))
     choice("--half-sets", half_sets, ("independent", "shared"))
     settings: dict[str, Any] = {
-        "seed": seed, "epochs": epochs, "latent_dim": latent_dim, "start": start, "prior": prior,
+        "seed": seed, "class_number": class_number,
+        "epochs": epochs, "latent_dim": latent_dim, "start": start, "prior": prior,
         "inference": inference, "cells": cells, "rigidity": rigidity, "stiffen": stiffen, "layers": layers,
         "width": width, "train_box": train_box, "threshold": threshold, "shared_resolution": resolution,
         "particle_diameter": diameter, "invert_contrast": invert_contrast, "solver": solver, "half_sets": half_sets,
@@ -76,4 +79,4 @@ def flex_command(
     paths = InputPaths(
         particles, map, mask, half_maps, mesh=mesh, stationary=stationary, latents=initial_latents, datadir=datadir
     )
-    run_pipeline(FLEX, out, paths, settings, resume=resume, until=until, device=device)
+    run_pipeline(FLEX, out, paths, settings, resume=resume, until=until, device=device, skip_check=skip_check)

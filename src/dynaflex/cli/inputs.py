@@ -1,16 +1,13 @@
-"""``simulate`` and ``check``: before a run."""
+"""``simulate``: particles to try a run on."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
-from dynaflex.data.preflight import check_inputs
-from dynaflex.errors import InputError
 from dynaflex.simulate.molecule import MOTIONS
 
 
@@ -35,26 +32,3 @@ def simulate_command(
     typer.echo(
         f"{particles} particles in {out / 'particles.star'}, map {out / 'consensus.mrc'}, truth {out / 'truth.npz'}"
     )
-
-
-def check_command(
-    particles: Annotated[Path, typer.Argument(help="RELION STAR file.")],
-    map: Annotated[Path | None, typer.Option("--map", help="Consensus map, .mrc.")] = None,
-    mask: Annotated[Path | None, typer.Option("--mask", help="Mask, .mrc.")] = None,
-    datadir: Annotated[Path | None, typer.Option(help="Where to look for image files.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
-) -> None:
-    """Read everything, compare it, and say what is wrong before any training."""
-    report = check_inputs(particles, map, mask, datadir, True)
-    if as_json:
-        typer.echo(json.dumps(report.as_dict(), indent=2))
-    else:
-        for name, value in report.facts.items():
-            typer.echo(f"{name}: {value}")
-        for warning in report.warnings:
-            typer.echo(f"warning: {warning}")
-        for problem in report.problems:
-            typer.echo(f"error: {problem}")
-        typer.echo("nothing wrong found" if report.ok else f"{len(report.problems)} problems")
-    if not report.ok:
-        raise typer.Exit(InputError.exit_code)

@@ -8,7 +8,7 @@ import traceback
 import typer
 
 from dynaflex import __version__
-from dynaflex.cli import dynamight, flex, inputs, mesh, results
+from dynaflex.cli import analysis, check, convert, doctor, dynamight, flex, inputs, mesh, results, view
 from dynaflex.errors import DynaflexError
 
 app = typer.Typer(
@@ -19,14 +19,19 @@ app = typer.Typer(
     help="How a protein moves, learned from cryo-EM images, and the maps that the motion sharpens.",
 )
 app.command("simulate")(inputs.simulate_command)
-app.command("check")(inputs.check_command)
+app.command("check")(check.check_command)
+app.command("convert")(convert.convert_command)
 app.command("dynamight")(dynamight.dynamight_command)
 app.command("flex")(flex.flex_command)
 app.command("mesh")(mesh.mesh_command)
 app.command("reconstruct")(results.reconstruct_command)
 app.command("volumes")(results.volumes_command)
 app.command("displacements")(results.displacements_command)
+app.command("analyze")(analysis.analyze_command)
+app.command("select")(analysis.select_command)
 app.command("fsc")(results.fsc_command)
+app.command("view")(view.view_command)
+app.command("doctor")(doctor.doctor_command)
 
 
 @app.callback(invoke_without_command=True)

@@ -10,11 +10,13 @@ import typer
 from pydantic import ValidationError
 
 from dynaflex.errors import EnvironmentFault, UsageError
+from dynaflex.pipelines.before_training import checked, unchecked
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.inputs import InputPaths
 from dynaflex.pipelines.method import Method
 from dynaflex.pipelines.pipeline import run_method
 from dynaflex.pipelines.progress import Monitor
+from dynaflex.pipelines.run import CONFIG
 from dynaflex.report.html import write_report
 
 
@@ -27,8 +29,14 @@ def run_pipeline(
     resume: bool,
     until: str,
     device: str,
+    skip_check: bool,
 ) -> None:
-    """Take a run of a method up to the stage ``until``, and say where its results are."""
+    """Take a run of a method up to the stage ``until``, and say where its results are.
+
+    A new run first compares its particles with the map, unless ``skip_check``; a resumed one has done so.
+    """
+    if not (resume and (out / CONFIG).exists()):
+        method = unchecked(method) if skip_check else checked(method)
     with Monitor() as monitor:
         run_method(
             method,

@@ -13,6 +13,7 @@ import typer
 from dynaflex.cli.options import pick_device
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io import durable
+from dynaflex.io.magic import describe_file
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines import maps, predict, volumes
 from dynaflex.pipelines.inputs import InputPaths, read_inputs
@@ -128,6 +129,7 @@ def fsc_command(
                 file=path,
                 expected=f"{a.box} voxels as in {first}",
                 found=other.box,
+                fix=f"relion_image_handler --i {path} --new_box {a.box} --o same.mrc, if it is the same molecule",
             )
     curves = fsc_curves(
         torch.from_numpy(a.data),
@@ -170,10 +172,19 @@ def _array(path: Path, columns: int) -> FloatArray:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise InputError(
-            "npy.unreadable", "this array cannot be read", file=path, found=error, fix="save it with numpy.save"
+            "npy.unreadable",
+            "this array cannot be read",
+            file=path,
+            found=describe_file(path) if path.is_file() else "no such file",
+            fix="save it with numpy.save",
         ) from error
     if values.ndim != 2 or values.shape[1] != columns or not np.isfinite(values).all():
         raise InputError(
-            "npy.shape", "unexpected array", file=path, expected=f"finite numbers (n, {columns})", found=values.shape
+            "npy.shape",
+            "unexpected array",
+            file=path,
+            expected=f"finite numbers (n, {columns})",
+            found=values.shape,
+            fix="save one row of so many numbers each with numpy.save",
         )
     return values.astype(np.float32)

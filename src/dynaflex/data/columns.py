@@ -43,7 +43,13 @@ class ParticleColumns:
         particles = star.blocks[block]
         _refuse_tomography(star.path, particles, optics)
         if not len(particles):
-            raise InputError("star.no-particles", f"the table data_{block} has no rows", file=star.path)
+            raise InputError(
+                "star.no-particles",
+                f"the table data_{block} has {len(particles.columns)} labels and no rows",
+                file=star.path,
+                expected="particles",
+                fix="copy the file again, or use the table of a job that kept particles",
+            )
         if optics is None or not len(optics):
             ones = np.ones(len(particles), dtype=np.int64)
             return cls(star.path, block, particles, None, ones, np.zeros_like(ones))
@@ -113,6 +119,7 @@ class ParticleColumns:
                     row=int(np.flatnonzero(codes == i)[0]),
                     expected="[a,b,…]",
                     found=text,
+                    fix="correct this value, or remove the column",
                 ) from error
         padded = np.zeros((len(lists), max(map(len, lists))))
         for row, values in zip(padded, lists, strict=True):
@@ -127,27 +134,43 @@ def _particle_block(star: StarFile) -> str:
     if "particles" in candidates or ("particles" in star.blocks and not candidates):
         candidates = ["particles"]
     if len(candidates) != 1:
-        blocks = ", ".join(f"data_{name}" for name in star.blocks)
+        several = "several blocks list" if candidates else "no block lists"
         raise InputError(
             "star.no-particle-table",
-            "which images to use is not clear: no block, or several, list particle images",
+            f"which images to use is not clear: {several} particle images",
             file=star.path,
             field="rlnImageName",
             expected="one block with this column",
-            found=blocks,
+            found="; ".join(f"data_{name}: {_kind(table)}" for name, table in star.blocks.items()),
             fix="use the particle table of a 3D refinement (run_data.star)",
         )
-    if "rlnImageName" not in star.blocks[candidates[0]] and not _is_tomography(star.blocks[candidates[0]]):
+    table = star.blocks[candidates[0]]
+    if "rlnImageName" not in table and not _is_tomography(table):
         raise InputError(
             "star.missing-column",
             "finding the images needs this column",
             file=star.path,
             field="rlnImageName",
             expected="rlnImageName",
-            found=f"{len(star.blocks[candidates[0]].columns)} other columns",
+            found=_kind(table),
             fix="use the particle table of a 3D refinement (run_data.star)",
         )
     return candidates[0]
+
+
+def _kind(table: pd.DataFrame) -> str:
+    """What a table lists, in words."""
+    for label, kind in (
+        ("rlnImageName", "particle images"),
+        ("rlnCoordinateX", "positions on micrographs, as picked"),
+        ("rlnMicrographMovieName", "movies"),
+        ("rlnMicrographName", "micrographs"),
+        ("rlnReferenceImage", "classes"),
+        ("rlnOpticsGroup", "optics groups"),
+    ):
+        if label in table:
+            return f"a table of {kind} ({len(table)} rows)"
+    return f"a table of {len(table.columns)} other columns"
 
 
 def _is_tomography(table: pd.DataFrame) -> bool:
@@ -180,11 +203,18 @@ def _optics_rows(path: Path, particles: pd.DataFrame, optics: pd.DataFrame) -> t
                 f"the {kind} table needs this column to join the two",
                 file=path,
                 field="rlnOpticsGroup",
+                fix="use the particle table of a 3D refinement (run_data.star)",
             )
     known = _numbers(optics["rlnOpticsGroup"], path, "rlnOpticsGroup")
     group = _numbers(particles["rlnOpticsGroup"], path, "rlnOpticsGroup")
     if len(np.unique(known)) < len(known):
-        raise InputError("star.repeated-group", "an optics group is listed twice", file=path, field="rlnOpticsGroup")
+        raise InputError(
+            "star.repeated-group",
+            "an optics group is listed twice",
+            file=path,
+            field="rlnOpticsGroup",
+            fix="number the groups anew, or remove the row that is too many",
+        )
     order = np.argsort(known)
     place = np.searchsorted(known[order], group).clip(max=len(known) - 1)
     unknown = np.flatnonzero(known[order][place] != group)
@@ -198,6 +228,7 @@ def _optics_rows(path: Path, particles: pd.DataFrame, optics: pd.DataFrame) -> t
             row=row,
             expected=" ".join(optics["rlnOpticsGroup"]),
             found=particles["rlnOpticsGroup"].iloc[row],
+            fix="add the group to the optics table, or correct the particle's",
         )
     return group.astype(np.int64), order[place].astype(np.int64)
 
@@ -214,5 +245,6 @@ def _numbers(column: pd.Series[Any], path: Path, name: str) -> Array:
                 row=int(row),
                 expected="a number",
                 found=repr(column.iloc[int(row)]),
+                fix="correct this value, or remove the row",
             )
     return values

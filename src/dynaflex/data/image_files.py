@@ -2,45 +2,75 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.cryosparc import SIGN
+from dynaflex.data.image_paths import cleaned, find_files
+from dynaflex.data.resample import resampled
 from dynaflex.errors import InputError
-from dynaflex.io.mrc import ImageStack
-from dynaflex.shapes import BoolArray, IntArray
+from dynaflex.grid import Grid
+from dynaflex.io.mrc import ImageStack, TruncatedStack
+from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray
+
+# Beyond this a number is not exact as a float, and no stack holds as many.
+_MOST_IMAGES = 2**50
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Where the image of every particle lies: ``stacks[stack[i]]``, image ``index[i]`` from 0; both ``(p)``."""
+    """Where the image of every particle lies: ``stacks[stack[i]]``, image ``index[i]`` from 0; all ``(p)``.
+
+    ``sign`` is what an image is multiplied by, 1 or -1. Images are sampled as ``natives[native[i]]`` on disk.
+    """
 
     stacks: tuple[ImageStack, ...]
     stack: IntArray
     index: IntArray
+    sign: FloatArray
+    natives: tuple[Grid, ...]
+    native: IntArray
 
-    @property
-    def box(self) -> int:
-        """Pixels a side, the same in all stacks."""
-        return self.stacks[0].box
+    def take(self, positions: IntArray) -> ImageFiles:
+        """The images at ``positions``, in that order."""
+        return replace(
+            self,
+            stack=self.stack[positions],
+            index=self.index[positions],
+            sign=self.sign[positions],
+            native=self.native[positions],
+        )
+
+    def read(self, positions: IntArray, grid: Grid) -> FloatArray:
+        """The images at ``positions`` ``(n)``, white, on ``grid``, float32 ``(n h h)``."""
+        images = np.empty((len(positions), grid.box, grid.box), dtype=np.float32)
+        stack, native = self.stack[positions], self.native[positions]
+        for code, sampling in np.unique(np.stack([stack, native], axis=1), axis=0):
+            here = np.flatnonzero((stack == code) & (native == sampling))
+            raw = self.stacks[code].read(self.index[positions[here]])
+            on_disk = self.natives[sampling]
+            images[here] = raw if on_disk == grid else resampled(raw, on_disk, grid)
+        sign = self.sign[positions]
+        if (sign != 1.0).any():
+            images *= sign[:, None, None]
+        return images
 
 
-def find_images(columns: ParticleColumns, datadir: Path | None) -> ImageFiles:
-    """Find and open every stack, and check that it has the images asked for.
-
-    A name is looked for as it is written, in ``datadir``, in the folders above the STAR file (RELION writes names
-    relative to the project), and last by its bare file name in ``datadir`` and beside the STAR file.
+def find_images(columns: ParticleColumns, pixel_size: Array, datadir: Path | None) -> ImageFiles:
+    """Find and open every stack, and check that it has the images asked for; ``pixel_size`` ``(p)`` is in Å.
 
     Raises:
-        InputError: a stack that is missing or damaged, stacks of different boxes, or an image they do not have.
+        InputError: a stack that is missing or damaged, an image it does not have, or one of another size than the
+            table says.
     """
     number, code, names = _split_names(columns)
-    paths = _find_stacks(columns.path, names, datadir)
-    stacks = tuple(ImageStack.open(path) for path in paths)
+    _, first = np.unique(code, return_index=True)
+    paths = find_files(columns.path, names, first.tolist(), datadir)
+    stacks = _open_stacks(columns, paths, code, number)
     present = np.array([stack.n_images for stack in stacks], dtype=np.int64)[code]
     outside = np.flatnonzero((number < 1) | (number > present))
     if outside.size:
@@ -55,25 +85,21 @@ def find_images(columns: ParticleColumns, datadir: Path | None) -> ImageFiles:
             found=f"{number[row]} ({outside.size} such rows)",
             fix="use the stack this table was made with; images are counted from 1",
         )
-    boxes = np.array([stack.box for stack in stacks], dtype=np.int64)
-    check_one_box(columns, boxes[code], [str(stack.path) for stack in stacks], code)
-    return ImageFiles(stacks, code, number - 1)
+    box = np.array([stack.box for stack in stacks], dtype=np.int64)[code]
+    check_image_size(columns, box, [str(stack.path) for stack in stacks], code)
+    sampling, native = np.unique(np.stack([box, pixel_size], axis=1), axis=0, return_inverse=True)
+    return ImageFiles(
+        tuple(stacks),
+        code,
+        number - 1,
+        columns.number(SIGN, 1.0).astype(np.float32),
+        tuple(Grid(int(n), float(size)) for n, size in sampling),
+        native.reshape(-1).astype(np.int64),
+    )
 
 
-def check_one_box(columns: ParticleColumns, box: IntArray, stacks: list[str], stack: IntArray) -> None:
-    """Raise an InputError unless all images have one box, and the box their optics group promises."""
-    other = np.flatnonzero(box != box[0])
-    if other.size:
-        row = int(other[0])
-        raise InputError(
-            "particles.box",
-            f"the images have different boxes ({stacks[stack[0]]} and {stacks[stack[row]]})",
-            file=columns.path,
-            row=row,
-            expected=f"{box[0]} pixels",
-            found=f"{box[row]} pixels",
-            fix="extract all particles with one box and pixel size, or use one optics group",
-        )
+def check_image_size(columns: ParticleColumns, box: IntArray, stacks: list[str], stack: IntArray) -> None:
+    """Raise an InputError unless every image ``(p)`` has the box that its optics group promises."""
     promised = columns.number("rlnImageSize")
     wrong = np.flatnonzero(~np.isnan(promised) & (promised != box))
     if wrong.size:
@@ -90,6 +116,22 @@ def check_one_box(columns: ParticleColumns, box: IntArray, stacks: list[str], st
         )
 
 
+def _open_stacks(columns: ParticleColumns, paths: list[Path], code: IntArray, number: IntArray) -> list[ImageStack]:
+    stacks = []
+    for i, path in enumerate(paths):
+        try:
+            stacks.append(ImageStack.open(path))
+        except TruncatedStack as cut:
+            lost = np.flatnonzero((code == i) & (number > cut.present))
+            needed = f", needed first by row {lost[0]} of {columns.path}" if lost.size else ""
+            raise InputError(
+                "mrc.truncated",
+                f"{cut.problem}{needed}",
+                file=path, expected=cut.expected, found=cut.found, fix=cut.fix,
+            ) from cut  # fmt: skip
+    return stacks
+
+
 def _split_names(columns: ParticleColumns) -> tuple[IntArray, IntArray, list[str]]:
     """The image number from 1 ``(p)``, the code of its stack ``(p)``, and the names of the stacks.
 
@@ -99,7 +141,8 @@ def _split_names(columns: ParticleColumns) -> tuple[IntArray, IntArray, list[str
     parts = names.str.partition("@")
     plain: BoolArray = (parts[1] == "").to_numpy(dtype=bool)
     number = pd.to_numeric(parts[0].where(~plain, "1"), errors="coerce").to_numpy(dtype=np.float64)
-    bad = np.flatnonzero(~(number == np.floor(number)))
+    stack = parts[2].where(~plain, parts[0])
+    bad = np.flatnonzero(~(number == np.floor(number)) | (np.abs(number) > _MOST_IMAGES) | (stack == "").to_numpy())
     if bad.size:
         raise InputError(
             "star.image-name",
@@ -109,32 +152,8 @@ def _split_names(columns: ParticleColumns) -> tuple[IntArray, IntArray, list[str
             row=int(bad[0]),
             expected="NUMBER@STACK",
             found=names.iloc[int(bad[0])],
+            fix="correct this name, or remove the row",
         )
-    codes, unique = pd.factorize(parts[2].where(~plain, parts[0]))
-    return number.astype(np.int64), codes.astype(np.int64), [str(name) for name in unique]
-
-
-def _find_stacks(star: Path, names: list[str], datadir: Path | None) -> list[Path]:
-    above = [str(folder) for folder in star.absolute().parents]
-    data = [] if datadir is None else [str(datadir)]
-    found: list[Path] = []
-    missing: list[str] = []
-    for name in names:
-        tried = [name, *(os.path.join(folder, name) for folder in data + above)]
-        tried += [os.path.join(folder, os.path.basename(name)) for folder in [*data, *above[:1], "."]]
-        path = next((candidate for candidate in tried if os.path.isfile(candidate)), None)
-        if path is None:
-            missing.append(name)
-        else:
-            found.append(Path(path))
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise InputError(
-            "particles.missing-images",
-            f"image file not found: {missing[0]}{more}",
-            file=star,
-            field="rlnImageName",
-            expected=f"it at its path, in {datadir or '--datadir'}, in a folder above the STAR file, or beside it",
-            fix="run from the RELION project folder, or give --datadir",
-        )
-    return found
+    codes, unique = pd.factorize(stack)
+    same, clean = pd.factorize(np.array([cleaned(str(name)) for name in unique], dtype=object))
+    return number.astype(np.int64), same[codes].astype(np.int64), [str(name) for name in clean]

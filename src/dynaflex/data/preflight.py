@@ -3,59 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from dynaflex.data.duplicates import picked_twice
+from dynaflex.data.findings import Report
 from dynaflex.data.particles import Particles, read_particles
+from dynaflex.data.volume_checks import check_map, check_mask, compare, read_volume, same_pixel_size
 from dynaflex.errors import InputError
-from dynaflex.io.mrc import MrcMap, read_map
-from dynaflex.shapes import Array
+from dynaflex.grid import Grid
+from dynaflex.shapes import Array, IntArray
 
-# A pixel size is wrong, not rounded, when it differs by more than this fraction.
-_PIXEL_SIZE_TOLERANCE = 0.01
+__all__ = ["Report", "check_inputs"]
+
 _READ_AT_ONCE = 256
-
-
-@dataclass
-class Report:
-    """What a check found: ``problems`` forbid a run, ``warnings`` deserve a look, ``facts`` describe the data."""
-
-    problems: list[InputError] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    facts: dict[str, object] = field(default_factory=dict)
-
-    @property
-    def ok(self) -> bool:
-        """True where nothing forbids a run."""
-        return not self.problems
-
-    def raise_first(self) -> None:
-        """Raise the first problem, if there is one."""
-        for problem in self.problems:
-            raise problem
-
-    def as_dict(self) -> dict[str, object]:
-        """The report as plain values for JSON."""
-        return {
-            "ok": self.ok,
-            "problems": [
-                {
-                    "identifier": error.identifier,
-                    "message": error.problem,
-                    "file": None if error.file is None else str(error.file),
-                    "field": error.field,
-                    "row": error.row,
-                    "expected": None if error.expected is None else str(error.expected),
-                    "found": None if error.found is None else str(error.found),
-                    "fix": error.fix,
-                }
-                for error in self.problems
-            ],
-            "warnings": self.warnings,
-            "facts": self.facts,
-        }
+_LISTED = 20
+# Images whose deviation is so many times the usual one, or so small a part of it, are not like the others.
+_OUTLIER = 10.0
 
 
 def check_inputs(
@@ -65,38 +30,45 @@ def check_inputs(
     datadir: Path | None = None,
     read_images: bool = False,
     seed: int = 0,
+    class_number: int | None = None,
 ) -> Report:
     """Read the files, compare them with each other, and collect every problem rather than stop at the first.
 
-    The particles are those of :func:`dynaflex.data.particles.read_particles`. With ``read_images`` every image is read
-    and looked at. Map and mask must share the particles' box and, within 1 %, their pixel size; a header without a
-    pixel size is accepted with a warning.
+    The particles are those of :func:`dynaflex.data.particles.read_particles`, brought to the grid of the map where
+    their optics groups differ. With ``read_images`` every image is read and looked at. Map and mask must share the
+    particles' box and, within 0.05 %, their pixel size; a header without a pixel size is accepted with a warning.
     """
-    report = Report()
-    particles = _particles(report, particles_path, datadir, seed)
-    consensus = _volume(report, map_path, "map")
-    mask = _volume(report, mask_path, "mask")
-    if consensus is not None and map_path is not None:
-        _check_values(report, consensus, map_path)
-    if mask is not None and mask_path is not None:
-        _check_mask(report, mask, mask_path)
+    report, volumes = Report(), Report()
+    consensus = read_volume(volumes, map_path, "map")
+    mask = read_volume(volumes, mask_path, "mask")
+    grid = None
+    if consensus is not None and consensus.pixel_size is not None:
+        grid = Grid(consensus.box, consensus.pixel_size)
+    particles: Particles | None = None
+    try:
+        particles = read_particles(particles_path, datadir, seed, class_number=class_number, grid=grid)
+    except InputError as error:
+        report.problems.append(error)
     if particles is not None:
+        _describe(report, particles, seed)
+    report.add(volumes)
+    if consensus is not None and map_path is not None:
+        check_map(report, consensus, map_path)
+    if mask is not None and mask_path is not None:
+        check_mask(report, mask, mask_path)
+    if particles is not None:
+        report.problems += picked_twice(particles, None if mask is None else mask.data)
         for volume, path in ((consensus, map_path), (mask, mask_path)):
             if volume is not None and path is not None:
-                _compare(report, volume, path, particles.grid.box, particles.grid.pixel_size, "the particles")
+                compare(report, volume, path, particles.grid.box, particles.grid.pixel_size, "the particles")
     elif consensus is not None and mask is not None and mask_path is not None:
-        _compare(report, mask, mask_path, consensus.box, consensus.pixel_size, "the map")
+        compare(report, mask, mask_path, consensus.box, consensus.pixel_size, "the map")
     if particles is not None and read_images:
         _check_images(report, particles)
     return report
 
 
-def _particles(report: Report, path: Path | str, datadir: Path | None, seed: int) -> Particles | None:
-    try:
-        particles = read_particles(path, datadir, seed)
-    except InputError as error:
-        report.problems.append(error)
-        return None
+def _describe(report: Report, particles: Particles, seed: int) -> None:
     report.warnings += particles.warnings
     table = particles.source.blocks[particles.particles_block]
     halves = [int((particles.half == half).sum()) for half in (1, 2)]
@@ -112,6 +84,7 @@ def _particles(report: Report, path: Path | str, datadir: Path | None, seed: int
         "box": particles.grid.box,
         "pixel_size": particles.grid.pixel_size,
         "image_files": len(particles.image_paths),
+        "images_in_files": sum(stack.n_images for stack in particles.files.stacks),
         "optics_groups": {str(group): n for group, n in sorted(Counter(particles.group.tolist()).items())},
         "voltage_kv": sorted({float(v) for v in particles.ctf.voltage_kv}),
         "defocus": [float(defocus.min()), float(defocus.median()), float(defocus.max())],
@@ -119,7 +92,36 @@ def _particles(report: Report, path: Path | str, datadir: Path | None, seed: int
     }
     _check_halves(report, particles, halves)
     _check_metadata(report, particles)
-    return particles
+    _check_box(report, particles)
+
+
+def _check_box(report: Report, particles: Particles) -> None:
+    """Boxes that cannot be used, or only slowly."""
+    box = particles.grid.box
+    if box % 2:
+        report.problems.append(
+            InputError(
+                "particles.odd-box",
+                "images need an even number of pixels a side",
+                file=particles.image_paths[0],
+                expected=f"{box + 1} pixels",
+                found=f"{box} pixels",
+                fix=f"relion_image_handler --i {particles.image_paths[0]} --new_box {box + 1} --o even; the map alike",
+            )
+        )
+        return
+    smaller = next(n for n in range(box, 0, -2) if _is_smooth(n))
+    if smaller < box:
+        report.warnings.append(
+            f"a box of {box} pixels makes Fourier transforms slow; {smaller} has no prime factor above 7"
+        )
+
+
+def _is_smooth(n: int) -> bool:
+    for prime in (2, 3, 5, 7):
+        while n % prime == 0:
+            n //= prime
+    return n == 1
 
 
 def _check_halves(report: Report, particles: Particles, halves: list[int]) -> None:
@@ -165,106 +167,23 @@ def _check_metadata(report: Report, particles: Particles) -> None:
     if far > 0.01:
         report.warnings.append(f"{100 * far:.0f} % of the shifts exceed a quarter of the box: pixels taken for Å?")
     sizes = {stack.pixel_size for stack in particles.files.stacks if stack.pixel_size is not None}
-    wrong = [size for size in sizes if not _close(size, particles.grid.pixel_size)]
+    wrong = [size for size in sizes if not same_pixel_size(size, particles.grid.pixel_size)]
     if wrong:
         report.warnings.append(
             f"a stack header says {wrong[0]:g} Å a pixel, the table {particles.grid.pixel_size:g} Å, which is used"
         )
-
-
-def _volume(report: Report, path: Path | str | None, kind: str) -> MrcMap | None:
-    if path is None:
-        return None
-    try:
-        volume = read_map(path)
-    except InputError as error:
-        report.problems.append(error)
-        return None
-    report.facts[kind] = {
-        "box": volume.box,
-        "pixel_size": volume.pixel_size,
-        "minimum": float(volume.data.min()),
-        "maximum": float(volume.data.max()),
-    }
-    return volume
-
-
-def _check_values(report: Report, consensus: MrcMap, path: Path | str) -> None:
-    if consensus.data.min() == consensus.data.max():
-        report.problems.append(
-            InputError(
-                "map.constant",
-                "this map has the same value everywhere",
-                file=path,
-                expected="density",
-                found=float(consensus.data.min()),
-                fix="give the map of a 3D refinement",
-            )
+    longer = [stack for stack in particles.files.stacks if stack.surplus]
+    if longer:
+        report.warnings.append(
+            f"{longer[0].path} has {longer[0].surplus} bytes more than its header says ({len(longer)} such files)"
         )
-        return
-    values: Array = consensus.data.astype(np.float64)
-    values -= values.mean()
-    # Molecules are white: dense voxels are few and far above the mean, so the third moment is positive.
-    if float((values**3).mean()) < 0.0:
-        report.warnings.append(f"{path} looks inverted: molecules should be white (positive)")
-
-
-def _check_mask(report: Report, mask: MrcMap, path: Path | str) -> None:
-    lowest, highest = float(mask.data.min()), float(mask.data.max())
-    if lowest < -1e-3 or highest > 1.001 or highest < 0.5:
-        report.problems.append(
-            InputError(
-                "mask.values",
-                "this is not a mask",
-                file=path,
-                expected="values from 0 to 1 that reach 1",
-                found=f"{lowest:.3g} to {highest:.3g}",
-                fix="make one with relion_mask_create",
-            )
-        )
-        return
-    covered = float((mask.data > 0.5).mean())
-    if not 0.001 <= covered <= 0.6:
-        report.warnings.append(f"the mask {path} covers {100 * covered:.2g} % of the box")
-    if bool(np.isin(mask.data, (0.0, 1.0)).all()):
-        report.warnings.append(f"the mask {path} has a hard edge, which inflates masked FSC curves")
-
-
-def _compare(report: Report, volume: MrcMap, path: Path | str, box: int, pixel_size: float | None, what: str) -> None:
-    if volume.box != box:
-        report.problems.append(
-            InputError(
-                "volume.box",
-                f"this volume and {what} have different boxes",
-                file=path,
-                expected=f"{box} voxels",
-                found=f"{volume.box} voxels",
-                fix=f"relion_image_handler --i {path} --new_box {box} --o out.mrc (rescale first if need be)",
-            )
-        )
-    if volume.pixel_size is None:
-        report.warnings.append(f"{path} has no pixel size in its header; that of the particles is assumed")
-    elif pixel_size is not None and not _close(volume.pixel_size, pixel_size):
-        report.problems.append(
-            InputError(
-                "volume.pixel-size",
-                f"this volume and {what} have different pixel sizes",
-                file=path,
-                expected=f"{pixel_size:.5g} Å",
-                found=f"{volume.pixel_size:.5g} Å",
-                fix=f"if the header is wrong: relion_image_handler --i {path} --force_header_angpix {pixel_size:.5g} "
-                f"--o out.mrc; if the volume is: --angpix {volume.pixel_size:.5g} --rescale_angpix {pixel_size:.5g}",
-            )
-        )
-
-
-def _close(a: float, b: float) -> bool:
-    return abs(a - b) <= _PIXEL_SIZE_TOLERANCE * b
 
 
 def _check_images(report: Report, particles: Particles) -> None:
     """Read every image once, stack by stack."""
     order = np.lexsort((particles.files.index, particles.files.stack))
+    faults: list[InputError] = []
+    read: list[int] = []
     means: list[float] = []
     deviations: list[float] = []
     for start in range(0, len(order), _READ_AT_ONCE):
@@ -274,11 +193,27 @@ def _check_images(report: Report, particles: Particles) -> None:
         except InputError as error:
             report.problems.append(error)
             return
-        report.problems += particles.image_faults(index, images)
-        finite = images[np.isfinite(images).all(axis=(1, 2))]
-        means += finite.mean(axis=(1, 2), dtype=np.float64).tolist()
-        deviations += finite.std(axis=(1, 2), dtype=np.float64).tolist()
+        faults += particles.image_faults(index, images)
+        finite = np.isfinite(images).all(axis=(1, 2))
+        read += index[finite].tolist()
+        means += images[finite].mean(axis=(1, 2), dtype=np.float64).tolist()
+        deviations += images[finite].std(axis=(1, 2), dtype=np.float64).tolist()
+    report.problems += faults[:_LISTED]
     report.facts["images_read"] = len(order)
+    if len(faults) > _LISTED:
+        report.facts["bad_images"] = len(faults)
     if means:
         report.facts["image_mean"] = float(np.mean(means))
         report.facts["image_deviation"] = [float(v) for v in np.quantile(deviations, (0.0, 0.5, 1.0))]
+        _warn_of_outliers(report, particles.rows[read], np.array(deviations))
+
+
+def _warn_of_outliers(report: Report, rows: IntArray, deviation: Array) -> None:
+    usual = float(np.median(deviation))
+    unlike = np.flatnonzero((deviation > _OUTLIER * usual) | ((deviation < usual / _OUTLIER) & (deviation > 0.0)))
+    if unlike.size:
+        worst = unlike[np.argsort(-np.abs(np.log(deviation[unlike] / usual)))][:10]
+        listed = ", ".join(f"row {rows[i]}: {deviation[i] / usual:.2g}" for i in worst)
+        report.warnings.append(
+            f"{unlike.size} images deviate more than {_OUTLIER:g} times more or less than usual ({listed} times)"
+        )

@@ -18,7 +18,10 @@ class Density(torch.nn.Module):
     mesh, and the table says how they carry the points.
     """
 
-    table: MeshTable | None = None
+    @property
+    def table(self) -> MeshTable | None:
+        """How a mesh carries the weighted points; None where there is no mesh."""
+        return None
 
     @abstractmethod
     def points(self) -> Tensor:

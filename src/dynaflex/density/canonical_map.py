@@ -38,7 +38,14 @@ class CanonicalMap(Density):
         self.register_buffer("voxels", inside)
         self.register_buffer("cell", cell.flatten()[inside])
         self.register_buffer("values", volume.flatten()[inside].clone())
-        self.table: MeshTable = MeshTable(mesh.vertices, mesh.cells, grid.points()[inside], self.cell, grid.pixel_size)
+        self._table = MeshTable(mesh.vertices, mesh.cells, grid.points()[inside], self.cell, grid.pixel_size)
+
+    @property
+    def table(self) -> MeshTable:
+        """Which tetrahedron carries each voxel, on the device that the map was moved to."""
+        if self._table.device != self.values.device:
+            self._table = self._table.to(self.values.device)
+        return self._table
 
     def points(self) -> Tensor:
         """The vertices of the mesh at rest ``(v 3)``, Å."""

@@ -113,6 +113,7 @@ def _read_structure(path: Path) -> gemmi.Structure:
             file=path,
             expected="PDB or mmCIF, plain or .gz, with the usual ending (.pdb, .ent, .cif)",
             found=" ".join(str(error).split()),
+            fix="give the model in one of these formats; copy it again if it was cut off",
         ) from error
 
 

@@ -11,8 +11,10 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +25,7 @@ from dynaflex.errors import DynaflexError, EnvironmentFault, ResourceError
 
 # The earliest date a zip archive can hold; a fixed one keeps equal arrays byte-identical from run to run.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_WRITING, _OLD = ".writing", ".old"
 
 
 def write_stream(path: Path | str, write: Callable[[BinaryIO], None]) -> None:
@@ -66,7 +69,85 @@ def write_json(path: Path | str, content: object) -> None:
 
     NumPy scalars, arrays and paths are accepted. NaN and infinity are not JSON and raise ``ValueError``.
     """
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=_plain) + "\n")
+    write_bytes(path, json_bytes(content))
+
+
+def json_bytes(content: object) -> bytes:
+    """What :func:`write_json` writes. A path that is not UTF-8 stands there with escapes and is read back as it was."""
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
+    return (text + "\n").encode("utf-8", "backslashreplace")
+
+
+def write_folder(path: Path, files: dict[str, bytes]) -> None:
+    """Replace the folder at ``path`` by one with these files: it appears whole or not at all.
+
+    Errors as :func:`write_stream`. A folder cannot take another's place in one step: if the process dies between the
+    two that it takes, the old one is put back by :func:`remove_leftovers`.
+    """
+    temporary, old = path.with_name(path.name + _WRITING), path.with_name(path.name + _OLD)
+    try:
+        _put_back(old, path)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        for name, content in files.items():
+            write_bytes(temporary / name, content)
+        if path.exists():
+            os.rename(path, old)
+        os.rename(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _put_back(old, path)
+
+
+def append_line(path: Path, line: str) -> bool:
+    """Add a line to a file that may lose lines but must not break; False if there was no room for it.
+
+    What an earlier write left unfinished is ended first, so that it spoils no other line.
+    """
+    data = (line + "\n").encode("utf-8", "backslashreplace")
+    try:
+        with open(path, "ab+", buffering=0) as stream:
+            end = stream.seek(0, os.SEEK_END)
+            if end:
+                stream.seek(end - 1)
+                data = data if stream.read(1) == b"\n" else b"\n" + data
+            if stream.write(data) != len(data):
+                stream.truncate(end)
+                return False
+    except OSError:
+        return False
+    return True
+
+
+def remove_leftovers(folder: Path) -> list[str]:
+    """Remove what processes that are gone left unfinished below a folder that nobody else writes to; their names."""
+    left = [path for path in folder.rglob("*") if _is_leftover(path)]
+    for path in left:
+        if path.name.endswith(_OLD):
+            _put_back(path, path.with_name(path.name.removesuffix(_OLD)))
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return [path.name for path in left]
+
+
+def _is_leftover(path: Path) -> bool:
+    if path.is_dir():
+        return path.name.endswith((_WRITING, _OLD))
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def _put_back(old: Path, path: Path) -> None:
+    """Undo the first half of a replacement, or clear up after the second; what fails now is done when next asked."""
+    if path.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    elif old.exists():
+        with suppress(OSError):
+            os.rename(old, path)
 
 
 def write_npz(path: Path | str, **arrays: ArrayLike) -> None:

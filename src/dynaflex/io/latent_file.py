@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from dynaflex.errors import InputError
+from dynaflex.io.cs import read_cs
+from dynaflex.io.magic import describe_file
 from dynaflex.io.restricted_pickle import load_arrays
 from dynaflex.shapes import Array, Tensor
 
@@ -100,7 +102,7 @@ def _read_npy(path: Path, _rows: int) -> Array:
 
 def _read_cs(path: Path, _rows: int) -> Array:
     """The columns ``components_mode_k/value`` of cryoSPARC's table, in the order of k."""
-    table = _numpy(path)[""]
+    table = read_cs(path)
     names = table.dtype.names or ()
     columns = sorted((int(match[1]), name) for name in names if (match := _COMPONENT.fullmatch(name)))
     if not columns:
@@ -129,7 +131,11 @@ def _numpy(path: Path) -> dict[str, Any]:
             content = np.load(stream, allow_pickle=False)
             return {name: content[name] for name in content.files} if hasattr(content, "files") else {"": content}
     except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError("latents.not-readable", "this is no numpy file", file=path, found=error, fix=_FIX) from error
+        # numpy's own words would advise to load pickles.
+        raise InputError(
+            "latents.not-readable", "this is no whole numpy file of numbers",
+            file=path, expected="an array", found=describe_file(path), fix=_FIX,
+        ) from error  # fmt: skip
 
 
 _READERS: dict[str, Callable[[Path, int], Array]] = {

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dynaflex.errors import InputError
 from dynaflex.io.durable import write_npz
+from dynaflex.io.magic import describe_file
 from dynaflex.shapes import BoolArray, FloatArray, IntArray
 
 VERSION = 1
@@ -118,7 +119,14 @@ def require_sound(path: Path, mesh: MeshArrays) -> None:
             not exist, labels that are not cubic or name a segment without cells, or a pixel size that is not positive.
     """
     if len(mesh.cells) == 0:
-        raise InputError("mesh-file.empty", "this mesh has no cells", file=path, field="cells", found="0 of them")
+        raise InputError(
+            "mesh-file.empty",
+            "this mesh has no cells",
+            file=path,
+            field="cells",
+            found="0 of them",
+            fix="build it again with dynaflex mesh",
+        )
     _require(path, "vertices", np.isfinite(mesh.vertices).all(axis=1), "finite positions in Å")
     known = ((mesh.cells >= 0) & (mesh.cells < len(mesh.vertices))).all(axis=1)
     _require(path, "cells", known, f"vertices 0 to {len(mesh.vertices) - 1}")
@@ -150,7 +158,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
             "this is no readable mesh",
             file=path,
             expected="a .npz archive of plain arrays",
-            found=f"{type(error).__name__}: {' '.join(str(error).split())}",
+            found=describe_file(path),
             fix="build it again; a mesh file of cryoSPARC is converted by: dynaflex mesh MAP --from FILE -o MESH.npz",
         ) from error
 
@@ -167,6 +175,7 @@ def _array(
             field=name,
             expected=", ".join(_REQUIRED),
             found=", ".join(sorted(arrays)) or "none of them",
+            fix="build it again with dynaflex mesh",
         )
     array = arrays[name]
     fits = array.ndim == len(shape) and all(n is None or n == m for n, m in zip(shape, array.shape, strict=False))
@@ -187,10 +196,17 @@ def _require(path: Path, name: str, good: ArrayLike, expected: str) -> None:
             field=name,
             row=int(bad[0]),
             expected=expected,
+            fix="build it again with dynaflex mesh",
         )
 
 
 def _defect(path: Path, name: str, expected: object, found: object) -> InputError:
     return InputError(
-        "mesh-file.array", "an array of this mesh is wrong", file=path, field=name, expected=expected, found=found
+        "mesh-file.array",
+        "an array of this mesh is wrong",
+        file=path,
+        field=name,
+        expected=expected,
+        found=found,
+        fix="build it again with dynaflex mesh",
     )

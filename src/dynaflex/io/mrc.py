@@ -1,28 +1,30 @@
-"""MRC maps and image stacks: volumes ``[z, y, x]``, images ``[y, x]``, pixel sizes in Å.
-
-The header layout and the meaning of its fields are mrcfile's; files that stricter readers refuse (no machine stamp, no
-``MAP`` mark) are read where the header makes sense.
-"""
+"""MRC maps and image stacks: volumes ``[z, y, x]``, images ``[y, x]``, pixel sizes in Å."""
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import math
+import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
-from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode, machine_stamp_from_byte_order
+from mrcfile.utils import machine_stamp_from_byte_order
 from numpy.typing import NDArray
 
 from dynaflex.errors import InputError
 from dynaflex.io.durable import write_stream
+from dynaflex.io.mrc_header import HEADER_SIZE, Layout, TruncatedStack, parse_layout, read_layout
 from dynaflex.shapes import Array, FloatArray, IntArray
 
+__all__ = ["ImageStack", "MrcMap", "TruncatedStack", "read_map", "write_map", "write_stack"]
+
 _LABEL = b"Written by dynaflex"
-_REAL_MODES = (0, 1, 2, 6, 12)
-_OPEN_STACKS = 64
+_UNPACK: dict[bytes, type[gzip.GzipFile] | type[bz2.BZ2File]] = {b"\x1f\x8b": gzip.GzipFile, b"BZ": bz2.BZ2File}
+_PIECE = 2**24
 
 
 @dataclass(frozen=True)
@@ -44,32 +46,6 @@ class MrcMap:
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """What a header says about the values that follow it."""
-
-    path: Path
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    offset: int
-    pixel_size: tuple[float, float, float]
-    axes: tuple[int, int, int]
-    origin: tuple[float, float, float]
-    stamp: tuple[int, int]
-
-    def values(self) -> NDArray[Any]:
-        """The values on disk, memory-mapped."""
-        return _memory_map(self.path, self.shape, self.dtype.str, self.offset, self.stamp)
-
-
-@lru_cache(maxsize=_OPEN_STACKS)
-def _memory_map(
-    path: Path, shape: tuple[int, int, int], dtype: str, offset: int, stamp: tuple[int, int]
-) -> NDArray[Any]:
-    """A shared memory map, closed when it was not used for long; ``stamp`` renews it when the file is replaced."""
-    return np.memmap(path, np.dtype(dtype), "r", offset, shape)
-
-
-@dataclass(frozen=True)
 class ImageStack:
     """A stack of square images on disk, read on demand.
 
@@ -80,7 +56,7 @@ class ImageStack:
     n_images: int
     box: int
     pixel_size: float | None
-    _layout: _Layout
+    _layout: Layout
 
     @classmethod
     def open(cls, path: Path | str) -> ImageStack:
@@ -89,7 +65,7 @@ class ImageStack:
         Raises:
             InputError: missing, not an MRC file, of a kind that holds no real images, not square, or truncated.
         """
-        layout = _read_layout(Path(path))
+        layout = read_layout(Path(path))
         n_images, height, width = layout.shape
         if height != width:
             raise InputError(
@@ -100,6 +76,11 @@ class ImageStack:
                 fix="extract the particles again in square boxes",
             )
         return cls(layout.path, n_images, width, layout.pixel_size[0] or None, layout)
+
+    @property
+    def surplus(self) -> int:
+        """Bytes after the last image."""
+        return self._layout.surplus
 
     def read(self, indices: IntArray) -> FloatArray:
         """The images at ``indices`` (from 0), ``(n h h)`` float32, with the values on disk.
@@ -116,21 +97,22 @@ class ImageStack:
                 file=self.path,
                 expected=f"1 to {self.n_images}",
                 found=int(outside[0]) + 1,
+                fix="copy the stack again, or correct the table that lists the image",
             )
         images: FloatArray = self._layout.values()[indices].astype(np.float32)
         return images
 
 
 def read_map(path: Path | str) -> MrcMap:
-    """Read a cubic map, with its axes brought into the order ``[z, y, x]``.
+    """Read a cubic map, packed with gzip or bzip2 or not, with its axes brought into the order ``[z, y, x]``.
 
     Raises:
         InputError: missing, not an MRC file, truncated, not cubic, voxels not cubic, or NaN or infinite values.
     """
-    layout = _read_layout(Path(path))
+    layout, values = _values(Path(path))
     # The header names the direction (1 x, 2 y, 3 z) of columns, rows and sections; values lie [section, row, column].
     directions = layout.axes[::-1]
-    data = layout.values().transpose([directions.index(direction) for direction in (3, 2, 1)]).astype(np.float32)
+    data = values.transpose([directions.index(direction) for direction in (3, 2, 1)]).astype(np.float32)
     if len(set(data.shape)) > 1:
         size = " x ".join(str(n) for n in data.shape[::-1])
         raise InputError(
@@ -148,8 +130,41 @@ def read_map(path: Path | str) -> MrcMap:
             "this map has NaN or infinite values",
             file=path,
             found=f"{int((~np.isfinite(data)).sum())} of them, the first at x={x} y={y} z={z}",
+            fix="make the map again, or set these voxels to 0",
         )
     return MrcMap(np.ascontiguousarray(data), _cubic_pixel_size(layout), layout.origin)
+
+
+def _values(path: Path) -> tuple[Layout, NDArray[Any]]:
+    """The layout of a map and its values as they lie in the file."""
+    unpack = _UNPACK.get(_first_bytes(path, 2))
+    if unpack is None:
+        layout = read_layout(path)
+        return layout, layout.values()
+    try:
+        with unpack(path, "rb") as stream:
+            header = stream.read(HEADER_SIZE)
+            layout = parse_layout(path, header, None, 0)
+            # A few bytes can unpack to endless ones: memory grows only as values are really there, up to the promise.
+            content = bytearray()
+            promised = layout.n_bytes - HEADER_SIZE
+            while len(content) < promised and (piece := stream.read(min(_PIECE, promised - len(content)))):
+                content += piece
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            "mrc.packed", "this packed file cannot be unpacked", file=path, found=error, fix="copy it again"
+        ) from error
+    parse_layout(path, header, HEADER_SIZE + len(content), 0)
+    values = np.frombuffer(content, layout.dtype, math.prod(layout.shape), layout.offset - HEADER_SIZE)
+    return layout, values.reshape(layout.shape)
+
+
+def _first_bytes(path: Path, n: int) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(n)
+    except OSError:
+        return b""
 
 
 def write_map(
@@ -200,82 +215,7 @@ def _write(
     write_stream(path, write)
 
 
-def _read_layout(path: Path) -> _Layout:
-    """Read the header and compare what it promises with the size of the file, before any value is touched."""
-    try:
-        with open(path, "rb") as stream:
-            raw = stream.read(HEADER_DTYPE.itemsize)
-        status = path.stat()
-    except OSError as error:
-        raise InputError("mrc.missing", error.strerror or "cannot read this file", file=path) from error
-    header = _header(path, raw)
-    mode = int(header["mode"])
-    if mode not in _REAL_MODES:
-        raise InputError(
-            "mrc.mode",
-            "this kind of MRC file holds no real values that can be read here",
-            file=path,
-            expected=f"mode {', '.join(map(str, _REAL_MODES))}",
-            found=f"mode {mode}",
-            fix="convert it to float32 (mode 2)",
-        )
-    shape = (int(header["nz"]), int(header["ny"]), int(header["nx"]))
-    dtype = dtype_from_mode(mode).newbyteorder(header.dtype["mode"].byteorder)
-    offset = HEADER_DTYPE.itemsize + int(header["nsymbt"])
-    expected = offset + shape[0] * shape[1] * shape[2] * dtype.itemsize
-    if status.st_size < expected:
-        present = max(0, status.st_size - offset) // (shape[1] * shape[2] * dtype.itemsize)
-        raise InputError(
-            "mrc.truncated",
-            f"this file is cut: {present} of {shape[0]} sections are there",
-            file=path,
-            expected=f"{expected} bytes",
-            found=f"{status.st_size} bytes",
-            fix="copy or extract it again",
-        )
-    samples = [int(header[name]) for name in ("mx", "my", "mz")]
-    lengths = [float(header["cella"][name]) for name in ("x", "y", "z")]
-    # Lengths are kept in single precision: six digits are theirs, the rest would be noise (1.0499999 for 1.05).
-    x, y, z = (
-        float(f"{length / n:.6g}") if n > 0 and length > 0 else 0.0 for length, n in zip(lengths, samples, strict=True)
-    )
-    axes = (int(header["mapc"]), int(header["mapr"]), int(header["maps"]))
-    return _Layout(
-        path=path,
-        shape=shape,
-        dtype=dtype,
-        offset=offset,
-        pixel_size=(x, y, z),
-        axes=axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),
-        origin=(float(header["origin"]["x"]), float(header["origin"]["y"]), float(header["origin"]["z"])),
-        stamp=(status.st_mtime_ns, status.st_size),
-    )
-
-
-def _header(path: Path, raw: bytes) -> NDArray[np.void]:
-    """The header in the byte order in which it makes sense; the machine stamp says which to try first."""
-    if len(raw) == HEADER_DTYPE.itemsize:
-        header: NDArray[np.void] = np.frombuffer(raw, HEADER_DTYPE)[0]
-        try:
-            order = byte_order_from_machine_stamp(header["machst"])
-        except ValueError:
-            order = "<"
-        for byte_order in (order, ">" if order == "<" else "<"):
-            header = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(byte_order))[0]
-            plausible = 0 <= int(header["mode"]) <= 101 and 0 <= int(header["nsymbt"]) < 2**30
-            if plausible and all(0 < int(header[name]) < 2**24 for name in ("nx", "ny", "nz")):
-                return header
-    raise InputError(
-        "mrc.not-mrc",
-        "this is not an MRC file",
-        file=path,
-        expected="a header of 1024 bytes with plausible sizes",
-        found="an LFS pointer, not the data" if raw.startswith(b"version https://git-lfs") else f"{raw[:16]!r}",
-        fix="uncompress or convert it to MRC",
-    )
-
-
-def _cubic_pixel_size(layout: _Layout) -> float | None:
+def _cubic_pixel_size(layout: Layout) -> float | None:
     sizes: Array = np.array(layout.pixel_size)
     if not sizes.any():
         return None

@@ -48,6 +48,7 @@ def read_product_mesh(path: Path | str) -> MeshArrays:
             file=path,
             expected="a dictionary of arrays",
             found=type(content).__name__,
+            fix="give the mesh file of a 3D Flex Mesh Prep job",
         )
     box = int(_number(path, content, "N"))
     pixel_size = _number(path, content, "psize_A")
@@ -180,6 +181,7 @@ def _array(path: Path, content: dict[Any, Any], name: str, shape: tuple[int | No
             field=name,
             expected="N, psize_A, tm_points, tm_cells, tm_tetraidx_map, tm_rweights",
             found=", ".join(map(str, content)) or "nothing",
+            fix="give the mesh file of a 3D Flex Mesh Prep job",
         )
     try:
         array = np.asarray(content[name])
@@ -194,5 +196,11 @@ def _array(path: Path, content: dict[Any, Any], name: str, shape: tuple[int | No
 
 def _wrong(path: Path, name: str, expected: object, found: object) -> InputError:
     return InputError(
-        "product-mesh.value", "an entry of this mesh is wrong", file=path, field=name, expected=expected, found=found
+        "product-mesh.value",
+        "an entry of this mesh is wrong",
+        file=path,
+        field=name,
+        expected=expected,
+        found=found,
+        fix="give the mesh file as 3D Flex Mesh Prep wrote it",
     )

@@ -134,8 +134,9 @@ def straight_coordinates(latents: Tensor, variance: Tensor, count: int) -> Tenso
 
 def _without_bend(rest: Tensor, product: Tensor, taken: Tensor) -> Tensor:
     """``rest`` ``(p k)`` without the direction in which it follows ``product`` ``(p)``, where it explains enough."""
-    known = torch.cat([torch.ones_like(taken[:, :1]), taken], dim=1)
-    bend = product - known @ torch.linalg.lstsq(known, product[:, None]).solution[:, 0]
+    # Not lstsq: its last bits depend on where in memory its workspace lies, and a resumed run would not be the same.
+    known = torch.linalg.qr(torch.cat([torch.ones_like(taken[:, :1]), taken], dim=1))[0]
+    bend = product - known @ (known.T @ product)
     direction = torch.nn.functional.normalize(rest.T @ bend, dim=0)
     along = rest @ direction
     explained = (along @ bend).square() / (along.square().sum() * bend.square().sum()).clamp(min=1e-30)

@@ -75,7 +75,10 @@ def lattice(inside: Tensor, grid: Grid, cells: int) -> TetMesh:
         )
     if not bool(inside.any()):
         raise InputError(
-            "mesh.empty-mask", "no voxel of the mask is above 0.5", expected="a mask that is 1 inside the molecule"
+            "mesh.empty-mask",
+            "no voxel of the mask is above 0.5",
+            expected="a mask that is 1 inside the molecule",
+            fix="make it with a lower threshold",
         )
     cube = _cubes_near(inside, grid, cells)
     odd = cube.sum(dim=1) % 2 == 1
@@ -154,6 +157,7 @@ def stiff_segments(mesh: TetMesh, rigid: list[int]) -> TetMesh:
                 f"segment {segment} cannot be rigid: it does not exist",
                 expected=", ".join(map(str, torch.unique(mesh.segment).tolist())),
                 found=segment,
+                fix="--rigid with some of these",
             )
         weights[own] = RIGID_WEIGHT
     return replace(mesh, weights=weights)

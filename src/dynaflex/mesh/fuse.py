@@ -142,6 +142,7 @@ def _check_connections(segments: list[int], connections: list[Pair], touching: l
                     f"segment {segment} cannot be fused: it does not exist",
                     expected=f"one of {known}",
                     found=segment,
+                    fix="--fuse with pairs of these",
                 )
         if pair not in meeting:
             partners = sorted({other for met in meeting if pair[1] in met for other in met} - {pair[1]})
@@ -149,6 +150,7 @@ def _check_connections(segments: list[int], connections: list[Pair], touching: l
                 "fuse.no-contact",
                 f"segments {pair[0]} and {pair[1]} cannot be fused: they do not touch",
                 expected=f"for {pair[1]}, one of {', '.join(map(str, partners))}" if partners else None,
+                fix="leave this pair out, or join it by way of others",
             )
     groups = connected_groups(segments, connections)
     if len(groups) > 1 and not separate:

@@ -35,6 +35,7 @@ def refine(mesh: TetMesh, where: Tensor, grid: Grid, edge: float | None = None) 
             "mesh.refine-outside",
             "the region of smaller cells does not touch the mesh",
             expected="a part of the molecule",
+            fix="make the region from the map that the mesh is for",
         )
     target = 0.5 * float(_longest_edges(mesh)[touching].max()) if edge is None else edge
     while bool((large := touching & (_longest_edges(mesh) > target * (1.0 + _SAME_LENGTH))).any()):

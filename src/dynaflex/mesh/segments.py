@@ -64,7 +64,12 @@ def expand_labels(labels: Tensor, mask: Tensor) -> Tensor:
     """
     named = (labels >= 0).cpu().numpy()
     if not named.any():
-        raise InputError("mesh.no-segments", "no voxel belongs to a segment", expected="integers from 0 up")
+        raise InputError(
+            "mesh.no-segments",
+            "no voxel belongs to a segment",
+            expected="integers from 0 up",
+            fix="write in each voxel the number of its segment, and -1 where there is none",
+        )
     nearest = distance_transform_edt(~named, return_distances=False, return_indices=True)
     z, y, x = torch.from_numpy(nearest).long().to(labels.device)
     expanded = torch.where(mask > 0.5, labels.long()[z, y, x], -1)

@@ -117,7 +117,13 @@ def validated(mesh: TetMesh) -> TetMesh:
             no volume, or a vertex that no cell uses.
     """
     if len(mesh.cells) == 0:
-        raise InputError("mesh.empty", "this mesh has no cells", field="cells", expected="at least one")
+        raise InputError(
+            "mesh.empty",
+            "this mesh has no cells",
+            field="cells",
+            expected="at least one",
+            fix="build it again with dynaflex mesh",
+        )
     _require(mesh.vertices.isfinite().all(dim=1), "mesh.not-finite", "vertices", "finite positions in Å")
     _require(mesh.weights.isfinite() & (mesh.weights >= 0), "mesh.weight", "weights", "finite weights, none negative")
     known = ((mesh.cells >= 0) & (mesh.cells < len(mesh.vertices))).all(dim=1)
@@ -148,4 +154,5 @@ def _require(good: Tensor, identifier: str, field: str, expected: str) -> None:
             field=field,
             row=int(bad[0]),
             expected=expected,
+            fix="build it again with dynaflex mesh",
         )

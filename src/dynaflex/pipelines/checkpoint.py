@@ -1,7 +1,8 @@
-"""A half's training on disk: everything that the next epoch depends on, and nothing else."""
+"""A half's training on disk: everything that the next update depends on, and nothing else."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,11 +10,16 @@ import torch
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.pipelines.method import Trainer
 from dynaflex.pipelines.run import Run
+from dynaflex.pipelines.steps import Diverged
 from dynaflex.shapes import Tensor
 
 
 def save(run: Run, trainer: Trainer, digest: str) -> None:
-    """Write the state of a trainer after an epoch; ``digest`` identifies the particles of its half."""
+    """Write the state of a trainer between two updates; ``digest`` identifies the particles of its half.
+
+    Raises:
+        Diverged: a number in it is not finite; nothing is written.
+    """
     tensors = {f"model.{key}": value for key, value in trainer.model.state_dict().items()}
     numbers: dict[str, Any] = {}
     for name, optimiser in trainer.optimisers.items():
@@ -24,19 +30,35 @@ def save(run: Run, trainer: Trainer, digest: str) -> None:
                     tensors[key] = value
                 else:
                     numbers[key] = value
-    tensors["noise_power"] = trainer.progress.noise_power
     if trainer.poses is not None:
         tensors["poses"] = trainer.poses.table.weight
+    progress: dict[str, Any] = {}
+    for name, value in vars(trainer.progress).items():
+        if isinstance(value, torch.Tensor):
+            tensors[f"progress.{name}"] = value
+        elif value != math.inf:
+            # What is infinite still is in a fresh training, and infinity is not JSON.
+            progress[name] = value
+    _require_finite(tensors, trainer)
     state = {
         "half": trainer.data.half,
         "digest": digest,
         "finished": trainer.finished,
         "numbers": numbers,
-        "progress": {
-            name: value for name, value in vars(trainer.progress).items() if not isinstance(value, torch.Tensor)
-        },
+        "progress": progress,
     }
-    run.save_checkpoint(f"half{trainer.data.half}", trainer.progress.epoch, tensors, state)
+    place = trainer.progress
+    run.save_checkpoint(f"half{trainer.data.half}", place.epoch, tensors, state, step=place.step)
+
+
+def _require_finite(tensors: dict[str, Tensor], trainer: Trainer) -> None:
+    lost = [name for name, tensor in tensors.items() if not bool(tensor.detach().isfinite().all())]
+    if lost:
+        raise Diverged(
+            "training.not-finite",
+            "the training holds numbers that are not finite, and is not saved",
+            found=f"{lost[0]} of half {trainer.data.half}, epoch {trainer.progress.epoch}",
+        )
 
 
 def restore(run: Run, trainer: Trainer, digest: str) -> bool:
@@ -62,7 +84,9 @@ def restore(run: Run, trainer: Trainer, digest: str) -> bool:
         _restore_optimiser(optimiser, f"optimiser.{name}.", tensors, state["numbers"])
     for name, value in state["progress"].items():
         setattr(trainer.progress, name, value)
-    trainer.progress.noise_power = tensors["noise_power"].to(trainer.data.device)
+    for key, tensor in tensors.items():
+        if key.startswith("progress."):
+            setattr(trainer.progress, key.removeprefix("progress."), tensor.to(trainer.data.device))
     if trainer.poses is not None:
         trainer.poses.table.weight.data.copy_(tensors["poses"])
     trainer.restored()

@@ -15,6 +15,9 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0)
+    class_number: int | None = Field(
+        default=None, ge=0, description="use only particles of this class of a 3D classification; None: all"
+    )
     train_box: int | None = Field(default=None, ge=8, description="Fourier-cropped training box; None: at most 128")
     particle_diameter: float | None = Field(
         default=None, gt=0.0, description="diameter of the circular mask; None: from the map"

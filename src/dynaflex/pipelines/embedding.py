@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from dynaflex.model import Batch
 from dynaflex.pipelines import embed
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import Inputs
+from dynaflex.pipelines.memory import in_smaller_batches
 from dynaflex.pipelines.method import Trainer
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.pipelines.progress import Monitor
@@ -24,6 +26,7 @@ from dynaflex.pipelines.run import Run
 from dynaflex.shapes import Tensor
 
 _CANDIDATES = 16
+_AT_ONCE = 64
 
 
 def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
@@ -45,7 +48,9 @@ def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
             model.latents.posterior(part.to(data.device), data.images[part].to(data.device)).mean
             for part in trainer.training.split(256)
         ])  # fmt: skip
-    trained = embed.embed(model, batch, trainer.training, weights, start, start[:0], prior=prior)
+    trained = in_smaller_batches(
+        partial(embed.embed, model, batch, trainer.training, weights, start, start[:0], prior=prior), _AT_ONCE
+    )
     candidates = _candidates(trained.mean).to(data.device)
     outside = torch.ones(len(data), dtype=torch.bool)
     outside[trainer.training] = False
@@ -56,9 +61,18 @@ def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
     )
     mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
     if len(held_out) > 0:
-        found = embed.embed(model, batch, held_out, weights, None, candidates, prior=prior)
+        found = in_smaller_batches(
+            partial(embed.embed, model, batch, held_out, weights, None, candidates, prior=prior), _AT_ONCE
+        )
         mean[held_out], log_scale[held_out] = found.mean, found.log_scale
     rows = torch.from_numpy(data.particles.rows)
+    lost = ~(mean.isfinite().all(dim=1) & log_scale.isfinite().all(dim=1))
+    if bool(lost.any()):
+        mean[lost], log_scale[lost] = 0.0, 0.0
+        run.warn(
+            f"half {data.half}: no finite latents were found for the particles in rows "
+            f"{', '.join(map(str, rows[lost].tolist()[:5]))}; they are left at the prior, and do not move"
+        )
     halves = torch.from_numpy(data.particles.half)
     run.save_checkpoint(
         f"latents{data.half}",

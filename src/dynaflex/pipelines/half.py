@@ -85,12 +85,17 @@ class HalfSet:
         """The transforms ``(b h w)`` of the images ``index`` ``(b)``."""
         return fourier.transform(self.images[index].to(self.device), 2)
 
-    def batches(self, index: Tensor, size: int, latent_dim: int, key: tuple[int, ...]) -> Iterator[Batch]:
-        """Batches over the particles ``index``; order and noise are functions of ``key`` alone."""
+    def batches(
+        self, index: Tensor, size: int, latent_dim: int, key: tuple[int, ...], skip: int = 0
+    ) -> Iterator[Batch]:
+        """Batches over the particles ``index``, but for the first ``skip`` of them.
+
+        Order and noise are functions of ``key`` alone.
+        """
         generator = keyed_generator(*key)
         noise = torch.randn(len(self), latent_dim, generator=generator)
         order = index[torch.randperm(len(index), generator=generator)]
-        for part in order.split(size):
+        for part in order.split(size)[skip:]:
             yield self.batch(part, noise[part])
 
 

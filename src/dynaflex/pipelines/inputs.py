@@ -96,14 +96,22 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
     Raises:
         InputError: something is missing or does not fit.
     """
-    check_inputs(paths.particles, paths.consensus, paths.mask, paths.datadir, read_images, config.seed).raise_first()
-    particles = read_particles(paths.particles, paths.datadir, config.seed)
-    grid = particles.grid
+    check_inputs(
+        paths.particles, paths.consensus, paths.mask, paths.datadir, read_images, config.seed, config.class_number
+    ).raise_first()
     reference = read_map(paths.consensus)
+    particles = read_particles(
+        paths.particles,
+        paths.datadir,
+        config.seed,
+        class_number=config.class_number,
+        grid=None if reference.pixel_size is None else Grid(reference.box, reference.pixel_size),
+    )
+    grid = particles.grid
     volumes = [reference, reference]
     if paths.half_maps is not None:
         for path in paths.half_maps:
-            check_inputs(paths.particles, path, datadir=paths.datadir).raise_first()
+            check_inputs(paths.particles, path, datadir=paths.datadir, class_number=config.class_number).raise_first()
         volumes = [read_map(path) for path in paths.half_maps]
     given = None if paths.mask is None else torch.from_numpy(read_map(paths.mask).data)
     low = fourier.low_pass(torch.from_numpy(reference.data), grid, config.shared_resolution)
@@ -142,6 +150,7 @@ def _training_box(grid: Grid, config: RunConfig) -> int:
             field="--train-box",
             expected=f"an even number up to their box of {grid.box}",
             found=box,
+            fix="leave --train-box out to have it chosen",
         )
     return box
 

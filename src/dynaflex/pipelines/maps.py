@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from dynaflex import fourier
 from dynaflex.data.particles import Particles
 from dynaflex.deformation.mesh_flow import MeshFlow
+from dynaflex.errors import NumericalError
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import transfer_function
 from dynaflex.imaging.pose_refinement import PoseRefinement
@@ -92,6 +93,7 @@ def reconstruct_run(
         for name, label in (("rigid", "rigid"), ("map", "corrected")):
             batches = passes(f"{label} half {half}", SWEEPS[solver], moving=name == "map")
             volume = SOLVERS[solver](operator, batches, ramp).cpu()
+            _require_finite(volume, f"the {label} map of half {half}")
             if len(group) > 1:
                 volume = symmetrise(volume, group)
             volumes[f"{name}_half{half}"] = volume
@@ -120,6 +122,22 @@ def reconstruct_run(
     _compare_models(run, inputs, models, volumes, grid)
     _map_of_errors(run, grid)
     run.write_json("fsc.json", curves | {"claim_limit": claim_limit})
+
+
+def _require_finite(volume: Tensor, name: str) -> None:
+    """Refuse to write a map that is not one.
+
+    Raises:
+        NumericalError: a voxel is not finite.
+    """
+    lost = int((~volume.isfinite()).sum())
+    if lost:
+        raise NumericalError(
+            "map.not-finite",
+            f"{name} has voxels that are not finite, and is not written",
+            found=f"{lost} of {volume.numel()} voxels",
+            fix="look for broken images with dynaflex check, or use --solver backprojection",
+        )
 
 
 def _claim_limit(run: Run, inputs: Inputs) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +16,7 @@ from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
+from dynaflex.pipelines.steps import Steps
 from dynaflex.shapes import Tensor
 
 Report = Callable[[dict[str, Any]], None]
@@ -34,14 +35,6 @@ class Work:
     monitor: Monitor
 
 
-@dataclass
-class Progress:
-    """What every training has to remember beside its parameters; a method adds to it."""
-
-    epoch: int = 0
-    noise_power: Tensor = field(default_factory=lambda: torch.ones(1))
-
-
 class Trainer(Protocol):
     """Trains the model of one half-set, one epoch at a time."""
 
@@ -52,6 +45,7 @@ class Trainer(Protocol):
     progress: Any
     optimisers: dict[str, torch.optim.Optimizer]
     poses: PoseRefinement | None
+    steps: Steps
 
     @property
     def config(self) -> RunConfig:

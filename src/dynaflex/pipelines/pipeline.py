@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-import numpy as np
 import torch
 
-from dynaflex.data.halves import halves_digest
-from dynaflex.errors import InputError, StoppedOnRequest
+from dynaflex.errors import DamagedCheckpointError, UsageError
 from dynaflex.io.star import write_star
-from dynaflex.pipelines import checkpoint, embedding, maps
+from dynaflex.pipelines import embedding, maps
 from dynaflex.pipelines.alignment import align_halves
 from dynaflex.pipelines.config import RunConfig
-from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.fingerprint import fingerprint, require_unchanged
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
-from dynaflex.pipelines.method import Method, Trainer, Work
-from dynaflex.pipelines.progress import Monitor, memory_mb
-from dynaflex.pipelines.run import Run
+from dynaflex.pipelines.memory import require_room
+from dynaflex.pipelines.method import Method, Work
+from dynaflex.pipelines.progress import Monitor
+from dynaflex.pipelines.run import CONFIG, PROVENANCE, Run
+from dynaflex.pipelines.stop import exit_markers, stoppable
+from dynaflex.pipelines.training import train_half
 
 STAGES = ("prepare", "train", "reconstruct", "report")
 
@@ -42,31 +38,69 @@ def run_method(
 
     Raises:
         InputError: the inputs do not fit.
-        StoppedOnRequest: a signal asked to stop; the run can be resumed.
+        UsageError: a resumed run is asked for other settings than its own.
+        ResourceError: the disk or the memory is too small.
+        StoppedOnRequest: a signal or RELION asked to stop; the run can be resumed.
     """
-    if resume and (path / "config.json").exists():
-        run = Run.open(path)
-        config = method.config.from_stored(run.config())
-        paths = InputPaths.from_dict(run.read_json("provenance.json")["inputs"])
-        inputs = read_inputs(paths, config)
-        plan = method.examine(inputs, config)
-    else:
-        inputs = read_inputs(paths, config, read_images=True)
-        plan = method.examine(inputs, config)
-        run = Run.create(path, method.name, config.model_dump(), paths.as_dict())
-    work = Work(run, inputs, config, plan, device, monitor)
-    stages = STAGES[: STAGES.index(until) + 1]
-    with run.locked(), _stoppable():
-        _prepare(work, method)
-        if "train" in stages:
-            for half in config.trained_halves:
-                train_half(work, method, half)
-            embedding.collect(run, inputs)
-        if "reconstruct" in stages and not (run.path / "fsc.json").exists():
-            align_halves(run)
-            embedding.compare_held_out(run, inputs, device)
-            maps.reconstruct_run(run, inputs, device, monitor, solver=config.solver)
+    with stoppable(path) as stop:
+        if resume and (path / CONFIG).exists():
+            run = Run.open(path)
+            config = _stored_settings(run, method, config)
+            paths = InputPaths.from_dict(run.read_json(PROVENANCE)["inputs"])
+            inputs = read_inputs(paths, config)
+            require_unchanged(run, inputs)
+            plan = method.examine(inputs, config)
+        else:
+            inputs = read_inputs(paths, config, read_images=True)
+            plan = method.examine(inputs, config)
+            require_room(path, inputs, config)
+            known = fingerprint(paths, inputs.particles)
+            run = Run.create(path, method.name, config.model_dump(), paths.as_dict(), known)
+            if resume:
+                monitor.say(f"{path} held no run to resume: a new one was started")
+        run.told = monitor.say
+        work = Work(run, inputs, config, plan, device, monitor)
+        stages = STAGES[: STAGES.index(until) + 1]
+        with run.locked(), exit_markers(path):
+            _prepare(work, method)
+            if "train" in stages:
+                for half in config.trained_halves:
+                    train_half(work, method, half, stop)
+                embedding.collect(run, inputs)
+            if "reconstruct" in stages and not (run.path / "fsc.json").exists():
+                align_halves(run)
+                embedding.compare_held_out(run, inputs, device)
+                maps.reconstruct_run(run, inputs, device, monitor, solver=config.solver)
     return run
+
+
+def _stored_settings(run: Run, method: Method, asked: RunConfig) -> RunConfig:
+    """The settings of a run that is resumed. Those not mentioned on the command line stand there with their defaults.
+
+    Raises:
+        UsageError: others were asked for.
+        DamagedCheckpointError: the run's are not those that it was started with.
+    """
+    written = run.config()
+    if written.get("method") != method.name:
+        raise UsageError(
+            "run.other-method", "this run was started with another method", file=run.path,
+            expected=str(written.get("method")), found=method.name, fix=f"dynaflex {written.get('method')} --resume",
+        )  # fmt: skip
+    if not run.settings_are_whole():
+        raise DamagedCheckpointError(
+            "run.changed-settings", "the settings of this run were changed after it was started",
+            file=run.path / CONFIG, expected="the file that dynaflex wrote", fix="put it back, or start another run",
+        )  # fmt: skip
+    stored, usual = method.config.from_stored(written), method.config()
+    for name, value in asked:
+        if value != getattr(usual, name) and value != getattr(stored, name):
+            raise UsageError(
+                "run.other-settings", "a run is resumed with the settings that it was started with", file=run.path,
+                field=name, expected=getattr(stored, name), found=value,
+                fix="leave the option out, or start another run with another -o",
+            )  # fmt: skip
+    return stored
 
 
 def _prepare(work: Work, method: Method) -> None:
@@ -100,85 +134,3 @@ def _shared(inputs: Inputs, config: RunConfig) -> list[str]:
     if inputs.independent_starts:
         return [mask, "which box, pixel size and poses the refinement gave"]
     return [mask, f"the consensus map, low-passed to {config.shared_resolution:g} Å, to start from"]
-
-
-def train_half(work: Work, method: Method, half: int) -> None:
-    """Train one half to its end, or do nothing if it is there, and find the final latents of its particles."""
-    run, inputs, config = work.run, work.inputs, work.config
-    if run.load_checkpoint(f"latents{half}") is not None:
-        return
-    mine = inputs.members(half)
-    members = inputs.particles.take(mine)
-    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
-    if len(training) < 2 * config.batch_size:
-        raise InputError(
-            "halves.too-few",
-            f"half {half} has too few particles to train on",
-            file=inputs.particles.source.path,
-            expected=f"at least {2 * config.batch_size} besides those held out",
-            found=len(training),
-            fix="use more particles or a smaller --batch-size",
-        )
-    digest = halves_digest(members.half, members.rows)
-    data = HalfSet(members, half, inputs.imaging, work.device)
-    trainer = method.trainer(work, data, training)
-    if checkpoint.restore(run, trainer, digest):
-        run.truncate_metrics(half, trainer.progress.epoch)
-        work.monitor.say(f"half {half}: resumed after epoch {trainer.progress.epoch}")
-    while not trainer.finished:
-        _run_epoch(work, trainer)
-        checkpoint.save(run, trainer, digest)
-    embedding.embed_half(run, trainer, work.monitor)
-
-
-def _run_epoch(work: Work, trainer: Trainer) -> None:
-    task = f"half {trainer.data.half}"
-    figures = ""
-
-    def on_batch(done: int, total: int) -> None:
-        _stop_if_asked()
-        work.monitor.update(task, trainer.progress.epoch + done / total, trainer.epochs, figures)
-
-    def on_epoch(values: dict[str, Any]) -> None:
-        nonlocal figures
-        work.run.record({**values, "memory_mb": memory_mb()})
-        figures = _figures(values) or figures
-        work.run.log(f"{task} epoch {values['epoch']}/{trainer.epochs} {values['phase']} {figures}")
-        work.monitor.update(task, trainer.progress.epoch, trainer.epochs, figures)
-
-    trainer.run_epoch(on_epoch, on_batch)
-
-
-def _figures(values: dict[str, Any]) -> str:
-    """What of an epoch's figures is shown beside the bar; empty for an epoch that has none of them."""
-    if "data_loss" not in values:
-        return ""
-    return f"loss {values['data_loss']:.1f} moves {values['rms_displacement']:.2f} Å"
-
-
-_asked_to_stop = False
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM ask for a stop at the next batch instead of killing the process."""
-    global _asked_to_stop
-    _asked_to_stop = False
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        global _asked_to_stop
-        _asked_to_stop = True
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stop_if_asked() -> None:
-    if _asked_to_stop:
-        raise StoppedOnRequest(
-            "run.stopped", "stopped on request; the last whole epoch is saved", fix="add --resume to continue"
-        )

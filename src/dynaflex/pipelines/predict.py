@@ -76,7 +76,12 @@ def method_of(run: Run) -> Method:
     name = str(run.config().get("method"))
     if name not in METHODS:
         raise UsageError(
-            "run.method", "unknown method", file=run.path / "config.json", expected=" or ".join(METHODS), found=name
+            "run.method",
+            "unknown method",
+            file=run.path / "config.json",
+            expected=" or ".join(METHODS),
+            found=name,
+            fix="use the version of dynaflex that made the run; provenance.json names it",
         )
     return METHODS[name]
 
@@ -112,7 +117,7 @@ def load_half(run: Run, half: int) -> TrainedHalf:
         poses = PoseRefinement(int(mine.sum())).requires_grad_(False)
         poses.table.weight.copy_(tensors["poses"][mine])
     posterior = Posterior(latents["mean"][mine], latents["log_scale"][mine])
-    return TrainedHalf(half, model, latents["rows"][mine], posterior, tensors["noise_power"], poses)
+    return TrainedHalf(half, model, latents["rows"][mine], posterior, tensors["progress.noise_power"], poses)
 
 
 def displacements(run: Path, points: FloatArray, particles: list[int], half: int | None = None) -> FloatArray:
@@ -131,6 +136,7 @@ def displacements(run: Path, points: FloatArray, particles: list[int], half: int
             "particles.unknown",
             f"particle {min(unknown)} was not used in this run",
             expected="rows of the input table, counted from 0, that were not excluded",
+            fix="--particles all takes those that were used",
         )
     out = np.empty((len(particles), len(where), 3), dtype=np.float32)
     for part in halves:

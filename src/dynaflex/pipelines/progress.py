@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import resource
 import sys
+from contextlib import suppress
 from types import TracebackType
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class _Undisturbed(io.TextIOBase):
+    """Standard error, for as long as somebody reads it: a closed terminal or pipe must not end a run."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
 
 
 class Monitor:
     """A progress display with one bar per task; without a terminal it prints the messages alone."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(file=sys.stderr, quiet=quiet, highlight=False)
+        self.console = Console(file=cast(TextIO, _Undisturbed()), quiet=quiet, highlight=False)
         self._progress = Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(),

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import platform
-import shutil
-import socket
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+import torch
 
 import dynaflex
 from dynaflex.errors import DamagedCheckpointError, EnvironmentFault, InputError, RunBusyError, UsageError
 from dynaflex.io import durable
+from dynaflex.pipelines import lock
+from dynaflex.pipelines.store import CheckpointStore, Place
 from dynaflex.shapes import Tensor
 
-KEEP = 2
-_CHECKPOINT_FILES = ("state.safetensors", "state.json")
+CONFIG, PROVENANCE, METRICS, LOG, LOCK = "config.json", "provenance.json", "metrics.jsonl", "log.txt", "lock.json"
+_RESULTS = ("particles.star", "latents.npz", "fsc.json", "report.html", METRICS)
 
 
 class Run:
@@ -33,42 +33,85 @@ class Run:
         self.path = path
         self.maps = path / "maps"
         self.checkpoints = path / "checkpoints"
+        self.told: Callable[[str], None] = lambda _message: None
+        """Who hears a warning at once, besides the log."""
+
+    @cached_property
+    def store(self) -> CheckpointStore:
+        """The checkpoints, bound to the particles that the run was started with."""
+        inputs = self.read_json(PROVENANCE).get("fingerprint", {})
+        return CheckpointStore(self.checkpoints, inputs.get("particles", {}).get("sha256"))
 
     @classmethod
-    def create(cls, path: Path, method: str, config: dict[str, Any], inputs: dict[str, Any]) -> Run:
-        """A new run directory.
+    def create(
+        cls,
+        path: Path,
+        method: str,
+        config: dict[str, Any],
+        inputs: dict[str, Any],
+        fingerprint: dict[str, Any] | None = None,
+    ) -> Run:
+        """A new run directory, made by one process even if several try at once.
+
+        ``config.json`` is written last: a directory that has it is a run.
 
         Raises:
-            RunBusyError: the directory already holds a run.
+            RunBusyError: the directory already holds a run, or another process is making one.
+            UsageError: it holds something else that would be overwritten.
             EnvironmentFault: it cannot be made or written.
         """
         run = cls(path)
-        if (path / "config.json").exists():
-            raise RunBusyError(
-                "run.exists", "this directory already holds a run", file=path, fix="add --resume, or choose another -o"
-            )
         try:
-            for folder in (run.maps, run.checkpoints, path / "figures"):
-                folder.mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise EnvironmentFault(
-                "run.unwritable",
-                f"the run directory cannot be made: {error.strerror}",
-                file=path,
-                fix="choose a directory that you may write to with -o",
-            ) from error
-        durable.write_json(path / "config.json", {"method": method, **config})
-        run.write_provenance(
-            version=dynaflex.__version__,
-            command=" ".join(sys.argv),
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
-            python=platform.python_version(),
-            inputs=inputs,
-            counts={},
-            warnings=[],
-            shared_between_halves=[],
-        )
+            raise _unwritable(path, error) from error
+        with lock.locked(path / LOCK, lambda _message: None):
+            if (path / CONFIG).exists():
+                raise RunBusyError(
+                    "run.exists",
+                    "this directory already holds a run",
+                    file=path,
+                    fix="add --resume, or choose another -o",
+                )
+            run._refuse_to_overwrite()
+            try:
+                for folder in (run.maps, run.checkpoints, path / "figures"):
+                    folder.mkdir(exist_ok=True)
+            except OSError as error:
+                raise _unwritable(path, error) from error
+            settings = {"method": method, **config}
+            run.write_json(
+                PROVENANCE,
+                {
+                    "version": dynaflex.__version__,
+                    "command": " ".join(sys.argv),
+                    "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "python": platform.python_version(),
+                    "torch": torch.__version__,
+                    "inputs": inputs,
+                    "fingerprint": fingerprint or {},
+                    "config_sha256": hashlib.sha256(durable.json_bytes(settings)).hexdigest(),
+                    "counts": {},
+                    "warnings": [],
+                    "shared_between_halves": [],
+                },
+            )
+            run.write_json(CONFIG, settings)
         return run
+
+    def _refuse_to_overwrite(self) -> None:
+        there = [name for name in _RESULTS if (self.path / name).exists()]
+        there += [
+            f"{folder.name}/" for folder in (self.maps, self.checkpoints) if folder.is_dir() and any(folder.iterdir())
+        ]
+        if there:
+            raise UsageError(
+                "run.not-empty",
+                "this directory is not a run, and holds what a run would overwrite",
+                file=self.path,
+                found=", ".join(there[:5]),
+                fix="choose another -o",
+            )
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -77,18 +120,43 @@ class Run:
         Raises:
             InputError: there is no run there.
         """
-        if not (path / "config.json").exists():
-            raise InputError("run.missing", "this is not a run directory", file=path, expected="config.json in it")
+        if not (path / CONFIG).exists():
+            raise InputError(
+                "run.missing",
+                "this is not a run directory",
+                file=path,
+                expected="config.json in it",
+                fix="give the directory that a run was started with, its -o",
+            )
         return cls(path)
 
     def config(self) -> dict[str, Any]:
         """The settings the run was started with, ``method`` among them."""
-        return self.read_json("config.json")
+        return self.read_json(CONFIG)
+
+    def settings_are_whole(self) -> bool:
+        """True if the settings are still those that the run was started with."""
+        known = self.read_json(PROVENANCE).get("config_sha256")
+        return known is None or known == durable.sha256(self.path / CONFIG)
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """A JSON file of the run; an empty mapping where it does not exist yet."""
+        """A JSON file of the run; an empty mapping where it does not exist yet.
+
+        Raises:
+            DamagedCheckpointError: it is not JSON any more.
+        """
         path = self.path / name
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except ValueError as error:
+            raise DamagedCheckpointError(
+                "run.damaged-file",
+                "this file of the run is damaged",
+                file=path,
+                expected="the JSON that dynaflex wrote",
+                found=str(error),
+                fix=f"put a copy back, or start another run; dynaflex doctor {self.path} says what else is whole",
+            ) from error
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file of the run durably."""
@@ -96,74 +164,49 @@ class Run:
 
     def write_provenance(self, **entries: Any) -> None:
         """Add entries to ``provenance.json``."""
-        self.write_json("provenance.json", {**self.read_json("provenance.json"), **entries})
+        self.write_json(PROVENANCE, {**self.read_json(PROVENANCE), **entries})
 
     def warn(self, message: str) -> None:
         """Tell the user now, and the report's reader later."""
-        known = self.read_json("provenance.json").get("warnings", [])
+        known = self.read_json(PROVENANCE).get("warnings", [])
         if message not in known:
             self.write_provenance(warnings=[*known, message])
         self.log(f"warning: {message}")
+        self.told(f"warning: {message}")
 
     def log(self, message: str) -> None:
-        """Append a line with the time to ``log.txt``."""
-        with (self.path / "log.txt").open("a") as file:
-            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}\n")
+        """Append a line with the time to ``log.txt``; on a full disk the line is lost, and the run goes on."""
+        durable.append_line(self.path / LOG, f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}")
 
     def record(self, figures: dict[str, Any]) -> None:
-        """Append one line to ``metrics.jsonl``."""
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(figures) + "\n")
+        """Append one line to ``metrics.jsonl``; on a full disk the line is lost, and the run goes on."""
+        durable.append_line(self.path / METRICS, json.dumps(figures))
 
     def truncate_metrics(self, half: int, epoch: int) -> None:
         """Forget the metrics of epochs of a half that a resumed run will repeat."""
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS
         if path.exists():
-            lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+            lines = [line for line in map(_figures, path.read_text().splitlines()) if line]
             kept = [line for line in lines if line.get("half") != half or line.get("epoch", 0) <= epoch]
             durable.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process; a lock whose process is gone is taken over.
+        """Hold the run for this process, and clear up after those that died in it.
 
         Raises:
             RunBusyError: another living process holds it.
         """
-        lock = self.path / "lock.json"
-        if lock.exists():
-            holder = json.loads(lock.read_text())
-            if holder["host"] != socket.gethostname() or _alive(holder["pid"]):
-                raise RunBusyError(
-                    "run.busy",
-                    f"process {holder['pid']} on {holder['host']} is working in this run since {holder['since']}",
-                    file=self.path,
-                    fix="wait for it, or delete lock.json if that process is gone",
-                )
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        durable.write_json(lock, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
-        try:
+        with lock.locked(self.path / LOCK, self.log):
+            for name in durable.remove_leftovers(self.path):
+                self.log(f"removed {name}, left unfinished")
             yield
-        finally:
-            lock.unlink(missing_ok=True)
 
-    def save_checkpoint(self, name: str, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Write checkpoint ``step`` of the series ``name``: a directory that appears whole or not at all."""
-        final = self.checkpoints / f"{name}_{step:05d}"
-        temporary = final.with_name(final.name + ".writing")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        contiguous = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
-        durable.write_bytes(temporary / "state.safetensors", save(contiguous))
-        durable.write_json(temporary / "state.json", state)
-        sums = {file: durable.sha256(temporary / file) for file in _CHECKPOINT_FILES}
-        durable.write_json(temporary / "manifest.json", sums)
-        durable.sync_folder(temporary)
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
-        durable.sync_folder(self.checkpoints)
-        for old in self._series(name)[:-KEEP]:
-            shutil.rmtree(old)
+    def save_checkpoint(
+        self, name: str, epoch: int, tensors: dict[str, Tensor], state: dict[str, Any], *, step: int = 0
+    ) -> None:
+        """Write the checkpoint of the series ``name`` after so many epochs, and updates of the one that follows."""
+        self.store.save(name, Place(epoch, step), tensors, state)
 
     def load_checkpoint(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The newest checkpoint of a series that verifies; None if the series is empty.
@@ -171,17 +214,23 @@ class Run:
         Raises:
             DamagedCheckpointError: there are checkpoints, but none verifies.
         """
-        series = self._series(name)
-        for path in reversed(series):
-            if _verifies(path):
-                return load_file(path / "state.safetensors"), json.loads((path / "state.json").read_text())
-            self.warn(f"checkpoint {path.name} is damaged and was not used")
-        if series:
+        faults = []
+        for path in self.store.newest(name):
+            try:
+                loaded = self.store.read(path)
+            except DamagedCheckpointError as damaged:
+                faults.append(f"{path.name}: {damaged.problem}")
+                continue
+            for fault in faults:
+                self.warn(f"checkpoint {fault}; it was not used, {path.name} was")
+            return loaded
+        if faults:
             raise DamagedCheckpointError(
-                "checkpoint.damaged",
+                "checkpoint.none-whole",
                 "no checkpoint of this run verifies",
                 file=self.checkpoints,
-                fix="start the run again in another directory",
+                found="; ".join(faults),
+                fix=f"dynaflex doctor {self.path}; then put a copy of the checkpoints back, or start another run",
             )
         return None
 
@@ -201,24 +250,19 @@ class Run:
             )
         return loaded
 
-    def _series(self, name: str) -> list[Path]:
-        found = self.checkpoints.glob(f"{name}_[0-9][0-9][0-9][0-9][0-9]")
-        return sorted(path for path in found if path.is_dir())
 
-
-def _verifies(path: Path) -> bool:
+def _figures(line: str) -> dict[str, Any] | None:
+    """A line of ``metrics.jsonl``; None for one that was cut short."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        return all(durable.sha256(path / file) == manifest[file] for file in _CHECKPOINT_FILES)
-    except (OSError, ValueError, LookupError):
-        return False
+        return dict(json.loads(line))
+    except ValueError:
+        return None
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _unwritable(path: Path, error: OSError) -> EnvironmentFault:
+    return EnvironmentFault(
+        "run.unwritable",
+        f"the run directory cannot be made: {error.strerror}",
+        file=path,
+        fix="choose a directory that you may write to with -o",
+    )

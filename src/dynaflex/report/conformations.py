@@ -18,15 +18,15 @@ from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.splat import splat
 from dynaflex.io.mrc import read_map
-from dynaflex.pipelines.predict import config_of, load_half
+from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.volumes import along_axis
 from dynaflex.report.style import MOTION_COLOURS, bare, drawn, new_figure, scale_bar, upper_limit
 from dynaflex.report.surface import Surface, draw_surface, isosurface
-from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray
+from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray, Tensor
 
 FRAMES = 5
-_LARGEST_BOX = 128
+_SMALLEST_BOX, _LARGEST_BOX = 64, 128
 _SMALLEST_PART = 0.02
 _PIXELS = 300
 
@@ -48,6 +48,21 @@ class Conformations:
     center: Array
 
 
+@dataclass(frozen=True)
+class CarriedSurface:
+    """A contour of a ``volume`` ``(d d d)`` on a ``grid`` and where its vertices are, ``moved`` ``(f n 3)`` in Å, in
+    some conformations, seen by a ``camera`` ``(3 3)`` that looks across the motion about the point ``center`` ``(3)``.
+    """
+
+    surface: Surface
+    moved: Array
+    volume: Tensor
+    level: float
+    grid: Grid
+    camera: Array
+    center: Array
+
+
 def five_conformations(run: Path, resolution: float) -> Conformations:
     """The corrected map of half 1, low-passed to ``resolution`` Å, in five conformations.
 
@@ -59,32 +74,55 @@ def five_conformations(run: Path, resolution: float) -> Conformations:
     opened = Run.open(run)
     trained = load_half(opened, 1)
     latents = along_axis(trained.latents.mean, 0, FRAMES)
-    full = read_map(run / "maps" / "map_half1.mrc")
-    grid = Grid(full.box, full.pixel_size or 1.0).cropped(min(full.box, _LARGEST_BOX))
-    volume = fourier.low_pass(fourier.resize(torch.from_numpy(full.data), grid.box, 3), grid, resolution)
-    low = fourier.low_pass(volume, grid, config_of(opened).shared_resolution)
+    found = carry_surface(opened, trained, latents, resolution)
+    grid, center = found.grid, torch.from_numpy(found.center).float()
+    dense = binary_dilation((found.volume > found.level).numpy(), iterations=2)
+    voxels = torch.from_numpy(np.flatnonzero(dense))
+    points = grid.points()[voxels]
+    destinations = points + trained.displacements(latents, points)
+    seen = (destinations - center) @ torch.from_numpy(found.camera.T[:, :2]).float()
+    weights = found.volume.reshape(-1)[voxels].clamp(min=0.0)
+    images = fourier.inverse_transform(splat(seen, weights, grid), 2)
+    return Conformations(
+        found.surface,
+        found.moved,
+        images.numpy().astype(np.float64),
+        grid.pixel_size,
+        found.camera,
+        found.center,
+    )
+
+
+def carry_surface(run: Run, trained: TrainedHalf, latents: Tensor, resolution: float) -> CarriedSurface:
+    """A contour of the corrected map of a half, low-passed to ``resolution`` Å, in the conformations ``latents``
+    ``(f k)``; before there is a map, of its trained density.
+
+    Raises:
+        InputError: the map cannot be read, or shows no molecule.
+    """
+    path = run.maps / f"map_half{trained.half}.mrc"
+    if path.exists():
+        full = read_map(path)
+        grid, values = Grid(full.box, full.pixel_size or 1.0), torch.from_numpy(full.data)
+    else:
+        grid = trained.model.grid
+        values = trained.model.density.volume(grid).detach()
+    grid = grid.cropped(min(max(grid.box, _SMALLEST_BOX), _LARGEST_BOX))
+    volume = fourier.low_pass(fourier.resize(values, grid.box, 3), grid, resolution)
+    low = fourier.low_pass(volume, grid, config_of(run).shared_resolution)
     inside = (low > automatic_threshold(low)).numpy()
     if not inside.any():
-        raise InputError("map.empty-contour", "no molecule can be seen in this map")
+        raise InputError(
+            "map.empty-contour",
+            "no molecule can be seen in this map",
+            fix="look at the half-maps, and whether molecules are white in the map that the run began with",
+        )
     shown, level = without_islands(volume.numpy(), inside)
     surface = isosurface(shown, level, grid.pixel_size)
     vertices = torch.from_numpy(np.ascontiguousarray(surface.vertices, dtype=np.float32))
-    moved = vertices + trained.displacements(latents, vertices)
-    camera = camera_across(moved.numpy().astype(np.float64))
-    voxels = torch.from_numpy(np.flatnonzero(binary_dilation(shown > level, iterations=2)))
-    points = grid.points()[voxels]
-    destinations = points + trained.displacements(latents, points)
-    center = (vertices.amin(dim=0) + vertices.amax(dim=0)) / 2
-    seen = (destinations - center) @ torch.from_numpy(camera.T[:, :2]).float()
-    images = fourier.inverse_transform(splat(seen, volume.reshape(-1)[voxels].clamp(min=0.0), grid), 2)
-    return Conformations(
-        surface,
-        moved.numpy().astype(np.float64),
-        images.numpy().astype(np.float64),
-        grid.pixel_size,
-        camera,
-        center.numpy().astype(np.float64),
-    )
+    moved = (vertices + trained.displacements(latents, vertices)).numpy().astype(np.float64)
+    center = ((vertices.amin(dim=0) + vertices.amax(dim=0)) / 2).numpy().astype(np.float64)
+    return CarriedSurface(surface, moved, torch.from_numpy(shown), level, grid, camera_across(moved), center)
 
 
 @drawn

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from io import BytesIO
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from dynaflex.io import durable
 from dynaflex.shapes import Array
 
 INK = "#24292f"
@@ -87,6 +89,21 @@ def drawn(build: Callable[_P, Figure]) -> Callable[_P, bytes]:
         return stream.getvalue()
 
     return draw
+
+
+def on_white() -> Any:
+    """The settings of matplotlib for figures that leave the page."""
+    return {**_RC, "figure.facecolor": "white", "savefig.facecolor": "white"}
+
+
+def write_figure(build: Callable[[], Figure], path: Path) -> None:
+    """Write what ``build`` draws, on white, as PNG and as PDF; the endings are added to ``path``."""
+    with matplotlib.rc_context(on_white()):
+        figure = build()
+        for ending, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+            stream = BytesIO()
+            figure.savefig(stream, format=ending[1:], dpi=200, metadata=metadata)
+            durable.write_bytes(path.with_name(path.name + ending), stream.getvalue())
 
 
 def new_figure(height: float) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -44,8 +45,14 @@ def balance(
         points = model.deformed(latents)
         data = data_loss(model.render(points, batch.pose, batch.ctf), batch.coefficients, weights).mean()
         prior = geometry_loss(points, graph, bonded=bonded).mean()
-        data_norm += _norm(torch.autograd.grad(data, parameters, retain_graph=True))
-        prior_norm += _norm(torch.autograd.grad(prior, parameters))
+        norms = (
+            _norm(torch.autograd.grad(data, parameters, retain_graph=True)),
+            _norm(torch.autograd.grad(prior, parameters)),
+        )
+        # A particle that spoils its batch is found when the batch is trained on; lambda does without the batch.
+        if all(map(math.isfinite, norms)):
+            data_norm += norms[0]
+            prior_norm += norms[1]
     return min(ratio * data_norm / max(prior_norm, 1e-12), strongest)
 
 

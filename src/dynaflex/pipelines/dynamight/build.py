@@ -9,6 +9,7 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.deformation.coordinate_mlp import CoordinateMLP
+from dynaflex.deformation.lattice import OnLattice
 from dynaflex.density import placement
 from dynaflex.density.coarse_grain import CoarseModel
 from dynaflex.density.gaussians import GaussianDensity
@@ -97,7 +98,7 @@ def _assemble(
     density: GaussianDensity, particles: int, train_grid: Grid, config: DynamightConfig, generator: torch.Generator
 ) -> FlexModel:
     """Put a decoder and the latents that the settings ask for behind a density."""
-    deformation = CoordinateMLP(
+    decoder = CoordinateMLP(
         config.latent_dim,
         train_grid.width,
         layers=config.layers,
@@ -112,4 +113,4 @@ def _assemble(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator.initial_seed())
             latents = Encoder(config.latent_dim, train_grid.box)
-    return FlexModel(density, deformation, latents, train_grid)
+    return FlexModel(density, OnLattice(decoder, config.node_spacing), latents, train_grid)

@@ -25,11 +25,17 @@ class DynamightConfig(RunConfig):
     layers: int = 8
     width: int = 32
     frequencies: int = 10
+    node_spacing: float = Field(
+        default=12.0, gt=0.0, description="Å between the nodes where the decoder is evaluated; its finest wave has 24"
+    )
+    start: Literal["subspace", "random"] = Field(
+        default="subspace", description="where the latents of a table begin: linear components of the images"
+    )
 
     epochs: int | None = Field(
-        default=None, ge=1, description="None: enough for `steps` updates, between 20 and 200 epochs"
+        default=None, ge=1, description="None: enough for `steps` updates, between 20 and 100 epochs"
     )
-    steps: int = Field(default=7000, description="updates of one half that `epochs=None` aims at")
+    steps: int = Field(default=6000, description="updates of one half that `epochs=None` aims at")
     warm_up_epochs: int = 3
     regularisation: float = Field(default=0.9, ge=0.0, description="ratio of gradient norms, prior over data")
     strongest_prior: float = Field(default=100.0, description="largest lambda, nats per Å² of mean squared edge strain")
@@ -50,4 +56,4 @@ class DynamightConfig(RunConfig):
         """Epochs of a half-set whose epoch has ``batches`` updates."""
         if self.epochs is not None:
             return self.epochs
-        return max(20, min(200, -(-self.steps // max(batches, 1))))
+        return max(20, min(100, -(-self.steps // max(batches, 1))))

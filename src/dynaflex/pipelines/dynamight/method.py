@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from dynaflex.density.coarse_grain import CoarseModel, coarse_grain, to_box_frame
@@ -13,9 +14,11 @@ from dynaflex.pipelines import checkpoint
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.dynamight.build import Consensus, build_model, empty_model, prepare_consensus, settings_of
 from dynaflex.pipelines.dynamight.config import DynamightConfig
+from dynaflex.pipelines.dynamight.model_frame import require_on_map
 from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import Inputs
+from dynaflex.pipelines.linear_start import linear_start
 from dynaflex.pipelines.method import Method, Work
 from dynaflex.shapes import Tensor
 
@@ -23,6 +26,9 @@ MODEL_BIAS = (
     "The Gaussians and their bonds come from an atomic model. The paper shows that the corrected map can then "
     "reproduce features of a wrong model; do not take agreement with this model as evidence for it."
 )
+
+_LINEAR_COORDINATES = 2
+"""Components of the images that latents start from; of weaker ones there is more noise than motion."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,9 @@ def trainer(work: Work, data: HalfSet, training: Tensor) -> HalfTrainer:
         config,
         bonds=None if plan.atoms is None else plan.atoms.edges.to(work.device),
         mask_points=mask_points,
+        start=partial(linear_start, work.inputs, data, config, min(config.latent_dim, _LINEAR_COORDINATES))
+        if config.start == "subspace"
+        else None,
     )
 
 
@@ -109,7 +118,9 @@ def atomic_model(inputs: Inputs) -> CoarseModel | None:
             fix="give a model with its side chains or main chain, or leave out --model",
         )
     grid = inputs.full_imaging.grid
-    return replace(model, points=to_box_frame(model.points, grid.box, grid.pixel_size, inputs.origin))
+    points = to_box_frame(model.points, grid.box, grid.pixel_size, inputs.origin)
+    require_on_map(path, points, inputs.mask, grid)
+    return replace(model, points=points)
 
 
 DYNAMIGHT = Method("dynamight", DynamightConfig, examine, prepare, trainer, empty_model)

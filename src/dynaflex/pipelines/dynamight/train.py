@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -23,8 +24,9 @@ from dynaflex.pipelines.dynamight.balance import balance, geometry_loss
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.consensus import closest_conformation, conformation_inside
 from dynaflex.pipelines.half import HalfSet
-from dynaflex.pipelines.method import EveryBatch, Progress, Report
+from dynaflex.pipelines.method import EveryBatch, Report
 from dynaflex.pipelines.scale import matching_scale
+from dynaflex.pipelines.steps import Contribution, Progress, Steps
 from dynaflex.shapes import Tensor
 
 _BALANCE_BATCHES = 4
@@ -39,6 +41,8 @@ class DynamightProgress(Progress):
     strength: float = 0.0
     rises: int = 0
     last_loss: float = float("inf")
+    rest: Tensor = field(default_factory=lambda: torch.zeros(0, 3))
+    """The reference ``(n 3)`` whose neighbours make the graph: as it stood when the epoch began."""
 
 
 class HalfTrainer:
@@ -53,7 +57,10 @@ class HalfTrainer:
         *,
         bonds: Tensor | None = None,
         mask_points: Tensor | None = None,
+        start: Callable[[], Tensor] | None = None,
     ) -> None:
+        """``start()`` gives the first coordinates ``(p k)`` of the latents to begin with."""
+        self.start = start
         self.model = model
         self.data = data
         self.training = training
@@ -64,6 +71,7 @@ class HalfTrainer:
         self.progress = DynamightProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         self.poses = PoseRefinement(len(data)).to(data.device) if config.refine_poses else None
         self.optimisers = build_optimisers(model, self.poses, config)
+        self.steps = Steps(data, self.progress, config.batch_size)
         self.renew_graph()
 
     @property
@@ -72,8 +80,8 @@ class HalfTrainer:
         return self.progress.epoch >= self.epochs or self.progress.rises >= self.config.patience
 
     def restored(self) -> None:
-        """Find the neighbours in the reference that a checkpoint brought back."""
-        self.renew_graph()
+        """Find the neighbours in the reference of the epoch's beginning, which a checkpoint brought back."""
+        self._find_neighbours()
 
     def phase(self) -> str:
         """What the next epoch trains: ``warm-up`` and ``gaussians`` leave the networks alone."""
@@ -88,34 +96,38 @@ class HalfTrainer:
 
     def run_epoch(self, report: Report, every_batch: EveryBatch = lambda _done, _total: None) -> None:
         """One sweep over the training particles, then the bookkeeping that the next one needs."""
-        started, phase = time.monotonic(), self.phase()
-        if self.progress.epoch == 0:
-            self._match_scale()
+        started, phase, state = time.monotonic(), self.phase(), self.progress
         self._set_rates()
-        weights = noise_weights(self.progress.noise_power, self.data.grid)
-        if phase == "joint":
-            self.progress.strength = self._balance(weights)
-        totals: dict[str, float] = {}
-        power = torch.zeros_like(self.progress.noise_power)
+        weights = noise_weights(state.noise_power, self.data.grid)
+        if state.step == 0:
+            self._begin_epoch(phase, weights)
         total = -(-len(self.training) // self.config.batch_size)
-        for step, batch in enumerate(self._batches(_STREAM_EPOCH)):
-            figures, left = self._step(batch, weights, phase)
-            share = len(batch.index) / len(self.training)
-            for name, value in figures.items():
-                totals[name] = totals.get(name, 0.0) + value * share
-            power += share * left
-            every_batch(step + 1, total)
-        self._finish_epoch(phase, totals, power)
+        accumulate = partial(self._accumulate, weights=weights, phase=phase)
+        active = [self.optimisers[name] for name in self.active(phase)]
+        for batch in self._batches(_STREAM_EPOCH, skip=state.step):
+            for part in self.steps.take([batch], accumulate, active):
+                state.add(len(part.index), len(self.training), part.figures, part.left)
+            state.step += 1
+            every_batch(state.step, total)
+        figures = state.totals
+        self._finish_epoch(phase)
         report({
-            "half": self.data.half, "epoch": self.progress.epoch, "phase": phase, "steps": total, **totals,
-            "lambda": self.progress.strength, "seconds": time.monotonic() - started,
+            "half": self.data.half, "epoch": state.epoch, "phase": phase, "steps": total, **figures,
+            "lambda": state.strength, "seconds": time.monotonic() - started,
         })  # fmt: skip
 
-    def _step(self, batch: Batch, weights: Tensor, phase: str) -> tuple[dict[str, float], Tensor]:
-        """One update; returns figures, and the power of the residual per shell."""
+    def _begin_epoch(self, phase: str, weights: Tensor) -> None:
+        if self.progress.epoch == 0:
+            self._match_scale()
+            if self.start is not None and isinstance(self.model.latents, LatentTable):
+                self.model.latents.set_mean(torch.arange(len(self.data)), self.start().to(self.data.device))
+        if phase == "joint":
+            self.progress.strength = self._balance(weights)
+        self.progress.begin_epoch()
+
+    def _accumulate(self, batch: Batch, share: float, *, weights: Tensor, phase: str) -> Contribution:
+        """Add the share of a batch to the gradient of all that the phase trains."""
         model, moving = self.model, phase != "warm-up"
-        for name in self.active(phase):
-            self.optimisers[name].zero_grad()
         points = model.density.points()[None].expand(len(batch.index), -1, -1)
         pose, geometry, kl = batch.pose, torch.zeros(()), torch.zeros(())
         if moving:
@@ -128,20 +140,18 @@ class HalfTrainer:
                 kl = kl + self.poses.penalty(batch.index).mean()
         prediction = model.render(points, pose, batch.ctf)
         data = data_loss(prediction, batch.coefficients, weights).mean()
-        (data + self.progress.strength * geometry + kl).backward()
-        for name in self.active(phase):
-            self.optimisers[name].step()
+        (share * (data + self.progress.strength * geometry + kl)).backward()
         with torch.no_grad():
             moved = (points - model.density.points()).square().sum(-1).mean().sqrt()
             left = residual_power(prediction, batch.coefficients, self.data.grid)
-        return {
+        figures = {
             "data_loss": data.item(), "geometry": geometry.item(), "kl": kl.item(), "rms_displacement": moved.item(),
-        }, left  # fmt: skip
+        }  # fmt: skip
+        return Contribution(batch.index, figures, left)
 
-    def _finish_epoch(self, phase: str, totals: dict[str, float], power: Tensor) -> None:
+    def _finish_epoch(self, phase: str) -> None:
         state = self.progress
-        state.noise_power = power if state.epoch == 0 else 0.5 * (state.noise_power + power)
-        mse = float(power.sum())
+        mse = float(state.learn_noise(len(self.training)).sum())
         state.rises += int(phase == "joint" and mse > state.last_loss)
         state.last_loss = mse
         state.epoch += 1
@@ -153,6 +163,7 @@ class HalfTrainer:
             ):
                 self._replace_reference()
         self.renew_graph()
+        state.begin_epoch()
 
     def active(self, phase: str) -> tuple[str, ...]:
         """Which optimisers step in a phase."""
@@ -160,14 +171,18 @@ class HalfTrainer:
 
     def renew_graph(self) -> None:
         """Find the neighbours of the reference as it stands now; bonds stay, and are at rest where it stands."""
-        points = self.model.density.points().detach()
+        self.progress.rest = self.model.density.points().detach().clone()
+        self._find_neighbours()
+
+    def _find_neighbours(self) -> None:
+        points = self.progress.rest
         self.graph: Graph = (
             neighbour_graph(points, self.config.graph_degree) if self.bonds is None else fixed_graph(points, self.bonds)
         )
 
-    def _batches(self, stream: int) -> Any:
+    def _batches(self, stream: int, skip: int = 0) -> Iterator[Batch]:
         key = (self.config.seed, self.data.half, self.progress.epoch, stream)
-        return self.data.batches(self.training, self.config.batch_size, self.config.latent_dim, key)
+        return self.data.batches(self.training, self.config.batch_size, self.config.latent_dim, key, skip)
 
     def _balance(self, weights: Tensor) -> float:
         batches = (batch for batch, _ in zip(self._batches(_STREAM_BALANCE), range(_BALANCE_BATCHES), strict=False))
@@ -210,7 +225,7 @@ class HalfTrainer:
         left = (self.epochs - self.progress.epoch) / max(self.epochs / 3.0, 1.0)
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
-                group["lr"] = group["full_rate"] * max(0.1, min(1.0, left))
+                group["lr"] = group["full_rate"] * max(0.1, min(1.0, left)) * self.progress.caution
 
 
 def build_optimisers(

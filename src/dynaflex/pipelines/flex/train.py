@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 
 import torch
 
@@ -25,8 +27,9 @@ from dynaflex.pipelines.flex.canonical import MapSolver
 from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.flex.marching import band_limit
 from dynaflex.pipelines.half import HalfSet
-from dynaflex.pipelines.method import EveryBatch, Progress, Report
+from dynaflex.pipelines.method import EveryBatch, Report
 from dynaflex.pipelines.scale import matching_scale
+from dynaflex.pipelines.steps import Contribution, Progress, Steps
 from dynaflex.shapes import Tensor
 
 _LADDER = (0.3, 0.1)
@@ -67,6 +70,7 @@ class FlexTrainer:
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "flow": torch.optim.Adam(self.flow.parameters(), lr=config.flow_rate)
         }
+        self.steps = Steps(data, self.progress, _MICRO_BATCH)
 
     @property
     def finished(self) -> bool:
@@ -84,12 +88,13 @@ class FlexTrainer:
     def run_epoch(self, report: Report, every_batch: EveryBatch = lambda _done, _total: None) -> None:
         """One sweep over the training particles, and the likelihood of those held out."""
         started, phase = time.monotonic(), self.phase()
-        if self.progress.epoch == 0:
+        if self.progress.epoch == 0 and self.progress.step == 0:
             self._match_scale()
             if self.start is not None:
                 self.table.set_mean(torch.arange(len(self.data)), self.start().to(self.data.device))
         figures = self._map_epoch(every_batch) if phase == "map" else self._flow_epoch(every_batch)
         self.progress.epoch += 1
+        self.progress.begin_epoch()
         report({
             "half": self.data.half, "epoch": self.progress.epoch, "phase": phase, **figures,
             "lambda": self.config.rigidity, "seconds": time.monotonic() - started,
@@ -101,29 +106,24 @@ class FlexTrainer:
 
     def _flow_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
         self._set_rate()
-        weights = self.weights()
-        totals: dict[str, float] = {}
-        power = torch.zeros_like(self.progress.noise_power)
+        state, weights = self.progress, self.weights()
+        if state.step == 0:
+            state.begin_epoch()
         steps = -(-len(self.training) // self.config.batch_size)
-        for step, batches in enumerate(self._accumulated()):
-            optimiser = self.optimisers["flow"]
-            optimiser.zero_grad()
-            size = sum(len(batch.index) for batch in batches)
-            for batch in batches:
-                figures, left = self._accumulate(batch, weights, len(batch.index) / size)
-                share = len(batch.index) / len(self.training)
-                for name, value in figures.items():
-                    totals[name] = totals.get(name, 0.0) + value * share
-                power += share * left
-            optimiser.step()
-            every_batch(step + 1, steps)
-        self.progress.noise_power = power if self.progress.epoch == 0 else 0.5 * (self.progress.noise_power + power)
-        return {"steps": steps, **totals, **self._held_out_losses(weights)}
+        accumulate = partial(self._accumulate, weights=weights)
+        for batches in self._updates(skip=state.step):
+            for part in self.steps.take(batches, accumulate, self.optimisers.values()):
+                assert part.latents is not None
+                self.table.set_mean(part.index, part.latents)
+                state.add(len(part.index), len(self.training), part.figures, part.left)
+            state.step += 1
+            every_batch(state.step, steps)
+        state.learn_noise(len(self.training))
+        return {"steps": steps, **state.totals, **self._held_out_losses(weights)}
 
-    def _accumulate(self, batch: Batch, weights: Tensor, share: float) -> tuple[dict[str, float], Tensor]:
+    def _accumulate(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:
         """Find the latents of a micro-batch, and add its share to the gradient of the flow. Implements [3DF 7]."""
         z = self._infer(batch, weights)
-        self.table.set_mean(batch.index, z)
         destinations = self.model.deformed(z + self.config.latent_noise * batch.noise)
         prediction = self.model.render(destinations, batch.pose, batch.ctf)
         data = data_loss(prediction, batch.coefficients, weights).mean()
@@ -132,10 +132,11 @@ class FlexTrainer:
         with torch.no_grad():
             moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
             left = residual_power(prediction, batch.coefficients, self.data.grid)
-        return {
+        figures = {
             "data_loss": data.item(), "geometry": rigid.item(), "kl": 0.5 * z.square().sum(1).mean().item(),
             "rms_displacement": moved.item(), "latent_spread": z.square().mean().sqrt().item(),
-        }, left  # fmt: skip
+        }  # fmt: skip
+        return Contribution(batch.index, figures, left, z)
 
     @torch.no_grad()
     def _held_out_losses(self, weights: Tensor) -> dict[str, float]:
@@ -184,17 +185,13 @@ class FlexTrainer:
         )
         return {"steps": 0, "band": band}
 
-    def _accumulated(self) -> Iterator[list[Batch]]:
-        """Micro-batches, together one update."""
+    def _updates(self, skip: int) -> Iterator[list[Batch]]:
+        """The micro-batches of every update but the first ``skip``."""
         key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_EPOCH)
         size = min(_MICRO_BATCH, self.config.batch_size)
-        pending: list[Batch] = []
-        for batch in self.data.batches(self.training, size, self.config.latent_dim, key):
-            pending.append(batch)
-            if sum(len(part.index) for part in pending) >= self.config.batch_size:
-                yield pending
-                pending = []
-        if pending:
+        each = -(-self.config.batch_size // size)
+        batches = self.data.batches(self.training, size, self.config.latent_dim, key, skip * each)
+        while pending := list(islice(batches, each)):
             yield pending
 
     def _match_scale(self) -> None:
@@ -211,7 +208,7 @@ class FlexTrainer:
         done = self.progress.epoch / max(self.epochs - 1, 1)
         rate = self.config.flow_rate * (self.config.last_flow_rate / self.config.flow_rate) ** done
         for group in self.optimisers["flow"].param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * self.progress.caution
 
 
 def _parts(model: FlexModel) -> tuple[MeshFlow, CanonicalMap, LatentTable]:

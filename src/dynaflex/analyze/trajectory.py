@@ -1,0 +1,85 @@
+"""Paths through conformations that occur: shortest where the particles are dense."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components, dijkstra
+from sklearn.neighbors import NearestNeighbors
+
+from dynaflex.shapes import Array, IntArray
+
+NEIGHBOURS = 15
+_SEARCHED = 5000
+_AVOIDANCE = 2.0
+_STEPS = 200
+_SMOOTHING = 0.04
+
+
+def dense_path(points: Array, along: Array, frames: int, seed: int = 0) -> Array:
+    """A path ``(frames k)`` of equal steps through the dense regions of ``points`` ``(p k)``.
+
+    It leads from the densest place among the lowest tenth of the coordinate ``along`` ``(p)`` to that among the highest
+    tenth, over the graph of nearest neighbours, in which a step through a thin region costs more than its length. The
+    corners of the graph are rounded off. At most 5,000 points drawn with ``seed`` are used.
+    """
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(points))[:_SEARCHED])
+    places, order = points[drawn], np.argsort(along[drawn], kind="stable")
+    neighbours = min(NEIGHBOURS, len(places) - 1)
+    distance, index = NearestNeighbors(n_neighbors=neighbours + 1).fit(places).kneighbors(places)
+    reach = distance[:, -1]
+    tail = max(1, len(places) // 10)
+    first, last = (end[reach[end].argmin()] for end in (order[:tail], order[-tail:]))
+    nodes = _shortest_path(places, index[:, 1:], reach, int(first), int(last))
+    # The mean of a node's neighbours lies on the ridge beside which the particle was found.
+    ridge = places[index[nodes]].mean(axis=1)
+    if len(ridge) < 2:
+        return np.repeat(ridge, frames, axis=0)
+    fine = equal_steps(ridge, _STEPS)
+    return equal_steps(gaussian_filter1d(fine, _SMOOTHING * _STEPS, axis=0, mode="nearest"), frames)
+
+
+def equal_steps(path: Array, frames: int) -> Array:
+    """So many points ``(frames k)`` at equal distances along the polygon ``path`` ``(m k)``, its ends included."""
+    passed = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    where = np.linspace(0.0, passed[-1], frames)
+    return np.stack([np.interp(where, passed, column) for column in path.T], axis=1)
+
+
+def _shortest_path(places: Array, index: IntArray, reach: Array, first: int, last: int) -> IntArray:
+    """The nodes of the cheapest way between two of the ``places`` over edges to the neighbours ``index`` ``(p m)``.
+
+    ``reach`` ``(p)`` is the radius that holds a node's neighbours: the thinner its surroundings, the larger.
+    """
+    count, degree = index.shape
+    start, end = np.repeat(np.arange(count), degree), index.ravel()
+    bridges = _bridges(places, start, end)
+    start, end = np.concatenate([start, bridges[:, 0]]), np.concatenate([end, bridges[:, 1]])
+    length = np.linalg.norm(places[start] - places[end], axis=1)
+    thinness = 0.5 * (reach[start] + reach[end]) / max(float(np.median(reach)), 1e-300)
+    # Points that coincide are still an edge: a cost of exactly zero would mean none.
+    cost = np.maximum(length * thinness**_AVOIDANCE, 1e-12)
+    graph = coo_array((cost, (start, end)), shape=(count, count)).tocsr()
+    before = dijkstra(graph, directed=False, indices=first, return_predecessors=True)[1]
+    path = [last]
+    while path[-1] != first:
+        path.append(int(before[path[-1]]))
+    return np.array(path[::-1], dtype=np.int64)
+
+
+def _bridges(places: Array, start: IntArray, end: IntArray) -> IntArray:
+    """Edges ``(m 2)`` that join what the graph leaves apart, each the shortest from one part to all others."""
+    found = []
+    edges = coo_array((np.ones(len(start)), (start, end)), shape=(len(places), len(places)))
+    parts, part = connected_components(edges, directed=False)
+    while parts > 1:
+        inside = np.flatnonzero(part == part[0])
+        outside = np.flatnonzero(part != part[0])
+        distance, nearest = NearestNeighbors(n_neighbors=1).fit(places[inside]).kneighbors(places[outside])
+        closest = int(distance[:, 0].argmin())
+        pair = (int(inside[nearest[closest, 0]]), int(outside[closest]))
+        found.append(pair)
+        part[part == part[pair[1]]] = part[0]
+        parts -= 1
+    return np.array(found, dtype=np.int64).reshape(-1, 2)

@@ -1,0 +1,146 @@
+"""``analyze``, ``select``, ``score``, ``export`` and ``validate``: what a finished run says, and handing it on."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from dynaflex.analyze.embedding import require_umap
+from dynaflex.cli.options import choice
+from dynaflex.errors import UsageError
+from dynaflex.pipelines.analysis import selection
+from dynaflex.pipelines.analysis.analyse import (
+    DENSITY,
+    K_MEANS,
+    Analysis,
+    analyse,
+    motion_row,
+    read_model,
+    write_analysis,
+)
+from dynaflex.pipelines.progress import Monitor
+from dynaflex.pipelines.run import Run
+from dynaflex.report.analysis import write_figures
+from dynaflex.report.conformations import carry_surface
+from dynaflex.report.movie import sharpness, write_movie
+
+
+def analyze_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Directory to write to; default RUN/analysis.")
+    ] = None,
+    clusters: Annotated[int, typer.Option(help="Compact clusters to sort the particles into.")] = 6,
+    frames: Annotated[int, typer.Option(help="Conformations in each series.")] = 11,
+    half: Annotated[int, typer.Option(help="Whose model makes the series, 1 or 2.")] = 1,
+    segments: Annotated[
+        Path | None, typer.Option(help="Domains: a whole number per voxel, .mrc; default those of the mesh, or found.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Atomic model fitted into the map, .pdb or .cif, to move.")] = None,
+    umap: Annotated[
+        bool, typer.Option("--umap", help="Lay the particles out with UMAP too (needs umap-learn).")
+    ] = False,
+    movies: Annotated[bool, typer.Option("--movies/--no-movies", help="Draw each series, as frames and a GIF.")] = True,
+) -> None:
+    """What the particles do: components, clusters, series of maps, motion per domain, figures, movies, for ChimeraX."""
+    # Torch's threads wait for each other on tensors of this size; see pick_device.
+    torch.set_num_threads(1)
+    for option, value, least in (("--clusters", clusters, 1), ("--frames", frames, 2)):
+        if value < least:
+            raise UsageError("analyze.too-few", f"{option} cannot be {value}", expected=f"at least {least}")
+    if half not in (1, 2):
+        raise UsageError("usage.half", f"no half {half}", expected="1 or 2")
+    if umap:
+        require_umap()
+    opened = Run.open(run)
+    folder = run / "analysis" if out is None else out
+    atoms = None if model is None else read_model(opened, model)
+    with Monitor() as monitor, _writing(opened, out is None):
+        found = analyse(
+            opened, half=half, clusters=clusters, frames=frames, with_umap=umap, segments=segments, say=monitor.say
+        )
+        write_analysis(found, folder, atoms, monitor.say)
+        write_figures(found, folder / "figures")
+        if movies:
+            _draw_movies(found, folder, monitor)
+    for line in _lines(found, folder):
+        typer.echo(line)
+
+
+def _writing(run: Run, inside: bool) -> AbstractContextManager[None]:
+    """Hold the run while something is written into it."""
+    return run.locked() if inside else nullcontext()
+
+
+def _draw_movies(found: Analysis, folder: Path, monitor: Monitor) -> None:
+    resolution = sharpness(found.run)
+    for series in found.series:
+        surface = carry_surface(found.run, found.trained, torch.from_numpy(series.latents).float(), resolution)
+        total = len(series.latents)
+
+        def drawn(count: int, task: str = f"movie {series.name}", total: int = total) -> None:
+            monitor.update(task, count, total)
+
+        write_movie(surface, series.title, folder / series.name, drawn)
+
+
+def _lines(found: Analysis, folder: Path) -> list[str]:
+    """What was found, for people."""
+    axes = found.space.motion_axes
+    shown = ", ".join(f"{share:.0%}" for share in axes.share[:4])
+    lines = [f"motion components explain {shown} of the motion; the first moves {axes.variance[0] ** 0.5:.2f} Å rms"]
+    for kind, words in (("kmeans", "compact clusters"), ("density", "dense regions")):
+        counts = [f"{c.cluster}: {c.particles} (row {c.representative_row})" for c in found.clusters if c.kind == kind]
+        lines.append(f"{words}, particles and who represents them: {'; '.join(counts) or 'none'}")
+    lines.append(f"domains {found.domains.origin}")
+    lines.append(f"{'series':<8}{'domain':>7}  {'seen from':<10}{'rotation':>9}{'translation':>13}{'rmsd':>9}  axis")
+    for motion in found.motions:
+        row = motion_row(motion)
+        axis = [row[f"axis_{name}"] for name in "xyz"]
+        about = "" if axis[0] is None else " ".join(f"{value:+.2f}" for value in axis)
+        lines.append(
+            f"{motion.series:<8}{motion.domain:>7}  {motion.frame:<10}{row['rotation_deg']:>8.1f}°"
+            f"{row['translation_A']:>11.2f} Å{row['rmsd_A']:>7.2f} Å  {about}"
+        )
+    return [*lines, f"analysis: {folder}; in ChimeraX open {folder / (found.series[0].name + '.cxc')}"]
+
+
+def select_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Table to write, .star.")],
+    cluster: Annotated[int | None, typer.Option(help="A cluster of dynaflex analyze, from 1.")] = None,
+    kind: Annotated[str, typer.Option(help="Which clusters: 'kmeans' or 'density'.")] = "kmeans",
+    polygon: Annotated[Path | None, typer.Option(help="Corners of an outline: two numbers a line, or JSON.")] = None,
+    axes: Annotated[
+        str | None, typer.Option(help="The outline's plane: 'motion' (Å; default), 'pca', 'latent' or 'umap'.")
+    ] = None,
+    particles: Annotated[Path | None, typer.Option(help="Rows of the input table from 0, one a line.")] = None,
+    latents: Annotated[
+        list[str] | None, typer.Option(help="AXIS:LOW:HIGH, a range of a latent; repeat for several axes from 0.")
+    ] = None,
+    half: Annotated[int | None, typer.Option(help="Whose latents, 1 or 2, where each half has its own.")] = None,
+    analysis: Annotated[Path | None, typer.Option(help="Folder of dynaflex analyze; default RUN/analysis.")] = None,
+) -> None:
+    """Write a subset of the particles as a lossless copy of the input table: only rows are left out."""
+    if sum(given is not None for given in (cluster, polygon, particles, latents or None)) != 1:
+        raise UsageError(
+            "select.what", "say which particles", expected="one of --cluster --polygon --particles --latents"
+        )
+    choice("--kind", kind, (K_MEANS, DENSITY))
+    if half not in (None, 1, 2):
+        raise UsageError("usage.half", f"no half {half}", expected="1 or 2")
+    opened, folder = Run.open(run), run / "analysis" if analysis is None else analysis
+    if cluster is not None:
+        rows = selection.in_cluster(folder, kind, cluster)
+    elif polygon is not None:
+        rows = selection.in_outline(opened, folder, selection.read_outline(polygon, axes, half))
+    elif particles is not None:
+        rows = selection.read_rows(particles)
+    else:
+        rows = selection.in_ranges(opened, latents or [], half)
+    kept, total = selection.write_subset(opened, rows, out)
+    typer.echo(f"{kept} of {total} particles in {out}")

@@ -1,0 +1,73 @@
+"""``check``: what is wrong, before a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from dynaflex.errors import InputError
+from dynaflex.pipelines.check import HAND, check_files, ranked, verdict
+from dynaflex.validate.readings import Comparison
+
+_ROWS = 12
+
+
+def check_command(
+    particles: Annotated[Path, typer.Argument(help="RELION STAR or cryoSPARC .cs file.")],
+    map: Annotated[Path | None, typer.Option("--map", help="Consensus map, .mrc: scores the table's readings.")] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help="Mask, .mrc.")] = None,
+    datadir: Annotated[Path | None, typer.Option(help="Where to look for image files.")] = None,
+    class_number: Annotated[int | None, typer.Option("--class", help="Take only this class of particles.")] = None,
+    invert_contrast: Annotated[bool, typer.Option("--invert-contrast", help="For particles that are black.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
+) -> None:
+    """Read everything, compare it, score the table against the images, and say what is wrong before any training."""
+    # Torch's threads wait for each other on tensors of this size; see pick_device.
+    torch.set_num_threads(1)
+    findings = check_files(
+        particles, map, mask, datadir=datadir, class_number=class_number, invert_contrast=invert_contrast
+    )
+    report = findings.report
+    if as_json:
+        typer.echo(json.dumps(findings.as_dict(), indent=2))
+    else:
+        for name, value in report.facts.items():
+            typer.echo(f"{name}: {value}")
+        if findings.comparison is not None:
+            _print_readings(findings.comparison)
+        elif map is None:
+            typer.echo("not compared with a map: --map scores the table against the images")
+        if findings.leaks is not None:
+            typer.echo(f"copies across the half-sets: {len(findings.leaks.copies)} in {findings.leaks.images} images")
+        for warning in report.warnings:
+            typer.echo(f"warning: {warning}")
+        for problem in report.problems:
+            typer.echo(f"error: {problem}")
+        typer.echo("nothing wrong found" if report.ok else f"{len(report.problems)} problems")
+    if not report.ok:
+        raise typer.Exit(InputError.exit_code)
+
+
+def _print_readings(comparison: Comparison) -> None:
+    """A table of the best readings, the one as given and chance, and what it means."""
+    rows = [score for score in ranked(comparison) if not score.same or score is comparison.given]
+    shown = [s for i, s in enumerate(rows) if i < _ROWS or s in (comparison.given, comparison.control)]
+    typer.echo(f"readings of the table, on {comparison.particles} particles:")
+    typer.echo("  correlation       z  against given  reading")
+    for score in shown:
+        gain = "" if score is comparison.given else f"{score.gain:+.1f}"
+        typer.echo(f"  {score.correlation:+11.4f}  {score.z:6.1f}  {gain:>13}  {score.name}")
+    if len(shown) < len(rows):
+        typer.echo(f"  and {len(rows) - len(shown)} others that fit worse (--json lists all)")
+    untold = [score.name for score in comparison.untold if not score.same]
+    if untold and comparison.better is None:
+        typer.echo(f"  as good as the one as given: {', '.join(untold)}")
+    same = [score.name for score in comparison.untold if score.same]
+    if same:
+        typer.echo(f"  the same for these particles: {', '.join(same)}")
+    typer.echo(f"verdict: {verdict(comparison)}")
+    typer.echo(HAND)

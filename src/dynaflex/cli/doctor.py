@@ -1,0 +1,56 @@
+"""``doctor``: the health of a run directory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dynaflex.errors import DamagedCheckpointError
+from dynaflex.pipelines.doctor import Diagnosis, examine
+from dynaflex.pipelines.lock import break_lock
+from dynaflex.pipelines.run import LOCK
+
+
+def doctor_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
+    force_unlock: Annotated[
+        bool, typer.Option("--force-unlock", help="Remove the lock of a machine silent for ten minutes.")
+    ] = False,
+) -> None:
+    """Say what state a run is in, and what to do next. Exit code 8 if something in it is damaged or has changed."""
+    if force_unlock:
+        by = break_lock(run / LOCK)
+        typer.echo("there was no lock" if by is None else f"removed the lock of {by}", err=as_json)
+    found = examine(run)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        for line in lines(found):
+            typer.echo(line)
+    if not found.healthy:
+        raise typer.Exit(DamagedCheckpointError.exit_code)
+
+
+def lines(found: Diagnosis) -> list[str]:
+    """What was found, for people."""
+    whole = [name for name, fault in found.checkpoints.items() if fault is None]
+    text = [
+        f"run: {found.run}",
+        f"complete up to: {found.stage}",
+        f"whole checkpoints: {', '.join(whole) or 'none'}",
+        *(f"damaged checkpoint: {name}: {fault}" for name, fault in found.checkpoints.items() if fault is not None),
+        *(f"damaged: {fault}" for fault in found.damaged),
+        *(f"input changed: {change}" for change in found.inputs_changed),
+        *(f"note: {note}" for note in found.notes),
+        f"disk: {found.size / 1e6:.1f} MB used, {found.free / 1e9:.1f} GB free",
+    ]
+    if found.holder is not None:
+        state = "is gone, or silent for ten minutes" if found.abandoned else "is at work"
+        text.append(f"lock: {found.holder} {state} (last sign of life {found.heartbeat:.0f} s ago)")
+    if found.versions.get("then") != found.versions.get("now"):
+        text.append(f"versions: started with {found.versions.get('then')}, this is {found.versions.get('now')}")
+    return [*text, f"what to do: {found.todo}"]

@@ -1,0 +1,67 @@
+"""``view``: the explorer in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from dynaflex.errors import EnvironmentFault
+from dynaflex.report import advice, summary
+from dynaflex.report.files import RunFiles
+from dynaflex.report.wording import wording_of
+
+
+def view_command(
+    run: Annotated[Path, typer.Argument(help="Run directory; it may still be at work.")],
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default 8642, or a free one.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Listen on another address than loopback: then others can reach it.")
+    ] = "127.0.0.1",
+    socket: Annotated[
+        Path | None, typer.Option(help="Listen on a Unix socket that only you can open, for ssh -L; no port.")
+    ] = None,
+    idle_hours: Annotated[float, typer.Option(min=0.01, help="Stop after so long without use.")] = 8.0,
+) -> None:
+    """Explore a run in a browser: latent space, conformations, maps, curves. Prints the link and the ssh line."""
+    try:
+        from dynaflex.viewer.scene import Scene
+        from dynaflex.viewer.serve import Address, serve
+    except ModuleNotFoundError as error:
+        raise EnvironmentFault(
+            "view.not-installed",
+            "the explorer needs a library that is not installed",
+            found=f"no module {error.name}",
+            fix="pip install 'dynaflex[view]'",
+        ) from error
+    # Torch's threads wait for each other on tensors of this size; see pick_device.
+    torch.set_num_threads(1)
+    serve(Scene(run), lambda: verdicts(run), Address(host, port, socket), idle_hours * 3600.0, _say)
+
+
+def verdicts(run: Path) -> list[dict[str, str]]:
+    """The sentences of the report on what was found, on controls that failed, and on what was unusual."""
+    files = RunFiles(run)
+    config, fsc = files.record("config.json") or {}, files.record("fsc.json")
+    provenance = files.record("provenance.json") or {}
+    motion = files.arrays("motion.npz", "points", "rms_displacement")
+    latents = files.arrays("latents.npz", "half", "mean")
+    lines = files.lines("metrics.jsonl") or []
+    shared = config.get("half_sets") == "shared"
+    words = wording_of(config.get("method"), (run / "mesh.npz").exists())
+    found = []
+    if motion is not None:
+        found.append({"kind": "note", "text": summary.Motion.of(motion).sentence(shared)})
+    if fsc is not None:
+        found.append({"kind": "note", "text": summary.resolution_sentence(fsc, shared)})
+    gain = advice.gain_sentence(lines)
+    found += [{"kind": "note", "text": gain}] if gain else []
+    found += [{"kind": "warning", "text": text} for text in advice.advice(words, config, latents, lines)]
+    found += [{"kind": "warning", "text": str(text)} for text in provenance.get("warnings", [])]
+    return found
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

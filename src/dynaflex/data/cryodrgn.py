@@ -1,0 +1,94 @@
+"""cryoDRGN's poses and CTF parameters as the tables of a RELION file.
+
+Its rotations are RELION's matrices; its translations are RELION's origins as fractions of the box. Whether molecules
+are black or white in its images the files do not say.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dynaflex.errors import InputError
+from dynaflex.io.mrc import ImageStack
+from dynaflex.io.star import StarFile
+from dynaflex.rotations import matrix_to_euler
+from dynaflex.shapes import Array
+
+_CTF = ("box", "pixel size", "defocus U", "defocus V", "defocus angle", "kV", "Cs", "amplitude contrast", "phase shift")
+
+
+def relion_tables(poses: list[Array], ctf: list[Array], files: tuple[Path, Path], images: Path, name: str) -> StarFile:
+    """The optics and particle tables of RELION 3.1 for the images of one stack, in its order.
+
+    ``poses`` are rotations ``(p 3 3)``, and translations ``(p 2)`` unless the particles are centred; ``ctf`` is one
+    array ``(p 9)``. ``files`` are where both came from, for messages. ``name`` is what the table calls the stack. The
+    images may have been downsampled since: their width in Å is the box times the pixel size of ``ctf``.
+
+    Raises:
+        InputError: the arrays do not fit each other or the stack, or the matrices are no rotations.
+    """
+    stack = ImageStack.open(images)
+    _require_shapes(poses, files[0], ((stack.n_images, 3, 3), (stack.n_images, 2)), least=1)
+    _require_shapes(ctf, files[1], ((stack.n_images, len(_CTF)),), least=1)
+    rotation, parameters = poses[0].astype(np.float64), ctf[0].astype(np.float64)
+    _require_rotations(rotation, files[0])
+    width = parameters[:, 0] * parameters[:, 1]
+    origin = np.zeros((stack.n_images, 2)) if len(poses) == 1 else poses[1].astype(np.float64) * width[:, None]
+    angles = np.rad2deg(matrix_to_euler(torch.from_numpy(rotation)).numpy())
+    unique, group = np.unique(np.column_stack([parameters[:, 5:8], width / stack.box]), axis=0, return_inverse=True)
+    optics = {
+        "rlnOpticsGroup": [str(i + 1) for i in range(len(unique))],
+        "rlnOpticsGroupName": [f"opticsGroup{i + 1}" for i in range(len(unique))],
+        "rlnVoltage": _decimals(unique[:, 0]),
+        "rlnSphericalAberration": _decimals(unique[:, 1]),
+        "rlnAmplitudeContrast": _decimals(unique[:, 2]),
+        "rlnImagePixelSize": _decimals(unique[:, 3]),
+        "rlnImageSize": [str(stack.box)] * len(unique),
+        "rlnImageDimensionality": ["2"] * len(unique),
+    }
+    particles = {
+        "rlnImageName": [f"{i + 1:06d}@{name}" for i in range(stack.n_images)],
+        "rlnOpticsGroup": (group.reshape(-1) + 1).astype(str),
+        **{f"rlnAngle{which}": _decimals(angles[:, i]) for i, which in enumerate(("Rot", "Tilt", "Psi"))},
+        "rlnOriginXAngst": _decimals(origin[:, 0]),
+        "rlnOriginYAngst": _decimals(origin[:, 1]),
+        "rlnDefocusU": _decimals(parameters[:, 2]),
+        "rlnDefocusV": _decimals(parameters[:, 3]),
+        "rlnDefocusAngle": _decimals(parameters[:, 4]),
+        "rlnPhaseShift": _decimals(parameters[:, 8]),
+    }
+    blocks = {"optics": optics, "particles": particles}
+    return StarFile(files[0], {name: pd.DataFrame(table, dtype=object) for name, table in blocks.items()})
+
+
+def _require_shapes(arrays: list[Array], file: Path, shapes: tuple[tuple[int, ...], ...], least: int) -> None:
+    found = [array.shape for array in arrays]
+    numbers = all(array.dtype.kind in "fiu" and np.isfinite(array).all() for array in arrays)
+    if not least <= len(arrays) <= len(shapes) or found != list(shapes[: len(arrays)]) or not numbers:
+        raise InputError(
+            "convert.shape", "these arrays do not fit the images",
+            file=file, expected=f"finite numbers of shape {' and '.join(map(str, shapes))}",
+            found=" and ".join(f"{array.dtype} {array.shape}" for array in arrays),
+            fix="give the poses.pkl and ctf.pkl of exactly the images in --images",
+        )  # fmt: skip
+
+
+def _require_rotations(rotation: Array, file: Path) -> None:
+    identity = rotation @ rotation.transpose(0, 2, 1)
+    off = np.abs(identity - np.eye(3)).max(axis=(1, 2)) > 1e-3
+    bad = np.flatnonzero(off | (np.linalg.det(rotation) < 0))
+    if bad.size:
+        raise InputError(
+            "convert.rotation", "this matrix is no rotation",
+            file=file, row=int(bad[0]), expected="orthonormal rows and determinant 1",
+            found=f"determinant {np.linalg.det(rotation[bad[0]]):.3g} ({bad.size} such rows)",
+            fix="write the poses again with cryodrgn parse_pose_star or parse_pose_csparc",
+        )  # fmt: skip
+
+
+def _decimals(values: Array) -> list[str]:
+    return [f"{value:.9g}" for value in values]

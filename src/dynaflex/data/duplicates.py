@@ -1,0 +1,74 @@
+"""Particles picked twice: two images of one place on a micrograph share their noise, so both belong to one half."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.spatial import cKDTree
+
+from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.particles import Particles
+from dynaflex.data.preprocess import particle_diameter
+from dynaflex.errors import InputError
+from dynaflex.shapes import Array, FloatArray, IntArray
+
+_COORDINATES = ("rlnCoordinateX", "rlnCoordinateY")
+_MICROGRAPH = "rlnMicrographName"
+_PIXEL_SIZES = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
+CLOSE = 0.25
+"""Particles whose centres are this part of a diameter apart are one particle."""
+_NAMED = 3
+
+
+def picked_twice(particles: Particles, mask: FloatArray | None) -> list[InputError]:
+    """One error where particles of different halves lie within a quarter of a diameter of each other.
+
+    The diameter is that of the ``mask`` ``(d d d)`` where it has the particles' box, else half the width of the box.
+
+    A particle lies at ``rlnCoordinateX`` and ``Y`` (pixels of its micrograph) plus its shift. Without coordinates and
+    names of micrographs nothing is known, and nothing is said. Copies of one and the same image are not looked at here.
+    """
+    columns = ParticleColumns.of(particles.source)
+    if any(name not in columns for name in (*_COORDINATES, _MICROGRAPH)):
+        return []
+    diameter = 0.5 * particles.grid.width
+    if mask is not None and mask.shape[0] == particles.grid.box and mask.max() > 0.5:
+        diameter = particle_diameter(particles.grid, torch.from_numpy(mask))
+    place = _positions(particles, columns)
+    known = np.isfinite(place).all(axis=1)
+    codes, names = pd.factorize(columns.text(_MICROGRAPH)[particles.rows])
+    # A third coordinate keeps micrographs farther apart than any two particles of one.
+    apart = np.column_stack([place, codes * (2.0 * CLOSE * diameter)])[known]
+    pairs = np.flatnonzero(known)[cKDTree(apart).query_pairs(CLOSE * diameter, output_type="ndarray")]
+    across = pairs[particles.half[pairs[:, 0]] != particles.half[pairs[:, 1]]]
+    stack, index = particles.files.stack[across], particles.files.index[across]
+    across = across[(stack[:, 0] != stack[:, 1]) | (index[:, 0] != index[:, 1])]
+    if not len(across):
+        return []
+    rows = particles.rows[across]
+    first = ", ".join(f"rows {one} and {two}" for one, two in rows[np.argsort(rows.min(axis=1))][:_NAMED])
+    return [
+        InputError(
+            "halves.same-place",
+            f"{len(across)} pairs of particles in different half-sets were picked at the same place of a micrograph",
+            file=particles.source.path,
+            field=" and ".join(_COORDINATES),
+            expected=f"centres at least {CLOSE * diameter:.0f} Å apart, a quarter of the diameter",
+            found=f"{first} (in {names[codes[across[0, 0]]]})",
+            fix="remove the duplicates (relion_star_handler --remove_duplicates "
+            f"{CLOSE * diameter:.0f}), or remove rlnRandomSubset to have halves drawn by micrograph",
+        )
+    ]
+
+
+def _positions(particles: Particles, columns: ParticleColumns) -> Array:
+    """Where the particles lie on their micrographs, in Å, ``(p 2)``."""
+    rows: IntArray = particles.rows
+    pixel_size = np.full(len(rows), particles.grid.pixel_size)
+    for name in reversed(_PIXEL_SIZES):
+        if name in columns:
+            pixel_size = columns.number(name)[rows]
+    picked = np.stack([columns.number(name)[rows] for name in _COORDINATES], axis=1)
+    place: Array = picked * pixel_size[:, None] + particles.pose.shift.numpy()
+    return place

@@ -1,0 +1,53 @@
+"""What a check of the input files found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dynaflex.errors import InputError
+
+
+@dataclass
+class Report:
+    """What a check found: ``problems`` forbid a run, ``warnings`` deserve a look, ``facts`` describe the data."""
+
+    problems: list[InputError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """True where nothing forbids a run."""
+        return not self.problems
+
+    def raise_first(self) -> None:
+        """Raise the first problem, if there is one."""
+        for problem in self.problems:
+            raise problem
+
+    def add(self, other: Report) -> None:
+        """Take over what another check found."""
+        self.problems += other.problems
+        self.warnings += other.warnings
+        self.facts |= other.facts
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as plain values for JSON."""
+        return {
+            "ok": self.ok,
+            "problems": [
+                {
+                    "identifier": error.identifier,
+                    "message": error.problem,
+                    "file": None if error.file is None else str(error.file),
+                    "field": error.field,
+                    "row": error.row,
+                    "expected": None if error.expected is None else str(error.expected),
+                    "found": None if error.found is None else str(error.found),
+                    "fix": error.fix,
+                }
+                for error in self.problems
+            ],
+            "warnings": self.warnings,
+            "facts": self.facts,
+        }

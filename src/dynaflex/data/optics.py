@@ -1,0 +1,162 @@
+"""The optics of particles as numbers: pixel sizes, shifts and the CTF, in one unit each whatever the file's dialect."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynaflex.data.columns import ParticleColumns
+from dynaflex.errors import InputError
+from dynaflex.shapes import Array, IntArray
+
+REFINED = "use the particle table of a 3D refinement (run_data.star)"
+
+_CTF = ("rlnDefocusU", "rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
+_PIXEL_SIZES = ("rlnImagePixelSize", "rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
+_MAGNIFICATION = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
+_ANGSTROMS, _PIXELS = ("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY")
+
+
+def refuse_corrected_images(columns: ParticleColumns) -> None:
+    """Images that were already multiplied by a CTF or its sign obey another forward model than ours.
+
+    Raises:
+        InputError: the table says so of an image.
+    """
+    for name, what in (
+        ("rlnCtfDataAreCtfPremultiplied", "multiplied by their CTF"),
+        ("rlnCtfDataArePhaseFlipped", "phase-flipped"),
+    ):
+        flagged = np.flatnonzero(columns.number(name, 0.0) != 0.0)
+        if flagged.size:
+            raise InputError(
+                "particles.corrected",
+                f"these images were {what}, which is not supported",
+                file=columns.path,
+                field=name,
+                row=int(flagged[0]),
+                expected="0",
+                found=f"{flagged.size} of {len(columns)} such rows",
+                fix="extract the particles without CTF correction",
+            )
+
+
+def pixel_sizes(columns: ParticleColumns, warnings: list[str]) -> tuple[Array, str]:
+    """Every particle's pixel size in Å ``(p)``, and the column it comes from.
+
+    Raises:
+        InputError: no column gives it.
+    """
+    for name in _PIXEL_SIZES:
+        if name in columns:
+            if name == "rlnMicrographOriginalPixelSize":
+                warnings.append(f"the pixel size comes from {name}: it is wrong if the particles were downscaled")
+            return columns.number(name), name
+    columns.require(
+        ("rlnDetectorPixelSize", "rlnMagnification"),
+        "the pixel size (there is no rlnImagePixelSize)",
+        "add rlnImagePixelSize (Å) to the table",
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = columns.number("rlnDetectorPixelSize") * 1e4 / columns.number("rlnMagnification")
+    return size, "rlnDetectorPixelSize"
+
+
+def shifts(columns: ParticleColumns, pixel_size: Array, warnings: list[str]) -> Array:
+    """The particle's centre in its image, Å, ``(p 2)``: minus RELION's origin.
+
+    Raises:
+        InputError: the table has no origins, or has them in pixels and in Å and they disagree.
+    """
+    in_angstroms = np.stack([columns.number(name) for name in _ANGSTROMS], axis=1)
+    pixels = np.stack([columns.number(name) for name in _PIXELS], axis=1)
+    if all(name in columns for name in _ANGSTROMS):
+        if all(name in columns for name in _PIXELS):
+            _compare_origins(columns, in_angstroms, pixels, pixel_size)
+        return -in_angstroms
+    if all(name in columns for name in _PIXELS):
+        size = float(np.nanmedian(pixel_size))
+        warnings.append(f"rlnOriginX and rlnOriginY are in pixels: they were multiplied by {size:g} Å")
+        return -pixels * pixel_size[:, None]
+    columns.require(
+        _ANGSTROMS,
+        "the position of the particle",
+        f"{REFINED}; if the particles are centred, add both columns with 0",
+    )
+    raise AssertionError("one of the columns is missing")
+
+
+def _compare_origins(columns: ParticleColumns, in_angstroms: Array, pixels: Array, pixel_size: Array) -> None:
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(in_angstroms - pixels * pixel_size[:, None]).max(axis=1)
+        rows = np.flatnonzero(apart > 0.02 * pixel_size)
+    if rows.size:
+        used = np.abs(pixels[rows]) > 0.0
+        implied = float(np.median(np.abs(in_angstroms[rows][used] / pixels[rows][used]))) if used.any() else np.nan
+        raise InputError(
+            "particles.origins",
+            "rlnOriginX/Y (pixels) and rlnOriginX/YAngst contradict each other",
+            file=columns.path,
+            field="rlnOriginXAngst",
+            row=int(rows[0]),
+            expected=f"a pixel size of {pixel_size[rows[0]]:.5g} Å between them",
+            found=f"{apart[rows].max():.3g} Å apart in {rows.size} of {len(columns)} rows; {implied:.5g} Å would fit",
+            fix="remove the two columns that are wrong",
+        )
+
+
+def ctf_fields(columns: ParticleColumns, warnings: list[str]) -> dict[str, Array]:
+    """The fields of CtfParams, with RELION's defaults where a column is missing.
+
+    Raises:
+        InputError: a column that has no default is missing.
+    """
+    columns.require(_CTF, "the CTF", f"{REFINED}, or add the column")
+    stretch = max(float(np.nanmax(np.abs(columns.number(name, one) - one))) for name, one in _MAGNIFICATION.items())
+    if stretch > 1e-4:
+        warnings.append(f"anisotropic magnification (rlnMagMat) of up to {100 * stretch:.2g} % is not modelled")
+    u = columns.number("rlnDefocusU")
+    v = columns.number("rlnDefocusV") if "rlnDefocusV" in columns else u
+    if "rlnDefocusAngle" not in columns and not np.array_equal(u, v, equal_nan=True):
+        columns.require(("rlnDefocusAngle",), "astigmatism", f"{REFINED}, or add the column")
+    return {
+        "defocus_u": u,
+        "defocus_v": v,
+        "defocus_angle": np.deg2rad(columns.number("rlnDefocusAngle", 0.0)),
+        "voltage_kv": columns.number("rlnVoltage"),
+        "cs_mm": columns.number("rlnSphericalAberration"),
+        "amplitude_contrast": columns.number("rlnAmplitudeContrast"),
+        "phase_shift": np.deg2rad(columns.number("rlnPhaseShift", 0.0)),
+        "b_factor": columns.number("rlnCtfBfactor", 0.0),
+        "scale": columns.number("rlnCtfScalefactor", 1.0),
+        "beam_tilt": np.stack([columns.number("rlnBeamTiltX", 0.0), columns.number("rlnBeamTiltY", 0.0)], axis=1),
+        "odd_zernike": columns.vector("rlnOddZernike"),
+        "even_zernike": columns.vector("rlnEvenZernike"),
+    }
+
+
+def check_ranges(columns: ParticleColumns, ctf: dict[str, Array], rows: IntArray, warnings: list[str]) -> None:
+    """Values in other units (volts, per cent) give a plausible but wrong CTF, so they are refused.
+
+    Raises:
+        InputError: a value of the particles at ``rows`` that cannot be right.
+    """
+    for field, name, lowest, highest, unit in (
+        ("rlnVoltage", "voltage_kv", 10.0, 3000.0, "kV"),
+        ("rlnAmplitudeContrast", "amplitude_contrast", 0.0, 0.9999, "(a fraction)"),
+        ("rlnSphericalAberration", "cs_mm", 0.0, 50.0, "mm"),
+    ):
+        values = ctf[name][rows]
+        outside = np.flatnonzero((values < lowest) | (values > highest))
+        if outside.size:
+            raise InputError(
+                "particles.out-of-range",
+                "this value cannot be right; is its unit another?",
+                file=columns.path,
+                field=field,
+                row=int(rows[outside[0]]),
+                expected=f"{lowest:g} to {highest:g} {unit}",
+                found=f"{values[outside[0]]:g} ({outside.size} such rows)",
+                fix=f"give {field} {unit} in the table",
+            )
+    if (ctf["amplitude_contrast"][rows] == 0.0).any():
+        warnings.append("rlnAmplitudeContrast is 0, which real images never have: 0.07 to 0.1 is usual")

@@ -1,0 +1,226 @@
+"""A subset of the particles as a table of its own: rows are left out, nothing else is changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dynaflex.analyze.select import inside_box, inside_polygon
+from dynaflex.data.columns import ParticleColumns
+from dynaflex.errors import InputError, UsageError
+from dynaflex.io.star import read_star, write_star
+from dynaflex.pipelines.analysis.analyse import PARTICLES
+from dynaflex.pipelines.predict import config_of
+from dynaflex.pipelines.run import Run
+from dynaflex.shapes import Array, IntArray
+
+AXES = ("motion", "pca", "latent", "umap")
+"""Planes in which an outline can be drawn; those of ``pca`` and ``latent`` belong to one half."""
+_OF_ONE_HALF = ("pca", "latent")
+_LATENT_COLUMN = "dynaflexLatent"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A polygon with corners ``points`` ``(v 2)`` in the plane of two ``columns`` of ``axes``, of one ``half`` or both."""
+
+    axes: str
+    columns: tuple[int, int]
+    half: int | None
+    points: Array
+
+
+def read_outline(path: Path, axes: str | None, half: int | None) -> Outline:
+    """A polygon from a text file, two numbers a line, or from JSON: a list of points, or an object with ``points`` and,
+    if it says so itself, ``axes``, ``columns`` (two axes from 0) and ``half``.
+
+    Raises:
+        InputError: there is no such file, or no polygon in it.
+        UsageError: ``axes`` or ``half`` say something else than the file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content: Any = json.loads(text) if text.lstrip()[:1] in ("[", "{") else _pairs(text)
+        stated = content if isinstance(content, dict) else {"points": content}
+        points = np.array(stated["points"], dtype=np.float64)
+        columns = tuple(int(column) for column in stated.get("columns", (0, 1)))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _no_outline(path, error) from error
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
+        raise _no_outline(path, f"an array of shape {points.shape}")
+    if len(columns) != 2:
+        raise _no_outline(path, f"{len(columns)} columns")
+    for option, given, name in (("--axes", axes, "axes"), ("--half", half, "half")):
+        if given is not None and stated.get(name, given) != given:
+            raise UsageError(
+                "select.contradiction", f"{option} and the file disagree",
+                file=path, expected=stated[name], found=given, fix=f"leave out {option}",
+            )  # fmt: skip
+    return Outline(
+        str(axes or stated.get("axes", AXES[0])), (columns[0], columns[1]), half or stated.get("half"), points
+    )
+
+
+def in_cluster(folder: Path, kind: str, cluster: int) -> IntArray:
+    """The rows of the particles in a cluster (from 1) that ``analyze`` found.
+
+    Raises:
+        InputError: the run has not been analysed.
+        UsageError: there is no such cluster.
+    """
+    table = _analysed(folder)
+    known = np.unique(table[kind][table[kind] > 0])
+    if cluster not in known:
+        raise UsageError(
+            "select.no-cluster", f"there is no cluster {cluster} of the kind {kind}",
+            file=folder / PARTICLES, expected=", ".join(map(str, known)) or "none was found", found=cluster,
+        )  # fmt: skip
+    return table["row"].to_numpy()[table[kind] == cluster]
+
+
+def in_outline(run: Run, folder: Path, outline: Outline) -> IntArray:
+    """The rows of the particles inside a polygon, ends of one half only where the plane is that of a half.
+
+    Raises:
+        InputError: the run has not been analysed.
+        UsageError: there is no such plane, or it is not said of which half.
+    """
+    if outline.axes not in AXES:
+        raise UsageError(
+            "select.axes", "there is no such plane", expected=" or ".join(AXES), found=outline.axes,
+            fix="--axes with one of these",
+        )  # fmt: skip
+    if outline.axes in _OF_ONE_HALF:
+        _require_half(run, outline.half)
+    table = _analysed(folder)
+    plane = np.stack([_column(table, f"{outline.axes}{column}", folder) for column in outline.columns], axis=1)
+    mine = np.ones(len(table), dtype=bool) if outline.half is None else table["half"].to_numpy() == outline.half
+    return table["row"].to_numpy()[inside_polygon(plane, outline.points) & mine]
+
+
+def in_ranges(run: Run, texts: Sequence[str], half: int | None) -> IntArray:
+    """The rows of the particles whose latents lie in all of the ranges ``AXIS:LOW:HIGH``, axes counted from 0.
+
+    Raises:
+        UsageError: a range is none, or it is not said of which half.
+    """
+    _require_half(run, half)
+    with np.load(run.path / "latents.npz", allow_pickle=False) as stored:
+        rows, halves, mean = stored["index"], stored["half"], stored["mean"].astype(np.float64)
+    ranges = dict(_range(text, mean.shape[1]) for text in texts)
+    mine = np.ones(len(rows), dtype=bool) if half is None else halves == half
+    return np.asarray(rows[inside_box(mean, ranges) & mine], dtype=np.int64)
+
+
+def read_rows(path: Path) -> IntArray:
+    """Row numbers, counted from 0, one a line; what follows a ``#`` is a comment.
+
+    Raises:
+        InputError: there is no such file, or a line is no row number.
+    """
+    rows = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError("select.no-rows", "this list cannot be read", file=path, found=error) from error
+    for number, line in enumerate(lines, 1):
+        value = line.partition("#")[0].strip()
+        if value and not value.isdigit():
+            raise InputError(
+                "select.no-row", f"line {number} is no row number",
+                file=path, expected="one whole number from 0 a line", found=value,
+                fix="count the rows of the particle table from 0",
+            )  # fmt: skip
+        if value:
+            rows.append(int(value))
+    return np.array(rows, dtype=np.int64)
+
+
+def write_subset(run: Run, rows: IntArray, out: Path) -> tuple[int, int]:
+    """Write these rows of the input table, in its order, every value as it was written, with the optics table.
+
+    What the run added is left out again, but for ``rlnRandomSubset`` where the table had none: particles must stay in
+    their half. Returns how many rows were kept, of how many.
+
+    Raises:
+        UsageError: no row is left.
+        InputError: a row is not in the table.
+    """
+    star = read_star(run.path / "particles.star")
+    block = ParticleColumns.of(star).block
+    table = star.blocks[block]
+    kept = np.unique(rows)
+    if not len(kept):
+        raise UsageError("select.empty", "no particle is selected, and nothing was written", file=out)
+    if kept[-1] >= len(table):
+        raise InputError(
+            "select.beyond", "there is no such row in the particle table",
+            file=star.path, expected=f"0 to {len(table) - 1}", found=int(kept[-1]),
+            fix="count the rows from 0, the first of the input table",
+        )  # fmt: skip
+    columns = [name for name in table.columns if not name.startswith(_LATENT_COLUMN)]
+    write_star(replace(star, blocks={**star.blocks, block: table.iloc[kept][columns]}), out)
+    return len(kept), len(table)
+
+
+def _analysed(folder: Path) -> pd.DataFrame:
+    path = folder / PARTICLES
+    if not path.is_file():
+        raise InputError(
+            "select.not-analysed", "this run has not been analysed",
+            file=path, expected=f"{PARTICLES} of dynaflex analyze", fix="dynaflex analyze RUN first",
+        )  # fmt: skip
+    return pd.read_csv(path)
+
+
+def _column(table: pd.DataFrame, name: str, folder: Path) -> Array:
+    if name not in table:
+        raise InputError(
+            "select.no-column", "the analysis has no such coordinate",
+            file=folder / PARTICLES, field=name, expected=", ".join(table.columns[4:]), found=name,
+            fix="dynaflex analyze RUN --umap" if name.startswith("umap") else "choose another axis",
+        )  # fmt: skip
+    return table[name].to_numpy(dtype=np.float64)
+
+
+def _require_half(run: Run, half: int | None) -> None:
+    """Latents of halves that were trained apart cannot be told apart by one outline."""
+    if half is None and config_of(run).half_sets != "shared":
+        raise UsageError(
+            "select.which-half", "each half of this run has a latent space of its own",
+            expected="whose latents are meant",
+            fix="--half 1 or --half 2, or choose in the axes they share: --axes motion",
+        )  # fmt: skip
+
+
+def _range(text: str, count: int) -> tuple[int, tuple[float, float]]:
+    try:
+        axis, low, high = text.split(":")
+        found = int(axis), (float(low), float(high))
+    except ValueError:
+        found = -1, (0.0, 0.0)
+    if not 0 <= found[0] < count or not found[1][0] <= found[1][1]:
+        raise UsageError(
+            "select.range", f"--latents cannot be {text!r}",
+            expected=f"AXIS:LOW:HIGH with an axis from 0 to {count - 1}, like 0:-0.5:1",
+        )  # fmt: skip
+    return found
+
+
+def _pairs(text: str) -> list[list[float]]:
+    lines = [line.partition("#")[0].replace(",", " ").split() for line in text.splitlines()]
+    return [[float(value) for value in line] for line in lines if line]
+
+
+def _no_outline(path: Path, found: object) -> InputError:
+    return InputError(
+        "select.no-outline", "there is no polygon in this file",
+        file=path, expected="three points or more: two numbers a line, or JSON", found=found,
+        fix="write its corners, one a line",
+    )  # fmt: skip

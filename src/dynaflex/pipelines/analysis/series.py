@@ -1,0 +1,182 @@
+"""Series of conformations of one half: where they lead, what moves in them as a body, and the maps of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dynaflex.analyze.embedding import PrincipalAxes
+from dynaflex.analyze.motion import RigidMotion, relative_to, rigid_domains, rigid_motion
+from dynaflex.analyze.trajectory import dense_path
+from dynaflex.errors import InputError
+from dynaflex.io import durable
+from dynaflex.io.mrc import read_map
+from dynaflex.pipelines.analysis.space import ConformationSpace, some_landmarks
+from dynaflex.pipelines.mesh_store import load_mesh
+from dynaflex.pipelines.predict import TrainedHalf
+from dynaflex.pipelines.run import Run
+from dynaflex.pipelines.volumes import write_volumes
+from dynaflex.shapes import Array, IntArray
+
+SPREAD = 2.0
+MAP_FRAME = "map"
+_MAIN = 0.1
+_MOST = 3
+_POINTS = 2000
+
+
+@dataclass(frozen=True)
+class Series:
+    """Conformations ``latents`` ``(f k)`` of the model of one half, in order; ``name`` is that of their folder."""
+
+    name: str
+    title: str
+    latents: Array
+
+
+@dataclass(frozen=True)
+class DomainMotion:
+    """How a ``domain`` (from 1) of so many ``points`` moves from the first to the last conformation of a series.
+
+    ``frame`` is ``map``, or the domain that is held still to watch this one.
+    """
+
+    series: str
+    domain: int
+    points: int
+    frame: str
+    motion: RigidMotion
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Points ``(n 3)`` in Å of the molecule, the ``label`` ``(n)`` of each, from 1, 0 for none, and the ``origin`` of
+    these labels in words. ``moved`` has the points' places ``(f n 3)`` by the name of the series."""
+
+    points: Array
+    label: IntArray
+    origin: str
+    moved: dict[str, Array]
+
+
+def main_series(space: ConformationSpace, half: int, frames: int) -> list[Series]:
+    """A straight line along each main axis of the latents of a half, and a path through where its particles are dense.
+
+    An axis is main if it has a tenth of the variance, three at most; the first always is. A line goes from -2 to +2
+    standard deviations around the mean.
+    """
+    axes, mine = space.latent_axes[half], space.half == half
+    main = [axis for axis in range(min(_MOST, len(axes.share))) if axis == 0 or axes.share[axis] >= _MAIN]
+    lines = [Series(f"axis{axis}", f"latent axis {axis}", _line(axes, axis, frames)) for axis in main]
+    path = dense_path(space.latents[mine], space.pca[mine, 0], frames)
+    return [*lines, Series("dense", "path through dense regions", path)]
+
+
+def _line(axes: PrincipalAxes, axis: int, frames: int) -> Array:
+    steps = np.linspace(-SPREAD, SPREAD, frames)[:, None]
+    return np.asarray(axes.mean + steps * np.sqrt(axes.variance[axis]) * axes.axes[axis])
+
+
+def write_series(run: Run, trained: TrainedHalf, series: Series, out: Path) -> None:
+    """The latents as ``path.npy``, the maps ``vol_000.mrc ...`` on one grey scale and their script, into a folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    content = BytesIO()
+    np.save(content, series.latents.astype(np.float32), allow_pickle=False)
+    durable.write_bytes(out / "path.npy", content.getvalue())
+    write_volumes(run, [(trained, z) for z in torch.from_numpy(series.latents)], out)
+
+
+def find_domains(run: Run, trained: TrainedHalf, series: list[Series], segments: Path | None) -> Domains:
+    """The parts of the molecule that move as bodies: those of ``segments``, else of the run's mesh, else found.
+
+    ``segments`` is a map with a whole number in each voxel, negative in solvent.
+
+    Raises:
+        InputError: the segments cannot be read, or hold none of the molecule.
+    """
+    where = some_landmarks(trained, _POINTS)
+    points = where.double().numpy()
+    moved = {one.name: points + displaced(trained, one, points) for one in series}
+    given = None if segments is None else _labels_of_map(segments, points)
+    if given is not None:
+        return Domains(points, given, f"the segments in {segments}", moved)
+    cut = _labels_of_mesh(run, points)
+    if cut is not None:
+        return Domains(points, cut, "the segments of the mesh", moved)
+    found = 1 + rigid_domains(points, np.concatenate(list(moved.values())))
+    return Domains(points, found, "found: parts that move as rigid bodies", moved)
+
+
+def displaced(trained: TrainedHalf, series: Series, points: Array) -> Array:
+    """Displacements ``(f n 3)`` in Å of points ``(n 3)`` in the conformations of a series."""
+    latents, where = (torch.from_numpy(values.astype(np.float32)) for values in (series.latents, points))
+    return trained.displacements(latents, where).double().numpy()
+
+
+def motion_table(domains: Domains) -> list[DomainMotion]:
+    """How each domain moves from the first to the last conformation of each series, as seen in the map, and as seen
+    from the largest domain."""
+    table = []
+    names = [int(name) for name in np.unique(domains.label[domains.label > 0])]
+    largest = max(names, key=lambda name: int((domains.label == name).sum()))
+    for series, moved in domains.moved.items():
+        ends = {name: (moved[0][domains.label == name], moved[-1][domains.label == name]) for name in names}
+        still = rigid_motion(*ends[largest])
+        for name, (start, end) in ends.items():
+            table.append(DomainMotion(series, name, len(start), MAP_FRAME, rigid_motion(start, end)))
+            if name != largest:
+                seen = rigid_motion(start, relative_to(still, end))
+                table.append(DomainMotion(series, name, len(start), f"domain {largest}", seen))
+    return table
+
+
+def _labels_of_map(path: Path, points: Array) -> IntArray:
+    segments = read_map(path)
+    pixel_size = segments.pixel_size
+    if pixel_size is None:
+        raise InputError(
+            "segments.no-pixel-size",
+            "the header of these segments gives no pixel size",
+            file=path,
+            fix="save them with the voxel size of the map they belong to",
+        )
+    voxel = np.rint(points / pixel_size).astype(np.int64) + segments.box // 2
+    inside = ((voxel >= 0) & (voxel < segments.box)).all(axis=1)
+    label = np.full(len(points), -1, dtype=np.int64)
+    x, y, z = voxel[inside].T
+    label[inside] = np.rint(segments.data[z, y, x]).astype(np.int64)
+    return _renumbered(label, path)
+
+
+def _labels_of_mesh(run: Run, points: Array) -> IntArray | None:
+    """The segments of the mesh that carried the density; None where it has none."""
+    path = run.path / "mesh.npz"
+    if not path.exists():
+        return None
+    mesh = load_mesh(path)
+    if mesh.labels is None or mesh.grid is None or int(mesh.labels.max()) < 1:
+        return None
+    voxel = np.rint(points / mesh.grid.pixel_size).astype(np.int64) + mesh.grid.center
+    x, y, z = voxel.clip(0, mesh.grid.box - 1).T
+    return _renumbered(mesh.labels.numpy()[z, y, x].astype(np.int64), path)
+
+
+def _renumbered(label: IntArray, path: Path) -> IntArray:
+    """Labels from 1 in the order of those given, 0 for points without one; parts of fewer than 4 points are none."""
+    names = [name for name in np.unique(label[label >= 0]) if (label == name).sum() >= 4]
+    if not names:
+        raise InputError(
+            "segments.off-map",
+            "none of the molecule lies in a segment",
+            file=path,
+            expected="whole numbers from 0 where the map has density",
+            fix="make the segments from the map that the run was started with",
+        )
+    renumbered = np.zeros(len(label), dtype=np.int64)
+    for new, old in enumerate(names, 1):
+        renumbered[label == old] = new
+    return renumbered

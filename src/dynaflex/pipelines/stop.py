@@ -1,0 +1,129 @@
+"""Stopping on request: signals and RELION's abort file, at a place where nothing is lost.
+
+A stop raises :class:`StoppedOnRequest` at once, wherever the program is: every file is written so that it is whole or
+not there. Training asks to :meth:`Stop.hold` it until the batch is done, so that the batch can be saved; it is not held
+for longer than ``PATIENCE``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from dynaflex.errors import StoppedOnRequest
+from dynaflex.pipelines.repeat import repeating
+
+PATIENCE = 20.0
+"""Seconds that a stop can be held off."""
+
+ABORT = "RELION_JOB_ABORT_NOW"
+SUCCESS, FAILURE, ABORTED = "RELION_JOB_EXIT_SUCCESS", "RELION_JOB_EXIT_FAILURE", "RELION_JOB_EXIT_ABORTED"
+_RELION_JOB = ("job.star", "run.job", "job_pipeline.star")
+_LOOK = 1.0
+
+
+class Stop:
+    """Whether a stop was asked for, by what, and whether it has to wait."""
+
+    def __init__(self) -> None:
+        self.cause: str | None = None
+        self._interrupts = 0
+        self._held = False
+
+    @property
+    def requested(self) -> bool:
+        """True once somebody has asked."""
+        return self.cause is not None
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """While inside, a request waits for :meth:`obey`; leaving obeys it."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        self.obey()
+
+    def obey(self) -> None:
+        """Stop here, if that was asked for.
+
+        Raises:
+            StoppedOnRequest: it was.
+        """
+        if self.requested:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            raise StoppedOnRequest("run.stopped", f"stopped by {self.cause}", fix="add --resume to continue")
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGALRM:
+            self.obey()
+            return
+        if number == signal.SIGINT:
+            self._interrupts += 1
+            if self._interrupts > 2:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGINT)
+        self.cause = self.cause or signal.Signals(number).name
+        if signal.getitimer(signal.ITIMER_REAL)[0] == 0.0:
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        if not self._held or self._interrupts > 1:
+            self.obey()
+
+
+@contextmanager
+def stoppable(folder: Path) -> Iterator[Stop]:
+    """While inside, SIGINT, SIGTERM, SIGUSR1 and an abort file in ``folder`` ask for a stop; SIGHUP is not heard.
+
+    A second SIGINT does not wait for a save, a third ends the process. Outside the main thread there are no signals to
+    be had, and nothing asks.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    asks = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
+    before = {number: signal.signal(number, stop._on_signal) for number in asks}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def look() -> None:
+        if not stop.requested and (folder / ABORT).exists():
+            stop.cause = ABORT
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    try:
+        with repeating(_LOOK, look):
+            yield stop
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def exit_markers(folder: Path) -> Iterator[None]:
+    """Tell RELION, where ``folder`` is one of its jobs, how the job ended; an abort file is answered anywhere."""
+    for name in (SUCCESS, FAILURE, ABORTED):
+        (folder / name).unlink(missing_ok=True)
+    try:
+        yield
+    except StoppedOnRequest:
+        _mark(folder, ABORTED)
+        raise
+    except Exception:
+        _mark(folder, FAILURE)
+        raise
+    _mark(folder, SUCCESS)
+
+
+def _mark(folder: Path, name: str) -> None:
+    aborted = (folder / ABORT).exists()
+    with suppress(OSError):
+        if aborted or any((folder / job).exists() for job in _RELION_JOB):
+            (folder / name).touch()
+        (folder / ABORT).unlink(missing_ok=True)

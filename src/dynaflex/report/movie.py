@@ -1,0 +1,103 @@
+"""Movies of a map that moves: numbered PNG frames and a GIF that plays to and fro, drawn without a graphics card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from dynaflex.io import durable
+from dynaflex.pipelines.predict import config_of
+from dynaflex.pipelines.run import Run
+from dynaflex.report.conformations import CarriedSurface, carried
+from dynaflex.report.style import MOTION_COLOURS, bare, on_white, scale_bar, upper_limit
+from dynaflex.report.summary import resolution
+from dynaflex.report.surface import draw_surface
+
+PIXELS = 560
+PAUSE = 90
+"""Milliseconds per frame of the GIF."""
+_HEIGHT, _BAR = 5.6, 1.15
+
+
+def sharpness(run: Run) -> float:
+    """The resolution in Å to show a run's map at: where its half-maps agree to 0.5, or what they started from."""
+    return resolution(run.read_json("fsc.json").get("deformed"), "0.5") or config_of(run).shared_resolution
+
+
+def write_movie(found: CarriedSurface, title: str, out: Path, say: Callable[[int], None]) -> None:
+    """Write ``frame_000.png ...`` into the folder ``out/frames`` and ``movie.gif`` into ``out``.
+
+    The surface is coloured by how far each place is from where it is in the middle conformation, on one scale. ``say``
+    hears how many frames are drawn.
+    """
+    (out / "frames").mkdir(parents=True, exist_ok=True)
+    frames = []
+    for number, picture in enumerate(draw_frames(found, title)):
+        content = BytesIO()
+        Image.fromarray(picture).save(content, format="png", optimize=True)
+        durable.write_bytes(out / "frames" / f"frame_{number:03d}.png", content.getvalue())
+        frames.append(picture)
+        say(number + 1)
+    durable.write_bytes(out / "movie.gif", gif([*frames, *frames[-2:0:-1]]))
+
+
+def draw_frames(found: CarriedSurface, title: str) -> list[NDArray[np.uint8]]:
+    """A picture ``(h w 3)`` of every conformation, all in one frame, with a scale bar and the colours' scale in Å."""
+    middle = found.moved[len(found.moved) // 2]
+    distance = np.linalg.norm(found.moved - middle, axis=2)
+    colours = ScalarMappable(Normalize(0.0, upper_limit(distance)), MOTION_COLOURS)
+    across, up = 1.06 * np.abs((found.moved - found.center) @ found.camera[:2].T).max(axis=(0, 1))
+    reach = max(across, up)
+    pictures = []
+    for number, vertices in enumerate(found.moved):
+        fills = colours.to_rgba(distance[number])[:, :3]
+        surface = carried(found.surface, vertices)
+        shown = draw_surface(surface, fills, found.camera, found.center, reach, PIXELS)
+        pictures.append(_framed(shown, colours, (across, up), f"{title}, {number + 1} of {len(found.moved)}"))
+    return pictures
+
+
+def gif(frames: list[NDArray[np.uint8]], pause: int = PAUSE) -> bytes:
+    """An endless GIF of pictures ``(h w 3)``, all with the colours that suit the first, ``pause`` ms each."""
+    palette = Image.fromarray(frames[0]).quantize(255, dither=Image.Dither.NONE)
+    if len(frames) > 2:
+        # The frame farthest from the first has the colours of what moves.
+        both = np.concatenate([frames[0], frames[len(frames) // 2]])
+        palette = Image.fromarray(both).quantize(255, dither=Image.Dither.NONE)
+    images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    content = BytesIO()
+    images[0].save(content, format="gif", save_all=True, append_images=images[1:], duration=pause, loop=0)
+    return content.getvalue()
+
+
+def _framed(
+    shown: NDArray[np.uint8], colours: ScalarMappable, extent: tuple[float, float], title: str
+) -> NDArray[np.uint8]:
+    """The square picture cut to the ``extent`` (across, up) in Å to each side, with title, scale bar and scale."""
+    across, up = extent
+    reach = max(extent)
+    with matplotlib.rc_context(on_white()):
+        size = (max(3.0, _HEIGHT * across / up) + _BAR, _HEIGHT + 0.4)
+        figure = Figure(figsize=size, layout="constrained", facecolor="white", dpi=100)
+        axes = figure.subplots()
+        axes.imshow(shown, extent=(-reach, reach, -reach, reach), interpolation="lanczos")
+        axes.set(xlim=(-across, across), ylim=(-up, up))
+        bare(axes)
+        axes.set_title(title)
+        scale_bar(axes, 2 * across)
+        bar = figure.colorbar(colours, ax=axes, shrink=0.6, aspect=24, label="from the middle conformation, Å")
+        bar.outline.set_visible(False)
+        content = BytesIO()
+        figure.savefig(content, format="rgba", dpi=100)
+        # Inches become pixels the way the figure does it.
+        width, height = (int(extent) for extent in figure.bbox.size)
+        return np.frombuffer(content.getvalue(), dtype=np.uint8).reshape(height, width, 4)[..., :3]

@@ -1,0 +1,186 @@
+"""Listening: on loopback or on a private socket, to a few connections, until nobody needs it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import socket
+import stat
+import time
+from asyncio import Transport
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dynaflex.errors import EnvironmentFault, UsageError
+from dynaflex.viewer.access import Guard, Keys
+from dynaflex.viewer.scene import Scene, Verdicts
+from dynaflex.viewer.server import explorer
+
+PORT = 8642
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+CONNECTIONS = 32
+_FIRST_REQUEST = 15.0
+_OFTEN = 30.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen: at ``port`` of ``host``, or on a Unix socket at ``path`` that is reached through ``port``."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    path: Path | None = None
+
+    def listen(self) -> tuple[socket.socket, int]:
+        """The open socket, and the port under which a browser knows it.
+
+        Without a port, it is 8642, or a free one where that is taken.
+
+        Raises:
+            UsageError: the host stands for every interface.
+            EnvironmentFault: nobody can listen there.
+        """
+        if self.path is not None:
+            return _private_socket(self.path), self.port or PORT
+        if self.host in ("", "0.0.0.0", "::", "*"):
+            raise UsageError(
+                "view.host", "name one host: every interface at once is not served", found=self.host,
+                fix="leave out --host and forward the port with ssh",
+            )  # fmt: skip
+        for port in (self.port,) if self.port is not None else (PORT, 0):
+            try:
+                family, kind, _, _, where = socket.getaddrinfo(self.host, port, type=socket.SOCK_STREAM)[0]
+                opened = socket.socket(family, kind)
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                opened.bind(where)
+                return opened, int(opened.getsockname()[1])
+            except OSError as error:
+                reason = error
+        raise EnvironmentFault(
+            "view.address", f"cannot listen there: {reason.strerror or reason}",
+            found=f"{self.host}:{self.port or PORT}", fix="choose another --port",
+        ) from reason  # fmt: skip
+
+    def hosts(self, port: int) -> frozenset[str]:
+        """The Host headers that mean this address."""
+        names = {"127.0.0.1", "localhost", "[::1]"}
+        if self.path is None and self.host not in LOOPBACK:
+            names.add(f"[{self.host}]" if ":" in self.host else self.host)
+        return frozenset(f"{name}:{port}" for name in names)
+
+
+def serve(scene: Scene, verdicts: Verdicts, address: Address, idle: float, say: Callable[[str], None]) -> None:
+    """Serve the explorer until it is stopped, or ``idle`` seconds after somebody last did something.
+
+    Raises:
+        UsageError, EnvironmentFault: nobody can listen at the address.
+    """
+    opened, port = address.listen()
+    keys = Keys(port)
+    name = "127.0.0.1" if address.path is not None or address.host in LOOPBACK else address.host
+
+    def link() -> str:
+        return f"http://{f'[{name}]' if ':' in name else name}:{port}/?token={keys.token}"
+
+    guard = Guard(
+        explorer(scene, keys, verdicts),
+        keys,
+        address.hosts(port),
+        lambda: say(f"opened; for another browser: {link()}"),
+    )
+    for line in _greeting(address, port, link()):
+        say(line)
+    config = uvicorn.Config(
+        guard, http=_Protocol, ws="none", lifespan="off", log_level="critical", access_log=False, server_header=False,
+        timeout_keep_alive=30, timeout_graceful_shutdown=3, h11_max_incomplete_event_size=16384, proxy_headers=False,
+    )  # fmt: skip
+    try:
+        asyncio.run(_until_idle(uvicorn.Server(config), opened, guard, idle))
+    finally:
+        opened.close()
+        if address.path is not None:
+            address.path.unlink(missing_ok=True)
+    say("stopped")
+
+
+async def _until_idle(server: uvicorn.Server, opened: socket.socket, guard: Guard, idle: float) -> None:
+    async def watch() -> None:
+        while time.monotonic() - guard.last_use < idle:
+            await asyncio.sleep(min(_OFTEN, idle / 4))
+        server.should_exit = True
+
+    watching = asyncio.create_task(watch())
+    try:
+        await server.serve(sockets=[opened])
+    finally:
+        watching.cancel()
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 to a few connections, each of which says soon what it wants."""
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS:
+            transport.abort()
+            return
+        self._silence = self.loop.call_later(_FIRST_REQUEST, self._hang_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if hasattr(self, "_silence"):
+            self._silence.cancel()
+        super().connection_lost(exc)
+
+    def _hang_up(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
+
+
+def _greeting(address: Address, port: int, link: str) -> list[str]:
+    account = f"{getpass.getuser()}@{socket.gethostname()}"
+    there = f"127.0.0.1:{port}" if address.path is None else str(address.path.resolve())
+    lines = [
+        f"open: {link}",
+        f"from another machine, first: ssh -N -L {port}:{there} {account}",
+        f"to stop: Ctrl-C here, or kill {os.getpid()}",
+    ]
+    if address.path is None and address.host not in LOOPBACK:
+        lines[1] = (
+            f"warning: anybody who reaches {address.host} can try to connect, and what is sent is not encrypted; "
+            "without --host, only this machine can"
+        )
+    return lines
+
+
+def _private_socket(path: Path) -> socket.socket:
+    """A Unix socket that only its owner can open; one that a process left behind is replaced."""
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode) and not _answers(path):
+            path.unlink()
+        before = os.umask(0o177)
+        try:
+            opened.bind(str(path))
+        finally:
+            os.umask(before)
+    except OSError as error:
+        opened.close()
+        raise EnvironmentFault(
+            "view.socket", f"no socket can be made there: {error.strerror or error}", file=path,
+            fix="name a path that does not exist, in a folder of yours, of fewer than 100 characters",
+        ) from error  # fmt: skip
+    return opened
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        try:
+            asking.connect(str(path))
+        except OSError:
+            return False
+    return True

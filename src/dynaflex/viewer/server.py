@@ -1,0 +1,173 @@
+"""The pages and answers of the explorer, as an ASGI application."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import anyio
+import numpy as np
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from dynaflex.errors import DynaflexError, UsageError
+from dynaflex.shapes import BoolArray, FloatArray
+from dynaflex.viewer.access import Keys
+from dynaflex.viewer.scene import Scene, Verdicts
+from dynaflex.viewer.wire import unpack
+
+_TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_WORTH_PACKING = 1 << 12
+_T = TypeVar("_T")
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
+    """The application without its :class:`~dynaflex.viewer.access.Guard`."""
+    answers = _Answers(scene, keys, verdicts)
+    routes = [
+        Route("/", answers.file),
+        Route("/static/{name}", answers.file),
+        Route("/api/run", answers.run),
+        Route("/api/columns", answers.columns),
+        Route("/api/column/{id}", answers.column),
+        Route("/api/conformation", answers.conformation),
+        Route("/api/path", answers.path),
+        Route("/api/map/{id}", answers.map),
+        Route("/api/curves", answers.curves),
+        Route("/api/verdicts", answers.verdicts),
+        Route("/api/progress", answers.progress),
+        Route("/api/selections", answers.selections, methods=["GET"]),
+        Route("/api/selections", answers.save_selection, methods=["POST"]),
+    ]
+    return Starlette(
+        routes=routes, exception_handlers={DynaflexError: _refused, KeyError: _unknown, ClientDisconnect: _gone}
+    )
+
+
+class _Answers:
+    """One method per route. What is slow happens in a thread; the model is asked by one request at a time."""
+
+    def __init__(self, scene: Scene, keys: Keys, verdicts: Verdicts) -> None:
+        self.scene, self.keys, self._verdicts = scene, keys, verdicts
+        self._one_at_a_time = anyio.CapacityLimiter(1)
+        # The whole catalogue of files, read once: a request can name one of these, and nothing else.
+        folder = files("dynaflex.viewer") / "static"
+        self._files = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
+
+    async def file(self, request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        content = self._files[name]
+        kind = _TYPES.get(name[name.rfind(".") :], "application/octet-stream")
+        return Response(content, media_type=kind)
+
+    async def run(self, request: Request) -> Response:
+        return JSONResponse({**await self._slow(self.scene.summary), "key": self.keys.csrf})
+
+    async def columns(self, request: Request) -> Response:
+        found = await self._slow(lambda: self.scene.particles().table_columns())
+        return JSONResponse([vars(column) for column in found])
+
+    async def column(self, request: Request) -> Response:
+        return await self._binary(request, partial(self.scene.column, request.path_params["id"]))
+
+    async def conformation(self, request: Request) -> Response:
+        query = request.query_params
+        half, size = _whole(query.get("half", "1")), query.get("size", "fine")
+
+        def decoded() -> bytes:
+            if "z" in query:
+                z: FloatArray = np.asarray(_numbers(query["z"]), dtype=np.float32)
+            else:
+                (u, v) = _numbers(query.get("at", ""), 2)
+                z = self.scene.latents_at(half, (query.get("x", ""), query.get("y", "")), (u, v))
+            return self.scene.conformation(half, z, size)
+
+        return await self._binary(request, decoded)
+
+    async def path(self, request: Request) -> Response:
+        query = request.query_params
+        half, axis, frames = (_whole(query.get(name, "")) for name in ("half", "axis", "frames"))
+        return JSONResponse(await self._slow(partial(self.scene.path_along, half, axis, frames)))
+
+    async def map(self, request: Request) -> Response:
+        name, colour = request.path_params["id"], request.query_params.get("colour")
+        return await self._binary(request, partial(self.scene.map, name, colour))
+
+    async def curves(self, request: Request) -> Response:
+        return JSONResponse(await run_sync(self.scene.curves))
+
+    async def verdicts(self, request: Request) -> Response:
+        return JSONResponse(await run_sync(self._verdicts))
+
+    async def progress(self, request: Request) -> Response:
+        since = _whole(request.query_params.get("since", "0"))
+        return JSONResponse(await run_sync(self.scene.progress, since))
+
+    async def selections(self, request: Request) -> Response:
+        return JSONResponse(await run_sync(self.scene.selections.listed))
+
+    async def save_selection(self, request: Request) -> Response:
+        header, content = unpack(await request.body())
+
+        def save() -> dict[str, Any]:
+            particles = self.scene.particles()
+            chosen: BoolArray = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little").astype(bool)
+            if len(chosen) - len(particles) not in range(8) or chosen[len(particles) :].any():
+                chosen = chosen[:0]
+            name, how = str(header.get("name", "")), str(header.get("how", ""))[:1000]
+            return self.scene.selections.save(name, chosen[: len(particles)], particles, how)
+
+        return JSONResponse(await self._slow(save), 201)
+
+    async def _slow(self, work: Callable[[], _T]) -> _T:
+        return await run_sync(work, limiter=self._one_at_a_time)
+
+    async def _binary(self, request: Request, work: Callable[[], bytes]) -> Response:
+        packs = "gzip" in request.headers.get("accept-encoding", "")
+
+        def packed() -> tuple[bytes, dict[str, str]]:
+            content = work()
+            if not packs or len(content) < _WORTH_PACKING:
+                return content, {}
+            return gzip.compress(content, compresslevel=1, mtime=0), {"content-encoding": "gzip"}
+
+        content, headers = await self._slow(packed)
+        return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DynaflexError)
+    code = 409 if error.identifier == "view.selection-taken" else 400 if isinstance(error, UsageError) else 422
+    return JSONResponse({"error": error.problem, "fix": error.fix, "id": error.identifier}, code)
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    return PlainTextResponse("there is no such thing\n", 404)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return PlainTextResponse("too large\n", 413)
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise UsageError("view.number", "this is not a whole number", found=text[:40])
+    return int(text)
+
+
+def _numbers(text: str, count: int | None = None) -> list[float]:
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsageError("view.numbers", "these are not numbers", found=text[:40]) from error
+    if not all(map(math.isfinite, found)) or (count is not None and len(found) != count):
+        raise UsageError("view.numbers", "these are not as many finite numbers as expected", found=text[:40])
+    return found

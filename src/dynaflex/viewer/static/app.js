@@ -1,0 +1,119 @@
+// The page: panels, theme, keys, and what is told about the run.
+import { Curves } from "./curves.js";
+import { Explore } from "./explore.js";
+import { Maps } from "./maps.js";
+import { getJson, setKey } from "./message.js";
+import { Particles } from "./particles.js";
+
+const $ = (id) => document.getElementById(id);
+const OFTEN = 3000;
+const PANELS = ["explore", "maps", "curves"];
+const app = {};
+// For tests, and for whoever is curious: what is on the screen, in numbers.
+window.dynaflex = app;
+
+function fail(error) {
+  console.warn(error);
+  tell(error.message);
+}
+
+function tell(text) {
+  $("message").textContent = text;
+  $("message").hidden = !text;
+}
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  try {
+    localStorage.setItem("theme", theme);
+  } catch { /* not remembered, then */ }
+  app.explore?.view.paint();
+  app.explore?.plot.draw();
+  for (const view of Object.values(app.maps?.views ?? {})) view.paint();
+}
+
+function otherTheme() {
+  setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+}
+
+async function openPanel(name) {
+  for (const panel of PANELS) {
+    $(panel).hidden = panel !== name;
+    document.querySelector(`[data-panel="${panel}"]`).setAttribute("aria-selected", String(panel === name));
+  }
+  if (name !== "explore") app.explore?.path.movie.stop();
+  if (name === "maps") await app.maps.open();
+  if (name === "curves") await app.curves.open();
+}
+
+/** Ask how the run goes on; when it has new latents, the page begins again. */
+async function follow() {
+  try {
+    await app.curves.poll();
+    const { version, working } = app.curves.state;
+    $("state").textContent = app.curves.words();
+    if (JSON.stringify(version) !== JSON.stringify(app.run.version)) {
+      if (!app.run.version) location.reload();
+      else tell("The run has new results: load the page again to see them.");
+    }
+    if (app.wasWorking && !working) await app.curves.open();
+    app.wasWorking = working;
+  } catch (error) {
+    fail(error);
+  }
+  setTimeout(follow, OFTEN);
+}
+
+const KEYS = {
+  1: () => openPanel("explore"), 2: () => openPanel("maps"), 3: () => openPanel("curves"),
+  e: () => app.explore?.setTool("explore"), l: () => app.explore?.setTool("lasso"),
+  p: () => app.explore?.setTool("path"), m: () => app.explore?.setTool("pan"),
+  "[": () => app.explore?.nudge(-1), "]": () => app.explore?.nudge(1),
+  " ": () => app.explore?.path.toggle(), Escape: () => app.explore?.selection.clear(),
+  t: otherTheme, "?": () => $("keys").showModal(),
+};
+
+function listen() {
+  for (const button of document.querySelectorAll("[data-panel]")) {
+    button.addEventListener("click", () => openPanel(button.dataset.panel).catch(fail));
+  }
+  $("theme").addEventListener("click", otherTheme);
+  $("help").addEventListener("click", () => $("keys").showModal());
+  document.addEventListener("keydown", (event) => {
+    const typing = ["INPUT", "SELECT", "BUTTON"].includes(event.target.tagName) && event.target.type !== "range";
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
+    const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!act) return;
+    event.preventDefault();
+    Promise.resolve(act()).catch(fail);
+  });
+}
+
+async function start() {
+  let theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  try {
+    theme = localStorage.getItem("theme") ?? theme;
+  } catch { /* no memory, then */ }
+  setTheme(theme);
+  listen();
+  const run = await getJson("api/run");
+  setKey(run.key);
+  app.run = run;
+  $("run-name").textContent = `${run.name} · ${run.method === "flex" ? "3DFlex" : "DynaMight"}`;
+  document.title = `${run.name} · dynaflex`;
+  [app.maps, app.curves] = [new Maps(run, fail), new Curves(run)];
+  if (run.notices.length) tell(run.notices.join(" "));
+  if (run.particles) {
+    await openPanel("explore");
+    app.explore = new Explore(new Particles(run.particles, run.shared), fail);
+    await app.explore.start();
+  } else {
+    document.querySelector('[data-panel="explore"]').disabled = true;
+    await openPanel("curves");
+  }
+  app.ready = true;
+  document.body.dataset.ready = "yes";
+  await follow();
+}
+
+start().catch(fail);

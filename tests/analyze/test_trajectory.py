@@ -1,0 +1,57 @@
+"""Laws of a path through dense regions: it goes where the particles are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dynaflex.analyze.trajectory import dense_path, equal_steps
+
+RANDOM = np.random.default_rng(1)
+
+
+def ring(count: int = 2000) -> np.ndarray:
+    """A ring of radius 3 with nobody in it."""
+    angle = RANDOM.uniform(0.0, 2.0 * np.pi, count)
+    radius = RANDOM.normal(3.0, 0.25, count)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+
+def test_the_path_goes_round_the_hole_of_a_ring() -> None:
+    points = ring()
+    path = dense_path(points, points[:, 0], 25)
+    radius = np.linalg.norm(path, axis=1)
+    assert radius.min() > 2.4 and radius.max() < 3.6
+    assert path[0, 0] < -2.0 and path[-1, 0] > 2.0
+
+
+def test_the_path_takes_a_detour_where_the_short_way_is_thin() -> None:
+    # Two lakes and two ways: a straight one that few take, and a bow that most take.
+    lakes = [RANDOM.normal(c, 0.3, (400, 2)) for c in ([-3.0, 0.0], [3.0, 0.0])]
+    thin = np.stack([RANDOM.uniform(-3, 3, 30), RANDOM.normal(0.0, 0.25, 30)], axis=1)
+    angle = RANDOM.uniform(0.0, np.pi, 1500)
+    bow = np.stack([3.0 * np.cos(angle), 2.0 * np.sin(angle)], axis=1) + RANDOM.normal(0.0, 0.15, (1500, 2))
+    points = np.concatenate([*lakes, thin, bow])
+    middle = dense_path(points, points[:, 0], 31)[15]
+    assert middle[1] > 1.2
+
+
+def test_parts_that_nothing_joins_are_joined() -> None:
+    points = np.concatenate([RANDOM.normal(c, 0.1, (100, 2)) for c in ([0, 0], [50, 0], [0, 80])])
+    path = dense_path(points, points[:, 0], 9)
+    assert path[0, 0] < 1.0 and path[-1, 0] > 45.0
+
+
+@pytest.mark.parametrize("frames", [2, 7])
+def test_steps_are_equal_and_the_ends_are_kept(frames: int) -> None:
+    corner = np.array([[0.0, 0.0], [3.0, 0.0], [3.0, 3.0]])
+    path = equal_steps(corner, frames)
+    assert path.shape == (frames, 2)
+    assert np.allclose(path[[0, -1]], corner[[0, -1]])
+    straight = equal_steps(np.array([[0.0, 0.0], [0.1, 0.2], [1.0, 2.0]]), frames)
+    assert np.allclose(straight, np.linspace([0.0, 0.0], [1.0, 2.0], frames))
+
+
+def test_particles_in_one_place_give_a_path_that_stays_there() -> None:
+    points = np.tile([[1.0, 2.0]], (40, 1))
+    assert np.allclose(dense_path(points, points[:, 0], 5), [1.0, 2.0])

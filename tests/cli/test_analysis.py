@@ -1,0 +1,347 @@
+"""Laws of ``analyze`` and ``select``: what they write agrees with the run, with each other and with the truth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gemmi
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from dynaflex.io.mrc import read_map, write_map
+from dynaflex.io.star import read_star, write_star
+from dynaflex.pipelines.predict import displacements, load_half
+from dynaflex.pipelines.run import Run
+from dynaflex.simulate.truth import read_truth
+
+Command = Callable[..., Any]
+FRAMES = 4
+
+
+@pytest.fixture(scope="module")
+def model(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An atomic model that lies on the map: some of the molecule's atoms, from the first voxel."""
+    truth = read_truth(simulated / "truth.npz")
+    corner = truth.grid.center * truth.grid.pixel_size
+    structure, model, chain = gemmi.Structure(), gemmi.Model(1), gemmi.Chain("A")
+    for number, (x, y, z) in enumerate(truth.points[::10] + corner, 1):
+        residue, atom = gemmi.Residue(), gemmi.Atom()
+        residue.name, residue.seqid = "ALA", gemmi.SeqId(number, " ")
+        atom.name, atom.element, atom.pos = "CA", gemmi.Element("C"), gemmi.Position(x, y, z)
+        residue.add_atom(atom)
+        chain.add_residue(residue)
+    model.add_chain(chain)
+    structure.add_model(model)
+    path = tmp_path_factory.mktemp("model") / "model.pdb"
+    path.write_text(structure.make_pdb_string())
+    return path
+
+
+@pytest.fixture(scope="module")
+def analysed(finished_run: Path, model: Path, command: Command) -> tuple[Path, str]:
+    """The folder of an analysis of the hinge, and what was printed."""
+    outcome = command("analyze", finished_run, "--frames", FRAMES, "--clusters", 3, "--model", model)
+    assert outcome.code == 0, outcome.err
+    return finished_run / "analysis", outcome.out
+
+
+@pytest.fixture(scope="module")
+def table(analysed: tuple[Path, str]) -> pd.DataFrame:
+    return pd.read_csv(analysed[0] / "particles.csv")
+
+
+def columns(table: pd.DataFrame, name: str) -> np.ndarray:
+    return table[[column for column in table if column.startswith(name)]].to_numpy()
+
+
+# analyze
+
+
+def test_every_particle_is_in_the_table_with_its_own_latents(finished_run: Path, table: pd.DataFrame) -> None:
+    with np.load(finished_run / "latents.npz") as stored:
+        assert np.array_equal(table["row"], stored["index"]) and np.array_equal(table["half"], stored["half"])
+        assert np.allclose(columns(table, "latent"), stored["mean"], atol=1e-5)
+
+
+def test_components_are_uncorrelated_and_principal(table: pd.DataFrame) -> None:
+    for half in (1, 2):
+        covariance = np.cov(columns(table[table["half"] == half], "pca").T)
+        scale = covariance.diagonal()
+        assert (np.diff(scale) <= 1e-9).all()
+        assert np.abs(covariance - np.diag(scale)).max() < 1e-3 * scale[0]
+    covariance = np.cov(columns(table, "motion").T)
+    assert np.abs(covariance - np.diag(covariance.diagonal())).max() < 1e-3 * covariance[0, 0]
+
+
+def test_both_halves_lie_on_one_axis_of_motion(simulated: Path, table: pd.DataFrame) -> None:
+    # Their latent spaces are their own; what the molecule does in them is the same.
+    angle = read_truth(simulated / "truth.npz").coordinate[table["row"], 0]
+    signs = [
+        np.corrcoef(table["motion0"][table["half"] == half], angle[table["half"] == half])[0, 1] for half in (1, 2)
+    ]
+    assert min(map(abs, signs)) > 0.8
+    assert signs[0] * signs[1] > 0
+
+
+def test_a_component_is_as_long_as_the_molecule_moves(finished_run: Path, table: pd.DataFrame) -> None:
+    with np.load(finished_run / "motion.npz") as motion:
+        points = motion["points"]
+    rows = table["row"][table["half"] == 1].to_numpy()
+    moved = displacements(finished_run, points, rows.tolist(), 1)
+    rms = np.sqrt(np.square(moved - moved.mean(axis=0)).sum(axis=2).mean(axis=1))
+    assert np.allclose(np.linalg.norm(columns(table, "motion")[table["half"] == 1], axis=1), rms, rtol=0.05, atol=0.05)
+
+
+def test_the_hinge_turns_about_its_axis(simulated: Path, analysed: tuple[Path, str]) -> None:
+    truth = read_truth(simulated / "truth.npz")
+    found = pd.read_csv(analysed[0] / "motion.csv")
+    arm = found[(found["series"] == "axis0") & (found["seen_from"] == "domain 1")].nlargest(1, "rotation_deg").iloc[0]
+    axis = arm[["axis_x", "axis_y", "axis_z"]].to_numpy(dtype=float)
+    assert abs(axis @ truth.motion.rotors[0].axis) > np.cos(np.radians(20.0))
+    assert 15.0 < arm["rotation_deg"] < 70.0
+    assert (found["residual_A"] <= found["rmsd_A"] + 1e-9).all()
+    assert f"{arm['rotation_deg']:.1f}°" in analysed[1]
+
+
+def test_clusters_are_counted_and_represented_by_their_own(analysed: tuple[Path, str], table: pd.DataFrame) -> None:
+    clusters = pd.read_csv(analysed[0] / "clusters.csv")
+    assert len(clusters[clusters["kind"] == "kmeans"]) == 3
+    for cluster in clusters.itertuples():
+        mine = table[table[cluster.kind] == cluster.cluster]
+        assert len(mine) == cluster.particles == cluster.half1 + cluster.half2
+        assert cluster.representative_row in set(mine["row"])
+
+
+def test_a_path_gives_its_maps_again(
+    finished_run: Path, analysed: tuple[Path, str], command: Command, tmp_path: Path
+) -> None:
+    for series in ("axis0", "dense"):
+        folder = analysed[0] / series
+        assert command("volumes", finished_run, "--path", folder / "path.npy", "-o", tmp_path / series).code == 0
+        for number in range(FRAMES):
+            name = f"vol_{number:03d}.mrc"
+            assert np.allclose(read_map(folder / name).data, read_map(tmp_path / series / name).data, atol=1e-4)
+
+
+def test_what_chimerax_opens_is_there(analysed: tuple[Path, str]) -> None:
+    folder = analysed[0]
+    for script in folder.glob("*.cxc"):
+        lines = script.read_text().splitlines()
+        named = [part for line in lines if line.startswith("open") for part in line.split('"')[1::2]]
+        assert len(named) == FRAMES + 2
+        assert all((folder / name).is_file() for name in named)
+    arrows = (folder / "axis0" / "motion.bild").read_text().splitlines()
+    assert {line.split()[0] for line in arrows} <= {".comment", ".color", ".arrow", ".cylinder"}
+    ends = np.array([line.split()[1:7] for line in arrows if line.startswith(".arrow")], dtype=float)
+    lengths = np.linalg.norm(ends[:, 3:] - ends[:, :3], axis=1)
+    assert lengths.min() >= 0.4 and lengths.max() > 10.0
+
+
+def test_pictures_are_drawn(analysed: tuple[Path, str]) -> None:
+    folder = analysed[0]
+    for name in ("motion_landscape", "latents", "clusters", "domains"):
+        assert (folder / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        with Image.open(folder / "figures" / f"{name}.png") as picture:
+            assert picture.width > 1200 and np.asarray(picture.convert("L")).std() > 5
+    frames = [np.asarray(Image.open(path)) for path in sorted((folder / "axis0" / "frames").glob("frame_*.png"))]
+    assert len(frames) == FRAMES and np.abs(frames[0].astype(int) - frames[-1]).mean() > 1
+    with Image.open(folder / "axis0" / "movie.gif") as movie:
+        # To and fro, the ends once.
+        assert movie.n_frames == 2 * FRAMES - 2 and movie.info["loop"] == 0
+
+
+def test_the_atomic_model_moves_with_the_points(finished_run: Path, model: Path, analysed: tuple[Path, str]) -> None:
+    moved = gemmi.read_structure(str(analysed[0] / "axis0" / "model.cif"))
+    assert len(moved) == FRAMES
+    at = np.array([[atom.pos.tolist() for chain in one for residue in chain for atom in residue] for one in moved])
+    start = gemmi.read_structure(str(model))
+    rest = np.array([atom.pos.tolist() for chain in start[0] for residue in chain for atom in residue])
+    grid = json.loads((finished_run / "grid.json").read_text())
+    center = grid["box"] // 2 * grid["pixel_size"]
+    z = np.load(analysed[0] / "axis0" / "path.npy")
+    trained = load_half(Run.open(finished_run), 1)
+    there = rest - center + trained.displacements(torch.from_numpy(z), torch.from_numpy(rest - center).float()).numpy()
+    assert np.abs(at - center - there).max() < 2e-3
+
+
+def test_domains_can_be_given(simulated: Path, finished_run: Path, command: Command, tmp_path: Path) -> None:
+    outcome = command(
+        "analyze", finished_run, "-o", tmp_path / "out", "--segments", simulated / "segments.mrc", "--frames", 2,
+        "--no-movies",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    found = json.loads((tmp_path / "out" / "analysis.json").read_text())
+    truth = read_truth(simulated / "truth.npz")
+    assert set(found["domains"]["points"]) - {"0"} == {str(domain + 1) for domain in np.unique(truth.domain)}
+    assert not list((tmp_path / "out").rglob("*.gif"))
+
+
+def test_segments_elsewhere_are_refused(finished_run: Path, command: Command, tmp_path: Path) -> None:
+    labels = np.full((32, 32, 32), -1.0, dtype=np.float32)
+    for pixel_size, identifier in ((6.0, "segments.off-map"), (0.0, "segments.no-pixel-size")):
+        write_map(tmp_path / "seg.mrc", labels, 6.0)
+        if pixel_size == 0.0:
+            raw = bytearray((tmp_path / "seg.mrc").read_bytes())
+            raw[40:52] = bytes(12)
+            (tmp_path / "seg.mrc").write_bytes(raw)
+        options = ("--segments", tmp_path / "seg.mrc", "-o", tmp_path / "out")
+        outcome = command("analyze", finished_run, *options)
+        assert outcome.code == 3 and f"[{identifier}]" in outcome.error_line()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--frames", 1), 2, "[analyze.too-few]"),
+        (("--half", 3), 2, "[usage.half]"),
+        (("--model", "nowhere.pdb"), 3, "[analyze.unreadable-model]"),
+        (("--model", "{empty}"), 3, "[analyze.empty-model]"),
+    ],
+)
+def test_what_cannot_be_analysed(
+    options: tuple[Any, ...], code: int, words: str, finished_run: Path, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.pdb").write_text("END\n")
+    given = [tmp_path / "empty.pdb" if part == "{empty}" else part for part in options]
+    outcome = command("analyze", finished_run, "-o", tmp_path / "out", "--frames", 2, "--no-movies", *given)
+    assert outcome.code == code and words in outcome.error_line()
+
+
+def test_without_gemmi_a_model_cannot_be_moved(
+    finished_run: Path, model: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gemmi", None)
+    options = ("--frames", 2, "--no-movies", "--model", model)
+    outcome = command("analyze", finished_run, "-o", tmp_path / "out", *options)
+    assert outcome.code == 4 and "dynaflex[atoms]" in outcome.err and "[analyze.no-gemmi]" in outcome.error_line()
+
+
+# select
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_a_cluster_is_selected_and_its_rows_are_kept_to_the_byte(
+    simulated: Path, finished_run: Path, table: pd.DataFrame, command: Command, tmp_path: Path
+) -> None:
+    outcome = command("select", finished_run, "--cluster", 2, "-o", tmp_path / "two.star")
+    assert outcome.code == 0, outcome.err
+    rows = table["row"][table["kmeans"] == 2].to_numpy()
+    whole = read_star(simulated / "particles.star")
+    subset = read_star(tmp_path / "two.star")
+    assert list(subset.blocks) == list(whole.blocks)
+    assert subset.blocks["optics"].equals(whole.blocks["optics"])
+    expected = whole.blocks["particles"].iloc[rows].reset_index(drop=True)
+    assert subset.blocks["particles"].equals(expected)
+    # The simulator writes its tables as we do: kept lines are the same lines.
+    assert set(lines_of(tmp_path / "two.star")) <= set(lines_of(simulated / "particles.star"))
+    assert f"{len(rows)} of 400" in outcome.out
+
+
+def test_a_subset_of_a_table_without_halves_keeps_those_that_were_drawn(
+    few: Path, brief: Callable[..., Any], command: Command, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(few, data)
+    star = read_star(data / "particles.star")
+    del star.blocks["particles"]["rlnRandomSubset"]
+    write_star(star, data / "particles.star")
+    run, outcome = brief(data=data, out=tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    (tmp_path / "rows.txt").write_text("# some\n3\n\n1 # out of order\n3\n7\n")
+    assert command("select", run, "--particles", tmp_path / "rows.txt", "-o", tmp_path / "s.star").code == 0
+    subset = read_star(tmp_path / "s.star").blocks["particles"]
+    assert subset[list(star.blocks["particles"])].equals(
+        star.blocks["particles"].iloc[[1, 3, 7]].reset_index(drop=True)
+    )
+    with np.load(run / "latents.npz") as stored:
+        assert subset["rlnRandomSubset"].astype(int).tolist() == stored["half"][[1, 3, 7]].tolist()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_outline_selects_what_lies_inside(
+    as_json: bool, finished_run: Path, table: pd.DataFrame, command: Command, tmp_path: Path
+) -> None:
+    x0, x1 = np.quantile(table["motion0"], [0.5, 0.9])
+    corners = [[x0, -99.0], [x1, -99.0], [x1, 99.0], [x0, 99.0]]
+    text = json.dumps({"axes": "motion", "points": corners}) if as_json else "\n".join(f"{x}, {y}" for x, y in corners)
+    (tmp_path / "outline").write_text(text)
+    outcome = command("select", finished_run, "--polygon", tmp_path / "outline", "-o", tmp_path / "s.star")
+    assert outcome.code == 0, outcome.err
+    inside = table["row"][(table["motion0"] > x0) & (table["motion0"] < x1)].tolist()
+    names = read_star(finished_run / "particles.star").blocks["particles"]["rlnImageName"]
+    assert read_star(tmp_path / "s.star").blocks["particles"]["rlnImageName"].tolist() == names[inside].tolist()
+
+
+def test_an_outline_in_the_latents_of_a_half_selects_of_that_half(
+    finished_run: Path, table: pd.DataFrame, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "all.txt").write_text("-99 -99\n99 -99\n99 99\n-99 99\n")
+    everyone = ("select", finished_run, "--polygon", tmp_path / "all.txt", "-o", tmp_path / "s.star", "--axes", "pca")
+    assert command(*everyone).code == 2
+    assert command(*everyone, "--half", 2).code == 0
+    kept = read_star(tmp_path / "s.star").blocks["particles"]
+    assert kept["rlnRandomSubset"].tolist() == ["2"] * int((table["half"] == 2).sum())
+
+
+def test_ranges_of_latents_select_what_lies_in_all(
+    finished_run: Path, table: pd.DataFrame, command: Command, tmp_path: Path
+) -> None:
+    options = ("--latents", "0:-0.5:9", "--latents", "1:-9:0", "--half", 1)
+    assert command("select", finished_run, *options, "-o", tmp_path / "s.star").code == 0
+    inside = (table["latent0"] >= -0.5) & (table["latent1"] <= 0) & (table["half"] == 1)
+    assert 0 < inside.sum() < 200
+    assert len(read_star(tmp_path / "s.star").blocks["particles"]) == inside.sum()
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "code", "words"),
+    [
+        ((), "", 2, "[select.what]"),
+        (("--cluster", 99), "", 2, "[select.no-cluster]"),
+        (("--cluster", 1, "--analysis", "nowhere"), "", 3, "[select.not-analysed]"),
+        (("--latents", "0:1"), "", 2, "[select.which-half]"),
+        (("--latents", "0:2:1", "--half", 1), "", 2, "[select.range]"),
+        (("--polygon", "FILE"), "1 2\n3 4\n", 3, "[select.no-outline]"),
+        (("--polygon", "FILE"), "a b\n", 3, "[select.no-outline]"),
+        (("--polygon", "FILE", "--axes", "space"), "0 0\n1 0\n1 1\n", 2, "[select.axes]"),
+        (("--polygon", "FILE", "--axes", "umap"), "0 0\n1 0\n1 1\n", 3, "--umap [select.no-column]"),
+        (
+            ("--polygon", "FILE", "--axes", "umap"),
+            '{"axes": "motion", "points": [[0, 0], [1, 0], [1, 1]]}',
+            2,
+            "[select.contradiction]",
+        ),
+        (("--polygon", "FILE"), "900 900\n901 900\n901 901\n", 2, "[select.empty]"),
+        (("--particles", "FILE"), "1\n-2\n", 3, "line 2"),
+        (("--particles", "FILE"), "1\n2.5\n", 3, "[select.no-row]"),
+        (("--particles", "FILE"), "400\n", 3, "0 to 399; found 400"),
+        (("--particles", "FILE"), "4000\n", 3, "[select.beyond]"),
+        (("--particles", "nowhere"), "", 3, "[select.no-rows]"),
+    ],
+)
+def test_what_cannot_be_selected(
+    options: tuple[Any, ...],
+    text: str,
+    code: int,
+    words: str,
+    finished_run: Path,
+    analysed: tuple[Path, str],
+    command: Command,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").write_text(text)
+    given = [tmp_path / "file" if part == "FILE" else part for part in options]
+    outcome = command("select", finished_run, *given, "-o", tmp_path / "s.star")
+    assert outcome.code == code and words in outcome.error_line()
+    assert not (tmp_path / "s.star").exists()

@@ -1,0 +1,47 @@
+"""Rows H of the list that the table alone can tell: the two halves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from cryosparc_files import records, write_cs
+from dynaflex.data.particles import read_particles
+from faults.harness import Command, Fault, Toy, prove
+
+
+def halves(first: int) -> Callable[[Toy], list[object]]:
+    def command(toy: Toy) -> list[object]:
+        toy.change(lambda table: table.assign(rlnRandomSubset=["1"] * first + ["2"] * (120 - first)))
+        return toy.check()
+
+    return command
+
+
+def cryosparc(toy: Toy) -> list[object]:
+    path = write_cs(toy.folder / "particles.cs", records(toy.particles, 6.0))
+    return ["check", path, "--map", toy.map, "--mask", toy.mask]
+
+
+FAULTS = [
+    Fault("H-01", "an empty half", halves(120), 3,
+          ("column rlnRandomSubset", "found 120 and 0", "3D auto-refinement")),
+    Fault("H-01", "a small half", halves(90), 0,
+          ("warning", "the half-sets are unequal: 90 and 30", "half2: 30")),
+    Fault("H-02", "splits of cryoSPARC", cryosparc, 0,
+          ("half_sets: rlnRandomSubset", "half1: 60", "half2: 60")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.row}-{fault.given}")
+def test_fault(fault: Fault, toy: Toy, command: Command) -> None:
+    prove(fault, toy, command)
+
+
+def test_H_02_splits_0_and_1_are_halves_1_and_2(toy: Toy) -> None:
+    rows = records(toy.particles, 6.0)
+    particles = read_particles(write_cs(toy.folder / "particles.cs", rows))
+    np.testing.assert_array_equal(particles.half, rows["alignments3D/split"] + 1)
+    np.testing.assert_array_equal(particles.half, read_particles(toy.particles).half)

@@ -1,0 +1,116 @@
+"""Rows N of the list: numbers that are not finite, and a motion that cannot be right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from dynaflex.io.star import read_star
+from dynaflex.pipelines import maps
+from dynaflex.pipelines.dynamight import train
+from dynaflex.pipelines.run import Run
+from dynaflex.shapes import Tensor
+from faults.harness import Command, Toy
+
+
+@contextmanager
+def loss_of(change: Callable[[Tensor, Tensor], Tensor]) -> Iterator[None]:
+    """The loss ``(b)`` of each particle, changed by ``change(loss, coefficients)``."""
+    loss = train.data_loss
+    with patch.object(train, "data_loss", lambda p, c, w: change(loss(p, c, w), c)):
+        yield
+
+
+def mark_of(toy: Toy, command: Command, particle: int = 5) -> Tensor:
+    """Something by which the loss knows the image of a particle of half 1, found in a run that is thrown away."""
+    seen: list[Tensor] = []
+    take = train.HalfSet.batch
+
+    def watched(data: train.HalfSet, index: Tensor, *rest: object) -> object:
+        batch = take(data, index, *rest)
+        here = (index == particle).nonzero()[:, 0]
+        if data.half == 1 and len(here):
+            seen.append(batch.coefficients[int(here[0])].clone())
+        return batch
+
+    with patch.object(train.HalfSet, "batch", watched):
+        command(*toy.train("--epochs", 1), "-o", toy.folder / "thrown-away")
+    return seen[0]
+
+
+def test_n_01_a_particle_whose_loss_is_not_finite_is_named_and_trains_nothing(toy: Toy, command: Command) -> None:
+    mark = mark_of(toy, command)
+
+    def spoil(loss: Tensor, coefficients: Tensor) -> Tensor:
+        culprit = (coefficients == mark).all(dim=2).all(dim=1)
+        return loss * torch.where(culprit, float("nan"), 1.0)
+
+    with loss_of(spoil):
+        outcome = command(*toy.train("--epochs", 3))
+    assert outcome.code == 0, outcome.err
+    provenance = Run.open(toy.run).read_json("provenance.json")
+    (row,) = provenance["quarantined"]["1"]
+    assert f"rows {row} " in outcome.err and "quarantine.star" in outcome.err
+    assert any("quarantine.star" in warning for warning in provenance["warnings"])
+    table = read_star(toy.particles).blocks["particles"]
+    assert read_star(toy.run / "quarantine.star").blocks["particles"].iloc[0].equals(table.iloc[row])
+    with np.load(toy.run / "latents.npz") as latents:
+        assert np.isfinite(latents["mean"]).all() and len(latents["index"]) == len(table)
+
+
+def test_n_02_a_training_that_diverges_goes_back_three_times_and_then_gives_up(toy: Toy, command: Command) -> None:
+    epochs = []
+
+    def explode(loss: Tensor, _coefficients: Tensor) -> Tensor:
+        return loss * float("inf") if len(epochs) >= 2 else loss
+
+    record = Run.record
+
+    def counting(run: Run, figures: dict[str, object]) -> None:
+        epochs.append(figures["epoch"])
+        record(run, figures)
+
+    with loss_of(explode), patch.object(Run, "record", counting):
+        outcome = command(*toy.train("--epochs", 20))
+    assert outcome.code == 7
+    for words in ("half 1 diverged again after 3", str(toy.run), "provenance.json"):
+        assert words in outcome.err
+    warnings = Run.open(toy.run).read_json("provenance.json")["warnings"]
+    rates = [message.rpartition("with ")[2] for message in warnings if "diverged" in message]
+    assert rates == ["0.5 of its rates", "0.25 of its rates", "0.125 of its rates"]
+    outcome = command(*toy.train("--epochs", 20), "--resume")
+    assert outcome.code == 0 and "resumed after epoch 2" in outcome.err
+    lines = [json.loads(line) for line in (toy.run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines if line["half"] == 1] == list(range(1, 21))
+
+
+def test_n_03_what_is_not_finite_is_not_saved(toy: Toy, command: Command) -> None:
+    finish = train.HalfTrainer._finish_epoch
+
+    def poison(trainer: train.HalfTrainer, phase: str) -> None:
+        finish(trainer, phase)
+        if trainer.progress.epoch >= 2:
+            trainer.model.density.get_parameter("positions").data[3] = float("nan")
+
+    with patch.object(train.HalfTrainer, "_finish_epoch", poison):
+        outcome = command(*toy.train("--epochs", 4))
+    assert outcome.code == 7 and "not finite" in outcome.err and str(toy.run) in outcome.err
+    store = Run.open(toy.run).store
+    assert [path.name for path in store.series("half1")] == ["half1_00001"]
+    assert store.fault(store.series("half1")[0]) is None
+
+
+def test_n_03_a_map_that_is_not_finite_is_not_written(toy: Toy, command: Command) -> None:
+    outcome = command(*toy.train("--until", "train"))
+    assert outcome.code == 0, outcome.err
+    with patch.dict(maps.SOLVERS, iterative=lambda operator, batches, ramp=None: torch.full((32, 32, 32), torch.nan)):
+        outcome = command(*toy.train("--until", "reconstruct"), "--resume")
+    assert outcome.code == 7
+    for words in ("map of half 1", "32768 of 32768 voxels", "--solver backprojection [map.not-finite]"):
+        assert words in outcome.err
+    assert not list((toy.run / "maps").glob("*half1.mrc")) and not (toy.run / "fsc.json").exists()
