@@ -20,12 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judge import Judge, dynaflex, figures, half_maps, show, trained
+from judge import dynaflex, figures, show, trained
 from spike_picture import draw_before_and_after
 from spike_scene import SIGMA, SpikeScene, read_scene, scene_from_structures, segment_labels
 
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.pipelines.analysis.scene import Judge
+from dynaflex.pipelines.analysis.scoring import half_maps
 from dynaflex.simulate.microscope import Atoms, draw_acquisition, write_particles
 
 ROOT = Path(__file__).resolve().parents[1]

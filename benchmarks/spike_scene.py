@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judge import Part
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.io.durable import write_npz
+from dynaflex.pipelines.analysis.scene import Part
 from dynaflex.shapes import Array, IntArray, Tensor
 from dynaflex.simulate.truth import density_map, mask_around
 

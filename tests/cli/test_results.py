@@ -40,6 +40,17 @@ def volumes_in(folder: Path) -> list[np.ndarray]:
 # A run that is there
 
 
+def test_maps_are_not_rebuilt_from_other_inputs(brief_run: Path, command: Command, tmp_path: Path) -> None:
+    shutil.copytree(brief_run, tmp_path / "run")
+    provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    provenance["fingerprint"]["consensus"] |= {"sha256": "0" * 64, "changed": 0.0}
+    (tmp_path / "run" / "provenance.json").write_text(json.dumps(provenance))
+    before = {path: path.read_bytes() for path in (tmp_path / "run" / "maps").glob("*.mrc")}
+    outcome = command("reconstruct", tmp_path / "run")
+    assert outcome.code == 8 and "[run.other-inputs]" in outcome.error_line() and "consensus.mrc" in outcome.err
+    assert {path: path.read_bytes() for path in (tmp_path / "run" / "maps").glob("*.mrc")} == before
+
+
 def test_a_run_is_not_started_twice(brief_run: Path, brief: Callable[..., Any]) -> None:
     before = {path: path.read_bytes() for path in brief_run.rglob("*") if path.is_file()}
     _, outcome = brief(out=brief_run)

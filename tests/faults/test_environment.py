@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import dynaflex
 from faults.harness import Command, Fault, Toy, prove
 
 
@@ -66,3 +68,18 @@ def test_e_05_as_many_epochs_are_trained_as_were_asked_for(toy: Toy, command: Co
     assert command(*toy.train("--epochs", epochs)).code == 0
     lines = [json.loads(line) for line in (toy.run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines if line["half"] == 1] == list(range(1, epochs + 1))
+
+
+def test_e_03_nothing_asks_for_a_display() -> None:
+    toolkits = {"tkinter", "PyQt5", "PyQt6", "PySide2", "PySide6", "napari", "wx", "gi", "vtk", "pyvista"}
+    source = Path(dynaflex.__file__).parent
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in source.rglob("*.py")}
+    imported = {
+        (path, (alias.name if isinstance(node, ast.Import) else node.module or "").split(".")[0])
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert len(imported) > 500
+    assert not [(path, name) for path, name in imported if name in toolkits]

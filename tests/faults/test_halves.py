@@ -45,3 +45,14 @@ def test_H_02_splits_0_and_1_are_halves_1_and_2(toy: Toy) -> None:
     particles = read_particles(write_cs(toy.folder / "particles.cs", rows))
     np.testing.assert_array_equal(particles.half, rows["alignments3D/split"] + 1)
     np.testing.assert_array_equal(particles.half, read_particles(toy.particles).half)
+
+
+def test_H_04_a_run_does_not_go_on_with_other_halves(toy: Toy, command: Command) -> None:
+    assert command(*toy.train()).code == 0
+    before = {path: path.read_bytes() for path in toy.run.rglob("*.safetensors")}
+    toy.change(lambda table: table.assign(rlnRandomSubset=[str(3 - int(half)) for half in table["rlnRandomSubset"]]))
+    outcome = command(*toy.train("--resume"))
+    assert outcome.code == 8
+    for words in ("[run.other-inputs]", "particles.star has changed", "120 of 120"):
+        assert words in outcome.err, outcome.err
+    assert {path: path.read_bytes() for path in toy.run.rglob("*.safetensors")} == before

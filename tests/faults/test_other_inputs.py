@@ -162,7 +162,7 @@ def empty_model(toy: Toy) -> list[object]:
 
 
 def unbonded_model(toy: Toy) -> list[object]:
-    """The last point of every residue's side is left out, and the residues are far apart in the chain."""
+    """One atom of every twelfth residue, so that no two are neighbours in the chain."""
     path = model(toy)
     lines = [line for line in path.read_text().splitlines() if line[12:16].split() == ["CA"]]
     path.write_text("\n".join([*lines[::12], "END"]) + "\n")
@@ -203,7 +203,7 @@ FAULTS = [
     Fault("K-08", "a model without atoms", empty_model, 3,
           ("model.pdb: no atoms to use", "1 x water", "model of a macromolecule")),
     Fault("K-09", "a model in another frame", trained_with(shift=150.0), 3,
-          ("model.pdb: only", "Å from the centre of the box", "fitmap), and save it relative to the map [atoms.off-map]")),
+          ("model.pdb: only", "(ChimeraX: fitmap)", "save it relative to the map [atoms.off-map]")),
     Fault("K-09", "a model without bonds", unbonded_model, 3,
           ("model.pdb: no two pseudo-atoms", "a chain of residues", "leave out --model [atoms.no-bonds]")),
     Fault("P-15", "black images that say so", black, 0, GOOD),

@@ -92,3 +92,11 @@ FAULTS = [
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.row} {fault.given}")
 def test_fault(fault: Fault, toy: Toy, command: Command) -> None:
     prove(fault, toy, command)
+
+
+def test_P_15_black_particles_train_nothing_even_where_nobody_checked(toy: Toy, command: Command) -> None:
+    outcome = command(*planted("contrast", "--skip-check", train=True)(toy))
+    assert outcome.code == 3, outcome.err
+    for words in (str(toy.particles), "the negative of the map", "--invert-contrast", "[images.contrast]"):
+        assert words in outcome.err
+    assert not list(toy.run.glob("checkpoints/*"))

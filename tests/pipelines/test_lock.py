@@ -88,6 +88,21 @@ def test_a_process_is_told_from_a_later_one_of_the_same_number_and_from_one_befo
     assert not replace(me, pid=1, start="").is_dead(), "a process of somebody else lives"
 
 
+def test_a_file_that_its_holder_removed_meanwhile_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waited for that file holds something that nobody else will find."""
+    path, flock, removed = tmp_path / "lock.json", lock.fcntl.flock, []
+
+    def after_removal(descriptor: int, operation: int) -> None:
+        flock(descriptor, operation)
+        if not removed:
+            removed.append(path.unlink())
+
+    monkeypatch.setattr(lock.fcntl, "flock", after_removal)
+    with locked(path, ignore), pytest.raises(RunBusyError), locked(path, ignore):
+        pass
+    assert removed
+
+
 def test_where_the_kernel_keeps_no_locks_the_file_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unsupported(*_: object) -> None:
         raise OSError(lock.errno.ENOLCK, "No locks available")
@@ -146,6 +161,7 @@ def test_the_holder_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest.Monk
             time.sleep(0.01)
 
 
+# Row D-10 of the list of faults.
 def test_a_clock_set_back_makes_no_lock_old(tmp_path: Path) -> None:
     path = tmp_path / "lock.json"
     path.touch()

@@ -31,6 +31,7 @@ def test_a_sound_run_gets_none(epochs_of_flex: Epochs) -> None:
     assert advice(FLEX, {}, None, []) == []
 
 
+# Row N-04 of the list of faults.
 @pytest.mark.parametrize(("words", "option"), [(FLEX, "--rigidity"), (DYNAMIGHT, "--regularisation")])
 def test_collapsed_latents_are_found_wherever_they_lie(words: Any, option: str) -> None:
     said = advice(words, {}, table(spread(1.0), spread(0.05) + 3.0), [])
@@ -42,6 +43,7 @@ def test_one_coordinate_that_carries_the_motion_is_enough() -> None:
     assert advice(FLEX, {}, table(line, line), []) == []
 
 
+# Row N-05 of the list of faults.
 def test_latents_at_the_wall_matter_where_there_is_one() -> None:
     inside = np.random.default_rng(2).uniform(-1.3, 1.3, (300, 2))
     outside = inside.copy()

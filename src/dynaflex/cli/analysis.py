@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -22,6 +24,8 @@ from dynaflex.pipelines.analysis.analyse import (
     read_model,
     write_analysis,
 )
+from dynaflex.pipelines.analysis.handover import PROGRAMS, export
+from dynaflex.pipelines.analysis.scoring import score_run
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
 from dynaflex.report.analysis import write_figures
@@ -144,3 +148,69 @@ def select_command(
         rows = selection.in_ranges(opened, latents or [], half)
     kept, total = selection.write_subset(opened, rows, out)
     typer.echo(f"{kept} of {total} particles in {out}")
+
+
+def score_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    truth: Annotated[Path, typer.Option(help="truth.npz of dynaflex simulate.")],
+    images: Annotated[int, typer.Option(help="Particles of each half for the FSC per image.")] = 50,
+    ideal: Annotated[
+        bool, typer.Option("--ideal", help="Reconstruct with the true motion too: what could be reached at best.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
+) -> None:
+    """How well a run recovered a known motion: latents, displacements and maps against the truth of a simulation."""
+    torch.set_num_threads(1)
+    if images < 1:
+        raise UsageError("score.too-few", f"--images cannot be {images}", expected="at least 1")
+    opened = Run.open(run)
+    with Monitor() as monitor, _writing(opened, ideal):
+        scores = score_run(opened, truth, images, ideal, monitor.say)
+    if as_json:
+        typer.echo(json.dumps(_plain(scores), indent=2))
+        return
+    typer.echo(f"{'score':<32}{'half 1':>10}{'half 2':>10}")
+    halves = [_flat(scores[f"half{half}"]) for half in (1, 2)]
+    for name in halves[0]:
+        typer.echo(f"{name:<32}" + "".join(f"{_shown(half[name]):>10}" for half in halves))
+
+
+def _plain(value: Any) -> Any:
+    """The same without numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _flat(scores: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """Scores by name; members of lists and of tables have names of their own."""
+    flat: dict[str, float] = {}
+    for name, value in scores.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name} ")
+        elif isinstance(value, list):
+            flat |= {f"{prefix}{name} {i}": one for i, one in enumerate(value)}
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _shown(value: float) -> str:
+    return "-" if not math.isfinite(value) else f"{value:.0f}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def export_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    to: Annotated[str, typer.Option("--to", help="'relion', 'cryosparc' or 'chimerax'.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Directory; default RUN/export/PROGRAM.")] = None,
+) -> None:
+    """Hand a run over to another program: tables, half-maps and scripts under the names that it expects."""
+    torch.set_num_threads(1)
+    choice("--to", to, PROGRAMS)
+    opened, folder = Run.open(run), run / "export" / to if out is None else out
+    with _writing(opened, out is None):
+        todo = export(opened, to, folder)
+    for line in [*todo, f"export: {folder}"]:
+        typer.echo(line)

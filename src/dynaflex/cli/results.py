@@ -16,9 +16,11 @@ from dynaflex.io import durable
 from dynaflex.io.magic import describe_file
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines import maps, predict, volumes
+from dynaflex.pipelines.fingerprint import require_unchanged
 from dynaflex.pipelines.inputs import InputPaths, read_inputs
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
+from dynaflex.pipelines.stop import stoppable
 from dynaflex.report.html import write_report
 from dynaflex.shapes import FloatArray
 from dynaflex.validate.fsc import fsc_curves
@@ -48,7 +50,8 @@ def reconstruct_command(
         raise UsageError("reconstruct.field", f"no field {field!r}", expected="decoder or inverse")
     opened = Run.open(run)
     inputs = read_inputs(InputPaths.from_dict(opened.read_json("provenance.json")["inputs"]), predict.config_of(opened))
-    with Monitor() as monitor, opened.locked():
+    require_unchanged(opened, inputs)
+    with Monitor() as monitor, stoppable(run), opened.locked():
         maps.reconstruct_run(
             opened,
             inputs,

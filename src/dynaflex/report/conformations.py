@@ -183,7 +183,7 @@ def camera_across(moved: Array) -> Array:
     """
     motion = (moved - moved.mean(axis=0)).reshape(-1, 3)
     main = np.linalg.eigh(motion.T @ motion)[1][:, -1]
-    shape = np.cov(moved[FRAMES // 2].T)
+    shape = np.cov(moved[len(moved) // 2].T)
     plane = np.linalg.svd(main[None])[2][1:]
     depth = np.linalg.eigh(plane @ shape @ plane.T)[1][:, 0] @ plane
     upright = np.eye(3) - np.outer(depth, depth)

@@ -52,7 +52,7 @@ class Decoder:
         self.molecule = molecule
         self.side = seen_across(moved, few)
         self.largest = float(moved.norm(dim=2).flatten().kthvalue(max(int(0.99 * moved[..., 0].numel()), 1)).values)
-        self._carriers = {
+        self.carriers = {
             name: Carrier(volume * molecule.weight, molecule, self.window.coarser(box), self.trained)
             for name, box in SIZES.items()
         }
@@ -61,7 +61,7 @@ class Decoder:
     def conformation(self, latents: FloatArray, size: str) -> Conformation:
         """The map in the conformation ``latents`` ``(k)``, on the ``fine`` or the ``coarse`` grid."""
         with self._lock:
-            return self._carriers[size].carried(torch.from_numpy(np.asarray(latents, dtype=np.float32)))
+            return self.carriers[size].carried(torch.from_numpy(np.asarray(latents, dtype=np.float32)))
 
 
 class Carrier:
@@ -80,12 +80,15 @@ class Carrier:
         self.at_corners, self.corners, self.weights = _stencil(trained, self.points, 2 * window.grid.pixel_size)
 
     @torch.no_grad()
+    def moves(self, latents: Tensor) -> Tensor:
+        """The displacements ``(n 3)`` in Å of the voxels at ``points`` in the conformation ``latents`` ``(k)``."""
+        at_corners = self.at_corners(latents[None])
+        return torch.nn.functional.embedding_bag(self.corners, at_corners, per_sample_weights=self.weights, mode="sum")
+
     def carried(self, latents: Tensor) -> Conformation:
         """Each voxel spread linearly over the eight around its destination, as in :func:`convect`."""
         grid = self.window.grid
-        moves = torch.nn.functional.embedding_bag(
-            self.corners, self.at_corners(latents[None]), per_sample_weights=self.weights, mode="sum"
-        )
+        moves = self.moves(latents)
         position = (self.points + moves - self.window.center) / grid.pixel_size + grid.center
         corner = position.floor()
         kept = ((corner >= 0) & (corner < grid.box - 1)).all(dim=1)

@@ -12,6 +12,7 @@ from asyncio import Transport
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -37,7 +38,7 @@ class Address:
     path: Path | None = None
 
     def listen(self) -> tuple[socket.socket, int]:
-        """The open socket, and the port under which a browser knows it.
+        """The socket, already listening, and the port under which a browser knows it.
 
         Without a port, it is 8642, or a free one where that is taken.
 
@@ -58,6 +59,7 @@ class Address:
                 opened = socket.socket(family, kind)
                 opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 opened.bind(where)
+                opened.listen()
                 return opened, int(opened.getsockname()[1])
             except OSError as error:
                 reason = error
@@ -100,7 +102,7 @@ def serve(scene: Scene, verdicts: Verdicts, address: Address, idle: float, say: 
         timeout_keep_alive=30, timeout_graceful_shutdown=3, h11_max_incomplete_event_size=16384, proxy_headers=False,
     )  # fmt: skip
     try:
-        asyncio.run(_until_idle(uvicorn.Server(config), opened, guard, idle))
+        asyncio.run(_until_idle(_Server(config), opened, guard, idle))
     finally:
         opened.close()
         if address.path is not None:
@@ -119,6 +121,15 @@ async def _until_idle(server: uvicorn.Server, opened: socket.socket, guard: Guar
         await server.serve(sockets=[opened])
     finally:
         watching.cancel()
+
+
+class _Server(uvicorn.Server):
+    """A server that a signal stops, and that leaves tidying up to whoever started it."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, and the second time at once; the signal ends here, uvicorn would raise it again."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
 
 class _Protocol(H11Protocol):
@@ -166,6 +177,7 @@ def _private_socket(path: Path) -> socket.socket:
         before = os.umask(0o177)
         try:
             opened.bind(str(path))
+            opened.listen()
         finally:
             os.umask(before)
     except OSError as error:

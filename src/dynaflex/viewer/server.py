@@ -47,9 +47,11 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
         Route("/api/selections", answers.selections, methods=["GET"]),
         Route("/api/selections", answers.save_selection, methods=["POST"]),
     ]
-    return Starlette(
+    app = Starlette(
         routes=routes, exception_handlers={DynaflexError: _refused, KeyError: _unknown, ClientDisconnect: _gone}
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Answers:

@@ -101,13 +101,13 @@ def read_model(run: Run, path: Path) -> AtomicModel:
     Raises:
         InputError, EnvironmentFault: it cannot be read.
     """
-    return AtomicModel(path, _place_of_box(run)[1])
+    return AtomicModel(path, place_of_box(run)[1])
 
 
 def write_analysis(found: Analysis, out: Path, atoms: AtomicModel | None, say: Callable[[str], None]) -> None:
     """The tables, a folder with path, maps and, if there are ``atoms``, these in every series, and what ChimeraX
     opens."""
-    origin, center = _place_of_box(found.run)
+    origin, center = place_of_box(found.run)
     out.mkdir(parents=True, exist_ok=True)
     _write_table(out / PARTICLES, _particles(found))
     _write_table(out / CLUSTERS, pd.DataFrame([asdict(cluster) for cluster in found.clusters]))
@@ -198,7 +198,7 @@ def _script(out: Path, series: Series, atoms: bool, origin: tuple[float, float, 
     return [*lines, "view"]
 
 
-def _place_of_box(run: Run) -> tuple[tuple[float, float, float], Array]:
+def place_of_box(run: Run) -> tuple[tuple[float, float, float], Array]:
     """The origin in Å in the header of the map that the run was started with, and with it the box centre in the
     coordinates of models fitted into that map; an origin of 0 where the map is gone."""
     grid = run.read_json("grid.json")

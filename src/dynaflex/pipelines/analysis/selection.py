@@ -28,7 +28,7 @@ _LATENT_COLUMN = "dynaflexLatent"
 
 @dataclass(frozen=True)
 class Outline:
-    """A polygon with corners ``points`` ``(v 2)`` in the plane of two ``columns`` of ``axes``, of one ``half`` or both."""
+    """A polygon with corners ``points`` ``(v 2)`` in a plane, two ``columns`` of ``axes``, of one ``half`` or both."""
 
     axes: str
     columns: tuple[int, int]

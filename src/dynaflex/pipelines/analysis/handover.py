@@ -1,0 +1,164 @@
+"""What a run found, in the form that other programs take."""
+
+from __future__ import annotations
+
+import shlex
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.cryosparc import UID
+from dynaflex.density.placement import automatic_threshold
+from dynaflex.errors import UsageError
+from dynaflex.io import durable
+from dynaflex.io.mrc import read_map, write_map
+from dynaflex.io.star import read_star
+from dynaflex.pipelines.analysis import chimerax
+from dynaflex.pipelines.analysis.analyse import place_of_box
+from dynaflex.pipelines.analysis.series import main_series, write_series
+from dynaflex.pipelines.analysis.space import conformation_space
+from dynaflex.pipelines.predict import config_of, load_half
+from dynaflex.pipelines.run import PROVENANCE, Run
+from dynaflex.reconstruct.postprocess import merge
+from dynaflex.shapes import Array, IntArray
+
+PROGRAMS = ("relion", "cryosparc", "chimerax")
+RELION_HALF = "run_half{}_class001_unfil.mrc"
+_FRAMES = 11
+
+
+def export(run: Run, program: str, out: Path) -> list[str]:
+    """Write the files that one of ``PROGRAMS`` takes into a folder; what to do with them, line by line.
+
+    Raises:
+        UsageError: the run has no maps yet.
+    """
+    if not (run.path / "fsc.json").exists():
+        raise UsageError(
+            "export.no-maps", "this run has no maps yet", file=run.maps,
+            fix="take it to its end first, with --resume, or dynaflex reconstruct",
+        )  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    return {"relion": _to_relion, "cryosparc": _to_cryosparc, "chimerax": _to_chimerax}[program](run, out)
+
+
+def _to_relion(run: Run, out: Path) -> list[str]:
+    """The table with the latents, the half-maps under the names that PostProcess pairs, the merged map, the mask."""
+    _copy(run.path / "particles.star", out / "particles.star")
+    for half in (1, 2):
+        _copy(run.maps / f"map_half{half}.mrc", out / RELION_HALF.format(half))
+    _copy(run.maps / "map.mrc", out / "run_class001.mrc")
+    mask = _copy_mask(run, out)
+    pixel_size = read_map(run.maps / "map.mrc").pixel_size
+    command = ["relion_postprocess", "--i", str(out / RELION_HALF.format(1)), "--o", str(out / "postprocess")]
+    command += ["--mask", str(mask)] if mask is not None else ["--auto_mask"]
+    command += ["--angpix", f"{pixel_size:g}", "--auto_bfac", "--autob_lowres", "10"]
+    return [
+        "in the folder of your RELION project:",
+        f"  {shlex.join(command)}",
+        f"{out / 'particles.star'} is your table with the latents as columns _dynaflexLatent1 and on; paths in it are "
+        "relative to where they were",
+    ]
+
+
+def _to_cryosparc(run: Run, out: Path) -> list[str]:
+    """The latents as components of the particles, by uid where the input had one, and the maps."""
+    for half, name in ((1, "map_half_A.mrc"), (2, "map_half_B.mrc")):
+        _copy(run.maps / f"map_half{half}.mrc", out / name)
+    _copy(run.maps / "map.mrc", out / "map.mrc")
+    _copy_mask(run, out)
+    with np.load(run.path / "latents.npz", allow_pickle=False) as stored:
+        rows, half, mean = stored["index"], stored["half"], stored["mean"]
+    star = read_star(run.path / "particles.star")
+    table = star.blocks[ParticleColumns.of(star).block]
+    if UID not in table:
+        _write_csv(table, rows, half, mean, out / "latents.csv")
+        return [
+            "the particles did not come from cryoSPARC and have no uid: latents.csv has them by image name",
+            f"maps to import: {out / 'map.mrc'} with its halves A and B",
+        ]
+    uid = table[UID].to_numpy()[rows].astype(np.uint64)
+    # One scatter plot of two latent spaces that have nothing to do with each other would show structure that is none.
+    parts = {"latents": rows >= 0} if config_of(run).half_sets == "shared" else {
+        f"latents_half{number}": half == number for number in (1, 2)
+    }  # fmt: skip
+    for name, mine in parts.items():
+        _write_components(uid[mine], mean[mine], out / f"{name}.cs")
+    return [
+        f"particles by uid: {', '.join(f'{name}.cs' for name in parts)}; columns components_mode_0/value and on are the "
+        "latents, in units of the prior's standard deviation",
+        *(["each half has a latent space of its own, hence a file of its own"] if len(parts) > 1 else []),
+        f"maps to import: {out / 'map.mrc'} with its halves A and B",
+    ]
+
+
+def _to_chimerax(run: Run, out: Path) -> list[str]:
+    """The map before and after, each at a contour of its own, and a series along the main axis of the latents."""
+    halves = [torch.from_numpy(read_map(run.maps / f"rigid_half{half}.mrc").data) for half in (1, 2)]
+    agreement = torch.tensor(run.read_json("fsc.json")["rigid"]["corrected"])
+    before = merge(halves[0], halves[1], agreement)
+    after = read_map(run.maps / "map.mrc")
+    write_map(out / "before.mrc", before.numpy(), after.pixel_size or 1.0)
+    _copy(run.maps / "map.mrc", out / "after.mrc")
+    series = main_series(conformation_space(run), 1, _FRAMES)[0]
+    write_series(run, load_half(run, 1), series, out / series.name)
+    files = [Path(series.name) / f"vol_{number:03d}.mrc" for number in range(_FRAMES)]
+    origin, _ = place_of_box(run)
+    maps = [
+        chimerax.Shown(Path("before.mrc"), automatic_threshold(before), "#9aa3ad"),
+        chimerax.Shown(Path("after.mrc"), automatic_threshold(torch.from_numpy(after.data)), chimerax.COLOURS[0]),
+    ]
+    level = automatic_threshold(torch.from_numpy(read_map(out / files[0]).data))
+    lines = [
+        *chimerax.opening(),
+        *chimerax.show_maps(maps, 1, origin),
+        "transparency #1 60",
+        *chimerax.show_series(files, level, 3, origin, chimerax.COLOURS[1]),
+        "hide #3 models",
+        "view",
+    ]
+    durable.write_text(out / "dynaflex.cxc", "\n".join(lines) + "\n")
+    return [
+        f"in ChimeraX: open {out / 'dynaflex.cxc'}",
+        "#1 is the map without motion (grey), #2 the corrected one (blue); for the movement: hide #1,2 models; "
+        "show #3 models",
+    ]
+
+
+def _write_components(uid: IntArray | np.ndarray, mean: Array, path: Path) -> None:
+    """A table of particles as cryoSPARC keeps its components: no Python objects."""
+    columns: list[tuple[str, Any]] = [("uid", "<u8")]
+    for k in range(mean.shape[1]):
+        columns += [(f"components_mode_{k}/component", "<u4"), (f"components_mode_{k}/value", "<f4")]
+    table = np.zeros(len(uid), dtype=columns)
+    table["uid"] = uid
+    for k in range(mean.shape[1]):
+        table[f"components_mode_{k}/component"] = k
+        table[f"components_mode_{k}/value"] = mean[:, k]
+    content = BytesIO()
+    np.save(content, table, allow_pickle=False)
+    durable.write_bytes(path, content.getvalue())
+
+
+def _write_csv(table: pd.DataFrame, rows: IntArray, half: IntArray, mean: Array, path: Path) -> None:
+    columns: dict[str, Any] = {"row": rows, "half": half, "rlnImageName": table["rlnImageName"].to_numpy()[rows]}
+    columns |= {f"latent{k}": np.round(mean[:, k].astype(np.float64), 6) for k in range(mean.shape[1])}
+    durable.write_text(path, pd.DataFrame(columns).to_csv(index=False))
+
+
+def _copy_mask(run: Run, out: Path) -> Path | None:
+    """The mask of the run, if one was given and is still there."""
+    given = run.read_json(PROVENANCE).get("inputs", {}).get("mask")
+    if given is None or not Path(given).is_file():
+        return None
+    _copy(Path(given), out / "mask.mrc")
+    return out / "mask.mrc"
+
+
+def _copy(source: Path, target: Path) -> None:
+    durable.write_bytes(target, source.read_bytes())

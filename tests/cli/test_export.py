@@ -1,0 +1,118 @@
+"""Laws of ``export``: what another program reads is what the run holds."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from cryosparc_files import records
+
+from dynaflex.io.cs import read_cs
+from dynaflex.io.latent_file import read_latents
+from dynaflex.io.mrc import read_map
+
+Command = Callable[..., Any]
+
+
+def test_relion_finds_both_halves_unchanged(brief_run: Path, few: Path, command: Command, tmp_path: Path) -> None:
+    outcome = command("export", brief_run, "--to", "relion", "-o", tmp_path / "to relion")
+    assert outcome.code == 0, outcome.err
+    line = next(line for line in outcome.out.splitlines() if "relion_postprocess" in line)
+    given = shlex.split(line)
+    options = dict(zip(given[1:], given[2:], strict=False))
+    first = Path(options["--i"])
+    # PostProcess finds the other half by replacing half1 with half2 in the name.
+    for number, path in ((1, first), (2, first.with_name(first.name.replace("half1", "half2")))):
+        assert path.read_bytes() == (brief_run / "maps" / f"map_half{number}.mrc").read_bytes()
+    assert float(options["--angpix"]) == read_map(first).pixel_size
+    assert Path(options["--mask"]).read_bytes() == (few / "mask.mrc").read_bytes()
+    assert (tmp_path / "to relion" / "particles.star").read_bytes() == (brief_run / "particles.star").read_bytes()
+
+
+def test_without_a_mask_relion_makes_one(brief_run: Path, command: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(brief_run, run)
+    text = (run / "provenance.json").read_text()
+    (run / "provenance.json").write_text(text.replace("mask.mrc", "gone.mrc"))
+    outcome = command("export", run, "--to", "relion")
+    assert outcome.code == 0 and "--auto_mask" in outcome.out and "--mask" not in outcome.out
+    assert not (run / "export" / "relion" / "mask.mrc").exists()
+
+
+@pytest.fixture(scope="module")
+def from_cryosparc(few: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """A brief run on a cryoSPARC table, and that table."""
+    data = tmp_path_factory.mktemp("cs") / "data"
+    shutil.copytree(few, data)
+    rows = records(data / "particles.star", 6.0)
+    with (data / "particles.cs").open("wb") as stream:
+        np.save(stream, rows, allow_pickle=False)
+    run = data / "run"
+    outcome = command(
+        "dynamight", data / "particles.cs", "--map", data / "consensus.mrc", "--mask", data / "mask.mrc", "-o", run,
+        "--datadir", data, "--epochs", 3, "--gaussians", 80, "--batch-size", 8, "--until", "reconstruct",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    return run, rows
+
+
+def test_cryosparc_gets_the_latents_of_each_half_by_uid(
+    from_cryosparc: tuple[Path, np.ndarray], command: Command, tmp_path: Path
+) -> None:
+    run, given = from_cryosparc
+    outcome = command("export", run, "--to", "cryosparc", "-o", tmp_path)
+    assert outcome.code == 0, outcome.err
+    with np.load(run / "latents.npz") as stored:
+        index, half, mean = stored["index"], stored["half"], stored["mean"]
+    for number in (1, 2):
+        path = tmp_path / f"latents_half{number}.cs"
+        table = read_cs(path)
+        mine = half == number
+        assert table["uid"].tolist() == given["uid"][index[mine]].tolist()
+        assert np.array_equal(read_latents(path, int(mine.sum())).numpy(), mean[mine].astype(np.float32))
+        assert (table["components_mode_1/component"] == 1).all()
+        assert (given["alignments3D/split"][index[mine]] == number - 1).all()
+        maps = [read_map(folder).data for folder in (tmp_path / f"map_half_{'AB'[number - 1]}.mrc",
+                                                     run / "maps" / f"map_half{number}.mrc")]  # fmt: skip
+        assert np.array_equal(*maps)
+
+
+def test_particles_without_uid_are_listed_by_image(brief_run: Path, command: Command, tmp_path: Path) -> None:
+    outcome = command("export", brief_run, "--to", "cryosparc", "-o", tmp_path)
+    assert outcome.code == 0 and "no uid" in outcome.out and not list(tmp_path.glob("*.cs"))
+    table = pd.read_csv(tmp_path / "latents.csv")
+    with np.load(brief_run / "latents.npz") as stored:
+        assert np.allclose(table[[f"latent{k}" for k in range(stored["mean"].shape[1])]], stored["mean"], atol=1e-6)
+    assert table["rlnImageName"][5] == "000006@particles.mrcs"
+
+
+def test_chimerax_opens_maps_at_contours_that_show_the_molecule(
+    finished_run: Path, command: Command, tmp_path: Path
+) -> None:
+    outcome = command("export", finished_run, "--to", "chimerax", "-o", tmp_path)
+    assert outcome.code == 0, outcome.err
+    lines = (tmp_path / "dynaflex.cxc").read_text().splitlines()
+    names = [name for line in lines if line.startswith("open ") for name in line.split('"')[1::2]]
+    assert names[:2] == ["before.mrc", "after.mrc"] and len(names) == 13
+    assert all((tmp_path / name).is_file() for name in names)
+    levels = [float(line.split(" level ")[1].split()[0]) for line in lines if " level " in line]
+    for name, level in zip([*names[:2], names[2]], levels, strict=True):
+        data = read_map(tmp_path / name).data
+        inside = (data > level).mean()
+        assert 0.003 < inside < 0.2, (name, inside)
+
+
+def test_what_cannot_be_exported(brief_run: Path, command: Command, tmp_path: Path) -> None:
+    outcome = command("export", brief_run, "--to", "excel")
+    assert outcome.code == 2 and "relion or cryosparc or chimerax" in outcome.error_line()
+    run = tmp_path / "run"
+    shutil.copytree(brief_run, run)
+    (run / "fsc.json").unlink()
+    outcome = command("export", run, "--to", "relion")
+    assert outcome.code == 2 and "[export.no-maps]" in outcome.error_line()

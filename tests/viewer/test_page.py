@@ -1,0 +1,377 @@
+"""The page in a real browser: looked at, dragged, played, lassoed, exported; nothing leaves this machine."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import pytest
+from PIL import Image
+
+from dynaflex.io.star import read_star
+from viewer.conftest import Explorer
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is NOT tested")
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+if not Path(CHROMIUM).exists():
+    pytest.skip("no Chromium: the page is NOT tested; apt-get install chromium", allow_module_level=True)
+FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+@dataclass
+class Visit:
+    """A page that was opened by its link, and all that happened to it."""
+
+    page: Any
+    explorer: Explorer
+    run: Path
+    requests: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def ask(self, script: str, argument: object = None) -> Any:
+        return self.page.evaluate(script, argument)
+
+    def until(self, condition: str, argument: object = None) -> None:
+        """Wait; the page's policy forbids playwright's own way."""
+        deadline = time.monotonic() + 60
+        while not self.ask(condition, argument):
+            assert time.monotonic() < deadline, (condition, self.troubles)
+            time.sleep(0.05)
+
+    def at(self, across: float, down: float, panel: str = "plot") -> tuple[float, float]:
+        box = self.page.locator(f"#{panel}").bounding_box()
+        return box["x"] + across * box["width"], box["y"] + down * box["height"]
+
+    def settled(self) -> None:
+        """Until the newest fine conformation is shown."""
+        self.until("() => dynaflex.explore.times.at(-1)?.size === 'fine'")
+        self.until("() => !dynaflex.explore.view.surface.busy")
+
+    def export(self, kind: str) -> bytes:
+        with self.page.expect_download(timeout=120_000) as waited:
+            self.page.select_option("#export", kind)
+        return Path(waited.value.path()).read_bytes()
+
+    def surface(self) -> np.ndarray:
+        """Pixels of the surface, without what lies over it."""
+        return np.asarray(Image.open(io.BytesIO(self.page.locator("#surface canvas").screenshot())).convert("RGB"), int)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def visited(browser: Any, run: Path, explorer: Explorer, link: str) -> Visit:
+    page = browser.new_page(viewport={"width": 1280, "height": 720}, accept_downloads=True)
+    visit = Visit(page, explorer, run)
+    page.on("request", lambda request: visit.requests.append(request.url))
+    page.on("pageerror", lambda error: visit.troubles.append(str(error)))
+    page.on("console", lambda message: visit.troubles.append(message.text) if message.type == "error" else None)
+    page.goto(link)
+    visit.until("() => document.body.dataset.ready === 'yes'")
+    return visit
+
+
+@pytest.fixture(scope="module")
+def visit(
+    browser: Any, finished_run: Path, tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Explorer]
+) -> Visit:
+    run = tmp_path_factory.mktemp("seen") / "run"
+    shutil.copytree(finished_run, run)
+    table = (run / "particles.star").read_text()
+    (run / "particles.star").write_text(table.replace("micrographs/mic_00001.mrc", "<img/src=x/onerror=alert(1)>"))
+    explorer = start(run)
+    return visited(browser, run, explorer, f"http://127.0.0.1:{explorer.port}/?token={explorer.token}")
+
+
+def test_the_link_opens_the_page_and_leaves_no_token(visit: Visit) -> None:
+    assert visit.page.url == f"http://127.0.0.1:{visit.explorer.port}/"
+    assert visit.ask("() => document.cookie") == ""
+    assert "DynaMight" in visit.page.inner_text("#run-name")
+    assert visit.ask("() => dynaflex.explore.view.painter.kind") == "webgl"
+    assert visit.ask("() => dynaflex.explore.view.mesh.indices.length") > 1000
+
+
+def test_a_click_shows_the_conformation_there(visit: Visit) -> None:
+    visit.settled()
+    before = visit.surface()
+    visit.page.mouse.click(*visit.at(0.15, 0.5))
+    visit.settled()
+    visit.until("() => dynaflex.explore.filled")
+    assert np.abs(visit.surface() - before).max(axis=2).astype(bool).mean() > 0.01
+    x, y = visit.ask("() => dynaflex.explore.at")
+    left, top = visit.ask("([x, y]) => dynaflex.explore.plot.toPixels(x, y)", [x, y])
+    width, height = visit.ask("() => [plot.clientWidth, plot.clientHeight]")
+    assert (left / width, top / height) == pytest.approx((0.15, 0.5), abs=0.01)
+
+
+def test_a_drag_asks_for_one_coarse_conformation_at_a_time(visit: Visit) -> None:
+    visit.ask("() => { dynaflex.explore.times.length = 0 }")
+    visit.requests.clear()
+    visit.page.mouse.move(*visit.at(0.2, 0.5))
+    visit.page.mouse.down()
+    visit.page.mouse.move(*visit.at(0.8, 0.5), steps=60)
+    visit.page.mouse.up()
+    visit.settled()
+    asked = [url for url in visit.requests if "/api/conformation" in url]
+    assert 2 <= len(asked) < 60 and "size=fine" in asked[-1] and all("size=coarse" in url for url in asked[:-1])
+    sizes = [time["size"] for time in visit.ask("() => dynaflex.explore.times")]
+    assert sizes.count("fine") == 1 and len(sizes) == len(asked)
+
+
+def test_the_threshold_needs_no_server(visit: Visit) -> None:
+    visit.requests.clear()
+    areas = []
+    for value in (0.5, 1.0, 2.0):
+        visit.ask("() => { dynaflex.explore.thresholdTime = 0 }")
+        visit.ask("(v) => { threshold.value = v; threshold.dispatchEvent(new Event('input')) }", value)
+        visit.until("() => dynaflex.explore.thresholdTime > 0")
+        areas.append(visit.ask("() => dynaflex.explore.view.mesh.indices.length"))
+    assert areas[0] > areas[1] > areas[2] > 0
+    visit.ask("() => { threshold.value = 1; threshold.dispatchEvent(new Event('input')) }")
+    assert not [url for url in visit.requests if "/api/progress" not in url]
+
+
+def test_the_surface_is_coloured_by_displacement(visit: Visit) -> None:
+    visit.page.mouse.click(*visit.at(0.9, 0.5))
+    visit.settled()
+    coloured = visit.surface()
+    visit.page.uncheck("#by-displacement")
+    time.sleep(0.3)
+    plain = visit.surface()
+    visit.page.check("#by-displacement")
+    # Warm colours where it moves, the plain blue without.
+    assert (coloured[..., 0] - coloured[..., 2] > 60).sum() > 200 > (plain[..., 0] - plain[..., 2] > 60).sum()
+    assert "Å" in visit.page.inner_text("#surface .legend")
+
+
+def test_a_path_along_an_axis_is_played_and_exported(visit: Visit) -> None:
+    visit.page.fill("#frames", "5")
+    visit.page.keyboard.press("Tab")
+    visit.page.select_option("#axis", "0")
+    visit.until("() => dynaflex.explore.path.movie.nodes.length === 9")
+    visit.page.click("#play")
+    visit.until("() => dynaflex.explore.path.movie.index >= 3")
+    visit.page.click("#play")
+    visit.until("() => !dynaflex.explore.path.movie.playing")
+    with Image.open(io.BytesIO(visit.export("gif"))) as gif:
+        assert gif.n_frames == 8 and min(gif.size) > 200
+        shots = []
+        for frame in range(gif.n_frames):
+            gif.seek(frame)
+            shots.append(np.asarray(gif.convert("RGB"), int))
+    assert np.abs(shots[0] - shots[4]).max() > 50
+    assert np.abs(shots[1] - shots[7]).max() == 0  # there and back again
+    with zipfile.ZipFile(io.BytesIO(visit.export("frames"))) as pictures:
+        assert pictures.testzip() is None and len(pictures.namelist()) == 5
+        with Image.open(io.BytesIO(pictures.read("frame_000.png"))) as first:
+            # The GIF has 256 colours of all.
+            assert np.abs(np.asarray(first.convert("RGB"), int) - shots[0]).mean() < 3
+
+
+def test_the_maps_of_a_path_are_those_of_the_server(visit: Visit, tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(visit.export("chimerax"))) as archive:
+        assert archive.testzip() is None
+        archive.extractall(tmp_path)
+    script = (tmp_path / "motion.cxc").read_text()
+    assert "open frame_000.mrc frame_001.mrc" in script and "vseries" in script
+    latents = [[float(value) for value in row] for row in csv.reader((tmp_path / "latents.csv").open())]
+    assert len(latents) == 5
+    for number in (0, 4):
+        query = "half=1&size=fine&z=" + ",".join(map(str, latents[number]))
+        message = visit.ask(
+            "async (query) => { const { getBinary } = await import('/static/message.js');"
+            " const m = await getBinary(`api/conformation?${query}`);"
+            " return { origin: m.origin, step: m.step, pixel: m.pixel_size, shape: m.arrays[0].shape, sum: m.data[0].reduce((a, b) => a + b, 0) } }",
+            query,
+        )
+        with mrcfile.open(tmp_path / f"frame_{number:03d}.mrc") as file:
+            assert float(file.voxel_size.x) == pytest.approx(message["pixel"], rel=1e-5)
+            assert file.data.sum(dtype=np.float64) == pytest.approx(message["sum"] * message["step"], rel=1e-3)
+            corner = np.argwhere(file.data > 0).min(axis=0)[::-1] * message["pixel"]
+            origin = np.array([file.header.origin.x, file.header.origin.y, file.header.origin.z])
+            assert (np.abs(origin + corner - message["origin"]) <= 2.1 * message["pixel"]).all()
+
+
+def test_a_path_is_drawn_by_clicks(visit: Visit) -> None:
+    visit.page.click("#clear-path")
+    visit.page.click("[data-tool=path]")
+    for number, place in enumerate(((0.3, 0.4), (0.5, 0.6), (0.7, 0.4)), 1):
+        visit.page.mouse.click(*visit.at(*place))
+        visit.until("(n) => dynaflex.explore.path.movie.nodes.length === n", number)
+    assert visit.page.locator("#plot circle.node").count() == 3
+    ends = visit.ask(
+        "() => [0, 23].map((i) => (dynaflex.explore.path.movie.frames = 24, dynaflex.explore.path.movie.latents(i)))"
+    )
+    nodes = visit.ask("() => dynaflex.explore.path.movie.nodes")
+    np.testing.assert_allclose(ends, [nodes[0], nodes[2]], rtol=1e-6)
+    visit.page.click("#clear-path")
+
+
+def test_a_lasso_is_saved_as_star(visit: Visit) -> None:
+    visit.page.click("[data-tool=lasso]")
+    visit.page.mouse.move(*visit.at(0.02, 0.02))
+    visit.page.mouse.down()
+    for place in ((0.5, 0.02), (0.5, 0.98), (0.02, 0.98)):
+        visit.page.mouse.move(*visit.at(*place), steps=3)
+    visit.page.mouse.up()
+    name = "<img src=x onerror=alert(1)> left"
+    visit.page.fill("#selection-name", name)
+    visit.page.click("#save")
+    visit.until("() => saved.textContent.includes('selection_001.star')")
+    x = visit.ask("() => dynaflex.explore.plot.toValues(plot.clientWidth / 2, 0)[0]")
+    with np.load(visit.run / "latents.npz") as stored:
+        rows, half = stored["index"], stored["half"]
+    pc = np.array(visit.ask("async () => [...await dynaflex.explore.particles.values('pc0')]"))
+    expected = rows[(half == 1) & (pc < x)]
+    found = read_star(visit.run / "selections" / "selection_001.star").blocks["particles"]
+    names = read_star(visit.run / "particles.star").blocks["particles"]["rlnImageName"].iloc[expected]
+    assert abs(len(found) - len(expected)) <= 2
+    assert len(set(found["rlnImageName"]) ^ set(names)) <= 2
+    visit.page.reload()
+    visit.until("() => document.body.dataset.ready === 'yes' && saved.textContent.includes('1 saved')")
+    # What a file says is text, never a part of the page.
+    assert name in visit.page.inner_text("#saved") and visit.page.locator("#explore img").count() == 0
+
+
+def test_the_maps_share_a_camera(visit: Visit) -> None:
+    visit.page.keyboard.press("2")
+    visit.until("() => dynaflex.maps.views?.rigid?.meshed && dynaflex.maps.views?.corrected?.meshed")
+    before = visit.page.locator("#corrected canvas").screenshot()
+    visit.page.mouse.move(*visit.at(0.4, 0.4, "rigid"))
+    visit.page.mouse.down()
+    visit.page.mouse.move(*visit.at(0.7, 0.5, "rigid"), steps=4)
+    visit.page.mouse.up()
+    time.sleep(0.3)
+    assert visit.page.locator("#corrected canvas").screenshot() != before
+    visit.page.select_option("#maps-colour", "local_resolution")
+    visit.until("() => Object.values(dynaflex.maps.views).every((view) => view.message.colour)")
+    assert "Å at FSC 0.143" in visit.page.inner_text("#corrected-title")
+
+
+def test_curves_follow_a_run_at_work(visit: Visit) -> None:
+    visit.ask("() => document.activeElement.blur()")
+    visit.page.keyboard.press("3")
+    visit.until("() => document.querySelectorAll('#fsc figure').length >= 1")
+    assert visit.page.locator("#verdicts p").count() >= 2
+    visit.until("() => document.querySelectorAll('#training figure').length >= 3")
+    with (visit.run / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"half": 1, "epoch": 41, "data_loss": 300.0, "rms_displacement": 99.0}\n')
+    visit.until("() => [...document.querySelectorAll('#training text')].some((text) => text.textContent === '100')")
+
+
+def test_keys_themes_and_widths(visit: Visit) -> None:
+    visit.ask("() => document.activeElement.blur()")
+    visit.page.keyboard.press("1")
+    for theme in ("dark", "light"):
+        visit.ask("(wanted) => { if (document.documentElement.dataset.theme === wanted) theme.click() }", theme)
+        visit.page.keyboard.press("t")
+        assert visit.ask("() => document.documentElement.dataset.theme") == theme
+        time.sleep(0.2)
+        behind = visit.surface()[2, 2]
+        assert behind.max() < 80 if theme == "dark" else behind.min() > 200
+    visit.page.keyboard.press("?")
+    assert visit.page.locator("#keys").is_visible()
+    visit.page.keyboard.press("Escape")
+    for panel in ("1", "2", "3"):
+        visit.page.keyboard.press(panel)
+        time.sleep(0.2)
+        assert visit.ask("() => document.documentElement.scrollWidth <= innerWidth")
+    visit.page.keyboard.press("1")
+
+
+def test_nothing_left_this_machine_and_nothing_went_wrong(visit: Visit) -> None:
+    home = f"http://127.0.0.1:{visit.explorer.port}/"
+    blob = f"blob:{home}"
+    assert [url for url in visit.requests if not url.startswith((home, blob, "data:"))] == []
+    assert visit.troubles == []
+
+
+def test_surfaces_are_closed_and_right(visit: Visit) -> None:
+    """A ball and a torus that cut ambiguous cubes too: area and volume as geometry has them, no open edge."""
+    found = visit.ask("""async () => {
+      const { isosurface } = await import('/static/isosurface.js');
+      const n = 40;
+      const measure = (f) => {
+        const values = new Float32Array(n * (n + 3) * (n + 5));
+        for (let z = 0, i = 0; z < n; z++) for (let y = 0; y < n + 3; y++) for (let x = 0; x < n + 5; x++, i++) {
+          values[i] = f(x - n / 2 - 1.3, y - n / 2 + 0.2, z - n / 2 + 0.4);
+        }
+        const { positions: p, normals, indices } = isosurface(values, [n, n + 3, n + 5], 0, [0, 0, 0], 2, null);
+        let [area, volume, agree] = [0, 0, 0];
+        const edges = new Map();
+        for (let t = 0; t < indices.length; t += 3) {
+          const [a, b, c] = [0, 1, 2].map((k) => [...p.subarray(3 * indices[t + k], 3 * indices[t + k] + 3)]);
+          const [u, v] = [b, c].map((q) => q.map((value, k) => value - a[k]));
+          const cross = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
+          area += Math.hypot(...cross) / 2;
+          volume += (a[0] * cross[0] + a[1] * cross[1] + a[2] * cross[2]) / 6;
+          const at = 4 * indices[t];
+          agree += cross[0] * normals[at] + cross[1] * normals[at + 1] + cross[2] * normals[at + 2] >= 0 ? 1 : 0;
+          for (let k = 0; k < 3; k++) {
+            const [i, j] = [indices[t + k], indices[t + (k + 1) % 3]];
+            edges.set(`${i},${j}`, (edges.get(`${i},${j}`) ?? 0) + 1);
+          }
+        }
+        const open = [...edges].filter(([key, count]) => count !== 1 || edges.get(key.split(',').reverse().join(',')) !== 1);
+        return { area, volume, open: open.length, agree: agree / (indices.length / 3), count: indices.length };
+      };
+      const random = Float32Array.from({ length: 97 }, (_, i) => Math.sin(12.9898 * i) * 43758.5453 % 1);
+      return {
+        ball: measure((x, y, z) => 14.3 - Math.hypot(x, y, z)),
+        torus: measure((x, y, z) => 4 - Math.hypot(Math.hypot(x, y) - 10, z)),
+        noise: measure((x, y, z) => (Math.hypot(x, y, z) > 15 ? -1
+          : random[Math.abs(Math.round(7 * x + 13 * y + 31 * z)) % 97])),
+      };
+    }""")
+    ball, torus, noise = found["ball"], found["torus"], found["noise"]
+    assert ball["volume"] == pytest.approx(4 / 3 * np.pi * 28.6**3, rel=0.01)
+    assert ball["area"] == pytest.approx(4 * np.pi * 28.6**2, rel=0.01)
+    assert torus["volume"] == pytest.approx(2 * np.pi**2 * 20 * 8**2, rel=0.03)
+    assert torus["area"] == pytest.approx(4 * np.pi**2 * 20 * 8, rel=0.03)
+    assert ball["open"] == torus["open"] == noise["open"] == 0 and noise["count"] > 10_000
+    assert ball["agree"] == torus["agree"] == 1.0
+
+
+def test_without_webgl_the_surface_is_drawn_all_the_same(visit: Visit, browser: Any) -> None:
+    visit.page.close()
+    while not any("another browser" in line for line in visit.explorer.lines):
+        time.sleep(0.05)
+    link = visit.explorer.lines[-1].split(": ", 1)[1].strip()
+    plain = browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, "--disable-3d-apis"])
+    try:
+        seen = visited(plain, visit.run, visit.explorer, link)
+        assert seen.ask("() => dynaflex.explore.view.painter.kind") == "canvas"
+        assert "No WebGL" in seen.page.inner_text("#surface")
+        seen.settled()
+        picture = seen.surface()
+        assert 0.02 < (np.abs(picture - picture[2, 2]).max(axis=2) > 20).mean() < 0.9
+    finally:
+        plain.close()
+
+
+def test_a_run_without_latents_shows_its_training(browser: Any, tmp_path: Path, start: Callable[..., Explorer]) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text('{"method": "flex"}')
+    (run / "metrics.jsonl").write_text('{"half": 1, "epoch": 1, "data_loss": 5.0}\n{"half": 1, "epoch": 2, "data_')
+    explorer = start(run)
+    seen = visited(browser, run, explorer, f"http://127.0.0.1:{explorer.port}/?token={explorer.token}")
+    assert "no latents yet" in seen.page.inner_text("#message")
+    seen.until("() => document.querySelectorAll('#training figure').length === 1")
+    assert seen.page.locator("[data-panel=explore]").is_disabled()
+    assert seen.troubles == []
+    seen.page.close()

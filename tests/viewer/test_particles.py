@@ -1,0 +1,123 @@
+"""Planes of latent space, columns, and selections that lose nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dynaflex.errors import InputError, UsageError
+from dynaflex.io.star import read_star
+from dynaflex.viewer.particles import Components, ParticleTable
+from dynaflex.viewer.selections import Selections
+from dynaflex.viewer.wire import pack, quantised, unpack
+from viewer.conftest import PARTICLES, make_hollow
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_hollow(tmp_path / "run")
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("names", [("pc0", "pc1"), ("z0", "z2"), ("pc2", "z1"), ("pc1", "pc1")])
+def test_latents_at_a_place_lie_there(run: Path, names: tuple[str, str], shared: bool) -> None:
+    particles = ParticleTable(run, shared)
+    target = (0.4, 0.4)
+    for half in (1, 2):
+        z = particles.latents_at(half, names, target).astype(np.float64)
+        for name in names:
+            axis, origin = particles.axis(half, name)
+            assert axis @ z + origin == pytest.approx(0.4, abs=1e-5)
+
+
+def test_a_place_on_a_lonely_particle_is_that_particle(run: Path) -> None:
+    with np.load(run / "latents.npz") as stored:
+        arrays = dict(stored)
+    arrays["mean"][arrays["half"] == 1] = arrays["mean"][0]
+    np.savez(run / "latents.npz", **arrays)
+    particles = ParticleTable(run, False)
+    z = particles.latents_at(1, ("z0", "z1"), (float(arrays["mean"][0, 0]), float(arrays["mean"][0, 1])))
+    np.testing.assert_allclose(z, arrays["mean"][0], atol=1e-6)
+
+
+def test_components_are_a_rotation_sorted_by_spread() -> None:
+    latents = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32) @ np.diag([1, 5, 2, 0.1])
+    found = Components.of(latents.astype(np.float32))
+    np.testing.assert_allclose(found.axes @ found.axes.T, np.eye(4), atol=1e-12)
+    assert (np.diff(found.spread) < 0).all() and found.spread[0] == pytest.approx(5, rel=0.1)
+    assert abs(found.axes[0, 1]) > 0.99 and found.axes[0, 1] > 0
+
+
+def test_projections_are_the_columns(run: Path) -> None:
+    particles = ParticleTable(run, False)
+    for half in (1, 2):
+        own = particles.half == half
+        axis, origin = particles.axis(half, "pc1")
+        np.testing.assert_allclose(particles.values("pc1")[own], particles.mean[own] @ axis + origin, atol=1e-5)
+        assert particles.values("pc1")[own].mean() == pytest.approx(0, abs=1e-5)
+
+
+def test_columns_of_the_table_are_those_with_numbers_that_differ(run: Path) -> None:
+    particles = ParticleTable(run, False)
+    found = {column.label: column for column in particles.table_columns()}
+    assert set(found) == {"rlnDefocusU", "rlnClassNumber"}
+    assert found["rlnDefocusU"].unit == "Å" and found["rlnClassNumber"].kind == "class"
+    # The first particle with latents is row 3 of the table.
+    assert particles.values(found["rlnDefocusU"].identifier)[:2].tolist() == [1003, 1004]
+
+
+@pytest.mark.parametrize(
+    "identifier", ["", "pc3", "pc-1", "z03", "pc١", "star4", "star99", "displacement", "mean", "__dict__", "half "]
+)
+def test_an_unknown_column_is_unknown(run: Path, identifier: str) -> None:
+    with pytest.raises(KeyError):
+        ParticleTable(run, False).values(identifier)
+
+
+def test_displacements_are_matched_to_their_halves(run: Path) -> None:
+    halves = np.arange(PARTICLES) % 2 + 1
+    np.savez(run / "motion.npz", displacement_norm=np.sort(halves).astype(np.float32))
+    assert (ParticleTable(run, False).values("displacement") == halves).all()
+
+
+def test_a_selection_loses_nothing(run: Path) -> None:
+    particles, selections = ParticleTable(run, False), Selections(run)
+    chosen = np.zeros(PARTICLES, dtype=bool)
+    chosen[[40, 2, 7]] = True
+    saved = selections.save("the open state", chosen, particles, "lasso")
+    source, found = read_star(run / "particles.star"), read_star(run / saved["file"])
+    assert list(found.blocks) == ["optics", "particles"]
+    assert found.blocks["optics"].equals(source.blocks["optics"])
+    kept = source.blocks["particles"].iloc[[5, 10, 43]].reset_index(drop=True)
+    assert found.blocks["particles"].equals(kept)
+    about = json.loads((run / saved["file"]).with_suffix(".json").read_text())
+    assert about["rows"] == [5, 10, 43] and about["name"] == "the open state"
+    assert selections.listed() == [saved]
+
+
+def test_a_selection_of_other_particles_is_refused(run: Path) -> None:
+    particles, selections = ParticleTable(run, False), Selections(run)
+    with pytest.raises(InputError, match=r"view\.selection-size"):
+        selections.save("a", np.ones(PARTICLES + 1, dtype=bool), particles, "")
+    with pytest.raises(UsageError, match=r"view\.selection-empty"):
+        selections.save("a", np.zeros(PARTICLES, dtype=bool), particles, "")
+    assert not (run / "selections").exists()
+
+
+def test_a_message_is_aligned_and_read_back() -> None:
+    first, second = np.arange(3, dtype=np.uint8), np.arange(4, dtype=">f4").reshape(2, 2)
+    message = pack({"a": "Å"}, first, second)
+    header, rest = unpack(message)
+    start = len(message) - len(rest)
+    assert header["a"] == "Å" and start % 8 == 0
+    assert header["arrays"] == [{"dtype": "uint8", "shape": [3]}, {"dtype": "float32", "shape": [2, 2]}]
+    assert np.frombuffer(rest, "<f4", 4, 8).tolist() == [0, 1, 2, 3]
+
+
+def test_quantising_errs_by_half_a_step() -> None:
+    values = np.linspace(-1, 2, 1000, dtype=np.float32)
+    found = quantised(values, 0.0, 1.0, np.uint16) / 65535
+    assert np.abs(found - np.clip(values, 0, 1)).max() <= 0.51 / 65535
