@@ -30,7 +30,7 @@ from dynaflex import fourier
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.viewer.decoder import SIZES, Decoder
-from dynaflex.viewer.scene import WatchedRun
+from dynaflex.viewer.watched import WatchedRun
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -176,6 +176,9 @@ def thresholds(page: Page, repeats: int) -> list[float]:
 
 
 def redraws(page: Page, repeats: int) -> list[float]:
+    """A new picture of the whole plot; every particle is counted in it."""
+    counted = "() => dynaflex.explore.plot.sums.reduce((sum, value, i) => sum + (i % 4 ? 0 : value), 0)"
+    assert page.evaluate(counted) == page.evaluate("() => dynaflex.explore.particles.shown.length")
     script = (
         "() => { const { plot } = dynaflex.explore; const start = performance.now(); plot.draw();"
         " plot.pen.getImageData(0, 0, 1, 1); return performance.now() - start }"

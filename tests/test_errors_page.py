@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ def page() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclass looks up the names in its annotations
     spec.loader.exec_module(module)
     return module
 

@@ -343,3 +343,21 @@ def test_what_cannot_be_selected(
     outcome = command("select", finished_run, *given, "-o", tmp_path / "s.star")
     assert outcome.code == code and words in outcome.error_line()
     assert not (tmp_path / "s.star").exists()
+
+
+# Halves that share a model
+
+
+def test_halves_that_share_a_model_share_a_latent_space(
+    brief: Callable[..., Any], command: Command, tmp_path: Path
+) -> None:
+    run, outcome = brief("--half-sets", "shared")
+    assert outcome.code == 0, outcome.err
+    assert command("analyze", run, "--frames", 2, "--no-movies").code == 0
+    table = pd.read_csv(run / "analysis" / "particles.csv")
+    covariance = np.cov(columns(table, "pca").T)
+    assert np.abs(covariance - np.diag(covariance.diagonal())).max() < 1e-3 * covariance.max()
+    (tmp_path / "all.txt").write_text("-99 -99\n99 -99\n99 99\n-99 99\n")
+    options = ("--polygon", tmp_path / "all.txt", "--axes", "pca", "-o", tmp_path / "s.star")
+    outcome = command("select", run, *options)
+    assert outcome.code == 0 and "120 of 120" in outcome.out

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from cryosparc_files import records
 
+from cryosparc_files import records, write_cs
 from dynaflex.io.cs import read_cs
 from dynaflex.io.latent_file import read_latents
 from dynaflex.io.mrc import read_map
@@ -25,7 +26,7 @@ def test_relion_finds_both_halves_unchanged(brief_run: Path, few: Path, command:
     assert outcome.code == 0, outcome.err
     line = next(line for line in outcome.out.splitlines() if "relion_postprocess" in line)
     given = shlex.split(line)
-    options = dict(zip(given[1:], given[2:], strict=False))
+    options = dict(pairwise(given[1:]))
     first = Path(options["--i"])
     # PostProcess finds the other half by replacing half1 with half2 in the name.
     for number, path in ((1, first), (2, first.with_name(first.name.replace("half1", "half2")))):
@@ -51,8 +52,7 @@ def from_cryosparc(few: Path, command: Command, tmp_path_factory: pytest.TempPat
     data = tmp_path_factory.mktemp("cs") / "data"
     shutil.copytree(few, data)
     rows = records(data / "particles.star", 6.0)
-    with (data / "particles.cs").open("wb") as stream:
-        np.save(stream, rows, allow_pickle=False)
+    write_cs(data / "particles.cs", rows)
     run = data / "run"
     outcome = command(
         "dynamight", data / "particles.cs", "--map", data / "consensus.mrc", "--mask", data / "mask.mrc", "-o", run,

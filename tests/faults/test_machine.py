@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dynaflex.model import Batch
-from dynaflex.pipelines import memory
+from dynaflex.pipelines import memory, training
 from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.run import Run
 from faults.harness import Command, Fault, Toy, prove
@@ -78,3 +78,12 @@ def test_fault(fault: Fault, toy: Toy, command: Command, monkeypatch: pytest.Mon
 def test_r_04_a_machine_that_does_not_say_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_MEMORY", Path("/nowhere"))
     assert memory.available_memory() is None
+
+
+def test_r_08_memory_that_grows_is_reported_once(toy: Toy, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = iter(range(1000, 100_000, 700))
+    monkeypatch.setattr(training, "memory_mb", lambda: float(next(used)))
+    outcome = command(*toy.train("--epochs", 6))
+    assert outcome.code == 0, outcome.err
+    assert "half 1: memory has grown from 2400 to 3800 MB since epoch 3" in outcome.err
+    assert outcome.err.count("half 1: memory has grown") == 1

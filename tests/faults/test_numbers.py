@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 import torch
 
 from dynaflex.io.star import read_star
-from dynaflex.pipelines import maps
+from dynaflex.pipelines import inverse, maps, motion
 from dynaflex.pipelines.dynamight import train
+from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.pipelines.run import Run
 from dynaflex.shapes import Tensor
 from faults.harness import Command, Toy
@@ -114,3 +118,31 @@ def test_n_03_a_map_that_is_not_finite_is_not_written(toy: Toy, command: Command
     for words in ("map of half 1", "32768 of 32768 voxels", "--solver backprojection [map.not-finite]"):
         assert words in outcome.err
     assert not list((toy.run / "maps").glob("*half1.mrc")) and not (toy.run / "fsc.json").exists()
+
+
+def test_n_06_a_motion_that_folds_the_molecule_is_named(
+    toy: Toy, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def everywhere(half: TrainedHalf, latents: Tensor, points: Tensor) -> Tensor:
+        return torch.linspace(0.0, 1.0, len(latents)).double()
+
+    monkeypatch.setattr(motion, "folded", everywhere)
+    outcome = command(*toy.train("--until", "reconstruct"))
+    assert outcome.code == 0, outcome.err
+    for words in ("half 2: the motion folds space at 50 % of the points", "rows", "--regularisation"):
+        assert words in outcome.err
+    assert any("folds space" in warning for warning in Run.open(toy.run).read_json("provenance.json")["warnings"])
+
+
+def test_n_07_an_inverse_that_does_not_undo_the_motion_is_not_used(
+    finished_run: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    before = {path: path.read_bytes() for path in (run / "maps").iterdir()}
+    monkeypatch.setattr(inverse, "STEPS", 1)
+    outcome = command("reconstruct", run, "--field", "inverse")
+    assert outcome.code == 7
+    for words in ("learned inverse of half 1", "[inverse.inexact]", "--field decoder"):
+        assert words in outcome.err
+    assert {path: path.read_bytes() for path in (run / "maps").iterdir()} == before

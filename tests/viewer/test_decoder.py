@@ -11,7 +11,7 @@ import torch
 
 from dynaflex.reconstruct.convect import convect
 from dynaflex.viewer.decoder import Decoder, seen_across, shown_map
-from dynaflex.viewer.scene import WatchedRun
+from dynaflex.viewer.watched import WatchedRun
 
 
 @pytest.fixture(scope="module", params=["dynamight", "flex"])

@@ -195,7 +195,8 @@ def test_the_maps_of_a_path_are_those_of_the_server(visit: Visit, tmp_path: Path
         message = visit.ask(
             "async (query) => { const { getBinary } = await import('/static/message.js');"
             " const m = await getBinary(`api/conformation?${query}`);"
-            " return { origin: m.origin, step: m.step, pixel: m.pixel_size, shape: m.arrays[0].shape, sum: m.data[0].reduce((a, b) => a + b, 0) } }",
+            " const sum = m.data[0].reduce((a, b) => a + b, 0);"
+            " return { origin: m.origin, step: m.step, pixel: m.pixel_size, sum } }",
             query,
         )
         with mrcfile.open(tmp_path / f"frame_{number:03d}.mrc") as file:
@@ -214,7 +215,8 @@ def test_a_path_is_drawn_by_clicks(visit: Visit) -> None:
         visit.until("(n) => dynaflex.explore.path.movie.nodes.length === n", number)
     assert visit.page.locator("#plot circle.node").count() == 3
     ends = visit.ask(
-        "() => [0, 23].map((i) => (dynaflex.explore.path.movie.frames = 24, dynaflex.explore.path.movie.latents(i)))"
+        "() => { const { movie } = dynaflex.explore.path; movie.frames = 24;"
+        " return [movie.latents(0), movie.latents(23)] }"
     )
     nodes = visit.ask("() => dynaflex.explore.path.movie.nodes")
     np.testing.assert_allclose(ends, [nodes[0], nodes[2]], rtol=1e-6)
@@ -326,7 +328,8 @@ def test_surfaces_are_closed_and_right(visit: Visit) -> None:
             edges.set(`${i},${j}`, (edges.get(`${i},${j}`) ?? 0) + 1);
           }
         }
-        const open = [...edges].filter(([key, count]) => count !== 1 || edges.get(key.split(',').reverse().join(',')) !== 1);
+        const other = (key) => edges.get(key.split(',').reverse().join(','));
+        const open = [...edges].filter(([key, count]) => count !== 1 || other(key) !== 1);
         return { area, volume, open: open.length, agree: agree / (indices.length / 3), count: indices.length };
       };
       const random = Float32Array.from({ length: 97 }, (_, i) => Math.sin(12.9898 * i) * 43758.5453 % 1);

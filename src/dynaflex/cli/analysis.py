@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import torch
 import typer
 
 from dynaflex.analyze.embedding import require_umap
-from dynaflex.cli.options import choice
+from dynaflex.cli.options import choice, pick_device
 from dynaflex.errors import UsageError
 from dynaflex.pipelines.analysis import selection
 from dynaflex.pipelines.analysis.analyse import (
@@ -24,6 +25,7 @@ from dynaflex.pipelines.analysis.analyse import (
     read_model,
     write_analysis,
 )
+from dynaflex.pipelines.analysis.controls import run_controls
 from dynaflex.pipelines.analysis.handover import PROGRAMS, export
 from dynaflex.pipelines.analysis.scoring import score_run
 from dynaflex.pipelines.progress import Monitor
@@ -31,6 +33,7 @@ from dynaflex.pipelines.run import Run
 from dynaflex.report.analysis import write_figures
 from dynaflex.report.conformations import carry_surface
 from dynaflex.report.movie import sharpness, write_movie
+from dynaflex.validate.controls import FAIL
 
 
 def analyze_command(
@@ -214,3 +217,28 @@ def export_command(
         todo = export(opened, to, folder)
     for line in [*todo, f"export: {folder}"]:
         typer.echo(line)
+
+
+def validate_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    particles: Annotated[int, typer.Option(help="Held-out particles to test the motion on, at most.")] = 300,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
+) -> None:
+    """Controls: would this motion be found if it were not there? Exit code 1 if one fails, 0 otherwise."""
+    if particles < 2:
+        raise UsageError("validate.too-small", f"--particles cannot be {particles}", expected="at least 2")
+    opened = Run.open(run)
+    with Monitor() as monitor:
+        controls = run_controls(opened, pick_device(device), particles, monitor.say)
+    failed = sum(control.verdict == FAIL for control in controls)
+    if as_json:
+        typer.echo(json.dumps({"failed": failed, "controls": [_plain(asdict(one)) for one in controls]}, indent=2))
+    else:
+        for one in controls:
+            against = "± " if one.unit.startswith("nats") else "chance "
+            typer.echo(f"{one.verdict}  {one.name:<26}{one.value:+9.3f} ({against}{one.chance:.3f}) {one.unit}")
+            typer.echo(f"      {one.words}")
+        typer.echo(f"{len(controls) - failed} of {len(controls)} controls did not fail")
+    if failed:
+        raise typer.Exit(1)

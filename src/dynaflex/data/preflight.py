@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +20,8 @@ __all__ = ["Report", "check_inputs"]
 
 _READ_AT_ONCE = 256
 _LISTED = 20
+# Seconds of reading that are worth a word, and the MB a second below which they are.
+_WORTH_TELLING, _SLOW = 5.0, 20.0
 # Images whose deviation is so many times the usual one, or so small a part of it, are not like the others.
 _OUTLIER = 10.0
 
@@ -186,13 +189,16 @@ def _check_images(report: Report, particles: Particles) -> None:
     read: list[int] = []
     means: list[float] = []
     deviations: list[float] = []
+    seconds = 0.0
     for start in range(0, len(order), _READ_AT_ONCE):
         index = order[start : start + _READ_AT_ONCE]
+        began = time.monotonic()
         try:
             images = particles.unchecked_images(index)
         except InputError as error:
             report.problems.append(error)
             return
+        seconds += time.monotonic() - began
         faults += particles.image_faults(index, images)
         finite = np.isfinite(images).all(axis=(1, 2))
         read += index[finite].tolist()
@@ -200,6 +206,12 @@ def _check_images(report: Report, particles: Particles) -> None:
         deviations += images[finite].std(axis=(1, 2), dtype=np.float64).tolist()
     report.problems += faults[:_LISTED]
     report.facts["images_read"] = len(order)
+    rate = 4e-6 * len(order) * particles.grid.box**2 / max(seconds, 1e-9)
+    if seconds > _WORTH_TELLING and rate < _SLOW:
+        report.warnings.append(
+            f"the images were read at {rate:.1f} MB/s in {seconds:.0f} s, and a reconstruction reads them some ten "
+            "times: copy them to a local disk and give --datadir"
+        )
     if len(faults) > _LISTED:
         report.facts["bad_images"] = len(faults)
     if means:

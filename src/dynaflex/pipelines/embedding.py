@@ -13,14 +13,12 @@ from dynaflex.data.particles import Particles
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.io import durable
 from dynaflex.io.star import StarFile, write_star
-from dynaflex.latents.prior import LatentPrior
 from dynaflex.model import Batch
 from dynaflex.pipelines import embed
-from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.memory import in_smaller_batches
 from dynaflex.pipelines.method import Trainer
-from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
+from dynaflex.pipelines.predict import load_half
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
 from dynaflex.shapes import Tensor
@@ -51,7 +49,7 @@ def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
     trained = in_smaller_batches(
         partial(embed.embed, model, batch, trainer.training, weights, start, start[:0], prior=prior), _AT_ONCE
     )
-    candidates = _candidates(trained.mean).to(data.device)
+    starts = candidates(trained.mean).to(data.device)
     outside = torch.ones(len(data), dtype=torch.bool)
     outside[trainer.training] = False
     held_out = outside.nonzero()[:, 0]
@@ -62,7 +60,7 @@ def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
     mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
     if len(held_out) > 0:
         found = in_smaller_batches(
-            partial(embed.embed, model, batch, held_out, weights, None, candidates, prior=prior), _AT_ONCE
+            partial(embed.embed, model, batch, held_out, weights, None, starts, prior=prior), _AT_ONCE
         )
         mean[held_out], log_scale[held_out] = found.mean, found.log_scale
     rows = torch.from_numpy(data.particles.rows)
@@ -82,7 +80,7 @@ def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
     )
 
 
-def _candidates(latents: Tensor) -> Tensor:
+def candidates(latents: Tensor) -> Tensor:
     """The prior's mean and some conformations that occur, to start a search from, ``(m k)``."""
     step = max(1, len(latents) // _CANDIDATES)
     return torch.cat([torch.zeros(1, latents.shape[1]), latents[::step][:_CANDIDATES]])
@@ -120,61 +118,3 @@ def table_with_halves(particles: Particles, seed: int) -> StarFile:
         table["rlnRandomSubset"] = assign_halves(table, seed).astype(str).astype(object)
     blocks[particles.particles_block] = table
     return replace(particles.source, blocks=blocks)
-
-
-def compare_held_out(run: Run, inputs: Inputs, device: torch.device) -> None:
-    """Where the model moves, and how far the two halves disagree on particles that neither has learned from.
-
-    Every held-out particle is embedded by both models; the difference of the two displacements of the landmarks of half
-    1, its Gaussians or some of its densest voxels, is the error of the deformation (Fig. 6 of the paper). Which
-    conformation counts as the consensus is free in each
-    half, so displacements are compared after subtracting their mean over the particles.
-    """
-    halves = {half: load_half(run, half).to(device) for half in (1, 2)}
-    points = halves[1].model.density.landmarks().detach()
-    held_out = inputs.particles.take(inputs.held_out)
-    error = torch.zeros(len(points))
-    if len(held_out) > 1:
-        data = HalfSet(held_out, 1, inputs.imaging, device)
-        prior = config_of(run).latent_prior
-        first, second = (_centred_displacements(half, data, points, prior) for half in halves.values())
-        error = (first - second).square().sum(dim=2).mean(dim=0).sqrt().cpu()
-    own = halves[1].displacements(halves[1].latents.mean.to(device), points)
-    centred = own - own.mean(dim=0)
-    direction = torch.stack([_principal(centred[:, n]) for n in range(len(points))])
-    norms = [
-        half.displacements(half.latents.mean.to(device), half.model.density.landmarks().detach())
-        .square().sum(dim=2).mean(dim=1).sqrt().cpu().numpy()
-        for half in halves.values()
-    ]  # fmt: skip
-    durable.write_npz(
-        run.path / "motion.npz",
-        points=points.cpu().numpy(),
-        rms_displacement=centred.square().sum(dim=2).mean(dim=0).sqrt().cpu().numpy(),
-        direction=direction.cpu().numpy(),
-        error=error.numpy(),
-        displacement_norm=np.concatenate(norms),
-    )
-
-
-def _centred_displacements(half: TrainedHalf, data: HalfSet, points: Tensor, prior: LatentPrior) -> Tensor:
-    """Displacements ``(p n 3)`` of points by one half's model, for particles it embeds itself, their mean removed."""
-    weights = noise_weights(half.noise_power.to(data.device), data.grid)
-    k = half.latents.mean.shape[1]
-    found = embed.embed(
-        half.model,
-        lambda index: data.batch(index, torch.zeros(len(index), k)),
-        torch.arange(len(data)),
-        weights,
-        None,
-        _candidates(half.latents.mean).to(data.device),
-        prior=prior,
-    )
-    moved = half.displacements(found.mean.to(data.device), points)
-    return moved - moved.mean(dim=0)
-
-
-def _principal(displacements: Tensor) -> Tensor:
-    """The principal axis of displacements ``(p 3)``, as long as their spread along it."""
-    values, vectors = torch.linalg.eigh(displacements.T @ displacements / len(displacements))
-    return vectors[:, -1] * values[-1].clamp(min=0.0).sqrt()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from dynaflex.deformation.inverse import InverseDeformation, inverse_loss
+from dynaflex.errors import NumericalError
 from dynaflex.losses.graph import neighbour_graph
 from dynaflex.pipelines.half import keyed_generator
 from dynaflex.pipelines.predict import TrainedHalf
@@ -12,12 +13,19 @@ from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
 
 STEPS = 2000
+LARGEST_MISS = 0.5
+"""Å by which the inverse may miss the point it should lead back to, in the median over what moves by twice as much."""
+_LOOKED_AT = 50
 _BATCH = 8
 _RATE = 2e-3
 
 
 def learn_inverse(run: Run, trained: TrainedHalf, seed: int, monitor: Monitor) -> InverseDeformation:
-    """Train the inverse network on the half's own displacements, or load it from the run."""
+    """Train the inverse network on the half's own displacements, or load it from the run.
+
+    Raises:
+        NumericalError: it does not undo them.
+    """
     model = trained.model
     points = model.density.points().detach()
     generator = keyed_generator(seed, trained.half, 4)
@@ -40,5 +48,23 @@ def learn_inverse(run: Run, trained: TrainedHalf, seed: int, monitor: Monitor) -
         optimiser.step()
         schedule.step()
         monitor.update(f"inverse half {trained.half}", step + 1, STEPS, f"{float(loss.detach()) ** 0.5:.2f} Å")
+    _require_round_trip(inverse, trained)
     run.save_checkpoint(f"inverse{trained.half}", STEPS, inverse.state_dict(), {"half": trained.half})
     return inverse
+
+
+@torch.no_grad()
+def _require_round_trip(inverse: InverseDeformation, trained: TrainedHalf) -> None:
+    points = trained.model.density.points()
+    latents = trained.latents.mean[:: max(1, len(trained.latents.mean) // _LOOKED_AT)].to(points.device)
+    deformed = trained.model.deformed(latents)
+    missed = (inverse.origins(latents, deformed) - points).norm(dim=2)
+    moving = (deformed - points).norm(dim=2) > 2.0 * LARGEST_MISS
+    if bool(moving.any()) and float(missed[moving].median()) > LARGEST_MISS:
+        raise NumericalError(
+            "inverse.inexact",
+            f"the learned inverse of half {trained.half} does not lead back to where points came from",
+            expected=f"a median distance of at most {LARGEST_MISS:g} Å",
+            found=f"{float(missed[moving].median()):.2f} Å",
+            fix="--field decoder, the default, needs no inverse",
+        )

@@ -15,6 +15,7 @@ from dynaflex.pipelines.fingerprint import fingerprint, require_unchanged
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.memory import require_room
 from dynaflex.pipelines.method import Method, Work
+from dynaflex.pipelines.motion import measure_motion
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import CONFIG, PROVENANCE, Run
 from dynaflex.pipelines.stop import exit_markers, stoppable
@@ -69,7 +70,7 @@ def run_method(
                 embedding.collect(run, inputs)
             if "reconstruct" in stages and not (run.path / "fsc.json").exists():
                 align_halves(run)
-                embedding.compare_held_out(run, inputs, device)
+                measure_motion(run, inputs, device)
                 maps.reconstruct_run(run, inputs, device, monitor, solver=config.solver)
     return run
 
@@ -122,7 +123,9 @@ def _prepare(work: Work, method: Method) -> None:
             "train_pixel_size": train.pixel_size,
         },
     )
-    write_star(embedding.table_with_halves(particles, work.config.seed), run.path / "particles.star")
+    if not (run.path / "particles.star").exists():
+        # A run that is resumed may have its latents in there.
+        write_star(embedding.table_with_halves(particles, work.config.seed), run.path / "particles.star")
     work.monitor.say(f"{used} particles used, {len(excluded)} excluded")
     run.write_provenance(shared_between_halves=[*_shared(inputs, work.config), *method.prepare(work)])
 

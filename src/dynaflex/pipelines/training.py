@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ UNSAVED = 7200.0
 """Seconds that a training goes on although it cannot be saved."""
 
 ROLLBACKS = 3
+
+SETTLED_AFTER, GROWTH = 3, 1000.0
+"""Epochs after which the memory in use should not grow any more, and the MB by which it may."""
 
 
 def train_half(work: Work, method: Method, half: int, stop: Stop) -> None:
@@ -117,6 +121,7 @@ class _Watched:
         self.saved = self.tried = time.monotonic()
         self.micro_batch = trainer.steps.micro_batch
         self.quarantined = len(trainer.progress.quarantine)
+        self.settled = math.inf
 
     def run_epoch(self) -> None:
         """Train an epoch, or what is left of it, and save it."""
@@ -136,7 +141,16 @@ class _Watched:
         self.work.monitor.update(self.task, epoch, trainer.epochs, self.figures)
 
     def _on_epoch(self, values: dict[str, Any]) -> None:
-        self.work.run.record({**values, "memory_mb": memory_mb()})
+        memory = memory_mb()
+        self.work.run.record({**values, "memory_mb": memory})
+        if values["epoch"] == SETTLED_AFTER:
+            self.settled = memory
+        if memory > self.settled + GROWTH:
+            self.work.run.warn(
+                f"{self.task}: memory has grown from {self.settled:.0f} to {memory:.0f} MB since epoch "
+                f"{SETTLED_AFTER}, which it should not. Please report this; a run that runs out goes on with --resume"
+            )
+            self.settled = math.inf
         self.figures = _figures(values) or self.figures
         self.work.run.log(f"{self.task} epoch {values['epoch']}/{self.trainer.epochs} {values['phase']} {self.figures}")
         self.work.monitor.update(self.task, self.trainer.progress.epoch, self.trainer.epochs, self.figures)

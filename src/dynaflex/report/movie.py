@@ -73,6 +73,9 @@ def gif(frames: list[NDArray[np.uint8]], pause: int = PAUSE) -> bytes:
         # The frame farthest from the first has the colours of what moves.
         both = np.concatenate([frames[0], frames[len(frames) // 2]])
         palette = Image.fromarray(both).quantize(255, dither=Image.Dither.NONE)
+    entries = np.array(palette.getpalette()).reshape(-1, 3)
+    entries[entries.sum(axis=1).argmax()] = 255  # the paper is white, not the mean of what is nearly white
+    palette.putpalette(entries.ravel().tolist())
     images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     content = BytesIO()
     images[0].save(content, format="gif", save_all=True, append_images=images[1:], duration=pause, loop=0)

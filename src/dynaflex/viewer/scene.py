@@ -10,48 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dynaflex.errors import DynaflexError, InputError, UsageError
-from dynaflex.grid import Grid
-from dynaflex.io.mrc import read_map
+from dynaflex.errors import DynaflexError, UsageError
 from dynaflex.pipelines.predict import config_of, method_of
 from dynaflex.pipelines.run import LOCK, METRICS, Run
 from dynaflex.pipelines.volumes import along_axis
 from dynaflex.shapes import FloatArray
-from dynaflex.viewer.decoder import SIZES, Decoder, low_passed
+from dynaflex.viewer.decoder import SIZES, Decoder
 from dynaflex.viewer.particles import Components, ParticleTable
 from dynaflex.viewer.selections import Selections
-from dynaflex.viewer.window import Window
-from dynaflex.viewer.wire import LEVELS, pack, quantised
+from dynaflex.viewer.volumes import HalfMaps, pack_volume, state_of
+from dynaflex.viewer.watched import WatchedRun
+from dynaflex.viewer.wire import pack
 
-_MAPS = {"corrected": "map", "rigid": "rigid"}
-_COLOURS = {
-    "local_resolution": ("local resolution", "Å", "local_resolution.mrc"),
-    "deformation_error": ("uncertainty of the motion", "Å", "deformation_error.mrc"),
-}
 _PIECE = 1 << 20
 _LONGEST_PATH = 400
-
-
-class WatchedRun(Run):
-    """A run that is only looked at: what would be noted in it is kept in ``notices``."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.notices: list[str] = []
-
-    def warn(self, message: str) -> None:
-        """Keep a warning for the page."""
-        if message not in self.notices:
-            self.notices.append(message)
-
-    def log(self, message: str) -> None:
-        """Write nothing."""
-
-    def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Refuse: the explorer writes nothing but selections."""
-        raise PermissionError(f"{name} is only looked at")
 
 
 class Scene:
@@ -63,7 +36,7 @@ class Scene:
         self._lock = threading.Lock()
         self._particles: tuple[tuple[int, int], ParticleTable] | None = None
         self._decoder = lru_cache(maxsize=2)(lambda half, _version: Decoder(self.run, half))
-        self._map = lru_cache(maxsize=4)(self._read_map)
+        self._maps = HalfMaps(self.run)
 
     def summary(self) -> dict[str, Any]:
         """What the page needs first: the run, its columns, halves, maps, and what cannot be shown yet."""
@@ -72,12 +45,8 @@ class Scene:
             "name": self.run.path.resolve().name,
             "method": method_of(self.run).name,
             "shared": config.half_sets == "shared",
-            "maps": [name for name in _MAPS if all(path.exists() for path in self._half_maps(name))],
-            "colours": [
-                {"id": name, "label": label, "unit": unit}
-                for name, (label, unit, file) in _COLOURS.items()
-                if (self.run.maps / file).exists()
-            ],
+            "maps": self._maps.names(),
+            "colours": self._maps.colours(),
             "version": self.version(),
             "particles": None,
         }
@@ -94,13 +63,9 @@ class Scene:
         }
         return {**found, "notices": self.run.notices}
 
-    def version(self) -> list[int] | None:
+    def version(self) -> tuple[int, int] | None:
         """Changes when there are new latents; None before there are any."""
-        try:
-            state = (self.run.path / "latents.npz").stat()
-        except OSError:
-            return None
-        return [state.st_mtime_ns, state.st_size]
+        return state_of(self.run.path / "latents.npz")
 
     def particles(self) -> ParticleTable:
         """The particles with their latents, read again when they have changed.
@@ -112,11 +77,10 @@ class Scene:
         version = self.version()
         if version is None:
             raise UsageError("view.no-latents", "this run has no latents yet", fix="wait until it is trained")
-        key = (version[0], version[1])
         with self._lock:
-            if self._particles is None or self._particles[0] != key:
+            if self._particles is None or self._particles[0] != version:
                 shared = config_of(self.run).half_sets == "shared"
-                self._particles = (key, ParticleTable(self.run.path, shared))
+                self._particles = (version, ParticleTable(self.run.path, shared))
             return self._particles[1]
 
     def column(self, identifier: str) -> bytes:
@@ -145,8 +109,7 @@ class Scene:
     def decoder(self, half: int) -> Decoder:
         """The model of a half, loaded once for every state of the run."""
         with self._lock:
-            version = self.version()
-            return self._decoder(half, None if version is None else tuple(version))
+            return self._decoder(half, self.version())
 
     def conformation(self, half: int, latents: FloatArray, size: str) -> bytes:
         """A message with the density as uint16 and the displacement as uint8, cropped to where there is any.
@@ -167,24 +130,11 @@ class Scene:
             "colour": {"label": "displacement", "unit": "Å", "low": 0.0, "high": max(decoder.largest, 1e-3)},
         }
         top = 2.0 * max(decoder.largest, 1e-3)
-        return _volume(header, found.density, found.window, found.displacement, (0.0, top))
+        return pack_volume(header, found.density, found.window, found.displacement, (0.0, top))
 
     def map(self, identifier: str, colour: str | None) -> bytes:
-        """A message with the mean of two half-maps in the window of the conformations, and perhaps a map of colours.
-
-        Raises:
-            KeyError: there is no such map or colour.
-        """
-        density, window, level = self._map(identifier, self.decoder(1).window)
-        header: dict[str, Any] = {"id": identifier, "level": level, "side": self.decoder(1).side, "colour": None}
-        if colour is None:
-            return _volume(header, density, window, None, (0.0, 1.0))
-        label, unit, file = _COLOURS[colour]
-        values = window.sampled(read_map(self.run.maps / file).data)
-        seen = values[density > level]
-        low, high = (float(np.percentile(seen, share)) for share in (2, 98)) if seen.size else (0.0, 1.0)
-        header["colour"] = {"label": label, "unit": unit, "low": low, "high": max(high, low + 1e-3)}
-        return _volume(header, density, window, values, (low, max(high, low + 1e-3)))
+        """A message with the mean of two half-maps, and perhaps a map of colours; see :meth:`HalfMaps.packed`."""
+        return self._maps.packed(identifier, colour, self._side())
 
     def progress(self, since: int) -> dict[str, Any]:
         """New whole lines of the metrics from byte ``since`` on, where to go on reading, and whether the run works.
@@ -222,44 +172,12 @@ class Scene:
             raise UsageError("view.half", f"no half {half}", expected="1 or 2")
         return half
 
-    def _half_maps(self, identifier: str) -> list[Path]:
-        return [self.run.maps / f"{_MAPS[identifier]}_half{half}.mrc" for half in (1, 2)]
-
-    def _read_map(self, identifier: str, window: Window) -> tuple[FloatArray, Window, float]:
-        first, second = (read_map(path) for path in self._half_maps(identifier))
-        grid = Grid(first.box, first.pixel_size or 1.0)
-        if grid != window.full:
-            raise InputError("view.map-grid", "this map is not on the grid of the others", found=grid)
-        both: FloatArray = (first.data + second.data) * np.float32(0.5)
-        mean, _ = low_passed(both, first.data, second.data, grid, 0.143)
-        molecule = self.decoder(1).molecule
-        return window.cut(mean * molecule.weight).numpy(), window, molecule.level(mean)
-
-
-def _volume(
-    header: dict[str, Any], density: FloatArray, window: Window, colour: FloatArray | None, limits: tuple[float, float]
-) -> bytes:
-    """Crop to the positive density and pack: values are steps from 0 to ``top``, colours from ``low`` to ``high``."""
-    where = np.argwhere(density > 0.02 * header["level"])
-    low, high = (where.min(axis=0), where.max(axis=0) + 1) if len(where) else (np.zeros(3, int), np.full(3, 2))
-    # A frame of one voxel lets every surface close.
-    low, high = np.maximum(low - 1, 0), np.minimum(high + 1, density.shape)
-    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    top = float(max(density.max(), 1e-12))
-    arrays: list[NDArray[Any]] = [quantised(density[box], 0.0, top, np.uint16)]
-    if colour is not None:
-        arrays.append(quantised(colour[box], *limits, np.uint8))
-    pixel_size = window.grid.pixel_size
-    corner = (np.asarray(low[::-1]) - window.grid.center) * pixel_size + window.center.numpy()
-    geometry = {
-        "pixel_size": pixel_size,
-        "origin": [float(value) for value in corner],
-        "box_center": [float(value) for value in window.center],
-        "width": window.grid.width,
-        "step": top / LEVELS,
-        "colour_limits": list(limits),
-    }
-    return pack({**header, **geometry}, *arrays)
+    def _side(self) -> list[float]:
+        """The camera of the conformations; without a model, any."""
+        try:
+            return self.decoder(1).side
+        except DynaflexError:
+            return [float(value) for value in np.eye(3).flatten()]
 
 
 def _curve(curves: dict[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import numpy as np
@@ -25,8 +25,6 @@ from dynaflex.viewer.wire import unpack
 
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _WORTH_PACKING = 1 << 12
-_T = TypeVar("_T")
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
@@ -55,11 +53,15 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
 
 
 class _Answers:
-    """One method per route. What is slow happens in a thread; the model is asked by one request at a time."""
+    """One method per route. What is slow happens in a thread.
+
+    The model is asked by one request at a time, and so is the particle table, which can take long to read the first
+    time; neither waits for the other.
+    """
 
     def __init__(self, scene: Scene, keys: Keys, verdicts: Verdicts) -> None:
         self.scene, self.keys, self._verdicts = scene, keys, verdicts
-        self._one_at_a_time = anyio.CapacityLimiter(1)
+        self._model, self._table = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)
         # The whole catalogue of files, read once: a request can name one of these, and nothing else.
         folder = files("dynaflex.viewer") / "static"
         self._files = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
@@ -71,14 +73,14 @@ class _Answers:
         return Response(content, media_type=kind)
 
     async def run(self, request: Request) -> Response:
-        return JSONResponse({**await self._slow(self.scene.summary), "key": self.keys.csrf})
+        return JSONResponse({**await run_sync(self.scene.summary, limiter=self._table), "key": self.keys.csrf})
 
     async def columns(self, request: Request) -> Response:
-        found = await self._slow(lambda: self.scene.particles().table_columns())
+        found = await run_sync(lambda: self.scene.particles().table_columns(), limiter=self._table)
         return JSONResponse([vars(column) for column in found])
 
     async def column(self, request: Request) -> Response:
-        return await self._binary(request, partial(self.scene.column, request.path_params["id"]))
+        return await self._binary(request, partial(self.scene.column, request.path_params["id"]), self._table)
 
     async def conformation(self, request: Request) -> Response:
         query = request.query_params
@@ -92,16 +94,17 @@ class _Answers:
                 z = self.scene.latents_at(half, (query.get("x", ""), query.get("y", "")), (u, v))
             return self.scene.conformation(half, z, size)
 
-        return await self._binary(request, decoded)
+        return await self._binary(request, decoded, self._model)
 
     async def path(self, request: Request) -> Response:
         query = request.query_params
         half, axis, frames = (_whole(query.get(name, "")) for name in ("half", "axis", "frames"))
-        return JSONResponse(await self._slow(partial(self.scene.path_along, half, axis, frames)))
+        found = await run_sync(partial(self.scene.path_along, half, axis, frames), limiter=self._model)
+        return JSONResponse(found)
 
     async def map(self, request: Request) -> Response:
         name, colour = request.path_params["id"], request.query_params.get("colour")
-        return await self._binary(request, partial(self.scene.map, name, colour))
+        return await self._binary(request, partial(self.scene.map, name, colour), self._model)
 
     async def curves(self, request: Request) -> Response:
         return JSONResponse(await run_sync(self.scene.curves))
@@ -127,12 +130,9 @@ class _Answers:
             name, how = str(header.get("name", "")), str(header.get("how", ""))[:1000]
             return self.scene.selections.save(name, chosen[: len(particles)], particles, how)
 
-        return JSONResponse(await self._slow(save), 201)
+        return JSONResponse(await run_sync(save, limiter=self._table), 201)
 
-    async def _slow(self, work: Callable[[], _T]) -> _T:
-        return await run_sync(work, limiter=self._one_at_a_time)
-
-    async def _binary(self, request: Request, work: Callable[[], bytes]) -> Response:
+    async def _binary(self, request: Request, work: Callable[[], bytes], limiter: anyio.CapacityLimiter) -> Response:
         packs = "gzip" in request.headers.get("accept-encoding", "")
 
         def packed() -> tuple[bytes, dict[str, str]]:
@@ -141,7 +141,7 @@ class _Answers:
                 return content, {}
             return gzip.compress(content, compresslevel=1, mtime=0), {"content-encoding": "gzip"}
 
-        content, headers = await self._slow(packed)
+        content, headers = await run_sync(packed, limiter=limiter)
         return Response(content, media_type="application/octet-stream", headers=headers)
 
 

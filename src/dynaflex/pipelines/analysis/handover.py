@@ -48,7 +48,7 @@ def export(run: Run, program: str, out: Path) -> list[str]:
 
 
 def _to_relion(run: Run, out: Path) -> list[str]:
-    """The table with the latents, the half-maps under the names that PostProcess pairs, the merged map, the mask."""
+    """The table with the latents, the half-maps under the names that PostProcess pairs, the merged map, mask."""
     _copy(run.path / "particles.star", out / "particles.star")
     for half in (1, 2):
         _copy(run.maps / f"map_half{half}.mrc", out / RELION_HALF.format(half))
@@ -90,8 +90,8 @@ def _to_cryosparc(run: Run, out: Path) -> list[str]:
     for name, mine in parts.items():
         _write_components(uid[mine], mean[mine], out / f"{name}.cs")
     return [
-        f"particles by uid: {', '.join(f'{name}.cs' for name in parts)}; columns components_mode_0/value and on are the "
-        "latents, in units of the prior's standard deviation",
+        f"particles by uid: {', '.join(f'{name}.cs' for name in parts)}; columns components_mode_0/value and on are "
+        "the latents, in units of the prior's standard deviation",
         *(["each half has a latent space of its own, hence a file of its own"] if len(parts) > 1 else []),
         f"maps to import: {out / 'map.mrc'} with its halves A and B",
     ]

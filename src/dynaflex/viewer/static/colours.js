@@ -10,7 +10,7 @@ export const CLASSES = [
   "#2f7fc1", "#d07b1f", "#3f9d6b", "#b2579b", "#8a7b2f", "#c8502d", "#4fb3c9", "#7a68c4", "#a05a3c", "#6f8f2f",
   "#d46a86", "#5b6673",
 ];
-export const UNKNOWN = [138, 146, 156];
+const UNKNOWN = [138, 146, 156];
 
 /** The 256 colours of a scale as RGBA bytes. */
 export function table(name) {
@@ -61,4 +61,17 @@ export function brief(value) {
 export function roundStep(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [5, 2, 1].find((step) => step * power <= value * (1 + 1e-9)) * power;
+}
+
+/** Codes 0 ... 254 of values between two limits, 255 where there is none; and a table whose last colour means that. */
+export function coded(values, [low, high], table) {
+  const codes = new Uint8Array(values.length);
+  const scale = 254 / (high - low || 1);
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    codes[i] = value === value ? Math.min(Math.max(Math.round((value - low) * scale), 0), 254) : 255;
+  }
+  const shown = table.slice();
+  shown.set([...UNKNOWN, 255], 4 * 255);
+  return [codes, shown];
 }

@@ -1,5 +1,6 @@
 // A scatter plot of up to millions of points: points are counted per pixel, and the density is what is drawn.
-import { brief, roundStep, UNKNOWN } from "./colours.js";
+import { brief, roundStep } from "./colours.js";
+import { attachPointer } from "./plot_pointer.js";
 
 const FADED = 0.12;
 const SVG = "http://www.w3.org/2000/svg";
@@ -13,6 +14,8 @@ const SVG = "http://www.w3.org/2000/svg";
 export class DensityPlot extends EventTarget {
   tool = "explore";
   labels = ["", ""];
+  /** CSS pixels of the polygon that is being drawn. */
+  lasso = null;
   marks = { at: null, nodes: [], line: [], guide: [] };
   #x = new Float32Array(0);
   #y = new Float32Array(0);
@@ -21,7 +24,6 @@ export class DensityPlot extends EventTarget {
   #selected = null;
   #center = [0, 0];
   #unit = 100;
-  #lasso = null;
 
   constructor(element) {
     super();
@@ -32,7 +34,7 @@ export class DensityPlot extends EventTarget {
     this.canvas.setAttribute("aria-label", "Latent space of the particles; arrow keys move the conformation");
     this.overlay = element.appendChild(document.createElementNS(SVG, "svg"));
     this.pen = this.canvas.getContext("2d");
-    this.#attach();
+    attachPointer(this);
     new ResizeObserver(() => this.#resize()).observe(element);
     this.#resize();
   }
@@ -133,7 +135,7 @@ export class DensityPlot extends EventTarget {
     this.#polyline(guide, "guide");
     this.#polyline(line, "path");
     for (const node of nodes) this.#circle(node, 4, "node");
-    if (this.#lasso) this.#shape("polygon", { points: this.#lasso.map((p) => p.join(",")).join(" "), class: "lasso" });
+    if (this.lasso) this.#shape("polygon", { points: this.lasso.map((p) => p.join(",")).join(" "), class: "lasso" });
     if (at) {
       this.#circle(at, 9, "halo");
       this.#circle(at, 7, "at");
@@ -240,78 +242,26 @@ export class DensityPlot extends EventTarget {
     return this.overlay.appendChild(shape);
   }
 
-  #tell(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
+  /** Move what is seen so that the point `at` lies in the middle. */
+  panTo(at) {
+    this.#center = at;
+    this.#later();
   }
 
-  #attach() {
-    const { canvas } = this;
-    let held = null;
-    canvas.addEventListener("pointerdown", (event) => {
-      canvas.setPointerCapture(event.pointerId);
-      const tool = event.button || event.ctrlKey ? "pan" : event.shiftKey ? "lasso" : this.tool;
-      held = { tool, from: [event.offsetX, event.offsetY], center: [...this.#center], moved: 0 };
-      if (tool === "lasso") this.#lasso = [held.from];
-      if (tool === "explore") this.#explore(event, false);
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      if (!held) {
-        const index = this.nearest(event.offsetX, event.offsetY, 8);
-        this.#tell("hover", { index, left: event.offsetX, top: event.offsetY });
-        return;
-      }
-      const [dx, dy] = [event.offsetX - held.from[0], event.offsetY - held.from[1]];
-      held.moved = Math.max(held.moved, Math.hypot(dx, dy));
-      if (held.tool === "explore") this.#explore(event, false);
-      else if (held.tool === "lasso") {
-        this.#lasso.push([event.offsetX, event.offsetY]);
-        this.drawOverlay();
-      } else if (held.tool === "pan") {
-        this.#center = [held.center[0] - dx / this.#unit, held.center[1] + dy / this.#unit];
-        this.#later();
-      }
-    });
-    canvas.addEventListener("pointerup", (event) => {
-      if (!held) return;
-      const { tool, moved } = held;
-      held = null;
-      if (tool === "explore") this.#explore(event, true);
-      else if (tool === "path" && moved < 4) this.#tell("click", this.#where(event));
-      else if (tool === "lasso") {
-        const polygon = this.#lasso;
-        this.#lasso = null;
-        if (polygon.length > 2) this.#tell("lasso", { mask: this.inside(polygon) });
-        else this.drawOverlay();
-      }
-    });
-    canvas.addEventListener("pointerleave", () => this.#tell("hover", { index: -1 }));
-    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-    canvas.addEventListener("dblclick", () => { if (this.tool === "pan") this.fit(); });
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const before = this.toValues(event.offsetX, event.offsetY);
-      this.#unit *= Math.exp(-event.deltaY * 0.0015);
-      const after = this.toValues(event.offsetX, event.offsetY);
-      this.#center = this.#center.map((c, i) => c + before[i] - after[i]);
-      this.#later();
-    }, { passive: false });
-    canvas.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-      if (event.key === "0") this.fit();
-      if (!step || !this.marks.at) return;
-      event.preventDefault();
-      const [x, y] = this.marks.at.map((c, i) => c + (step[i] * 10) / this.#unit);
-      this.#tell("explore", { x, y, ended: true });
-    });
+  /** Zoom, with what lies at a pixel staying there. */
+  zoomAt(left, top, factor) {
+    const before = this.toValues(left, top);
+    this.#unit *= factor;
+    const after = this.toValues(left, top);
+    this.panTo(this.#center.map((c, i) => c + before[i] - after[i]));
   }
 
-  #where(event) {
-    const [x, y] = this.toValues(event.offsetX, event.offsetY);
-    return { x, y };
+  get center() {
+    return this.#center;
   }
 
-  #explore(event, ended) {
-    this.#tell("explore", { ...this.#where(event), ended });
+  get unit() {
+    return this.#unit;
   }
 
   #later() {
@@ -346,17 +296,4 @@ function stamp(size) {
     }
   }
   return found;
-}
-
-/** Codes 0 ... 254 of values between two limits, 255 where there is none; and a table whose last colour means that. */
-export function coded(values, [low, high], table) {
-  const codes = new Uint8Array(values.length);
-  const scale = 254 / (high - low || 1);
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i];
-    codes[i] = value === value ? Math.min(Math.max(Math.round((value - low) * scale), 0), 254) : 255;
-  }
-  const shown = table.slice();
-  shown.set([...UNKNOWN, 255], 4 * 255);
-  return [codes, shown];
 }

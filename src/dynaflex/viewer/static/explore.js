@@ -31,7 +31,8 @@ export class Explore {
   async start() {
     await this.particles.choose(this.particles.half);
     await this.#points();
-    await this.#middle();
+    // Without a model there are still particles to look at and to select.
+    await this.#middle().catch(this.fail);
     const found = await this.particles.loadTable();
     $("colour").append(...found.map(option));
   }

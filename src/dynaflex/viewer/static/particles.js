@@ -1,6 +1,5 @@
 // The particles as the page knows them: columns fetched once, the half that is shown, and planes of latent space.
-import { brief, classTable, CLASSES, gradient, table } from "./colours.js";
-import { coded } from "./density_plot.js";
+import { brief, classTable, CLASSES, coded, gradient, table } from "./colours.js";
 import { getBinary, getJson } from "./message.js";
 
 export class Particles {

@@ -1,0 +1,65 @@
+"""Laws of ``validate``: a motion that is in the images passes, and none is found where there is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dynaflex.pipelines.analysis import controls
+from dynaflex.pipelines.half import HalfSet
+
+Command = Callable[..., Any]
+
+
+def found(outcome: Any) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in json.loads(outcome.out)["controls"]}
+
+
+def test_the_hinge_passes(finished_run: Path, command: Command) -> None:
+    outcome = command("validate", finished_run, "--json")
+    assert outcome.code == 0, outcome.out
+    verdicts = {name: one["verdict"] for name, one in found(outcome).items()}
+    assert "FAIL" not in verdicts.values()
+    for half in (1, 2):
+        assert verdicts[f"held-out gain, half {half}"] == verdicts[f"reversed motion, half {half}"] == "PASS"
+    assert verdicts["agreement of the halves"] == "PASS"
+    assert {f"leak of the {what}" for what in ("view", "in-plane angle", "defocus", "shift", "micrograph")} < set(
+        verdicts
+    )
+
+
+def test_in_images_of_noise_nothing_is_found(
+    finished_run: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Noise(HalfSet):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.images = torch.randn(self.images.shape, generator=torch.Generator().manual_seed(3))
+
+    monkeypatch.setattr(controls, "HalfSet", Noise)
+    outcome = command("validate", finished_run, "--json")
+    verdicts = {name: one["verdict"] for name, one in found(outcome).items()}
+    for half in (1, 2):
+        assert verdicts[f"held-out gain, half {half}"] != "PASS"
+    assert verdicts["agreement of the halves"] != "PASS"
+    assert outcome.code == int("FAIL" in verdicts.values())
+
+
+def test_the_number_behind_a_verdict_is_printed(finished_run: Path, command: Command) -> None:
+    outcome = command("validate", finished_run, "--particles", 25)
+    assert outcome.code in (0, 1)
+    lines = [line for line in outcome.out.splitlines() if line.startswith(("PASS", "WARN", "FAIL"))]
+    assert len(lines) == 12 and all("chance" in line or "±" in line for line in lines)
+    assert f"{sum(not line.startswith('FAIL') for line in lines)} of 12" in outcome.out
+
+
+def test_what_cannot_be_validated(brief_run: Path, command: Command) -> None:
+    outcome = command("validate", brief_run)
+    assert outcome.code == 3 and "[validate.too-few]" in outcome.error_line()
+    outcome = command("validate", brief_run, "--particles", 1)
+    assert outcome.code == 2 and "[validate.too-small]" in outcome.error_line()
