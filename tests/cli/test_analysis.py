@@ -349,9 +349,9 @@ def test_what_cannot_be_selected(
 
 
 def test_halves_that_share_a_model_share_a_latent_space(
-    brief: Callable[..., Any], command: Command, tmp_path: Path
+    brief_of: Callable[..., Any], command: Command, tmp_path: Path
 ) -> None:
-    run, outcome = brief("--half-sets", "shared")
+    run, outcome = brief_of("flex", "--half-sets", "shared")
     assert outcome.code == 0, outcome.err
     assert command("analyze", run, "--frames", 2, "--no-movies").code == 0
     table = pd.read_csv(run / "analysis" / "particles.csv")

@@ -349,6 +349,26 @@ def test_surfaces_are_closed_and_right(visit: Visit) -> None:
     assert ball["agree"] == torus["agree"] == 1.0
 
 
+def test_small_islands_are_left_out_and_can_be_shown(visit: Visit) -> None:
+    """Of strips of 200, five and three triangles, only the last is smaller than a fiftieth of the first."""
+    found = visit.ask("""async () => {
+      const { withoutIslands } = await import('/static/islands.js');
+      const three = (i) => [i, i + 1, i + 2];
+      const strip = (from, count) => Array.from({ length: count }, (_, i) => three(from + i)).flat();
+      const parts = [strip(0, 200), strip(300, 5), strip(400, 3)];
+      const kept = withoutIslands(Uint32Array.from([...parts[2], ...parts[0], ...parts[1]]), 500);
+      return [[...kept], [...parts[0], ...parts[1]]];
+    }""")
+    assert found[0] == found[1]
+    counts = []
+    for wanted in ("check", "uncheck"):
+        getattr(visit.page, wanted)("#tidy")
+        visit.ask("() => threshold.dispatchEvent(new Event('input'))")
+        time.sleep(0.5)
+        counts.append(visit.ask("() => dynaflex.explore.view.mesh.indices.length"))
+    assert counts[0] <= counts[1]
+
+
 def test_without_webgl_the_surface_is_drawn_all_the_same(visit: Visit, browser: Any) -> None:
     visit.page.close()
     while not any("another browser" in line for line in visit.explorer.lines):

@@ -108,6 +108,10 @@ export class Explore {
       view.coloured = $("by-displacement").checked;
       view.paint();
     });
+    $("tidy").addEventListener("change", tried(() => {
+      view.tidy = $("tidy").checked;
+      return view.cut();
+    }));
     $("most").addEventListener("input", () => {
       view.limits = [0, Number($("most").value) || 1];
       view.paint();

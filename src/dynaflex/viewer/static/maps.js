@@ -14,6 +14,7 @@ export class Maps {
     this.fail = fail;
     $("maps-colour").append(new Option("none", ""), ...run.colours.map(({ id, label, unit }) => new Option(`${label} (${unit})`, id)));
     $("maps-threshold").addEventListener("input", () => this.#cut().catch(fail));
+    $("maps-tidy").addEventListener("change", () => this.#cut().catch(fail));
     $("maps-colour").addEventListener("change", () => this.#load().catch(fail));
   }
 
@@ -62,7 +63,10 @@ export class Maps {
   async #cut() {
     this.#tell();
     const times = Number($("maps-threshold").value);
-    await Promise.all(Object.values(this.views ?? {}).map((view) => view.cut(view.usual * times)));
+    await Promise.all(Object.values(this.views ?? {}).map((view) => {
+      view.tidy = $("maps-tidy").checked;
+      return view.cut(view.usual * times);
+    }));
   }
 
   #tell() {

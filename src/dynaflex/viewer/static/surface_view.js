@@ -8,6 +8,8 @@ const TABLES = { motion: table("motion"), doubt: table("doubt"), resolution: tab
 /** Shows volumes in `element`; `camera` may be shared with other views. */
 export class SurfaceView {
   coloured = true;
+  /** Leave out small islands. */
+  tidy = true;
   scale = "motion";
   level = null;
   /** The value of the strongest colour, and of the weakest. */
@@ -52,8 +54,8 @@ export class SurfaceView {
     await this.surface.ask();
   }
 
-  /** Cut at another level. */
-  async cut(level) {
+  /** Cut at another level, or make the surface again. */
+  async cut(level = this.level) {
     this.level = level;
     if (this.message) await this.surface.ask();
   }
@@ -65,7 +67,7 @@ export class SurfaceView {
     const mesh = await new Promise((resolve, reject) => {
       this.worker.onmessage = ({ data }) => resolve(data);
       this.worker.onerror = (event) => reject(new Error(event.message || "the surface could not be made"));
-      this.worker.postMessage({ volume: fresh ? this.volume : null, level: this.level });
+      this.worker.postMessage({ volume: fresh ? this.volume : null, level: this.level, tidy: this.tidy });
     });
     this.mesh = mesh;
     this.painter.load(mesh);
