@@ -56,7 +56,9 @@ def soak(folder: Path, minutes: float, period: float) -> dict[str, float]:
         asked = time.monotonic()
         said = process.communicate()[1]
         longest = max(longest, time.monotonic() - asked)
-        assert process.returncode in (0, -signal.SIGKILL if kill else 75), said
+        # A machine so busy that the program has not begun to listen leaves it to the system.
+        allowed = (0, -signal.SIGKILL) if kill else (0, 75, *([-signal.SIGTERM] if not said else []))
+        assert process.returncode in allowed, f"exit code {process.returncode}: {said}"
         resumed = RESUMED.search(said)
         if newest is not None and resumed is not None and resumed[1] == "1":
             lost += (int(resumed[2]), int(resumed[3] or 0)) < newest

@@ -1,9 +1,8 @@
-"""Laws of ``analyze`` and ``select``: what they write agrees with the run, with each other and with the truth."""
+"""Laws of ``analyze``: what it writes agrees with the run, with each other and with the truth."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,52 +16,17 @@ import torch
 from PIL import Image
 
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.io.star import read_star, write_star
 from dynaflex.pipelines.predict import displacements, load_half
 from dynaflex.pipelines.run import Run
 from dynaflex.simulate.truth import read_truth
 
 Command = Callable[..., Any]
 FRAMES = 4
-
-
-@pytest.fixture(scope="module")
-def model(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An atomic model that lies on the map: some of the molecule's atoms, from the first voxel."""
-    truth = read_truth(simulated / "truth.npz")
-    corner = truth.grid.center * truth.grid.pixel_size
-    structure, model, chain = gemmi.Structure(), gemmi.Model(1), gemmi.Chain("A")
-    for number, (x, y, z) in enumerate(truth.points[::10] + corner, 1):
-        residue, atom = gemmi.Residue(), gemmi.Atom()
-        residue.name, residue.seqid = "ALA", gemmi.SeqId(number, " ")
-        atom.name, atom.element, atom.pos = "CA", gemmi.Element("C"), gemmi.Position(x, y, z)
-        residue.add_atom(atom)
-        chain.add_residue(residue)
-    model.add_chain(chain)
-    structure.add_model(model)
-    path = tmp_path_factory.mktemp("model") / "model.pdb"
-    path.write_text(structure.make_pdb_string())
-    return path
-
-
-@pytest.fixture(scope="module")
-def analysed(finished_run: Path, model: Path, command: Command) -> tuple[Path, str]:
-    """The folder of an analysis of the hinge, and what was printed."""
-    outcome = command("analyze", finished_run, "--frames", FRAMES, "--clusters", 3, "--model", model)
-    assert outcome.code == 0, outcome.err
-    return finished_run / "analysis", outcome.out
-
-
-@pytest.fixture(scope="module")
-def table(analysed: tuple[Path, str]) -> pd.DataFrame:
-    return pd.read_csv(analysed[0] / "particles.csv")
+"""Conformations in each series of :func:`analysed`."""
 
 
 def columns(table: pd.DataFrame, name: str) -> np.ndarray:
     return table[[column for column in table if column.startswith(name)]].to_numpy()
-
-
-# analyze
 
 
 def test_every_particle_is_in_the_table_with_its_own_latents(finished_run: Path, table: pd.DataFrame) -> None:
@@ -221,128 +185,6 @@ def test_without_gemmi_a_model_cannot_be_moved(
     options = ("--frames", 2, "--no-movies", "--model", model)
     outcome = command("analyze", finished_run, "-o", tmp_path / "out", *options)
     assert outcome.code == 4 and "dynaflex[atoms]" in outcome.err and "[analyze.no-gemmi]" in outcome.error_line()
-
-
-# select
-
-
-def lines_of(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
-
-
-def test_a_cluster_is_selected_and_its_rows_are_kept_to_the_byte(
-    simulated: Path, finished_run: Path, table: pd.DataFrame, command: Command, tmp_path: Path
-) -> None:
-    outcome = command("select", finished_run, "--cluster", 2, "-o", tmp_path / "two.star")
-    assert outcome.code == 0, outcome.err
-    rows = table["row"][table["kmeans"] == 2].to_numpy()
-    whole = read_star(simulated / "particles.star")
-    subset = read_star(tmp_path / "two.star")
-    assert list(subset.blocks) == list(whole.blocks)
-    assert subset.blocks["optics"].equals(whole.blocks["optics"])
-    expected = whole.blocks["particles"].iloc[rows].reset_index(drop=True)
-    assert subset.blocks["particles"].equals(expected)
-    # The simulator writes its tables as we do: kept lines are the same lines.
-    assert set(lines_of(tmp_path / "two.star")) <= set(lines_of(simulated / "particles.star"))
-    assert f"{len(rows)} of 400" in outcome.out
-
-
-def test_a_subset_of_a_table_without_halves_keeps_those_that_were_drawn(
-    few: Path, brief: Callable[..., Any], command: Command, tmp_path: Path
-) -> None:
-    data = tmp_path / "data"
-    shutil.copytree(few, data)
-    star = read_star(data / "particles.star")
-    del star.blocks["particles"]["rlnRandomSubset"]
-    write_star(star, data / "particles.star")
-    run, outcome = brief(data=data, out=tmp_path / "run")
-    assert outcome.code == 0, outcome.err
-    (tmp_path / "rows.txt").write_text("# some\n3\n\n1 # out of order\n3\n7\n")
-    assert command("select", run, "--particles", tmp_path / "rows.txt", "-o", tmp_path / "s.star").code == 0
-    subset = read_star(tmp_path / "s.star").blocks["particles"]
-    expected = star.blocks["particles"].iloc[[1, 3, 7]].reset_index(drop=True)
-    assert subset[list(expected)].equals(expected)
-    with np.load(run / "latents.npz") as stored:
-        assert subset["rlnRandomSubset"].astype(int).tolist() == stored["half"][[1, 3, 7]].tolist()
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_an_outline_selects_what_lies_inside(
-    as_json: bool, finished_run: Path, table: pd.DataFrame, command: Command, tmp_path: Path
-) -> None:
-    x0, x1 = np.quantile(table["motion0"], [0.5, 0.9])
-    corners = [[x0, -99.0], [x1, -99.0], [x1, 99.0], [x0, 99.0]]
-    text = json.dumps({"axes": "motion", "points": corners}) if as_json else "\n".join(f"{x}, {y}" for x, y in corners)
-    (tmp_path / "outline").write_text(text)
-    outcome = command("select", finished_run, "--polygon", tmp_path / "outline", "-o", tmp_path / "s.star")
-    assert outcome.code == 0, outcome.err
-    inside = table["row"][(table["motion0"] > x0) & (table["motion0"] < x1)].tolist()
-    names = read_star(finished_run / "particles.star").blocks["particles"]["rlnImageName"]
-    assert read_star(tmp_path / "s.star").blocks["particles"]["rlnImageName"].tolist() == names[inside].tolist()
-
-
-def test_an_outline_in_the_latents_of_a_half_selects_of_that_half(
-    finished_run: Path, table: pd.DataFrame, command: Command, tmp_path: Path
-) -> None:
-    (tmp_path / "all.txt").write_text("-99 -99\n99 -99\n99 99\n-99 99\n")
-    everyone = ("select", finished_run, "--polygon", tmp_path / "all.txt", "-o", tmp_path / "s.star", "--axes", "pca")
-    assert command(*everyone).code == 2
-    assert command(*everyone, "--half", 2).code == 0
-    kept = read_star(tmp_path / "s.star").blocks["particles"]
-    assert kept["rlnRandomSubset"].tolist() == ["2"] * int((table["half"] == 2).sum())
-
-
-def test_ranges_of_latents_select_what_lies_in_all(
-    finished_run: Path, table: pd.DataFrame, command: Command, tmp_path: Path
-) -> None:
-    options = ("--latents", "0:-0.5:9", "--latents", "1:-9:0", "--half", 1)
-    assert command("select", finished_run, *options, "-o", tmp_path / "s.star").code == 0
-    inside = (table["latent0"] >= -0.5) & (table["latent1"] <= 0) & (table["half"] == 1)
-    assert 0 < inside.sum() < 200
-    assert len(read_star(tmp_path / "s.star").blocks["particles"]) == inside.sum()
-
-
-@pytest.mark.parametrize(
-    ("options", "text", "code", "words"),
-    [
-        ((), "", 2, "[select.what]"),
-        (("--cluster", 99), "", 2, "[select.no-cluster]"),
-        (("--cluster", 1, "--analysis", "nowhere"), "", 3, "[select.not-analysed]"),
-        (("--latents", "0:1"), "", 2, "[select.which-half]"),
-        (("--latents", "0:2:1", "--half", 1), "", 2, "[select.range]"),
-        (("--polygon", "FILE"), "1 2\n3 4\n", 3, "[select.no-outline]"),
-        (("--polygon", "FILE"), "a b\n", 3, "[select.no-outline]"),
-        (("--polygon", "FILE", "--axes", "space"), "0 0\n1 0\n1 1\n", 2, "[select.axes]"),
-        (("--polygon", "FILE", "--axes", "umap"), "0 0\n1 0\n1 1\n", 3, "--umap [select.no-column]"),
-        (
-            ("--polygon", "FILE", "--axes", "umap"),
-            '{"axes": "motion", "points": [[0, 0], [1, 0], [1, 1]]}',
-            2,
-            "[select.contradiction]",
-        ),
-        (("--polygon", "FILE"), "900 900\n901 900\n901 901\n", 2, "[select.empty]"),
-        (("--particles", "FILE"), "1\n-2\n", 3, "line 2"),
-        (("--particles", "FILE"), "1\n2.5\n", 3, "[select.no-row]"),
-        (("--particles", "FILE"), "400\n", 3, "0 to 399; found 400"),
-        (("--particles", "FILE"), "4000\n", 3, "[select.beyond]"),
-        (("--particles", "nowhere"), "", 3, "[select.no-rows]"),
-    ],
-)
-def test_what_cannot_be_selected(
-    options: tuple[Any, ...],
-    text: str,
-    code: int,
-    words: str,
-    finished_run: Path,
-    analysed: tuple[Path, str],
-    command: Command,
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "file").write_text(text)
-    given = [tmp_path / "file" if part == "FILE" else part for part in options]
-    outcome = command("select", finished_run, *given, "-o", tmp_path / "s.star")
-    assert outcome.code == code and words in outcome.error_line()
-    assert not (tmp_path / "s.star").exists()
 
 
 # Halves that share a model

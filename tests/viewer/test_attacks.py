@@ -271,7 +271,7 @@ def test_V11_names_that_mean_nothing_are_refused(explorer: Explorer, hollow: Pat
 
 def test_V12_bodies_are_limited(explorer: Explorer) -> None:
     assert explorer.ask("/api/selections", "POST", bytes(2_000_000), explorer.writing())[0] == 413
-    with socket.create_connection(("127.0.0.1", explorer.port), timeout=30) as endless:
+    with socket.create_connection(("127.0.0.1", explorer.port), timeout=10) as endless:
         head = "".join(f"{name}: {value}\r\n" for name, value in explorer.writing().items())
         host = f"Host: 127.0.0.1:{explorer.port}\r\n"
         endless.sendall(f"POST /api/selections HTTP/1.1\r\n{host}{head}Transfer-Encoding: chunked\r\n\r\n".encode())
@@ -281,8 +281,8 @@ def test_V12_bodies_are_limited(explorer: Explorer) -> None:
             for _ in range(40):
                 endless.sendall(piece)
             answer = endless.recv(100)
-        except OSError:
-            pass
+        except ConnectionError:
+            pass  # it hung up on us; had it gone on listening, the time-out would have ended the test
         assert answer == b"" or b" 413 " in answer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 
 from dynaflex.cli.view import verdicts
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.pipelines import lock
+from dynaflex.pipelines.run import LOCK
 from dynaflex.viewer.scene import Scene
 from dynaflex.viewer.wire import unpack
 
@@ -90,6 +93,19 @@ def test_metrics_are_read_on_from_where_they_ended(tmp_path: Path) -> None:
     metrics.write_text('{"epoch": 1}\n')
     again = scene.progress(first["next"])
     assert again["restarted"] and again["lines"] == [{"epoch": 1}]
+
+
+def test_a_run_is_at_work_while_a_living_process_holds_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"method": "flex"}')
+    scene = Scene(tmp_path)
+    assert not scene.progress(0)["working"]
+    with lock.locked(tmp_path / LOCK, lambda _message: None):
+        assert scene.progress(0)["working"]
+        left = (tmp_path / LOCK).read_text()
+    # What a process leaves that was killed: its lock, under a number that nobody has.
+    dead = {**json.loads(left), "pid": 2**22 + 1}
+    (tmp_path / LOCK).write_text(json.dumps(dead))
+    assert not scene.progress(0)["working"]
 
 
 def test_verdicts_are_the_sentences_of_the_report(brief_run: Path, tmp_path: Path) -> None:

@@ -172,7 +172,9 @@ def _density(axes: Axes, x: Array, y: Array, half: int) -> None:
     counts = axes.hexbin(x, y, gridsize=60, bins="log", cmap=colours, mincnt=1, linewidths=0)
     figure = axes.get_figure()
     assert figure is not None
-    figure.colorbar(counts, ax=axes, label="particles", shrink=0.6).outline.set_visible(False)
+    bar = figure.colorbar(counts, ax=axes, label="particles", shrink=0.6, format="%g")
+    bar.ax.yaxis.set_minor_formatter("{x:g}")
+    bar.outline.set_visible(False)
 
 
 def _colour(name: int) -> str:

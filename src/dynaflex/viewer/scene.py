@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dynaflex.errors import DynaflexError, UsageError
+from dynaflex.pipelines import lock
 from dynaflex.pipelines.predict import config_of, method_of
 from dynaflex.pipelines.run import LOCK, METRICS, Run
 from dynaflex.pipelines.volumes import along_axis
@@ -154,9 +155,17 @@ class Scene:
             "lines": [line for line in map(_figures, whole.splitlines()) if line],
             "next": start + len(whole),
             "restarted": start != since,
-            "working": (self.run.path / LOCK).exists(),
+            "working": self._is_at_work(),
             "version": self.version(),
         }
+
+    def _is_at_work(self) -> bool:
+        """Whether somebody holds the run and has not died, as far as can be told from here."""
+        path = self.run.path / LOCK
+        by = lock.holder(path)
+        if by is None or by.is_dead():
+            return False
+        return not by.is_elsewhere() or lock.heartbeat_age(path) <= lock.SILENT
 
     def curves(self) -> dict[str, Any]:
         """The Fourier shell correlations of the run, empty before there are any."""

@@ -38,7 +38,7 @@ export function curvePlot({ title, curves, x, y, levels = [], band = null }) {
   add(svg, "text", { x: (EDGE.left + WIDTH - EDGE.right) / 2, y: HEIGHT - 5, "text-anchor": "middle" }, x.label);
   for (const level of levels) {
     add(svg, "line", { x1: EDGE.left, x2: WIDTH - EDGE.right, y1: up(level.y), y2: up(level.y), class: "level" });
-    add(svg, "text", { x: WIDTH - EDGE.right, y: up(level.y) - 5, "text-anchor": "end", class: "small" }, level.text);
+    add(svg, "text", { x: EDGE.left + 5, y: up(level.y) - 5, class: "small" }, level.text);
   }
   for (const curve of curves) {
     const kept = curve.points.filter((point) => point.every(Number.isFinite));

@@ -1,0 +1,57 @@
+"""An analysis that several test files look at."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gemmi
+import pandas as pd
+import pytest
+
+from dynaflex.simulate.truth import read_truth
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def model(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An atomic model that lies on the map: some of the molecule's atoms, from the first voxel."""
+    truth = read_truth(simulated / "truth.npz")
+    corner = truth.grid.center * truth.grid.pixel_size
+    structure, model, chain = gemmi.Structure(), gemmi.Model(1), gemmi.Chain("A")
+    for number, (x, y, z) in enumerate(truth.points[::10] + corner, 1):
+        residue, atom = gemmi.Residue(), gemmi.Atom()
+        residue.name, residue.seqid = "ALA", gemmi.SeqId(number, " ")
+        atom.name, atom.element, atom.pos = "CA", gemmi.Element("C"), gemmi.Position(x, y, z)
+        residue.add_atom(atom)
+        chain.add_residue(residue)
+    model.add_chain(chain)
+    structure.add_model(model)
+    path = tmp_path_factory.mktemp("model") / "model.pdb"
+    path.write_text(structure.make_pdb_string())
+    return path
+
+
+@pytest.fixture(scope="session")
+def analysed(
+    finished_run: Path, model: Path, command: Command, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """The folder of an analysis of the hinge, in a run of its own, and what was printed."""
+    run = tmp_path_factory.mktemp("analysed") / "run"
+    shutil.copytree(finished_run, run)
+    outcome = command("analyze", run, "--frames", 4, "--clusters", 3, "--model", model)
+    assert outcome.code == 0, outcome.err
+    return run / "analysis", outcome.out
+
+
+@pytest.fixture(scope="session")
+def analysed_run(analysed: tuple[Path, str]) -> Path:
+    return analysed[0].parent
+
+
+@pytest.fixture(scope="session")
+def table(analysed: tuple[Path, str]) -> pd.DataFrame:
+    return pd.read_csv(analysed[0] / "particles.csv")
