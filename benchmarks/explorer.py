@@ -44,6 +44,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--run", type=Path, help="a finished run to enlarge, instead of a new one; it is copied")
     given = parser.parse_args()
+    if not Path(CHROMIUM).exists():
+        print("skipped: no Chromium; apt-get install chromium", file=sys.stderr)
+        return
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch) / "run"

@@ -52,11 +52,14 @@ def write_volumes(run: Run, conformations: list[tuple[TrainedHalf, Tensor]], out
     """
     out.mkdir(parents=True, exist_ok=True)
     level = 0.0
+    halves = {trained.half: trained for trained, _ in conformations}
+    at_rest = {half: map_at_rest(run, trained) for half, trained in halves.items()}
     for number, (trained, z) in enumerate(conformations):
-        volume, pixel_size = _conformation(run, trained, z.float())
+        shown, grid = at_rest[trained.half]
+        volume = convect(shown, grid, trained.displacements, z.float())
         if number == 0:
             level = float(volume.flatten().kthvalue(int(0.98 * volume.numel())).values)
-        write_map(out / f"vol_{number:03d}.mrc", volume.numpy(), pixel_size)
+        write_map(out / f"vol_{number:03d}.mrc", volume.numpy(), grid.pixel_size)
     script = [
         "set bgColor white",
         f"open {' '.join(f'vol_{number:03d}.mrc' for number in range(len(conformations)))} vseries true",
@@ -69,15 +72,15 @@ def write_volumes(run: Run, conformations: list[tuple[TrainedHalf, Tensor]], out
     return len(conformations)
 
 
-def _conformation(run: Run, trained: TrainedHalf, z: Tensor) -> tuple[Tensor, float]:
+def map_at_rest(run: Run, trained: TrainedHalf) -> tuple[Tensor, Grid]:
+    """The corrected half-map ``(d d d)``, low-passed to where its FSC with the other half falls to 0.5, and its grid;
+    before there are half-maps, the trained density."""
     names = [run.maps / f"map_half{half}.mrc" for half in (trained.half, 3 - trained.half)]
-    if all(name.exists() for name in names):
-        own, other = (read_map(name) for name in names)
-        grid = Grid(own.box, own.pixel_size or 1.0)
-        volume = torch.from_numpy(own.data)
-        fsc = fourier_shell_correlation(volume, torch.from_numpy(other.data))
-        resolution = resolution_at(grid.shell_frequencies(), fsc, 0.5)
-        shown = volume if resolution is None else fourier.low_pass(volume, grid, resolution)
-        return convect(shown, grid, trained.displacements, z), grid.pixel_size
-    grid = trained.model.grid
-    return convect(trained.model.density.volume(grid), grid, trained.displacements, z), grid.pixel_size
+    if not all(name.exists() for name in names):
+        return trained.model.density.volume(trained.model.grid), trained.model.grid
+    own, other = (read_map(name) for name in names)
+    grid = Grid(own.box, own.pixel_size or 1.0)
+    volume = torch.from_numpy(own.data)
+    fsc = fourier_shell_correlation(volume, torch.from_numpy(other.data))
+    resolution = resolution_at(grid.shell_frequencies(), fsc, 0.5)
+    return (volume if resolution is None else fourier.low_pass(volume, grid, resolution)), grid

@@ -18,12 +18,12 @@ from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.pipelines.analysis.rest import map_at_rest
 from dynaflex.pipelines.analysis.scene import Judge, Scene, SimulatedScene
 from dynaflex.pipelines.inputs import InputPaths, read_inputs
 from dynaflex.pipelines.maps import SOLVERS, views
 from dynaflex.pipelines.predict import config_of, displacements, load_half
 from dynaflex.pipelines.run import PROVENANCE, Run
+from dynaflex.pipelines.volumes import map_at_rest
 from dynaflex.reconstruct.convect import convect
 from dynaflex.reconstruct.field import Field
 from dynaflex.reconstruct.operator import Operator, Views
