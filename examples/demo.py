@@ -7,6 +7,7 @@ Everything goes through the public commands. The truth is used only to score the
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from dynaflex.validate.score import best_matching_state, knn_r2, variance_explai
 
 PARTICLES = 2000
 SETTINGS = {"dynamight": ("--epochs", 30), "flex": ()}
+PROGRAM = Path(os.path.relpath(Path(sys.executable).with_name("dynaflex")))
 NAMES = {"dynamight": "DynaMight", "flex": "3DFlex"}
 
 
@@ -48,6 +50,7 @@ def main() -> None:
     (out / "report.html").write_text(index_page(seconds), encoding="utf-8")
     print_scores(out, read_truth(data / "truth.npz"), seconds)
     Console().print(f"reports: {out / 'report.html'}")
+    Console().print(f"see it move: {PROGRAM} view {out / 'dynamight'}", soft_wrap=True)
 
 
 def index_page(seconds: dict[str, float]) -> str:
@@ -65,7 +68,7 @@ def index_page(seconds: dict[str, float]) -> str:
 
 def dynaflex(*arguments: object) -> None:
     """Run a command as a user would; a failure ends the demo."""
-    command = [str(Path(sys.executable).with_name("dynaflex")), *map(str, arguments)]
+    command = [str(PROGRAM), *map(str, arguments)]
     print("$ dynaflex", *arguments, flush=True)
     subprocess.run(command, check=True)
 
