@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from dynaflex.pipelines.volumes import map_at_rest
 from dynaflex.reconstruct.convect import convect
-from dynaflex.viewer.decoder import Decoder, seen_across, shown_map
+from dynaflex.viewer.decoder import Decoder, seen_across
 from dynaflex.viewer.watched import WatchedRun
 
 
@@ -32,7 +33,7 @@ def test_every_voxel_moves_as_the_model_says(decoder: tuple[WatchedRun, Decoder]
 def test_the_conformation_is_that_of_the_volumes_command(decoder: tuple[WatchedRun, Decoder]) -> None:
     run, live = decoder
     z = 1.5 * live.trained.latents.mean.std(dim=0)
-    volume, grid = shown_map(run, live.trained)
+    volume, grid = map_at_rest(run, live.trained)
     whole = convect(volume, grid, live.trained.displacements, z)
     for size in ("fine", "coarse"):
         found = live.conformation(z.numpy(), size)

@@ -14,7 +14,7 @@ from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.pipelines.run import Run
 from dynaflex.reconstruct.convect import convect
-from dynaflex.shapes import Tensor
+from dynaflex.shapes import FloatArray, Tensor
 from dynaflex.validate.fsc import fourier_shell_correlation, resolution_at
 
 _SPREAD = 2.0
@@ -79,8 +79,14 @@ def map_at_rest(run: Run, trained: TrainedHalf) -> tuple[Tensor, Grid]:
     if not all(name.exists() for name in names):
         return trained.model.density.volume(trained.model.grid), trained.model.grid
     own, other = (read_map(name) for name in names)
-    grid = Grid(own.box, own.pixel_size or 1.0)
-    volume = torch.from_numpy(own.data)
-    fsc = fourier_shell_correlation(volume, torch.from_numpy(other.data))
-    resolution = resolution_at(grid.shell_frequencies(), fsc, 0.5)
+    return low_passed(own.data, own.data, other.data, Grid(own.box, own.pixel_size or 1.0), 0.5)
+
+
+def low_passed(
+    data: FloatArray, first: FloatArray, second: FloatArray, grid: Grid, threshold: float
+) -> tuple[Tensor, Grid]:
+    """A map ``(d d d)`` low-passed to where the FSC of two half-maps falls to ``threshold``, and its grid."""
+    volume = torch.from_numpy(data)
+    fsc = fourier_shell_correlation(torch.from_numpy(first), torch.from_numpy(second))
+    resolution = resolution_at(grid.shell_frequencies(), fsc, threshold)
     return (volume if resolution is None else fourier.low_pass(volume, grid, resolution)), grid

@@ -10,15 +10,12 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from dynaflex import fourier
 from dynaflex.deformation.lattice import OnLattice
 from dynaflex.deformation.mesh_flow import MeshFlow
-from dynaflex.grid import Grid
-from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.pipelines.run import Run
+from dynaflex.pipelines.volumes import map_at_rest
 from dynaflex.shapes import FloatArray, Tensor
-from dynaflex.validate.fsc import fourier_shell_correlation, resolution_at
 from dynaflex.viewer.window import Molecule, Window
 
 SIZES = {"fine": 96, "coarse": 48}
@@ -40,7 +37,7 @@ class Decoder:
 
     def __init__(self, run: Run, half: int) -> None:
         self.trained = load_half(run, half)
-        volume, full = shown_map(run, self.trained)
+        volume, full = map_at_rest(run, self.trained)
         molecule = Molecule.of(volume, full, max(config_of(run).shared_resolution, 4 * full.pixel_size))
         self.level = molecule.level(volume)
         inside = (molecule.weight.flatten() > 0).nonzero()[:, 0]
@@ -105,29 +102,6 @@ class Carrier:
         means = torch.where(share > 1e-3, values / share.clamp(min=1e-3), 0.0)
         volumes = means.T.reshape(2, grid.box, grid.box, grid.box).numpy()
         return Conformation(volumes[0], volumes[1], self.window)
-
-
-def shown_map(run: Run, trained: TrainedHalf) -> tuple[Tensor, Grid]:
-    """The map ``(d d d)`` that is carried: the corrected half-map up to where both halves agree by 0.5.
-
-    Before there are half-maps, it is the trained density.
-    """
-    names = [run.maps / f"map_half{half}.mrc" for half in (trained.half, 3 - trained.half)]
-    if not all(name.exists() for name in names):
-        grid = trained.model.grid
-        return trained.model.density.volume(grid), grid
-    own, other = (read_map(name) for name in names)
-    return low_passed(own.data, own.data, other.data, Grid(own.box, own.pixel_size or 1.0), 0.5)
-
-
-def low_passed(
-    data: FloatArray, first: FloatArray, second: FloatArray, grid: Grid, threshold: float
-) -> tuple[Tensor, Grid]:
-    """A map low-passed to where the FSC of two half-maps falls to ``threshold``, and its grid."""
-    volume = torch.from_numpy(data)
-    fsc = fourier_shell_correlation(torch.from_numpy(first), torch.from_numpy(second))
-    resolution = resolution_at(grid.shell_frequencies(), fsc, threshold)
-    return (volume if resolution is None else fourier.low_pass(volume, grid, resolution)), grid
 
 
 def seen_across(moved: Tensor, points: Tensor) -> list[float]:

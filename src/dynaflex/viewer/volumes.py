@@ -13,8 +13,9 @@ from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.predict import config_of
 from dynaflex.pipelines.run import Run
+from dynaflex.pipelines.volumes import low_passed
 from dynaflex.shapes import FloatArray, Tensor
-from dynaflex.viewer.decoder import SIZES, low_passed
+from dynaflex.viewer.decoder import SIZES
 from dynaflex.viewer.window import Molecule, Window
 from dynaflex.viewer.wire import LEVELS, pack, quantised
 
