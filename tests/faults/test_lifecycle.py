@@ -16,7 +16,7 @@ from unittest.mock import patch
 import pytest
 
 from dynaflex.io.star import read_star, write_star
-from dynaflex.pipelines import embedding, maps, pipeline
+from dynaflex.pipelines import embedding, half, maps, pipeline
 from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.steps import Steps
 from dynaflex.pipelines.stop import ABORT, ABORTED
@@ -201,7 +201,7 @@ def interrupt(place: str, ask: Callable[[], None]) -> object:
     """Ask for a stop the moment the run comes to a place."""
     target, name = {
         "preparation": (pipeline, "_prepare"),
-        "images": (embedding.HalfSet, "__init__"),
+        "images": (half.HalfSet, "__init__"),
         "update": (Steps, "take"),
         "save": (CheckpointStore, "save"),
         "latents": (embedding, "embed_half"),
