@@ -184,6 +184,12 @@ def random_pose(n: int, generator: torch.Generator) -> tuple[Pose, Tensor, Tenso
 
 
 @pytest.fixture(scope="session")
+def run_relion() -> Callable[..., None]:
+    """:func:`run_program`, for tests."""
+    return run_program
+
+
+@pytest.fixture(scope="session")
 def relion_projections(tmp_path_factory: pytest.TempPathFactory) -> Projections:
     """Images that ``relion_project`` wrote of a molecule in random poses, with shifts and astigmatic CTFs."""
     directory = tmp_path_factory.mktemp("relion_project")
