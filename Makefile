@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow lint type format docs bench clean
+.PHONY: help setup demo test slow browser lint type format docs bench clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: setup ## run the default test suite
 
 slow: setup ## run the tests that take minutes: 200 kills, 1000 flipped bytes, races, a full disk
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m slow
+
+browser: ## install Chromium, with which the tests of the explorer look at its page (Debian, Ubuntu)
+	apt-get install --yes chromium || sudo apt-get install --yes chromium
 
 lint: type ## check types, style, format and layers
 	$(BIN)/ruff check .
