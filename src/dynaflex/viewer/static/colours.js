@@ -52,7 +52,7 @@ export function themed(name) {
 export function brief(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size < 1e-7) return "0";
+  if (size < 1e-6) return "0";
   if (size >= 1e6 || size < 1e-3) return value.toExponential(1).replace("-", "−");
   return String(Number(size >= 100 ? value.toFixed(0) : value.toPrecision(3))).replace("-", "−");
 }
