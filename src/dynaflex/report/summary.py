@@ -117,7 +117,11 @@ def resolution_sentence(fsc: Record, shared: bool = False) -> str:
             f". The rigid control agrees to {before:.2f} Å as well, which is as far as the images reach; "
             f"in the part that moves most it is {inside}, rigid → corrected."
         )
-    return text + f". This is no better than the rigid control at {before:.2f} Å."
+    text += f". This is no better than the rigid control at {before:.2f} Å"
+    if isinstance(part, Mapping):
+        inside = arrow(resolution(part.get("rigid")), resolution(part.get("deformed")))
+        text += f"; in the part that moves most it is {inside}, rigid → corrected"
+    return f"{text}."
 
 
 def _at_nyquist(curves: object, found: float) -> bool:
