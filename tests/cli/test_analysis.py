@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from collections.abc import Callable
@@ -167,13 +168,16 @@ def test_segments_elsewhere_are_refused(finished_run: Path, command: Command, tm
         (("--half", 3), 2, "[usage.half]"),
         (("--model", "nowhere.pdb"), 3, "[analyze.unreadable-model]"),
         (("--model", "{empty}"), 3, "[analyze.empty-model]"),
+        (("--model", "{cut}"), 3, "[analyze.unreadable-model]"),
     ],
 )
 def test_what_cannot_be_analysed(
-    options: tuple[Any, ...], code: int, words: str, finished_run: Path, command: Command, tmp_path: Path
+    options: tuple[Any, ...], code: int, words: str, finished_run: Path, model: Path, command: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.pdb").write_text("END\n")
-    given = [tmp_path / "empty.pdb" if part == "{empty}" else part for part in options]
+    (tmp_path / f"cut{model.suffix}.gz").write_bytes(gzip.compress(model.read_bytes())[:-8])
+    files = {"{empty}": tmp_path / "empty.pdb", "{cut}": tmp_path / f"cut{model.suffix}.gz"}
+    given = [files.get(part, part) for part in options]
     outcome = command("analyze", finished_run, "-o", tmp_path / "out", "--frames", 2, "--no-movies", *given)
     assert outcome.code == code and words in outcome.error_line()
 

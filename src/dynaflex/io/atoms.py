@@ -104,7 +104,7 @@ def _read_structure(path: Path) -> gemmi.Structure:
         raise InputError("atoms.missing", "no such file", file=path, fix="check the path of the atomic model")
     try:
         if path.suffix == ".gz":
-            _require_whole(path)
+            require_whole(path)
         return gemmi.read_structure(str(path))
     except (RuntimeError, ValueError, OSError, EOFError, zlib.error) as error:
         raise InputError(
@@ -117,7 +117,7 @@ def _read_structure(path: Path) -> gemmi.Structure:
         ) from error
 
 
-def _require_whole(path: Path) -> None:
+def require_whole(path: Path) -> None:
     """Unpack a gzip file once: gemmi takes what it gets from a file that was cut off and says nothing."""
     with gzip.open(path) as stream:
         while stream.read(1 << 20):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from dynaflex.errors import EnvironmentFault, InputError
 from dynaflex.io import durable
+from dynaflex.io.atoms import require_whole
 from dynaflex.pipelines.analysis.series import Series, displaced
 from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.shapes import Array
@@ -63,8 +65,10 @@ def _read(path: Path) -> gemmi.Structure:
             fix="pip install dynaflex[atoms], or leave out --model",
         ) from error
     try:
+        if path.suffix == ".gz":
+            require_whole(path)
         structure = gemmi.read_structure(str(path))
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, EOFError, zlib.error) as error:
         raise InputError(
             "analyze.unreadable-model",
             "this atomic model cannot be read",
