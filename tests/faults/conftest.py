@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from faults.harness import Toy
+from faults.harness import Command, Toy
 
 
 @pytest.fixture
@@ -15,3 +16,24 @@ def toy(few: Path, tmp_path: Path) -> Toy:
     """A copy of the particles to spoil."""
     shutil.copytree(few, tmp_path / "toy")
     return Toy(tmp_path / "toy")
+
+
+@pytest.fixture(scope="module")
+def trained(few: Path, tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
+    """A folder with the data and a trained run on it, to be copied."""
+    folder = tmp_path_factory.mktemp("trained") / "toy"
+    shutil.copytree(few, folder)
+    outcome = command(*Toy(folder).train())
+    assert outcome.code == 0, outcome.err
+    return folder
+
+
+@pytest.fixture
+def trained_toy(trained: Path, tmp_path: Path) -> Toy:
+    """The data with a trained run beside it, whose paths are its own."""
+    toy = Toy(tmp_path / "toy")
+    shutil.copytree(trained, toy.folder)
+    provenance = json.loads((toy.run / "provenance.json").read_text())
+    provenance["inputs"] = json.loads(json.dumps(provenance["inputs"]).replace(str(trained), str(toy.folder)))
+    (toy.run / "provenance.json").write_text(json.dumps(provenance))
+    return toy

@@ -32,7 +32,6 @@ def checked(method: Method) -> Method:
         work.run.write_provenance(check=found["check"])
         for warning in found["warnings"]:
             work.run.warn(warning)
-            work.monitor.say(f"warning: {warning}")
         return method.prepare(work)
 
     return replace(method, examine=examine, prepare=prepare)

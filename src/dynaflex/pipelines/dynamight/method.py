@@ -55,7 +55,6 @@ def prepare(work: Work) -> list[str]:
     run, plan = work.run, plan_of(work)
     if plan.atoms is not None:
         run.warn(MODEL_BIAS)
-        work.monitor.say(f"warning: {MODEL_BIAS}")
     start = plan.starts[1]
     counts, edges = histogram(start.volume)
     run.write_json(
