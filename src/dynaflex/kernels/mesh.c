@@ -14,51 +14,69 @@
 /* One affine map per lane, or its gradient: three columns and the position of the origin, x row then y row. */
 typedef float affine[2][4][LANES];
 
-/* A position, moved as one. */
-typedef float pair __attribute__((vector_size(8), aligned(4), may_alias));
+/* A position, moved as one: as two floats, and as the halves of an integer, of which x is the lower. */
+typedef float point __attribute__((vector_size(8), aligned(4), may_alias));
+typedef uint64_t pair __attribute__((aligned(4), may_alias));
+typedef uint64_t pairs __attribute__((vector_size(64)));
+
+/* The lower halves of both for even and odd lanes, and the upper ones; the same puts them together again. */
+INLINE pairs lower(pairs even, pairs odd) { return (even & 0xffffffffu) | (odd << 32); }
+INLINE pairs upper(pairs even, pairs odd) { return (even >> 32) | (odd & 0xffffffff00000000u); }
+
+/* The positions of sixteen vertices, x and y apart. */
+INLINE void fetch(const float *positions, const int32_t *vertices, vec *x, vec *y) {
+#define AT(l) (*(const pair *)(positions + 2 * vertices[l]))
+  pairs even = {AT(0), AT(2), AT(4), AT(6), AT(8), AT(10), AT(12), AT(14)};
+  pairs odd = {AT(1), AT(3), AT(5), AT(7), AT(9), AT(11), AT(13), AT(15)};
+#undef AT
+  *x = (vec)lower(even, odd), *y = (vec)upper(even, odd);
+}
 
 /* Differences to the first vertex keep rounding errors as small as the tetrahedron, not as large as the image. */
 INLINE void blend_vertices(const float *positions, const int32_t *vertices, const float *blend, affine map) {
-  float corner[4][2 * LANES], first[2][LANES], edge[3][2][LANES];
-  for (int k = 0; k < 4; k++)
-    for (int l = 0; l < LANES; l++)
-      *(pair *)(corner[k] + 2 * l) = *(const pair *)(positions + 2 * vertices[k * LANES + l]);
-  for (int l = 0; l < LANES; l++) first[0][l] = corner[0][2 * l], first[1][l] = corner[0][2 * l + 1];
-  for (int k = 0; k < 3; k++)
-    for (int l = 0; l < LANES; l++) {
-      edge[k][0][l] = corner[k + 1][2 * l] - first[0][l];
-      edge[k][1][l] = corner[k + 1][2 * l + 1] - first[1][l];
-    }
+  vec first[2], edge[3][2];
+  fetch(positions, vertices, &first[0], &first[1]);
+  for (int k = 0; k < 3; k++) {
+    fetch(positions, vertices + (k + 1) * LANES, &edge[k][0], &edge[k][1]);
+    for (int axis = 0; axis < 2; axis++) edge[k][axis] -= first[axis];
+  }
   for (int axis = 0; axis < 2; axis++) {
-    for (int c = 0; c < 4; c++)
-      for (int l = 0; l < LANES; l++)
-        map[axis][c][l] = edge[0][axis][l] * blend[c * LANES + l] + edge[1][axis][l] * blend[(4 + c) * LANES + l] +
-                          edge[2][axis][l] * blend[(8 + c) * LANES + l];
-    for (int l = 0; l < LANES; l++) map[axis][3][l] += first[axis][l];
+    for (int c = 0; c < 4; c++) {
+      const float *b = blend + c * LANES;
+      vec moved = edge[0][axis] * load(b) + edge[1][axis] * load(b + 4 * LANES) + edge[2][axis] * load(b + 8 * LANES);
+      *(vec_u *)map[axis][c] = moved;
+    }
+    *(vec_u *)map[axis][3] += first[axis];
+  }
+}
+
+/* The adjoint of fetch, added to d_positions. */
+INLINE void add_back(vec x, vec y, const int32_t *vertices, float *d_positions) {
+  union {
+    pairs all[2];
+    point each[2][LANES / 2];
+  } d;
+  d.all[0] = lower((pairs)x, (pairs)y), d.all[1] = upper((pairs)x, (pairs)y);
+  for (int l = 0; l < LANES; l++) {
+    point *to = (point *)(d_positions + 2 * vertices[l]);
+    *to = *to + d.each[l % 2][l / 2];
   }
 }
 
 /* The adjoint of blend_vertices, added to d_positions. */
 INLINE void scatter_to_vertices(affine d_map, const int32_t *vertices, const float *blend, float *d_positions) {
-  float corner[4][2 * LANES], first[2][LANES], other[2][LANES];
-  for (int axis = 0; axis < 2; axis++)
-    for (int l = 0; l < LANES; l++) first[axis][l] = d_map[axis][3][l];
+  vec first[2] = {load(d_map[0][3]), load(d_map[1][3])};
   for (int k = 0; k < 3; k++) {
-    for (int axis = 0; axis < 2; axis++)
-      for (int l = 0; l < LANES; l++) {
-        const float *b = blend + k * 4 * LANES + l;
-        other[axis][l] = d_map[axis][0][l] * b[0] + d_map[axis][1][l] * b[LANES] + d_map[axis][2][l] * b[2 * LANES] +
-                         d_map[axis][3][l] * b[3 * LANES];
-        first[axis][l] -= other[axis][l];
-      }
-    for (int l = 0; l < LANES; l++) corner[k + 1][2 * l] = other[0][l], corner[k + 1][2 * l + 1] = other[1][l];
-  }
-  for (int l = 0; l < LANES; l++) corner[0][2 * l] = first[0][l], corner[0][2 * l + 1] = first[1][l];
-  for (int k = 0; k < 4; k++)
-    for (int l = 0; l < LANES; l++) {
-      pair *d = (pair *)(d_positions + 2 * vertices[k * LANES + l]);
-      *d = *d + *(pair *)(corner[k] + 2 * l);
+    vec other[2];
+    for (int axis = 0; axis < 2; axis++) {
+      const float *b = blend + k * 4 * LANES;
+      other[axis] = load(d_map[axis][0]) * load(b) + load(d_map[axis][1]) * load(b + LANES) +
+                    load(d_map[axis][2]) * load(b + 2 * LANES) + load(d_map[axis][3]) * load(b + 3 * LANES);
+      first[axis] -= other[axis];
     }
+    add_back(other[0], other[1], vertices + (k + 1) * LANES, d_positions);
+  }
+  add_back(first[0], first[1], vertices, d_positions);
 }
 
 /* Apart from what follows, because int8 and float together would be cut to the width of 16 int8. */
@@ -121,8 +139,8 @@ EXPORT CLONES void mesh_splat_backward(const float *positions, const int32_t *ve
                                        int64_t first, int64_t last, int64_t nodes, int64_t box) {
   affine map, d_map;
   float local[3 * BLOCK], x[BLOCK], y[BLOCK], value[BLOCK], dx[BLOCK], dy[BLOCK];
-  for (int64_t g = first; g < last; g++)
-    for (int64_t b = 0; b < batch; b++) {
+  for (int64_t b = 0; b < batch; b++)
+    for (int64_t g = first; g < last; g++) {
       blend_vertices(positions + b * 2 * nodes, vertices + g * 4 * LANES, blend + g * 12 * LANES, map);
       memset(d_map, 0, sizeof d_map);
       for (int64_t r = offsets[g]; r < offsets[g + 1]; r += ROWS) {
@@ -146,8 +164,8 @@ EXPORT CLONES void mesh_splat_gather(const float *positions, const int32_t *vert
                                      int64_t batch, int64_t first, int64_t last, int64_t nodes, int64_t box) {
   affine map;
   float local[3 * BLOCK], x[BLOCK], y[BLOCK], value[BLOCK];
-  for (int64_t g = first; g < last; g++)
-    for (int64_t b = 0; b < batch; b++) {
+  for (int64_t b = 0; b < batch; b++)
+    for (int64_t g = first; g < last; g++) {
       blend_vertices(positions + b * 2 * nodes, vertices + g * 4 * LANES, blend + g * 12 * LANES, map);
       for (int64_t r = offsets[g]; r < offsets[g + 1]; r += ROWS) {
         int rows = rows_from(r, offsets[g + 1]), count = rows * LANES;

@@ -33,6 +33,11 @@ def set_threads(count: int) -> None:
     _threads = max(1, count)
 
 
+def threads() -> int:
+    """How many threads the kernels use."""
+    return _threads
+
+
 def _default_threads() -> int:
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdigit() and int(given) > 0:
@@ -56,12 +61,12 @@ def call(name: str, arguments: Sequence[Tensor | int]) -> None:
 
 def parallel(work: Callable[[int], None], count: int) -> None:
     """Run ``work(0) ... work(count - 1)`` on the kernels' threads."""
-    threads = min(_threads, count)
-    if threads <= 1:
+    most = min(_threads, count)
+    if most <= 1:
         for i in range(count):
             work(i)
     else:
-        list(_pool(threads).map(work, range(count)))
+        list(_pool(most).map(work, range(count)))
 
 
 def ranges(total: int, parts: int, multiple: int = 1) -> list[tuple[int, int]]:

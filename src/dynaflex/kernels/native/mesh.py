@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from dynaflex.kernels.mesh_table import MeshTable
-from dynaflex.kernels.native.calls import CHUNKS, call, parallel, ranges
+from dynaflex.kernels.native.calls import CHUNKS, call, parallel, ranges, threads
 from dynaflex.kernels.rigidity_table import RigidityTable
 from dynaflex.shapes import Tensor
 
@@ -15,7 +15,7 @@ from dynaflex.shapes import Tensor
 _IMAGES = 16
 
 # A chunk of fewer groups costs more for its private gradients than another thread would gain.
-_GROUPS = 32
+_GROUPS = 64
 
 
 class _MeshSplat(torch.autograd.Function):
@@ -29,7 +29,8 @@ class _MeshSplat(torch.autograd.Function):
         inputs = [positions, *_arrays(table, positions), packed]
         sizes = [len(table.vertices), table.nodes, box]
         images = positions.new_empty(len(positions), box, box)
-        parts = ranges(len(positions), CHUNKS)
+        # Images do not depend on each other, so neither do they on how many a call takes.
+        parts = ranges(len(positions), threads())
         parallel(lambda i: call("mesh_splat_forward", [*inputs, images, *parts[i], *sizes]), len(parts))
         ctx.save_for_backward(positions, packed)
         ctx.table = table
