@@ -90,6 +90,22 @@ def test_scales_are_those_of_images_that_say_something(finished_run: Path) -> No
     assert scale.min(axis=1).mean() < 0.75
 
 
+def test_particles_are_explained_better_by_their_own_conformation_and_most_so_far_from_rest(finished_run: Path) -> None:
+    """In ``motion.npz`` those of half 1 come first."""
+    latents = latents_of(finished_run)
+    order = np.argsort(latents["half"], kind="stable")
+    half, first = latents["half"][order], latents["mean"][order, 0]
+    with np.load(finished_run / "motion.npz") as stored:
+        gain, misfit = stored["gain"], stored["misfit"]
+    far = np.zeros(len(half), dtype=bool)
+    for one in (1, 2):
+        own = half == one
+        np.testing.assert_allclose(misfit[own].mean(), 1.0, rtol=1e-5)
+        far[own] = np.abs(first[own] - first[own].mean()) > first[own].std()
+    assert (gain > 0.0).mean() > 0.8
+    assert np.median(gain[far]) > 2.0 * np.median(gain[~far])
+
+
 # The contract
 
 

@@ -97,7 +97,13 @@ def energy_of(
     model: FlexModel, batch: Batch, weights: Tensor, latents: Tensor, prior: LatentPrior = GAUSSIAN
 ) -> Tensor:
     """The energy in nats, up to a constant, of latents ``(b k)``: one value per particle ``(b)``."""
-    return _energy(_difference(model, batch, latents), weights, latents, prior)
+    return misfit_of(model, batch, weights, latents) + prior.energy(latents)
+
+
+@torch.no_grad()
+def misfit_of(model: FlexModel, batch: Batch, weights: Tensor, latents: Tensor) -> Tensor:
+    """What latents ``(b k)`` leave of the images: the negative log-likelihood in nats, up to a constant, ``(b)``."""
+    return _misfit(_difference(model, batch, latents), weights)
 
 
 @torch.no_grad()
@@ -139,9 +145,9 @@ def _difference(model: FlexModel, batch: Batch, z: Tensor) -> Tensor:
     return torch.view_as_real(model.render(model.deformed(z), batch.pose, batch.ctf) - batch.coefficients)
 
 
-def _energy(difference: Tensor, weights: Tensor, z: Tensor, prior: LatentPrior) -> Tensor:
-    zero = torch.zeros((), dtype=torch.complex64, device=z.device)
-    return data_loss(torch.view_as_complex(difference.contiguous()), zero, weights) + prior.energy(z)
+def _misfit(difference: Tensor, weights: Tensor) -> Tensor:
+    zero = torch.zeros((), dtype=torch.complex64, device=difference.device)
+    return data_loss(torch.view_as_complex(difference.contiguous()), zero, weights)
 
 
 def _linearise(
@@ -153,7 +159,7 @@ def _linearise(
         (_difference(model, batch, _shifted(z, k, z.new_tensor(_DIFFERENCE))) - here) / _DIFFERENCE
         for k in range(z.shape[1])
     ]
-    return _energy(here, weights, z, prior), here, torch.stack(columns, dim=1)
+    return _misfit(here, weights) + prior.energy(z), here, torch.stack(columns, dim=1)
 
 
 def _line_search(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from dynaflex.data.particles import Particles
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.io import durable
 from dynaflex.io.star import StarFile, write_star
-from dynaflex.model import Batch
+from dynaflex.model import Batch, FlexModel
 from dynaflex.pipelines import embed
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.memory import in_smaller_batches
@@ -71,13 +72,31 @@ def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
             f"half {data.half}: no finite latents were found for the particles in rows "
             f"{', '.join(map(str, rows[lost].tolist()[:5]))}; they are left at the prior, and do not move"
         )
+    misfit, gain = _fit(model, batch, weights, mean)
     halves = torch.from_numpy(data.particles.half)
     run.save_checkpoint(
         f"latents{data.half}",
         0,
-        {"mean": mean, "log_scale": log_scale, "rows": rows, "halves": halves},
+        {"mean": mean, "log_scale": log_scale, "misfit": misfit, "gain": gain, "rows": rows, "halves": halves},
         {"half": data.half},
     )
+
+
+@torch.no_grad()
+def _fit(model: FlexModel, batch: Callable[[Tensor], Batch], weights: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """How well latents ``(p k)`` explain the images: see ``misfit`` and ``gain`` of :class:`TrainedHalf`."""
+    still = mean.mean(dim=0).to(weights.device)
+
+    def at(size: int) -> tuple[Tensor, Tensor]:
+        parts = []
+        for index in torch.arange(len(mean)).split(size):
+            images, own = batch(index), mean[index].to(weights.device)
+            moved = embed.misfit_of(model, images, weights, own)
+            parts.append(torch.stack([moved, embed.misfit_of(model, images, weights, still.expand_as(own))]).cpu())
+        moved, unmoved = torch.cat(parts, dim=1)
+        return moved / moved[moved.isfinite()].mean(), unmoved - moved
+
+    return in_smaller_batches(at, _AT_ONCE)
 
 
 def candidates(latents: Tensor) -> Tensor:

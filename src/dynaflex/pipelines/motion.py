@@ -31,6 +31,9 @@ def measure_motion(run: Run, inputs: Inputs, device: torch.device) -> None:
     1, its Gaussians or some of its densest voxels, is the error of the deformation (Fig. 6 of the paper). Which
     conformation counts as the consensus is free in each half, so displacements are compared after subtracting their
     mean over the particles.
+
+    ``motion.npz`` holds values of points, and of particles, those of half 1 before those of half 2: how far they move,
+    how well the model explains them, and how much of that is due to their motion.
     """
     halves = {half: load_half(run, half).to(device) for half in (1, 2)}
     points = halves[1].model.density.landmarks().detach()
@@ -55,6 +58,8 @@ def measure_motion(run: Run, inputs: Inputs, device: torch.device) -> None:
         direction=(vectors[:, :, -1] * values[:, -1:].clamp(min=0.0).sqrt()).float().cpu().numpy(),
         error=error.numpy(),
         displacement_norm=torch.cat(norms).numpy(),
+        misfit=torch.cat([half.misfit for half in halves.values()]).numpy(),
+        gain=torch.cat([half.gain for half in halves.values()]).numpy(),
     )
 
 

@@ -29,13 +29,20 @@ _PARTICLES_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class TrainedHalf:
-    """The model of one half, with the latents of its particles; ``rows`` ``(p)`` are their rows in the input table."""
+    """The model of one half, with the latents of its particles; ``rows`` ``(p)`` are their rows in the input table.
+
+    ``misfit`` ``(p)`` is the power that the model leaves of an image, over that of the noise, relative to the mean over
+    the half: far above 1 for what is no such particle. ``gain`` ``(p)`` is by how many nats the particle's own latents
+    explain its image better than the mean latents of the half; fitted noise brings about k / 2.
+    """
 
     half: int
     model: FlexModel
     rows: Tensor
     latents: Posterior
     noise_power: Tensor
+    misfit: Tensor
+    gain: Tensor
     poses: PoseRefinement | None = None
 
     def to(self, device: torch.device) -> TrainedHalf:
@@ -117,7 +124,10 @@ def load_half(run: Run, half: int) -> TrainedHalf:
         poses = PoseRefinement(int(mine.sum())).requires_grad_(False)
         poses.table.weight.copy_(tensors["poses"][mine])
     posterior = Posterior(latents["mean"][mine], latents["log_scale"][mine])
-    return TrainedHalf(half, model, latents["rows"][mine], posterior, tensors["progress.noise_power"], poses)
+    # Runs of earlier versions have neither.
+    misfit, gain = (latents.get(name, torch.full((len(mine),), torch.nan))[mine] for name in ("misfit", "gain"))
+    noise_power = tensors["progress.noise_power"]
+    return TrainedHalf(half, model, latents["rows"][mine], posterior, noise_power, misfit, gain, poses)
 
 
 def displacements(run: Path, points: FloatArray, particles: list[int], half: int | None = None) -> FloatArray:
