@@ -38,7 +38,7 @@ row), what is wrong, what was expected and found, the fix, and in brackets the i
 Identifiers and exit codes stay as they are, so scripts may rely on them. `--debug` shows where an error was raised.
 
 Two more have no table: `memory`, exit code 5, where Python itself runs out of memory, and `bug`, exit code 1, for
-anything that was not foreseen.
+anything that was not foreseen. `dynaflex validate` ends with 1, and without an error, where a control failed.
 """
 
 
