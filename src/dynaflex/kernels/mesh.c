@@ -17,66 +17,73 @@ typedef float affine[2][4][LANES];
 /* A position, moved as one: as two floats, and as the halves of an integer, of which x is the lower. */
 typedef float point __attribute__((vector_size(8), aligned(4), may_alias));
 typedef uint64_t pair __attribute__((aligned(4), may_alias));
-typedef uint64_t pairs __attribute__((vector_size(64)));
+
+/* Four positions, and the eight floats that they are: wider ones are slow where a compiler has to cut them. */
+typedef uint64_t pairs __attribute__((vector_size(32)));
+typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
 
 /* The lower halves of both for even and odd lanes, and the upper ones; the same puts them together again. */
 INLINE pairs lower(pairs even, pairs odd) { return (even & 0xffffffffu) | (odd << 32); }
 INLINE pairs upper(pairs even, pairs odd) { return (even >> 32) | (odd & 0xffffffff00000000u); }
 
 /* The positions of sixteen vertices, x and y apart. */
-INLINE void fetch(const float *positions, const int32_t *vertices, vec *x, vec *y) {
-#define AT(l) (*(const pair *)(positions + 2 * vertices[l]))
-  pairs even = {AT(0), AT(2), AT(4), AT(6), AT(8), AT(10), AT(12), AT(14)};
-  pairs odd = {AT(1), AT(3), AT(5), AT(7), AT(9), AT(11), AT(13), AT(15)};
+INLINE void fetch(const float *positions, const int32_t *vertices, float *x, float *y) {
+  for (int l = 0; l < LANES; l += 8) {
+#define AT(i) (*(const pair *)(positions + 2 * vertices[l + i]))
+    pairs even = {AT(0), AT(2), AT(4), AT(6)}, odd = {AT(1), AT(3), AT(5), AT(7)};
 #undef AT
-  *x = (vec)lower(even, odd), *y = (vec)upper(even, odd);
+    *(eight *)(x + l) = (eight)lower(even, odd), *(eight *)(y + l) = (eight)upper(even, odd);
+  }
 }
 
 /* Differences to the first vertex keep rounding errors as small as the tetrahedron, not as large as the image. */
 INLINE void blend_vertices(const float *positions, const int32_t *vertices, const float *blend, affine map) {
-  vec first[2], edge[3][2];
-  fetch(positions, vertices, &first[0], &first[1]);
+  float first[2][LANES], edge[3][2][LANES];
+  fetch(positions, vertices, first[0], first[1]);
   for (int k = 0; k < 3; k++) {
-    fetch(positions, vertices + (k + 1) * LANES, &edge[k][0], &edge[k][1]);
-    for (int axis = 0; axis < 2; axis++) edge[k][axis] -= first[axis];
+    fetch(positions, vertices + (k + 1) * LANES, edge[k][0], edge[k][1]);
+    for (int axis = 0; axis < 2; axis++)
+      for (int l = 0; l < LANES; l++) edge[k][axis][l] -= first[axis][l];
   }
-  for (int axis = 0; axis < 2; axis++) {
+  for (int axis = 0; axis < 2; axis++)
     for (int c = 0; c < 4; c++) {
       const float *b = blend + c * LANES;
-      vec moved = edge[0][axis] * load(b) + edge[1][axis] * load(b + 4 * LANES) + edge[2][axis] * load(b + 8 * LANES);
-      *(vec_u *)map[axis][c] = moved;
+      vec moved = load(edge[0][axis]) * load(b) + load(edge[1][axis]) * load(b + 4 * LANES) +
+                  load(edge[2][axis]) * load(b + 8 * LANES);
+      *(vec_u *)map[axis][c] = c == 3 ? moved + load(first[axis]) : moved;
     }
-    *(vec_u *)map[axis][3] += first[axis];
-  }
 }
 
 /* The adjoint of fetch, added to d_positions. */
-INLINE void add_back(vec x, vec y, const int32_t *vertices, float *d_positions) {
-  union {
-    pairs all[2];
-    point each[2][LANES / 2];
-  } d;
-  d.all[0] = lower((pairs)x, (pairs)y), d.all[1] = upper((pairs)x, (pairs)y);
-  for (int l = 0; l < LANES; l++) {
-    point *to = (point *)(d_positions + 2 * vertices[l]);
-    *to = *to + d.each[l % 2][l / 2];
+INLINE void add_back(const float *x, const float *y, const int32_t *vertices, float *d_positions) {
+  for (int l = 0; l < LANES; l += 8) {
+    pairs px = (pairs)*(const eight *)(x + l), py = (pairs)*(const eight *)(y + l);
+    union {
+      pairs all[2];
+      point each[2][4];
+    } d = {{lower(px, py), upper(px, py)}};
+    for (int i = 0; i < 8; i++) {
+      point *to = (point *)(d_positions + 2 * vertices[l + i]);
+      *to = *to + d.each[i % 2][i / 2];
+    }
   }
 }
 
 /* The adjoint of blend_vertices, added to d_positions. */
 INLINE void scatter_to_vertices(affine d_map, const int32_t *vertices, const float *blend, float *d_positions) {
-  vec first[2] = {load(d_map[0][3]), load(d_map[1][3])};
-  for (int k = 0; k < 3; k++) {
-    vec other[2];
-    for (int axis = 0; axis < 2; axis++) {
+  float out[4][2][LANES];
+  for (int axis = 0; axis < 2; axis++) {
+    vec first = load(d_map[axis][3]);
+    for (int k = 0; k < 3; k++) {
       const float *b = blend + k * 4 * LANES;
-      other[axis] = load(d_map[axis][0]) * load(b) + load(d_map[axis][1]) * load(b + LANES) +
-                    load(d_map[axis][2]) * load(b + 2 * LANES) + load(d_map[axis][3]) * load(b + 3 * LANES);
-      first[axis] -= other[axis];
+      vec other = load(d_map[axis][0]) * load(b) + load(d_map[axis][1]) * load(b + LANES) +
+                  load(d_map[axis][2]) * load(b + 2 * LANES) + load(d_map[axis][3]) * load(b + 3 * LANES);
+      *(vec_u *)out[k + 1][axis] = other;
+      first -= other;
     }
-    add_back(other[0], other[1], vertices + (k + 1) * LANES, d_positions);
+    *(vec_u *)out[0][axis] = first;
   }
-  add_back(first[0], first[1], vertices, d_positions);
+  for (int k = 0; k < 4; k++) add_back(out[k][0], out[k][1], vertices + k * LANES, d_positions);
 }
 
 /* Apart from what follows, because int8 and float together would be cut to the width of 16 int8. */
