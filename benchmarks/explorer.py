@@ -194,7 +194,7 @@ def lassos(page: Page, repeats: int) -> list[float]:
     script = (
         "(shift) => { const { plot } = dynaflex.explore; const start = performance.now();"
         " const polygon = Array.from({ length: 60 }, (_, i) => [300 + shift + 150 * Math.cos(i / 9.55),"
-        " 230 + 120 * Math.sin(i / 9.55)]); dynaflex.explore.selection.choose(plot.inside(polygon));"
+        " 230 + 120 * Math.sin(i / 9.55)]); dynaflex.explore.selection.chooseShown(plot.inside(polygon));"
         " plot.pen.getImageData(0, 0, 1, 1); return performance.now() - start }"
     )
     return [float(page.evaluate(script, i)) for i in range(repeats)]

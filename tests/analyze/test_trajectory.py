@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestNeighbors
 
-from dynaflex.analyze.trajectory import dense_path, equal_steps
+from dynaflex.analyze import trajectory
+from dynaflex.analyze.trajectory import dense_path, dense_path_through, equal_steps
 
 RANDOM = np.random.default_rng(1)
 
@@ -34,6 +36,39 @@ def test_the_path_takes_a_detour_where_the_short_way_is_thin() -> None:
     points = np.concatenate([*lakes, thin, bow])
     middle = dense_path(points, points[:, 0], 31)[15]
     assert middle[1] > 1.2
+
+
+def test_the_path_leads_by_way_of_the_stops() -> None:
+    points = ring()
+    # The short way from west to south is a quarter of the ring; by way of the north-east it is the rest of it.
+    stops = 3.0 * np.array([[-1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    direct, long = (dense_path_through(points, some, 41) for some in (stops[[0, 2]], stops))
+    for path in (direct, long):
+        assert np.allclose(path[[0, -1]], stops[[0, 2]], atol=0.6)
+        radius = np.linalg.norm(path, axis=1)
+        assert radius.min() > 2.4 and radius.max() < 3.6
+    assert np.linalg.norm(long - stops[1], axis=1).min() < 0.5 < np.linalg.norm(direct - stops[1], axis=1).min()
+
+
+def test_of_many_particles_some_thousands_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Counted(NearestNeighbors):  # type: ignore[misc]
+        def fit(self, points: np.ndarray) -> NearestNeighbors:
+            sizes.append(len(points))
+            return super().fit(points)
+
+    monkeypatch.setattr(trajectory, "NearestNeighbors", Counted)
+    points = RANDOM.normal(size=(30_000, 3))
+    dense_path(points, points[:, 0], 9)
+    dense_path_through(points, points[:3], 9)
+    assert len(sizes) >= 3 and max(sizes) == 5000
+
+
+def test_stops_in_one_place_give_a_path_that_stays_there() -> None:
+    points = ring()
+    path = dense_path_through(points, points[[7, 7]], 5)
+    assert np.ptp(path, axis=0).max() == 0.0 and np.linalg.norm(path[0] - points[7]) < 1.0
 
 
 def test_parts_that_nothing_joins_are_joined() -> None:

@@ -57,7 +57,8 @@ def test_V1_every_interface_at_once_is_refused(hollow: Path, command: Callable[.
 def test_V2_the_token_works_once_and_becomes_a_cookie(hollow: Path, start: Start) -> None:
     fresh = start(hollow)
     assert len(fresh.token) >= 43  # 256 bits in base64
-    for path in ("/", "/api/run", "/static/app.js", "/?token=", f"/?token={fresh.token[:-1]}", "/?token=%C3%A9"):
+    tokens = ("/?token=", f"/?token={fresh.token[:-1]}", "/?token=%C3%A9")
+    for path in ("/", "/api/run", "/api/parts", "/static/app.js", *tokens):
         assert fresh.ask(path)[0] == 403, path
     assert fresh.ask(f"/?token={fresh.token}&token={fresh.token}")[0] == 403
     status, _, headers = fresh.ask(f"/?token={fresh.token}")
@@ -162,8 +163,10 @@ def test_V6_writing_needs_a_key_and_reading_never_writes(explorer: Explorer, hol
         assert explorer.ask("/api/selections", "POST", selection("forged", [1]), headers)[0] == 403
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"):
         assert explorer.ask("/api/selections", method, b"", explorer.writing())[0] in (400, 405)
-    for path in ("/api/run", "/api/columns", "/api/curves", "/api/progress", "/api/selections", "/api/verdicts"):
-        explorer.ask(path, headers=explorer.mine())
+    for name in ("run", "parts", "columns", "curves", "progress", "selections", "verdicts"):
+        explorer.ask(f"/api/{name}", headers=explorer.mine())
+    for path in ("/api/dense_path?half=1&frames=9", "/api/places?half=1&x=pc0&y=z1&z=1,2,3"):
+        assert explorer.ask(path, headers=explorer.mine())[0] == 200
     assert contents(hollow) == before
 
 
@@ -296,10 +299,28 @@ def test_V12_messages_that_mean_nothing_are_refused(explorer: Explorer, body: by
 
 @pytest.mark.parametrize(
     "query", ["half=1e9", "half=-1", "half=1&at=nan,0&x=pc0&y=pc1", "half=1&at=1&x=pc0&y=pc1", "half=1&z=inf",
-              "half=1&z=" + "1," * 1000, "half=1&at=0,0&x=half&y=pc1", "half=1&z=1,2,3&size=huge", "half=9" * 2000],
+              "half=1&z=" + "1," * 1000, "half=1&at=0,0&x=half&y=pc1", "half=1&z=1,2,3&size=huge", "half=9" * 2000,
+              "half=1&z=1,2,3&colour=../config", "half=1&z=1,2,3&more=../config",
+              "half=1&z=1,2,3" + "&more=parts" * 999],
 )  # fmt: skip
 def test_V12_questions_that_mean_nothing_are_refused(explorer: Explorer, query: str) -> None:
-    assert 400 <= explorer.ask(f"/api/conformation?{query}", headers=explorer.mine())[0] < 500
+    for question in ("conformation", "parts"):
+        status, body, _ = explorer.ask(f"/api/{question}?{query}", headers=explorer.mine())
+        assert 400 <= status < 500 and b"dynamight" not in body
+
+
+@pytest.mark.parametrize(
+    "question", ["dense_path", "dense_path?half=1", "dense_path?half=3&frames=9", "dense_path?half=1&frames=401",
+                 "dense_path?half=1&frames=1e3", "dense_path?half=1&frames=9&through=1,2,3",
+                 "dense_path?half=1&frames=9&through=1,2,3;1,2,nan", "dense_path?half=1&frames=9&through=1,2;1,2",
+                 "dense_path?half=1&frames=9&through=" + ";".join(["1,2,3"] * 41),
+                 "dense_path?half=1&frames=9&through=;", "places", "places?half=1&x=pc0&y=pc1",
+                 "places?half=1&x=pc0&y=half&z=1,2,3", "places?half=1&x=pc0&z=1,2,3",
+                 "places?half=0&x=pc0&y=pc1&z=1,2,3", "places?half=1&x=pc0&y=pc1&z=1,2,inf",
+                 "places?half=1&x=pc0&y=pc1&z=1,2,3,4", "places?half=1&x=../a&y=pc1&z=1,2,3"],
+)  # fmt: skip
+def test_V12_paths_and_places_that_mean_nothing_are_refused(explorer: Explorer, question: str) -> None:
+    assert 400 <= explorer.ask(f"/api/{question}", headers=explorer.mine())[0] < 500
 
 
 def test_V12_connections_are_limited(hollow: Path, start: Start) -> None:

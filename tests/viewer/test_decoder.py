@@ -27,7 +27,7 @@ def test_every_voxel_moves_as_the_model_says(decoder: tuple[WatchedRun, Decoder]
     z = 1.5 * live.trained.latents.mean.std(dim=0)
     for carrier in live.carriers.values():
         expected = live.trained.displacements(z[None], carrier.points)[0]
-        torch.testing.assert_close(carrier.moves(z), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(carrier.moving.moves(z), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_conformation_is_that_of_the_volumes_command(decoder: tuple[WatchedRun, Decoder]) -> None:
@@ -41,6 +41,41 @@ def test_the_conformation_is_that_of_the_volumes_command(decoder: tuple[WatchedR
         inside = found.density > live.level
         assert inside.sum() > 100
         assert np.corrcoef(found.density[inside], expected[inside])[0, 1] > 0.97
+
+
+def test_a_quantity_goes_where_its_material_goes(
+    decoder: tuple[WatchedRun, Decoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Turned and shifted, a map that holds the place at rest says where the material of each voxel came from."""
+    carrier = decoder[1].carriers["fine"]
+    turn = torch.tensor([[0.94, -0.342, 0.0], [0.342, 0.94, 0.0], [0.0, 0.0, 1.0]])
+    arrived = (carrier.points - carrier.window.center) @ turn.T + carrier.window.center + torch.tensor([4.0, -7.0, 9.0])
+    monkeypatch.setattr(carrier.moving, "moves", lambda _latents: arrived - carrier.points)
+    dense = carrier.values > decoder[1].level
+    for axis in range(3):
+        rest = carrier.window.points()[:, axis].view((carrier.window.grid.box,) * 3).numpy()
+        found = carrier.carried(torch.zeros(1), False, rest)
+        assert found.quantity is not None
+        wrong = found.window.read(found.quantity, arrived[dense]) - carrier.points[dense, axis].numpy()
+        assert np.median(np.abs(wrong)) < 0.3 * found.window.grid.pixel_size
+        assert np.median(np.abs((arrived - carrier.points)[dense, axis].numpy())) > found.window.grid.pixel_size
+
+
+def test_at_rest_a_map_of_colours_is_shown_as_it_is(decoder: tuple[WatchedRun, Decoder]) -> None:
+    _, live = decoder
+    at_rest = live.trained.latents.mean[0] * 0.0
+    for name in live.colours.names():
+        found = live.conformation(at_rest.numpy(), "fine", name)
+        assert found.quantity is not None
+        moves = live.carriers["fine"].moving.moves(at_rest)
+        expected = live.colours.within(name, found.window).reshape(-1)[live.carriers["fine"].voxels.numpy()]
+        dense = (live.carriers["fine"].values > live.level).numpy()
+        arrived = live.carriers["fine"].points + moves
+        seen = found.window.read(found.quantity, arrived)
+        assert np.median(np.abs(seen - expected)[dense]) <= 0.05 * max(float(np.ptp(expected[dense])), 1e-3)
+    assert live.colours.names() == ["deformation_error", "local_resolution"]
+    with pytest.raises(KeyError):
+        live.conformation(at_rest.numpy(), "fine", "../config")
 
 
 def test_nothing_is_written_by_looking(decoder: tuple[WatchedRun, Decoder]) -> None:

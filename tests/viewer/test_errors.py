@@ -81,6 +81,7 @@ MADE: dict[str, Callable[[Path], object]] = {
     "view.latents": damaged,
     "view.no-latents": none_yet,
     "view.frames": lambda run: Scene(run).path_along(1, 0, 1),
+    "view.stops": lambda run: Scene(run).dense_path(1, 9, np.zeros((1, 3), np.float32)),
     "view.half": lambda run: Scene(run).latents_at(3, ("pc0", "pc1"), (0.0, 0.0)),
     "view.message": lambda _run: unpack(b"\x10\x00\x00\x00{}"),
     "view.host": lambda _run: Address("0.0.0.0").listen(),
@@ -111,6 +112,10 @@ def test_latents_of_another_model_are_refused(brief_run: Path) -> None:
         ("/api/path?half=1&axis=x&frames=3", "view.number"),
         ("/api/conformation?half=1&x=pc0&y=pc1&at=1,two", "view.numbers"),
         ("/api/conformation?half=1&x=pc0&y=pc1&at=1,2,3", "view.numbers"),
+        ("/api/places?half=1&x=pc0&y=pc1&z=1,2,3;4,5", "view.numbers"),
+        ("/api/places?half=1&x=pc0&y=pc1&z=", "view.latents-shape"),
+        ("/api/dense_path?half=1&frames=9&through=1,2;3,4", "view.latents-shape"),
+        ("/api/dense_path?half=1&frames=1", "view.frames"),
     ],
 )
 def test_a_question_is_told_what_is_wrong_with_it(explorer: Explorer, path: str, identifier: str) -> None:

@@ -8,7 +8,6 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,71 +17,14 @@ import pytest
 from PIL import Image
 
 from dynaflex.io.star import read_star
+from viewer.browsing import CHROMIUM, FLAGS, Visit, chromium, visited
 from viewer.conftest import Explorer
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is NOT tested")
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-if not Path(CHROMIUM).exists():
-    pytest.skip("no Chromium: the page is NOT tested; apt-get install chromium", allow_module_level=True)
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-
-
-@dataclass
-class Visit:
-    """A page that was opened by its link, and all that happened to it."""
-
-    page: Any
-    explorer: Explorer
-    run: Path
-    requests: list[str] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
-
-    def ask(self, script: str, argument: object = None) -> Any:
-        return self.page.evaluate(script, argument)
-
-    def until(self, condition: str, argument: object = None) -> None:
-        """Wait; the page's policy forbids playwright's own way."""
-        deadline = time.monotonic() + 60
-        while not self.ask(condition, argument):
-            assert time.monotonic() < deadline, (condition, self.troubles)
-            time.sleep(0.05)
-
-    def at(self, across: float, down: float, panel: str = "plot") -> tuple[float, float]:
-        box = self.page.locator(f"#{panel}").bounding_box()
-        return box["x"] + across * box["width"], box["y"] + down * box["height"]
-
-    def settled(self) -> None:
-        """Until the newest fine conformation is shown."""
-        self.until("() => dynaflex.explore.times.at(-1)?.size === 'fine'")
-        self.until("() => !dynaflex.explore.view.surface.busy")
-
-    def export(self, kind: str) -> bytes:
-        with self.page.expect_download(timeout=120_000) as waited:
-            self.page.select_option("#export", kind)
-        return Path(waited.value.path()).read_bytes()
-
-    def surface(self) -> np.ndarray:
-        """Pixels of the surface, without what lies over it."""
-        return np.asarray(Image.open(io.BytesIO(self.page.locator("#surface canvas").screenshot())).convert("RGB"), int)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as opened:
         yield opened
-        opened.close()
-
-
-def visited(browser: Any, run: Path, explorer: Explorer, link: str) -> Visit:
-    page = browser.new_page(viewport={"width": 1280, "height": 720}, accept_downloads=True)
-    visit = Visit(page, explorer, run)
-    page.on("request", lambda request: visit.requests.append(request.url))
-    page.on("pageerror", lambda error: visit.troubles.append(str(error)))
-    page.on("console", lambda message: visit.troubles.append(message.text) if message.type == "error" else None)
-    page.goto(link)
-    visit.until("() => document.body.dataset.ready === 'yes'")
-    return visit
 
 
 @pytest.fixture(scope="module")
@@ -149,10 +91,12 @@ def test_the_surface_is_coloured_by_displacement(visit: Visit) -> None:
     visit.page.mouse.click(*visit.at(0.9, 0.5))
     visit.settled()
     coloured = visit.surface()
-    visit.page.uncheck("#by-displacement")
+    visit.page.select_option("#surface-colour", "none")
+    visit.until("() => !dynaflex.explore.view.message.colour")
     time.sleep(0.3)
     plain = visit.surface()
-    visit.page.check("#by-displacement")
+    visit.page.select_option("#surface-colour", "displacement")
+    visit.until("() => dynaflex.explore.view.message.colour")
     # Warm colours where it moves, the plain blue without.
     assert (coloured[..., 0] - coloured[..., 2] > 60).sum() > 200 > (plain[..., 0] - plain[..., 2] > 60).sum()
     assert "Å" in visit.page.inner_text("#surface .legend")
@@ -176,7 +120,8 @@ def test_a_path_along_an_axis_is_played_and_exported(visit: Visit) -> None:
     assert np.abs(shots[0] - shots[4]).max() > 50
     assert np.abs(shots[1] - shots[7]).max() == 0  # there and back again
     with zipfile.ZipFile(io.BytesIO(visit.export("frames"))) as pictures:
-        assert pictures.testzip() is None and len(pictures.namelist()) == 5
+        assert pictures.testzip() is None
+        assert pictures.namelist() == [*(f"frame_{number:03d}.png" for number in range(5)), "make_mp4.txt"]
         with Image.open(io.BytesIO(pictures.read("frame_000.png"))) as first:
             # The GIF has 256 colours of all.
             assert np.abs(np.asarray(first.convert("RGB"), int) - shots[0]).mean() < 3

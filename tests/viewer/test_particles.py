@@ -60,17 +60,45 @@ def test_projections_are_the_columns(run: Path) -> None:
         assert particles.values("pc1")[own].mean() == pytest.approx(0, abs=1e-5)
 
 
-def test_columns_of_the_table_are_those_with_numbers_that_differ(run: Path) -> None:
+def test_columns_of_the_table_are_numbers_that_differ_and_few_words(run: Path) -> None:
+    table = run / "particles.star"
+    lines = table.read_text().replace("_rlnClassNumber\n", "_rlnClassNumber\n_rlnMicrographNameNoDW\n").splitlines()
+    states = ("a/b/open", "a/b/<b>shut", "a/b/open")
+    with_words = [f"{line} {states[i % 3]}" if "a.mrcs" in line else line for i, line in enumerate(lines)]
+    table.write_text("\n".join(with_words) + "\n")
     particles = ParticleTable(run, False)
-    found = {column.label: column for column in particles.table_columns()}
-    assert set(found) == {"rlnDefocusU", "rlnClassNumber"}
+    found = {column.label: column for column in particles.table.listed()}
+    # Of 50 different micrographs none is a class, and image names never are.
+    assert set(found) == {"rlnDefocusU", "rlnClassNumber", "rlnMicrographNameNoDW"}
     assert found["rlnDefocusU"].unit == "Å" and found["rlnClassNumber"].kind == "class"
     # The first particle with latents is row 3 of the table.
     assert particles.values(found["rlnDefocusU"].identifier)[:2].tolist() == [1003, 1004]
+    words = found["rlnMicrographNameNoDW"]
+    assert words.kind == "class" and words.names == ("<b>shut", "open")
+    first = len(lines) - PARTICLES - 5 + 3
+    expected = [words.names.index(states[(first + i) % 3].removeprefix("a/b/")) for i in range(PARTICLES)]
+    assert particles.values(words.identifier).tolist() == expected
 
 
 @pytest.mark.parametrize(
-    "identifier", ["", "pc3", "pc-1", "z03", "pc١", "star4", "star99", "displacement", "mean", "__dict__", "half "]
+    "identifier",
+    [
+        "",
+        "pc3",
+        "pc-1",
+        "z03",
+        "pc١",
+        "star0",
+        "star2",
+        "star4",
+        "star99",
+        "kmeans",
+        "motion0",
+        "displacement",
+        "mean",
+        "__dict__",
+        "half ",
+    ],
 )
 def test_an_unknown_column_is_unknown(run: Path, identifier: str) -> None:
     with pytest.raises(KeyError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_array
@@ -24,20 +27,50 @@ def dense_path(points: Array, along: Array, frames: int, seed: int = 0) -> Array
     tenth, over the graph of nearest neighbours, in which a step through a thin region costs more than its length. The
     corners of the graph are rounded off. At most 5,000 points drawn with ``seed`` are used.
     """
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(points))[:_SEARCHED])
-    places, order = points[drawn], np.argsort(along[drawn], kind="stable")
-    neighbours = min(NEIGHBOURS, len(places) - 1)
-    distance, index = NearestNeighbors(n_neighbors=neighbours + 1).fit(places).kneighbors(places)
-    reach = distance[:, -1]
-    tail = max(1, len(places) // 10)
-    first, last = (end[reach[end].argmin()] for end in (order[:tail], order[-tail:]))
-    nodes = _shortest_path(places, index[:, 1:], reach, int(first), int(last))
-    # The mean of a node's neighbours lies on the ridge beside which the particle was found.
-    ridge = places[index[nodes]].mean(axis=1)
-    if len(ridge) < 2:
-        return np.repeat(ridge, frames, axis=0)
-    fine = equal_steps(ridge, _STEPS)
-    return equal_steps(gaussian_filter1d(fine, _SMOOTHING * _STEPS, axis=0, mode="nearest"), frames)
+    drawn = _drawn(points, seed)
+    graph = _Neighbourhoods.of(points[drawn])
+    order = np.argsort(along[drawn], kind="stable")
+    tail = max(1, len(order) // 10)
+    first, last = (int(end[graph.reach[end].argmin()]) for end in (order[:tail], order[-tail:]))
+    return graph.path([first, last], frames)
+
+
+def dense_path_through(points: Array, stops: Array, frames: int, seed: int = 0) -> Array:
+    """The path of :func:`dense_path` from the first to the last of two or more places ``stops`` ``(s k)``, by way of
+    the others: of each, the nearest of the points."""
+    graph = _Neighbourhoods.of(points[_drawn(points, seed)])
+    nearest = NearestNeighbors(n_neighbors=1).fit(graph.places).kneighbors(stops, return_distance=False)[:, 0]
+    return graph.path([int(place) for place in nearest], frames)
+
+
+@dataclass(frozen=True)
+class _Neighbourhoods:
+    """``places`` ``(p k)``, the nearest of them ``index`` ``(p m)`` to each, itself first, and the ``reach`` ``(p)``
+    that holds these."""
+
+    places: Array
+    index: IntArray
+    reach: Array
+
+    @classmethod
+    def of(cls, places: Array) -> _Neighbourhoods:
+        neighbours = min(NEIGHBOURS, len(places) - 1)
+        distance, index = NearestNeighbors(n_neighbors=neighbours + 1).fit(places).kneighbors(places)
+        return cls(places, index, distance[:, -1])
+
+    def path(self, stops: list[int], frames: int) -> Array:
+        """Equal steps ``(frames k)`` along the cheapest way from stop to stop, its corners rounded off."""
+        nodes = _cheapest_way(self.places, self.index[:, 1:], self.reach, stops)
+        # The mean of a node's neighbours lies on the ridge beside which the particle was found.
+        ridge = self.places[self.index[nodes]].mean(axis=1)
+        if len(ridge) < 2:
+            return np.repeat(ridge, frames, axis=0)
+        fine = equal_steps(ridge, _STEPS)
+        return equal_steps(gaussian_filter1d(fine, _SMOOTHING * _STEPS, axis=0, mode="nearest"), frames)
+
+
+def _drawn(points: Array, seed: int) -> IntArray:
+    return np.sort(np.random.default_rng(seed).permutation(len(points))[:_SEARCHED])
 
 
 def equal_steps(path: Array, frames: int) -> Array:
@@ -47,8 +80,8 @@ def equal_steps(path: Array, frames: int) -> Array:
     return np.stack([np.interp(where, passed, column) for column in path.T], axis=1)
 
 
-def _shortest_path(places: Array, index: IntArray, reach: Array, first: int, last: int) -> IntArray:
-    """The nodes of the cheapest way between two of the ``places`` over edges to the neighbours ``index`` ``(p m)``.
+def _cheapest_way(places: Array, index: IntArray, reach: Array, stops: list[int]) -> IntArray:
+    """The nodes of the cheapest way from stop to stop among ``places``, over edges to neighbours ``index`` ``(p m)``.
 
     ``reach`` ``(p)`` is the radius that holds a node's neighbours: the thinner its surroundings, the larger.
     """
@@ -61,11 +94,14 @@ def _shortest_path(places: Array, index: IntArray, reach: Array, first: int, las
     # Points that coincide are still an edge: a cost of exactly zero would mean none.
     cost = np.maximum(length * thinness**_AVOIDANCE, 1e-12)
     graph = coo_array((cost, (start, end)), shape=(count, count)).tocsr()
-    before = dijkstra(graph, directed=False, indices=first, return_predecessors=True)[1]
-    path = [last]
-    while path[-1] != first:
-        path.append(int(before[path[-1]]))
-    return np.array(path[::-1], dtype=np.int64)
+    way = stops[:1]
+    for first, last in itertools.pairwise(stops):
+        before = dijkstra(graph, directed=False, indices=first, return_predecessors=True)[1]
+        back = [last]
+        while back[-1] != first:
+            back.append(int(before[back[-1]]))
+        way += back[-2::-1]
+    return np.array(way, dtype=np.int64)
 
 
 def _bridges(places: Array, start: IntArray, end: IntArray) -> IntArray:

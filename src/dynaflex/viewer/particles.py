@@ -14,27 +14,12 @@ import pandas as pd
 from dynaflex.errors import InputError
 from dynaflex.io.star import StarFile, read_star
 from dynaflex.shapes import Array, FloatArray, IntArray
+from dynaflex.viewer.analysed import Analysed, read_analysis
+from dynaflex.viewer.columns import OURS, Column, TableColumns, numbered
 
-_NEAREST = 8
-_UNITS = {
-    "rlnDefocusU": "Å", "rlnDefocusV": "Å", "rlnDefocusAngle": "°", "rlnPhaseShift": "°",
-    "rlnAngleRot": "°", "rlnAngleTilt": "°", "rlnAnglePsi": "°", "rlnOriginXAngst": "Å", "rlnOriginYAngst": "Å",
-    "rlnCoordinateX": "px", "rlnCoordinateY": "px", "rlnCtfMaxResolution": "Å", "rlnHelicalTrackLengthAngst": "Å",
-}  # fmt: skip
-_OURS = "dynaflexLatent"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One number per particle: its ``identifier`` in requests, its name and unit for people, and its ``kind``.
-
-    Kinds: ``latent`` and ``component`` can be axes; ``value`` has a scale, ``class`` few different whole numbers.
-    """
-
-    identifier: str
-    label: str
-    unit: str
-    kind: str
+NEAREST = 8
+"""How many particles stand for a place that has no latents of its own."""
+_SEARCHED = 50_000
 
 
 @dataclass(frozen=True)
@@ -85,26 +70,24 @@ class ParticleTable:
         return len(self.rows)
 
     def columns(self) -> list[Column]:
-        """What is known at once, without reading the particle table."""
+        """What is known at once, without reading the particle table or the analysis."""
         k = self.mean.shape[1]
-        found = [Column(f"pc{i}", f"PC {i + 1}", "", "component") for i in range(k)]
-        found += [Column(f"z{i}", f"latent {i + 1}", "", "latent") for i in range(k)]
-        found += [Column("half", "half", "", "class"), Column("scale", "latent uncertainty, rms", "", "value")]
+        found = [Column(f"pc{i}", f"PC {i + 1}", "σ", "component") for i in range(k)]
+        found += [Column(f"z{i}", f"latent {i + 1}", "σ", "latent") for i in range(k)]
+        found += [Column("half", "half", "", "class"), Column("scale", "latent uncertainty, rms", "σ", "value")]
         if self._displacement is not None:
             found.append(Column("displacement", "displacement, rms", "Å", "value"))
         return found
 
-    def table_columns(self) -> list[Column]:
-        """The columns of the particle table that hold numbers which differ."""
-        found = []
-        for i, name in enumerate(self._table.columns):
-            head = pd.to_numeric(self._table[name].iloc[:200], errors="coerce")
-            if str(name).startswith(_OURS) or head.isna().any() or self._table[name].iloc[self.rows].nunique() < 2:
-                continue
-            values = self._table[name].iloc[self.rows]
-            few = values.nunique() <= 12 and bool((head % 1 == 0).all())
-            found.append(Column(f"star{i}", str(name), _UNITS.get(str(name), ""), "class" if few else "value"))
-        return found
+    @cached_property
+    def analysed(self) -> Analysed:
+        """What ``dynaflex analyze`` found about the particles."""
+        return read_analysis(self.run, self.rows, self.half, self.mean)
+
+    @cached_property
+    def table(self) -> TableColumns:
+        """The particle table's own columns."""
+        return TableColumns(self._table, self.rows)
 
     def values(self, identifier: str) -> FloatArray:
         """A column ``(N)``; NaN where a particle has no such number.
@@ -119,12 +102,14 @@ class ParticleTable:
             found = np.sqrt(np.square(self.scale).mean(axis=1))
         elif identifier == "displacement":
             found = self._displacement
-        elif (number := _number(identifier, "pc", self.mean.shape[1])) is not None:
+        elif (number := numbered(identifier, "pc", self.mean.shape[1])) is not None:
             found = self._projected[:, number]
-        elif (number := _number(identifier, "z", self.mean.shape[1])) is not None:
+        elif (number := numbered(identifier, "z", self.mean.shape[1])) is not None:
             found = self.mean[:, number]
-        elif (number := _number(identifier, "star", self._table.shape[1])) is not None:
-            found = pd.to_numeric(self._table.iloc[self.rows, number], errors="coerce").to_numpy()
+        elif (number := numbered(identifier, "star", len(self.table))) is not None:
+            found = self.table.values(number)
+        else:
+            found = self.analysed.values.get(identifier)
         if found is None:
             raise KeyError(identifier)
         return np.asarray(found, dtype=np.float32)
@@ -136,34 +121,73 @@ class ParticleTable:
             KeyError: the column is not an axis.
         """
         k = self.mean.shape[1]
-        if (number := _number(identifier, "pc", k)) is not None:
+        if (number := numbered(identifier, "pc", k)) is not None:
             components = self.components[half]
             return components.axes[number], float(-components.mean @ components.axes[number])
-        if (number := _number(identifier, "z", k)) is not None:
+        if (number := numbered(identifier, "z", k)) is not None:
             return np.eye(k)[number], 0.0
         raise KeyError(identifier)
 
     def latents_at(self, half: int, names: tuple[str, str], point: tuple[float, float]) -> FloatArray:
         """Latents ``(k)`` at a point of the plane of two columns.
 
-        A plane leaves the other directions open: they are those of the mean of the eight nearest particles of the half.
+        They begin as the mean of the eight nearest particles of the half. Axes of latent space are then followed to
+        the point, which leaves the other directions as they are; a layout has no inverse, and the mean has to do.
+
+        Raises:
+            KeyError: a column is not an axis.
         """
-        axes, origins = zip(*(self.axis(half, name) for name in names), strict=True)
-        own = np.flatnonzero(self.half == half) if not self.shared else np.arange(len(self))
+        axes = [self.axis(half, name) for name in names if not self._is_layout(name)]
+        own = self._own(half)
         distance = np.zeros(len(own))
         for name, target in zip(names, point, strict=True):
             distance += np.square(self.values(name)[own] - target)
-        nearest = own[np.argpartition(distance, min(_NEAREST, len(own)) - 1)[:_NEAREST]]
+        nearest = own[np.argpartition(distance, min(NEAREST, len(own)) - 1)[:NEAREST]]
         z = self.mean[nearest].mean(axis=0).astype(np.float64)
-        matrix = np.stack(axes)
-        missing = np.asarray(point) - (matrix @ z + np.asarray(origins))
-        return np.asarray(z + np.linalg.lstsq(matrix, missing, rcond=None)[0], dtype=np.float32)
+        if len(axes) == len(names):
+            matrix, origins = np.stack([axis for axis, _ in axes]), np.array([origin for _, origin in axes])
+            z += np.linalg.lstsq(matrix, np.asarray(point) - (matrix @ z + origins), rcond=None)[0]
+        return z.astype(np.float32)
+
+    def places(self, half: int, names: tuple[str, str], latents: FloatArray) -> FloatArray:
+        """Where latents ``(m k)`` of a half lie in the plane of two columns, ``(m 2)``.
+
+        In a layout that is where the eight particles with the nearest latents lie on average, of at most 50,000.
+
+        Raises:
+            KeyError: a column is not an axis.
+        """
+        own = self._own(half)
+        own = own[:: -(-len(own) // _SEARCHED)]
+        out = np.empty((len(latents), 2), dtype=np.float32)
+        for column, name in enumerate(names):
+            if not self._is_layout(name):
+                axis, origin = self.axis(half, name)
+                out[:, column] = latents @ axis + origin
+                continue
+            values = self.values(name)
+            for row, z in enumerate(latents):
+                distance = np.square(self.mean[own] - z).sum(axis=1)
+                nearest = own[np.argpartition(distance, min(NEAREST, len(own)) - 1)[:NEAREST]]
+                out[row, column] = values[nearest].mean()
+        return out
+
+    def of_half(self, half: int) -> tuple[Array, Array]:
+        """The latents ``(p k)`` of the particles that the model of a half knows, and their first component ``(p)``."""
+        own = self._own(half)
+        return self.mean[own].astype(np.float64), self.values("pc0")[own].astype(np.float64)
 
     def subset(self, chosen: Array | IntArray) -> StarFile:
         """The table's rows of the particles at ``chosen``, every other block and column as in the input table."""
-        kept = [name for name in self._table.columns if not str(name).startswith(_OURS)]
+        kept = [name for name in self._table.columns if not str(name).startswith(OURS)]
         part = self._table.loc[:, kept].iloc[np.sort(self.rows[chosen])]
         return StarFile(self._star.path, {**self._star.blocks, self._block: part}, self._star.lists)
+
+    def _own(self, half: int) -> IntArray:
+        return np.arange(len(self)) if self.shared else np.flatnonzero(self.half == half)
+
+    def _is_layout(self, name: str) -> bool:
+        return any(column.identifier == name and column.kind == "layout" for column in self.analysed.columns)
 
     def _components(self, half: int) -> Components:
         return Components.of(self.mean if self.shared else self.mean[self.half == half])
@@ -203,11 +227,3 @@ class ParticleTable:
     @property
     def _table(self) -> pd.DataFrame:
         return self._star.blocks[self._block]
-
-
-def _number(identifier: str, prefix: str, count: int) -> int | None:
-    """The number behind ``prefix`` if it is one of ``count``, written as we write it."""
-    digits = identifier.removeprefix(prefix)
-    if digits == identifier or not (digits.isascii() and digits.isdigit()) or len(digits) > 6:
-        return None
-    return int(digits) if int(digits) < count and str(int(digits)) == digits else None

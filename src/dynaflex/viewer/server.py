@@ -37,7 +37,10 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
         Route("/api/columns", answers.columns),
         Route("/api/column/{id}", answers.column),
         Route("/api/conformation", answers.conformation),
+        Route("/api/parts", answers.parts),
         Route("/api/path", answers.path),
+        Route("/api/dense_path", answers.dense_path),
+        Route("/api/places", answers.places),
         Route("/api/map/{id}", answers.map),
         Route("/api/curves", answers.curves),
         Route("/api/verdicts", answers.verdicts),
@@ -76,8 +79,7 @@ class _Answers:
         return JSONResponse({**await run_sync(self.scene.summary, limiter=self._table), "key": self.keys.csrf})
 
     async def columns(self, request: Request) -> Response:
-        found = await run_sync(lambda: self.scene.particles().table_columns(), limiter=self._table)
-        return JSONResponse([vars(column) for column in found])
+        return JSONResponse(await run_sync(self.scene.columns, limiter=self._table))
 
     async def column(self, request: Request) -> Response:
         return await self._binary(request, partial(self.scene.column, request.path_params["id"]), self._table)
@@ -85,6 +87,7 @@ class _Answers:
     async def conformation(self, request: Request) -> Response:
         query = request.query_params
         half, size = _whole(query.get("half", "1")), query.get("size", "fine")
+        colour, more = query.get("colour", "displacement"), tuple(sorted(set(query.getlist("more"))))
 
         def decoded() -> bytes:
             if "z" in query:
@@ -92,15 +95,31 @@ class _Answers:
             else:
                 (u, v) = _numbers(query.get("at", ""), 2)
                 z = self.scene.latents_at(half, (query.get("x", ""), query.get("y", "")), (u, v))
-            return self.scene.conformation(half, z, size)
+            return self.scene.conformation(half, z, size, None if colour == "none" else colour, more)
 
         return await self._binary(request, decoded, self._model)
+
+    async def parts(self, request: Request) -> Response:
+        half = _whole(request.query_params.get("half", "1"))
+        return await self._binary(request, partial(self.scene.parts, half), self._model)
 
     async def path(self, request: Request) -> Response:
         query = request.query_params
         half, axis, frames = (_whole(query.get(name, "")) for name in ("half", "axis", "frames"))
         found = await run_sync(partial(self.scene.path_along, half, axis, frames), limiter=self._model)
         return JSONResponse(found)
+
+    async def dense_path(self, request: Request) -> Response:
+        query = request.query_params
+        half, frames = (_whole(query.get(name, "")) for name in ("half", "frames"))
+        stops = _rows(query.get("through", ""))
+        return JSONResponse(await run_sync(partial(self.scene.dense_path, half, frames, stops), limiter=self._table))
+
+    async def places(self, request: Request) -> Response:
+        query = request.query_params
+        half, names = _whole(query.get("half", "")), (query.get("x", ""), query.get("y", ""))
+        latents = _rows(query.get("z", ""))
+        return JSONResponse(await run_sync(partial(self.scene.places, half, names, latents), limiter=self._table))
 
     async def map(self, request: Request) -> Response:
         name, colour = request.path_params["id"], request.query_params.get("colour")
@@ -163,6 +182,14 @@ def _whole(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         raise UsageError("view.number", "this is not a whole number", found=text[:40])
     return int(text)
+
+
+def _rows(text: str) -> FloatArray:
+    """Rows of numbers of one length, with a semicolon between rows; no rows if there is no text."""
+    rows = [_numbers(row) for row in text.split(";")] if text else []
+    if len({len(row) for row in rows}) > 1:
+        raise UsageError("view.numbers", "these rows are not of one length", found=text[:40])
+    return np.asarray(rows, dtype=np.float32).reshape(len(rows), -1 if rows else 0)
 
 
 def _numbers(text: str, count: int | None = None) -> list[float]:

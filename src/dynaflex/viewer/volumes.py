@@ -15,16 +15,14 @@ from dynaflex.pipelines.predict import config_of
 from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.volumes import low_passed
 from dynaflex.shapes import FloatArray, Tensor
+from dynaflex.viewer.colourings import ColourMaps, Range, listed
 from dynaflex.viewer.decoder import SIZES
+from dynaflex.viewer.watched import state_of
 from dynaflex.viewer.window import Molecule, Window
 from dynaflex.viewer.wire import LEVELS, pack, quantised
 
 _CORRECTED = "corrected"
 _MAPS = {_CORRECTED: "map", "rigid": "rigid"}
-_COLOURS = {
-    "local_resolution": ("local resolution", "Å", "local_resolution.mrc"),
-    "deformation_error": ("uncertainty of the motion", "Å", "deformation_error.mrc"),
-}
 
 
 class HalfMaps:
@@ -32,6 +30,7 @@ class HalfMaps:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._colours = ColourMaps(run)
         self._read = lru_cache(maxsize=4)(self._read_map)
 
     def names(self) -> list[str]:
@@ -40,11 +39,7 @@ class HalfMaps:
 
     def colours(self) -> list[dict[str, str]]:
         """The maps of colours that exist: ``id``, ``label`` and ``unit``."""
-        return [
-            {"id": name, "label": label, "unit": unit}
-            for name, (label, unit, file) in _COLOURS.items()
-            if (self.run.maps / file).exists()
-        ]
+        return [listed(name) for name in self._colours.names()]
 
     def packed(self, identifier: str, colour: str | None, side: list[float]) -> bytes:
         """A message with the mean of two half-maps in a window around the molecule, and perhaps a map of colours.
@@ -55,15 +50,11 @@ class HalfMaps:
             KeyError: there is no such map or colour.
         """
         density, window, level = self._read(identifier, state_of(self._half_maps(identifier)[0]))
-        header: dict[str, Any] = {"id": identifier, "level": level, "side": side, "colour": None}
+        header: dict[str, Any] = {"id": identifier, "level": level, "side": side}
         if colour is None:
-            return pack_volume(header, density, window, None, (0.0, 1.0))
-        label, unit, file = _COLOURS[colour]
-        values = window.sampled(read_map(self.run.maps / file).data)
-        seen = values[density > level]
-        low, high = (float(np.percentile(seen, share)) for share in (2, 98)) if seen.size else (0.0, 1.0)
-        header["colour"] = {"label": label, "unit": unit, "low": low, "high": max(high, low + 1e-3)}
-        return pack_volume(header, density, window, values, (low, max(high, low + 1e-3)))
+            return pack_volume(header, density, window)
+        values = self._colours.within(colour, window)
+        return pack_volume(header, density, window, (values, Range.of(colour, values[density > level])))
 
     def _read_map(self, identifier: str, _version: object) -> tuple[FloatArray, Window, float]:
         """The mean of two half-maps where the corrected ones, or else these, show the molecule; and its contour."""
@@ -86,11 +77,16 @@ class HalfMaps:
 
 
 def pack_volume(
-    header: dict[str, Any], density: FloatArray, window: Window, colour: FloatArray | None, limits: tuple[float, float]
+    header: dict[str, Any],
+    density: FloatArray,
+    window: Window,
+    colour: tuple[FloatArray, Range] | None = None,
+    more: dict[str, FloatArray] | None = None,
 ) -> bytes:
-    """Density as uint16 and colours as uint8 between ``limits``, cropped to where the density is more than hardly any.
+    """Density as uint16 and colours as uint8 over their range, cropped to where the density is more than hardly any.
 
-    ``step`` is the density of one count, ``origin`` x, y, z of the first voxel in Å from the centre of the box.
+    ``layers`` names the arrays: ``density``, ``colour`` if there is one, and the names of ``more``. ``step`` is the
+    density of one count, ``origin`` x, y, z of the first voxel in Å from the centre of the box.
     """
     where = np.argwhere(density > 0.02 * header["level"])
     low, high = (where.min(axis=0), where.max(axis=0) + 1) if len(where) else (np.zeros(3, int), np.full(3, 2))
@@ -98,26 +94,21 @@ def pack_volume(
     low, high = np.maximum(low - 1, 0), np.minimum(high + 1, density.shape)
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     top = float(max(density.max(), 1e-12))
-    arrays: list[NDArray[Any]] = [quantised(density[box], 0.0, top, np.uint16)]
+    layers: dict[str, NDArray[Any]] = {"density": quantised(density[box], 0.0, top, np.uint16)}
     if colour is not None:
-        arrays.append(quantised(colour[box], *limits, np.uint8))
+        values, within = colour
+        layers["colour"] = quantised(values[box], *within.limits, np.uint8)
+    layers |= more or {}
     pixel_size = window.grid.pixel_size
     corner = (np.asarray(low[::-1]) - window.grid.center) * pixel_size + window.center.numpy()
     geometry = {
+        "layers": list(layers),
         "pixel_size": pixel_size,
         "origin": [float(value) for value in corner],
         "box_center": [float(value) for value in window.center],
         "width": window.grid.width,
         "step": top / LEVELS,
-        "colour_limits": list(limits),
+        "colour": None if colour is None else colour[1].header(),
+        "colour_limits": None if colour is None else list(colour[1].limits),
     }
-    return pack({**header, **geometry}, *arrays)
-
-
-def state_of(path: Path) -> tuple[int, int] | None:
-    """When a file was written last, and its size; None if there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
+    return pack({**header, **geometry}, *layers.values())

@@ -26,3 +26,12 @@ class WatchedRun(Run):
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Refuse: the explorer writes nothing but selections."""
         raise PermissionError(f"{name} is only looked at")
+
+
+def state_of(path: Path) -> tuple[int, int] | None:
+    """When a file was written last, and its size; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -63,6 +63,11 @@ class Window:
         values = map_coordinates(volume, position, order=1, mode="nearest")
         return np.asarray(values, dtype=np.float32).reshape((self.grid.box,) * 3)
 
+    def read(self, values: FloatArray, points: Tensor) -> FloatArray:
+        """Values ``(d d d)`` of the window at points ``(n 3)`` in Å: linear between voxels, the nearest beyond."""
+        position = ((points - self.center) / self.grid.pixel_size + self.grid.center).T.flip(0).numpy()
+        return np.asarray(map_coordinates(values, position, order=1, mode="nearest"), dtype=np.float32)
+
     def _part(self, volume: Tensor) -> Tensor:
         x, y, z = self.first
         return volume[z : z + self.side, y : y + self.side, x : x + self.side]

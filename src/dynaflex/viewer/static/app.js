@@ -105,7 +105,7 @@ async function start() {
   if (run.notices.length) tell(run.notices.join(" "));
   if (run.particles) {
     await openPanel("explore");
-    app.explore = new Explore(new Particles(run.particles, run.shared), fail);
+    app.explore = new Explore(new Particles(run.particles, run.shared), run, fail);
     await app.explore.start();
   } else {
     document.querySelector('[data-panel="explore"]').disabled = true;

@@ -1,14 +1,20 @@
-// A path as a series of maps and the script that plays it in ChimeraX.
+// A path as a series of maps and the scripts that play it in ChimeraX.
+import { layer } from "./bodies.js";
+import { paletteOf } from "./colours.js";
 
-/** Files {name, bytes} of volumes (messages of the server) cut at a level: maps on one grid, script, latents. */
-export function chimeraxFiles(volumes, level) {
-  const text = (name, lines) => ({ name, bytes: new TextEncoder().encode(lines.join("\n") + "\n") });
+/**
+ * Files {name, bytes} of volumes (messages of the server) cut at the `level` of a view: maps on one grid, script, latents.
+ *
+ * Where the view has colours or arrows there are maps of colours, arrows as .bild, and a second script that shows them.
+ */
+export function chimeraxFiles(volumes, view) {
   const frame = common(volumes);
-  const names = volumes.map((_, i) => `frame_${String(i).padStart(3, "0")}.mrc`);
+  const numbered = (kind, ending) => volumes.map((_, i) => `${kind}_${String(i).padStart(3, "0")}.${ending}`);
+  const maps = numbered("frame", "mrc");
   const script = [
     "set bgColor white",
-    `open ${names.join(" ")} vseries true`,
-    `volume #1 style surface step 1 level ${level.toPrecision(6)} color cornflowerblue`,
+    `open ${maps.join(" ")} vseries true`,
+    `volume #1 style surface step 1 level ${view.level.toPrecision(6)} color cornflowerblue`,
     "surface dust all size 10",
     "lighting soft",
     "view",
@@ -18,11 +24,71 @@ export function chimeraxFiles(volumes, level) {
     "movie encode motion.mp4 framerate 24 quality high",
   ];
   const latents = volumes.map((volume) => volume.z.map((value) => value.toPrecision(8)).join(","));
-  return [
-    ...volumes.map((volume, i) => ({ name: names[i], bytes: mrc(volume, frame) })),
+  const files = [
+    ...volumes.map((volume, i) => ({ name: maps[i], bytes: mrc(volume, frame, layer(volume, "density"), 0, volume.step) })),
     text("motion.cxc", script),
     text("latents.csv", latents),
   ];
+  const coloured = volumes.every((volume) => layer(volume, "colour"));
+  const moved = volumes.every((volume) => layer(volume, "arrows"));
+  if (!coloured && !moved) return files;
+  const colours = coloured ? numbered("colour", "mrc") : null;
+  const arrows = moved ? numbered("arrows", "bild") : null;
+  volumes.forEach((volume, i) => {
+    if (colours) {
+      const [low, high] = volume.colour_limits;
+      files.push({ name: colours[i], bytes: mrc(volume, frame, layer(volume, "colour"), low, (high - low) / 255) });
+    }
+    if (arrows) files.push(text(arrows[i], bild(layer(volume, "arrows"), view.drawnTimes, 0.0045 * volume.width)));
+  });
+  return [...files, text("motion_coloured.cxc", colouredScript({ maps, colours, arrows }, volumes[0].colour, view))];
+}
+
+function text(name, lines) {
+  return { name, bytes: new TextEncoder().encode(lines.join("\n") + "\n") };
+}
+
+/** A script that shows one model a frame, coloured by the map of its own, with its arrows. */
+function colouredScript({ maps, colours, arrows }, colour, view) {
+  const [COLOUR, ARROWS] = [1000, 2000];
+  const last = maps.length;
+  const all = `#1-${last}${arrows ? `,${ARROWS + 1}-${ARROWS + last}` : ""}`;
+  const lines = ["set bgColor white"];
+  maps.forEach((name, i) => lines.push(`open ${name} id ${i + 1}`));
+  lines.push(`volume #1-${last} style surface step 1 level ${view.level.toPrecision(6)} color lightsteelblue`);
+  lines.push(`surface dust #1-${last} size 10`);
+  if (colours) {
+    const range = view.limits.map((value) => value.toPrecision(6)).join(",");
+    lines.push(`# ${colour.label}, ${colour.unit}: ${range}`);
+    colours.forEach((name, i) => lines.push(
+      `open ${name} id ${COLOUR + i + 1}`, `hide #${COLOUR + i + 1} models`,
+      `color sample #${i + 1} map #${COLOUR + i + 1} palette ${paletteOf(colour.id)} range ${range}`,
+    ));
+  }
+  if (arrows) {
+    lines.push(`# arrows are ${view.drawnTimes} times as long as the motion`);
+    arrows.forEach((name, i) => lines.push(`open ${name} id ${ARROWS + i + 1}`));
+    lines.push(`transparency #1-${last} 50`);
+  }
+  lines.push("lighting soft", "view", `hide ${all} models`, "movie record supersample 3");
+  const there = maps.map((_, i) => i + 1);
+  for (const i of [...there, ...there.slice(1, -1).reverse()]) {
+    const one = `#${i}${arrows ? `,${ARROWS + i}` : ""} models`;
+    lines.push(`show ${one}`, "wait 2", `hide ${one}`);
+  }
+  return [...lines, "show #1 models", "movie encode motion_coloured.mp4 framerate 24 quality high"];
+}
+
+/** Arrows as ChimeraX draws them: begin, end, radii of shaft and head, and the share of the shaft. */
+function bild(arrows, times, radius) {
+  const lines = [".color 0.78 0.31 0.18"];
+  for (let i = 0; i < arrows.length; i += 6) {
+    const [from, move] = [arrows.subarray(i, i + 3), arrows.subarray(i + 3, i + 6)];
+    if (Math.hypot(...move) * times < 4 * radius) continue;
+    const end = from.map((value, k) => value + times * move[k]);
+    lines.push(`.arrow ${[...from, ...end].map((value) => value.toFixed(3)).join(" ")} ${radius.toFixed(3)} ${(2.3 * radius).toFixed(3)} 0.7`);
+  }
+  return lines;
 }
 
 /** The smallest grid that holds every volume: its first voxel, in voxels of the volumes, and its shape x, y, z. */
@@ -33,8 +99,8 @@ function common(volumes) {
   return { first, shape: first.map((low, k) => Math.max(...ends.map((end) => end[k])) - low), starts };
 }
 
-/** A map as the bytes of an MRC file, mode 2, with its place in Å as the origin. */
-function mrc(volume, { first, shape }) {
+/** Counts of a volume as the bytes of an MRC file, mode 2, with its place in Å as the origin; 0 where there are none. */
+function mrc(volume, { first, shape }, counts, least, step) {
   const [nx, ny, nz] = shape;
   const pixel = volume.pixel_size;
   const bytes = new Uint8Array(1024 + 4 * nx * ny * nz);
@@ -46,7 +112,7 @@ function mrc(volume, { first, shape }) {
   for (let z = 0; z < mz; z++) {
     for (let y = 0; y < my; y++) {
       for (let x = 0; x < mx; x++) {
-        const value = volume.data[0][(z * my + y) * mx + x] * volume.step;
+        const value = least + counts[(z * my + y) * mx + x] * step;
         out[((z + z0) * ny + y + y0) * nx + x + x0] = value;
         sum += value;
         top = Math.max(top, value);

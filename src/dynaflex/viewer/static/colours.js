@@ -6,11 +6,13 @@ const STOPS = {
   resolution: ["#3a62c4", "#62b3c6", "#e6dfb4", "#dd7f3c"],
   doubt: ["#b9c0c8", "#6f9bd8", "#3a56c4"],
 };
-export const CLASSES = [
+/** The scale of each quantity that surfaces are coloured by. */
+export const SCALES = { displacement: "motion", deformation_error: "doubt", local_resolution: "resolution" };
+const CLASSES = [
   "#2f7fc1", "#d07b1f", "#3f9d6b", "#b2579b", "#8a7b2f", "#c8502d", "#4fb3c9", "#7a68c4", "#a05a3c", "#6f8f2f",
   "#d46a86", "#5b6673",
 ];
-const UNKNOWN = [138, 146, 156];
+export const UNKNOWN = [138, 146, 156];
 
 /** The 256 colours of a scale as RGBA bytes. */
 export function table(name) {
@@ -27,11 +29,31 @@ export function table(name) {
   return colours;
 }
 
-/** Classes as a table: the colour of class i stands at i, and begins again after the last. */
+/** The colour of class i as red, green, blue: after the twelve come lighter ones, darker ones, and the twelve again. */
+export function classColour(i) {
+  const [towards, share] = [[0, 0], [255, 0.45], [0, 0.4]][Math.floor(i / CLASSES.length) % 3];
+  return rgb(CLASSES[i % CLASSES.length]).map((value) => Math.round(value + share * (towards - value)));
+}
+
+/** Classes as a table: the colour of class i stands at i, and at 255 that of particles in none. */
 export function classTable() {
   const colours = new Uint8Array(1024);
-  for (let i = 0; i < 256; i++) colours.set([...rgb(CLASSES[i % CLASSES.length]), 255], 4 * i);
+  for (let i = 0; i < 255; i++) colours.set([...classColour(i), 255], 4 * i);
+  colours.set([...UNKNOWN, 255], 4 * 255);
   return colours;
+}
+
+/** Colours, as three bytes, of values between two limits; a function. */
+export function coloursBetween(colours, [low, high]) {
+  return (value) => {
+    const at = 4 * Math.round(Math.min(Math.max((value - low) / (high - low || 1), 0), 1) * 255);
+    return colours.subarray(at, at + 3);
+  };
+}
+
+/** The scale of a quantity as ChimeraX names palettes: colours with colons between. */
+export function paletteOf(id) {
+  return STOPS[SCALES[id]].join(":");
 }
 
 /** A CSS gradient of a scale, from left to right. */

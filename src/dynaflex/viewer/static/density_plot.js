@@ -8,7 +8,7 @@ const SVG = "http://www.w3.org/2000/svg";
 /**
  * Points `x`, `y` with colour `codes` into a `table` of 256 colours.
  *
- * Events: "explore" {x, y, ended}, "click" {x, y}, "lasso" {mask}, "hover" {index, left, top} or index -1.
+ * Events: "explore" {x, y, ended}, "click" {x, y}, "lasso" {mask, adds}, "hover" {index, left, top} or index -1.
  * Tools: "explore" reports where the pointer is, "path" where it clicks, "lasso" encloses points, "pan" moves the plot.
  */
 export class DensityPlot extends EventTarget {
@@ -16,7 +16,7 @@ export class DensityPlot extends EventTarget {
   labels = ["", ""];
   /** CSS pixels of the polygon that is being drawn. */
   lasso = null;
-  marks = { at: null, nodes: [], line: [], guide: [] };
+  marks = { at: null, nodes: [], line: [] };
   #x = new Float32Array(0);
   #y = new Float32Array(0);
   #codes = new Uint8Array(0);
@@ -131,8 +131,7 @@ export class DensityPlot extends EventTarget {
     this.overlay.replaceChildren();
     this.#axis(0, width, height);
     this.#axis(1, width, height);
-    const { at, nodes, line, guide } = this.marks;
-    this.#polyline(guide, "guide");
+    const { at, nodes, line } = this.marks;
     this.#polyline(line, "path");
     for (const node of nodes) this.#circle(node, 4, "node");
     if (this.lasso) this.#shape("polygon", { points: this.lasso.map((p) => p.join(",")).join(" "), class: "lasso" });
@@ -218,7 +217,7 @@ export class DensityPlot extends EventTarget {
       const edge = which ? [0, top, 6, top] : [left, height, left, height - 6];
       this.#shape("line", { x1: edge[0], y1: edge[1], x2: edge[2], y2: edge[3], class: "tick" });
       const text = which ? { x: 9, y: top + 4 } : { x: left, y: height - 9, "text-anchor": "middle" };
-      const clear = which ? top > 30 && top < height - 34 : left > 44 && left < width - 60;
+      const clear = which ? top > 30 && top < height - 34 : left > 44 && left < width - 24 - 7.5 * this.labels[0].length;
       if (clear) this.#shape("text", { ...text, class: "tick-label" }).textContent = brief(Math.abs(value) < 1e-9 ? 0 : value);
     }
     const name = which ? { x: 9, y: 17 } : { x: width - 8, y: height - 9, "text-anchor": "end" };

@@ -2,10 +2,12 @@
 import { Camera } from "./camera.js";
 import { brief } from "./colours.js";
 import { DensityPlot } from "./density_plot.js";
+import { showLegend } from "./legend.js";
 import { getBinary } from "./message.js";
 import { Newest } from "./newest.js";
 import { PathBar } from "./path_bar.js";
 import { SelectionBar } from "./selection_bar.js";
+import { SurfaceBar } from "./surface_bar.js";
 import { SurfaceView } from "./surface_view.js";
 
 const $ = (id) => document.getElementById(id);
@@ -16,10 +18,13 @@ export class Explore {
   half = 1;
   z = null;
   times = [];
+  #route = { nodes: [], line: [] };
+  #asked = null;
   #conformation = new Newest((request) => this.#decode(request));
 
-  constructor(particles, fail) {
+  constructor(particles, run, fail) {
     Object.assign(this, { particles, fail });
+    this.bar = new SurfaceBar(this.view, run, () => this.#again(), fail);
     this.path = new PathBar(this);
     this.selection = new SelectionBar(this);
     this.#fillMenus();
@@ -33,8 +38,7 @@ export class Explore {
     await this.#points();
     // Without a model there are still particles to look at and to select.
     await this.#middle().catch(this.fail);
-    const found = await this.particles.loadTable();
-    $("colour").append(...found.map(option));
+    await this.#offerMore();
   }
 
   get axes() {
@@ -48,24 +52,63 @@ export class Explore {
 
   /** Show latents of a half, at rest or while the hand moves. */
   showLatents(z, half, size = "fine") {
-    return this.#conformation.ask({ query: `half=${half}&size=${size}&z=${z.join(",")}`, size, started: performance.now() });
+    return this.#ask({ query: `half=${half}&size=${size}&z=${z.join(",")}`, size, at: null });
+  }
+
+  /** The conformation that is shown, once more, as the controls of the surface want it now. */
+  async #again() {
+    // What was asked for last may still be on its way.
+    const shown = this.z && { query: `half=${this.half}&size=fine&z=${this.z.join(",")}`, at: null };
+    const { query, at } = this.#asked ?? shown ?? {};
+    if (query) await this.#ask({ query: query.replace("size=coarse", "size=fine"), size: "fine", at });
   }
 
   /** Marks in the plot for where the surface is and where the path goes. */
   mark() {
-    const { particles, axes, plot } = this;
-    const { nodes, half } = this.path.movie;
-    const placed = nodes.map((z) => particles.place(z, half ?? 1, axes));
-    plot.marks = { at: this.at ?? null, nodes: placed, line: placed, guide: [] };
-    plot.drawOverlay();
+    this.plot.marks = { at: this.at ?? null, ...this.#route };
+    this.plot.drawOverlay();
   }
 
-  moved(z, half, filled = false) {
-    this.filled = filled;
-    [this.z, this.half] = [z, half];
-    this.at = this.particles.place(z, half, this.axes);
+  /** Find out where the path lies in the plot, and mark it. */
+  async route() {
+    const { particles, axes, path } = this;
+    const { nodes, half } = path.movie;
+    const [line, stops] = await Promise.all([nodes, path.stops].map((each) => particles.places(each, half ?? 1, axes)));
+    if (nodes !== path.movie.nodes || String(axes) !== String(this.axes)) return;
+    this.#route = { line, nodes: stops };
+    this.mark();
+  }
+
+  /** The surface shows latents of a half; `at` is where they were looked for in the plot, if they were. */
+  async moved(z, half, at = null) {
+    [this.z, this.half, this.filled] = [z, half, at !== null];
+    const place = at ?? (await this.particles.places([z], half, this.axes))[0];
+    if (this.z !== z) return;
+    this.at = place;
     this.mark();
     this.#tellPlace();
+  }
+
+  /** The surface shows a frame of the path, between two of its nodes. */
+  movedAlong({ z, node: i, share }) {
+    [this.z, this.half, this.filled] = [z, this.path.movie.half, false];
+    this.#asked = null;
+    const [from, to] = this.#route.line.slice(i, i + 2);
+    this.at = to ? from.map((c, k) => c * (1 - share) + to[k] * share) : null;
+    this.mark();
+    this.#tellPlace();
+  }
+
+  /** What takes a while to read: columns of the particle table, and what `dynaflex analyze` found. */
+  async #offerMore() {
+    const { columns, trouble, hint } = await this.particles.loadTable();
+    $("colour").append(...columns.map(option));
+    for (const name of ["x", "y"]) {
+      $(name).append(...columns.filter((column) => column.kind === "layout").map(option));
+      if (hint) $(name).append(Object.assign(new Option(hint), { disabled: true }));
+    }
+    await this.selection.offerClusters();
+    if (trouble) this.fail(new Error(trouble));
   }
 
   #fillMenus() {
@@ -87,7 +130,7 @@ export class Explore {
     $("half").addEventListener("change", tried(async () => {
       await this.particles.choose(Number($("half").value));
       this.selection.clear();
-      this.path.movie.reset([], null);
+      this.path.clear();
       await this.#points();
       await this.#middle();
     }));
@@ -95,7 +138,7 @@ export class Explore {
     for (const button of $("tools").children) button.addEventListener("click", () => this.setTool(button.dataset.tool));
     plot.addEventListener("explore", tried(({ detail }) => this.#exploreAt(detail.x, detail.y, detail.ended)));
     plot.addEventListener("click", tried(({ detail }) => this.path.addAt(detail.x, detail.y)));
-    plot.addEventListener("lasso", ({ detail }) => this.selection.choose(detail.mask));
+    plot.addEventListener("lasso", ({ detail }) => this.selection.chooseShown(detail.mask, detail.adds));
     plot.addEventListener("hover", ({ detail }) => this.#hover(detail));
     $("threshold").addEventListener("input", tried(async () => {
       const started = performance.now();
@@ -104,18 +147,10 @@ export class Explore {
       view.painter.finish();
       this.thresholdTime = performance.now() - started;
     }));
-    $("by-displacement").addEventListener("change", () => {
-      view.coloured = $("by-displacement").checked;
-      view.paint();
-    });
     $("tidy").addEventListener("change", tried(() => {
       view.tidy = $("tidy").checked;
       return view.cut();
     }));
-    $("most").addEventListener("input", () => {
-      view.limits = [0, Number($("most").value) || 1];
-      view.paint();
-    });
   }
 
   /** Step the threshold by a tenth, up or down. */
@@ -127,11 +162,11 @@ export class Explore {
   async #points() {
     const [x, y] = await Promise.all(this.axes.map((name) => this.particles.shownValues(name)));
     this.plot.set(x, y);
-    this.plot.labels = this.axes.map((name) => this.particles.column(name).label);
+    this.plot.labels = this.axes.map((name) => this.particles.title(name));
     await this.#colour();
     this.plot.fit();
-    if (this.z) this.moved(this.z, this.half);
     this.selection.refresh();
+    await Promise.all([this.route(), this.z && this.moved(this.z, this.half)]);
   }
 
   async #colour() {
@@ -142,23 +177,14 @@ export class Explore {
     this.#legend(found.legend);
   }
 
-  #legend({ label, css, texts, classes }) {
-    const strip = $("legend");
-    strip.replaceChildren(node("b", `${label}`));
-    if (classes) {
-      for (const { text, css: colour } of classes) {
-        const square = node("i");
-        square.className = "class";
-        square.style.background = colour;
-        strip.append(square, node("span", text));
-      }
-    } else {
-      const bar = node("i");
-      bar.style.background = css;
-      strip.append(node("span", texts[0]), bar, node("span", texts[1]));
-    }
-    const apart = !this.particles.half && !this.particles.shared ? "; each half has axes of its own" : "";
-    strip.append(node("span", `· ${this.particles.shown.length.toLocaleString("en")} particles${apart}`));
+  #legend(found) {
+    const { half, shared, shown } = this.particles;
+    const apart = !half && !shared && this.particles.inLatentSpace(this.axes) ? "; each half has axes of its own" : "";
+    const note = `· ${shown.length.toLocaleString("en")} particles${apart}`;
+    const column = $("colour").value;
+    showLegend($("legend"), found, note, ({ value, adds }) => {
+      this.selection.chooseClass(column, value, adds).catch(this.fail);
+    });
   }
 
   async #middle() {
@@ -176,32 +202,34 @@ export class Explore {
     this.mark();
     const [a, b] = this.axes;
     const query = `half=${half}&size=${ended ? "fine" : "coarse"}&x=${a}&y=${b}&at=${x.toPrecision(7)},${y.toPrecision(7)}`;
-    await this.#conformation.ask({ query, started, size: ended ? "fine" : "coarse" });
+    await this.#ask({ query, started, size: ended ? "fine" : "coarse", at: [x, y] });
   }
 
-  async #decode({ query, started, size }) {
-    const message = await getBinary(`api/conformation?${query}`);
+  #ask(request) {
+    this.#asked = request;
+    return this.#conformation.ask({ started: performance.now(), ...request });
+  }
+
+  async #decode({ query, started, size, at }) {
+    const message = await getBinary(`api/conformation?${query}${this.view.query}`);
     const fetched = performance.now();
     if (this.half !== message.half || !this.usual) this.#fresh(message);
     await this.view.show(message);
     this.view.painter.finish();
-    this.filled = query.includes("&at=");
     this.times.push({ size, total: performance.now() - started, fetch: fetched - started });
-    if (size === "fine") this.moved(message.z, message.half, this.filled);
+    if (size === "fine") await this.moved(message.z, message.half, at);
     else {
-      [this.z, this.half] = [message.z, message.half];
+      [this.z, this.half, this.filled] = [message.z, message.half, at !== null];
       this.#tellPlace();
     }
   }
 
-  /** A half seen for the first time: its contour, its largest displacement, its best side. */
+  /** A half seen for the first time: its contour, its best side. */
   #fresh(message) {
     const { view } = this;
     const first = !this.usual;
     this.usual = message.level;
     view.level = message.level * Number($("threshold").value = first ? 1 : $("threshold").value);
-    $("most").value = Number(message.colour.high.toPrecision(2));
-    view.limits = [0, Number($("most").value)];
     if (first) view.camera.frame(message.box_center, message.width * 0.52, message.side);
     this.#tellThreshold();
   }
@@ -213,30 +241,32 @@ export class Explore {
   }
 
   #tellPlace() {
-    const { latent_dim: dimension } = this.particles.about;
-    const [x, y] = this.at ?? [];
-    const named = this.axes.map((name, i) => `${this.particles.column(name).label} = ${brief([x, y][i])}`);
-    const rest = dimension > 2 && this.filled ? `; the other ${dimension - 2} coordinates as in the 8 nearest particles` : "";
-    $("place").textContent = `half ${this.half}: ${named.join(", ")}${rest}.`;
+    const { particles, half } = this;
+    const { latent_dim: dimension } = particles.about;
+    const named = this.axes.map((name, i) => {
+      const { label, unit } = particles.column(name);
+      return `${label} = ${brief((this.at ?? [])[i])}${unit && ` ${unit}`}`;
+    });
+    let rest = "";
+    if (!particles.inLatentSpace(this.axes)) {
+      rest = this.filled ? `; no latents of its own: the mean of the 8 nearest particles of half ${half}`
+        : "; placed where the 8 particles with the nearest latents are";
+    } else if (dimension > 2 && this.filled) rest = `; the other ${dimension - 2} coordinates as in the 8 nearest particles`;
+    $("place").textContent = `half ${half}: ${named.join(", ")}${rest}.`;
   }
 
   #hover({ index, left, top }) {
     const tip = $("tooltip");
     tip.hidden = index < 0;
     if (index < 0) return;
-    const column = this.particles.column($("colour").value);
-    tip.textContent = `particle ${this.particles.shown[index]}\n${column.label}: ${brief(this.colourValues[index])} ${column.unit}`;
+    const colour = $("colour").value;
+    const value = this.particles.words(colour, this.colourValues[index]);
+    tip.textContent = `particle ${this.particles.shown[index]}\n${this.particles.column(colour).label}: ${value}`;
     const room = this.plot.element.clientWidth - left;
     tip.style.left = room < 240 ? "auto" : `${left + 14}px`;
     tip.style.right = room < 240 ? `${room + 14}px` : "auto";
     tip.style.top = `${Math.min(top + 12, this.plot.element.clientHeight - 50)}px`;
   }
-}
-
-function node(name, text = "") {
-  const element = document.createElement(name);
-  element.textContent = text;
-  return element;
 }
 
 function option({ identifier, label, unit }) {

@@ -47,7 +47,6 @@ export class Maps {
       const message = await getBinary(`api/map/${id}${colour ? `?colour=${colour}` : ""}`);
       view.usual = message.level;
       view.level = message.level * Number($("maps-threshold").value);
-      view.scale = colour === "deformation_error" ? "doubt" : "resolution";
       // One scale for both: that of the map that is loaded first, the corrected one.
       limits ??= message.colour && [message.colour.low, message.colour.high];
       view.limits = limits ?? [0, 1];

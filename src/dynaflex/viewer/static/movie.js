@@ -2,17 +2,20 @@
 import { chimeraxFiles } from "./chimerax.js";
 import { gif } from "./gif.js";
 import { getBinary } from "./message.js";
+import { video } from "./video.js";
 import { zip } from "./zip.js";
 
-const RATE = 12;
+const ONE_WAY = 2;
+const [SLOWEST, FASTEST] = [6, 30];
 
-/** Events: "nodes", "frame" {index, count}, "state". */
+/** Events: "nodes", "frame" {index, z, node, share}, "state". */
 export class Movie extends EventTarget {
   nodes = [];
   frames = 24;
   index = 0;
   playing = false;
   #volumes = [];
+  #asked = "";
   #generation = 0;
 
   constructor(view) {
@@ -28,27 +31,33 @@ export class Movie extends EventTarget {
     this.dispatchEvent(new Event("nodes"));
   }
 
-  add(latents, half) {
-    this.reset(half === this.half ? [...this.nodes, latents] : [latents], half);
-  }
-
   setFrames(frames) {
     this.frames = Math.min(Math.max(Math.round(frames) || 2, 2), 200);
     this.reset(this.nodes, this.half);
+  }
+
+  /** Frames a second: one way takes two seconds, unless that is jerky or too fast to be seen. */
+  get rate() {
+    return Math.min(Math.max(Math.round(this.frames / ONE_WAY), SLOWEST), FASTEST);
   }
 
   get ready() {
     return this.nodes.length > 1;
   }
 
-  /** Latents of a frame: the nodes are equally long apart in latent space as on the path. */
+  /** Latents of a frame. */
   latents(index) {
+    const { node, share } = this.where(index);
+    return this.nodes[node].map((c, k) => c * (1 - share) + this.nodes[node + 1][k] * share);
+  }
+
+  /** The node behind which a frame lies, and which share of the way to the next: frames are equal steps in latent space. */
+  where(index) {
     const lengths = this.nodes.slice(1).map((node, i) => Math.hypot(...node.map((c, k) => c - this.nodes[i][k])) || 1e-9);
     let place = (index / (this.frames - 1)) * lengths.reduce((sum, length) => sum + length, 0);
     let i = 0;
     while (i < lengths.length - 1 && place > lengths[i]) place -= lengths[i++];
-    const t = Math.min(place / lengths[i], 1);
-    return this.nodes[i].map((c, k) => c * (1 - t) + this.nodes[i + 1][k] * t);
+    return { node: i, share: Math.min(place / lengths[i], 1) };
   }
 
   /** Show a frame, fetching it if need be; false if the path changed meanwhile. */
@@ -58,7 +67,8 @@ export class Movie extends EventTarget {
     if (generation !== this.#generation) return false;
     this.index = index;
     await this.view.show(volume);
-    this.dispatchEvent(new CustomEvent("frame", { detail: { index, z: this.latents(index) } }));
+    if (generation !== this.#generation) return false;
+    this.dispatchEvent(new CustomEvent("frame", { detail: { index, z: this.latents(index), ...this.where(index) } }));
     return true;
   }
 
@@ -69,7 +79,7 @@ export class Movie extends EventTarget {
     this.dispatchEvent(new Event("state"));
     let step = 1;
     while (this.playing) {
-      const due = performance.now() + 1000 / RATE;
+      const due = performance.now() + 1000 / this.rate;
       if (!(await this.show(this.index))) break;
       if (this.index + step < 0 || this.index + step >= this.frames) step = -step;
       this.index += step;
@@ -92,24 +102,27 @@ export class Movie extends EventTarget {
       told(`frame ${i + 1} of ${this.frames}`);
       volumes.push(await this.#volume(i));
     }
-    if (kind === "chimerax") return { name: "motion_chimerax.zip", blob: zip(chimeraxFiles(volumes, this.view.level)) };
+    if (kind === "chimerax") return { name: "motion_chimerax.zip", blob: zip(chimeraxFiles(volumes, this.view)) };
     const pictures = [];
     for (let i = 0; i < this.frames; i++) {
       told(`picture ${i + 1} of ${this.frames}`);
       await this.show(i);
       pictures.push(this.view.picture());
     }
-    if (kind === "frames") return { name: "motion_frames.zip", blob: zip(await pngs(pictures)) };
+    if (kind === "frames") return { name: "motion_frames.zip", blob: zip([...await pngs(pictures), command(this.rate)]) };
+    const there = [...pictures, ...pictures.slice(1, -1).reverse()];
+    if (kind === "video") return video(there, this.rate, told);
     told("packing the GIF");
-    const data = pictures.map((picture) => picture.getContext("2d").getImageData(0, 0, picture.width, picture.height));
-    const there = data.length > 2 ? data.slice(1, -1).reverse() : [];
-    return { name: "motion.gif", blob: gif([...data, ...there], Math.round(100 / RATE)) };
+    const data = there.map((picture) => picture.getContext("2d").getImageData(0, 0, picture.width, picture.height));
+    return { name: "motion.gif", blob: gif(data, Math.round(100 / this.rate)) };
   }
 
   async #volume(index) {
     const z = this.latents(index).map((value) => value.toPrecision(7)).join(",");
-    this.#volumes[index] ??= await getBinary(`api/conformation?half=${this.half}&size=fine&z=${z}`);
-    return this.#volumes[index];
+    if (this.#asked !== this.view.query) [this.#asked, this.#volumes] = [this.view.query, []];
+    const volumes = this.#volumes;
+    volumes[index] ??= await getBinary(`api/conformation?half=${this.half}&size=fine&z=${z}${this.#asked}`);
+    return volumes[index];
   }
 }
 
@@ -118,6 +131,16 @@ async function pngs(pictures) {
     const blob = await new Promise((resolve) => { picture.toBlob(resolve, "image/png"); });
     return { name: `frame_${String(i).padStart(3, "0")}.png`, bytes: new Uint8Array(await blob.arrayBuffer()) };
   }));
+}
+
+/** How to make a movie of the pictures, forth and back, where the browser cannot. */
+function command(rate) {
+  const filter = "[0]pad=ceil(iw/2)*2:ceil(ih/2)*2,split[there][end];[end]reverse,trim=start_frame=1,setpts=PTS-STARTPTS[back];[there][back]concat";
+  const text = `To make an MP4 of these pictures, forth and back at ${rate} frames a second, unpack them and run there:
+
+ffmpeg -framerate ${rate} -i frame_%03d.png -filter_complex "${filter}" -c:v libx264 -crf 18 -pix_fmt yuv420p -movflags +faststart motion.mp4
+`;
+  return { name: "make_mp4.txt", bytes: new TextEncoder().encode(text) };
 }
 
 /** Hand a file to the user. */

@@ -1,6 +1,9 @@
 // The particles as the page knows them: columns fetched once, the half that is shown, and planes of latent space.
-import { brief, classTable, CLASSES, coded, gradient, table } from "./colours.js";
+import { brief, classColour, classTable, coded, gradient, table, UNKNOWN } from "./colours.js";
 import { getBinary, getJson } from "./message.js";
+
+const LONGEST_QUERY = 3500;
+const css = (colour) => `rgb(${colour.join(" ")})`;
 
 export class Particles {
   /** `half` is 1, 2 or 0 for both. */
@@ -12,10 +15,10 @@ export class Particles {
     this.half = shared || about.halves.length < 2 ? 0 : about.halves[0];
   }
 
-  /** Columns of the particle table, which take a while to read. */
+  /** The columns that take a while to read, of the particle table and of the analysis: {columns, trouble, hint}. */
   async loadTable() {
     const found = await getJson("api/columns");
-    this.columns.push(...found);
+    this.columns.push(...found.columns);
     return found;
   }
 
@@ -55,12 +58,14 @@ export class Particles {
   async colours(identifier) {
     const column = this.column(identifier);
     const values = await this.shownValues(identifier);
-    const label = column.unit ? `${column.label}, ${column.unit}` : column.label;
-    if (column.kind === "class") {
-      const found = [...new Set(values)].sort((a, b) => a - b);
-      const places = new Map(found.map((value, i) => [value, i]));
-      const codes = Uint8Array.from(values, (value) => places.get(value) % CLASSES.length);
-      const classes = found.map((value, i) => ({ text: brief(value), css: CLASSES[i % CLASSES.length] }));
+    const label = this.title(identifier);
+    if (["class", "cluster"].includes(column.kind)) {
+      // Over all particles, so that a class has the same colour whichever half is shown.
+      const found = await this.classes(identifier);
+      const places = new Map(found.map(({ value }, i) => [value, i % 255]));
+      const codes = Uint8Array.from(values, (value) => places.get(value) ?? 255);
+      const classes = found.map((each, i) => ({ ...each, css: css(classColour(i % 255)) }));
+      if (values.some(Number.isNaN)) classes.push({ text: "none", css: css(UNKNOWN), value: NaN });
       return { codes, table: classTable(), values, legend: { label, classes } };
     }
     const limits = percentiles(values, 0.02, 0.98);
@@ -68,14 +73,49 @@ export class Particles {
     return { codes, table: colours, values, legend: { label, css: gradient("scale"), texts: limits.map(brief) } };
   }
 
-  /** Where latents of a half lie in the plane of two columns. */
-  place(z, half, names) {
+  /** The classes of a column, of all particles: [{value, text, count}]. */
+  async classes(identifier) {
+    const counts = new Map();
+    for (const value of await this.values(identifier)) counts.set(value, (counts.get(value) ?? 0) + 1);
+    return [...counts].filter(([value]) => value === value).sort(([a], [b]) => a - b)
+      .map(([value, count]) => ({ value, text: this.words(identifier, value), count }));
+  }
+
+  /** A value of a column as people write it, with its unit. */
+  words(identifier, value) {
+    const { kind, names, unit } = this.column(identifier);
+    if (kind === "cluster" && Number.isNaN(value)) return "none";
+    return names[value] ?? `${brief(value)}${unit && ` ${unit}`}`;
+  }
+
+  /** The name of a column with its unit. */
+  title(identifier) {
+    const { label, unit } = this.column(identifier);
+    return unit ? `${label}, ${unit}` : label;
+  }
+
+  /** Whether the columns are axes of latent space; a place in the plane of others stands for no latents of its own. */
+  inLatentSpace(names) {
+    return names.every((name) => ["component", "latent"].includes(this.column(name).kind));
+  }
+
+  /** Where some latents of a half lie in the plane of two columns: a list of [x, y]. */
+  async places(latents, half, names) {
+    if (this.inLatentSpace(names)) return latents.map((z) => names.map((name) => this.#along(z, half, name)));
+    const found = [];
+    const together = Math.max(1, Math.floor(LONGEST_QUERY / (12 * this.about.latent_dim)));
+    for (let i = 0; i < latents.length; i += together) {
+      const rows = latents.slice(i, i + together).map(asText).join(";");
+      found.push(...await getJson(`api/places?half=${half}&x=${names[0]}&y=${names[1]}&z=${rows}`));
+    }
+    return found;
+  }
+
+  #along(z, half, name) {
     const { mean, axes } = this.about.components[half];
-    return names.map((name) => {
-      const k = Number(name.replace(/\D/g, ""));
-      if (name.startsWith("z")) return z[k];
-      return axes[k].reduce((sum, axis, i) => sum + axis * (z[i] - mean[i]), 0);
-    });
+    const k = Number(name.replace(/\D/g, ""));
+    if (name.startsWith("z")) return z[k];
+    return axes[k].reduce((sum, axis, i) => sum + axis * (z[i] - mean[i]), 0);
   }
 
   /** Whose model shows the conformation at a place: that of the half shown, or of the particle next to it. */
@@ -84,6 +124,11 @@ export class Particles {
     if (index < 0) return this.about.halves[0];
     return (await this.values("half"))[this.shown[index]];
   }
+}
+
+/** Latents as they stand in a request. */
+export function asText(z) {
+  return z.map((value) => value.toPrecision(5)).join(",");
 }
 
 function percentiles(values, ...shares) {

@@ -1,16 +1,24 @@
 // The row below the panels that draws paths, plays and exports them.
 import { getBinary, getJson } from "./message.js";
 import { download, Movie } from "./movie.js";
+import { asText } from "./particles.js";
+import { videoKind } from "./video.js";
 
 const $ = (id) => document.getElementById(id);
+const DENSE = "dense";
+const DENSE_NODES = 33;
 
 export class PathBar {
+  /** Latents that were clicked, in order. */
+  stops = [];
+
   constructor(explore) {
     this.explore = explore;
     this.movie = new Movie(explore.view);
     const dimension = explore.particles.about.latent_dim;
     $("axis").append(new Option("choose…", ""));
     for (let i = 0; i < dimension; i++) $("axis").append(new Option(`PC ${i + 1}`, i));
+    $("axis").append(new Option("dense regions", DENSE));
     const tried = (work) => (event) => Promise.resolve(work(event)).catch(explore.fail);
     $("axis").addEventListener("change", tried(() => this.along($("axis").value)));
     $("frames").addEventListener("change", () => this.movie.setFrames(Number($("frames").value)));
@@ -20,37 +28,68 @@ export class PathBar {
       return this.movie.show(Number($("frame").value));
     }));
     $("export").addEventListener("change", tried(() => this.save()));
-    $("clear-path").addEventListener("click", () => this.movie.reset([], null));
-    this.movie.addEventListener("nodes", () => {
+    $("clear-path").addEventListener("click", () => this.clear());
+    this.movie.addEventListener("nodes", tried(() => {
       this.refresh();
-      explore.mark();
-    });
+      return explore.route();
+    }));
     this.movie.addEventListener("state", () => this.refresh());
     this.movie.addEventListener("frame", ({ detail }) => {
       $("frame").value = detail.index;
-      explore.moved(detail.z, this.movie.half);
+      explore.movedAlong(detail);
     });
     this.refresh();
+    tried(() => this.#offerVideo())();
   }
 
-  /** Add the conformation at a place of the plot. */
+  /** The menu offers what this browser can make, and its tooltip says why not more. */
+  async #offerVideo() {
+    const { ending, why } = await videoKind();
+    const choice = $("export").querySelector("[value=video]");
+    if (ending) choice.textContent = ending === "mp4" ? "MP4" : "WebM";
+    else choice.remove();
+    if (ending === "webm") $("export").title += "; this browser records WebM, no MP4";
+    if (why) $("export").title += `; ${why}`;
+  }
+
+  clear() {
+    this.stops = [];
+    $("axis").value = "";
+    this.movie.reset([], null);
+  }
+
+  /** Add the conformation at a place of the plot to those that were clicked. */
   async addAt(x, y) {
-    const { explore } = this;
+    const { explore, movie } = this;
     const [left, top] = explore.plot.toPixels(x, y);
-    const half = this.movie.half ?? await explore.particles.owner(explore.particles.half ? -1 : explore.plot.nearest(left, top, 1e4));
+    const nearest = explore.particles.half ? -1 : explore.plot.nearest(left, top, 1e4);
+    const half = (this.stops.length && movie.half) || await explore.particles.owner(nearest);
     const [a, b] = explore.axes;
     const message = await getBinary(`api/conformation?half=${half}&size=coarse&x=${a}&y=${b}&at=${x},${y}`);
-    this.movie.add(message.z, half);
+    this.stops.push(message.z);
+    if ($("axis").value === DENSE && this.stops.length > 1) await this.#throughDenseRegions(half);
+    else movie.reset([...this.stops], half);
     await explore.showLatents(message.z, half);
   }
 
-  /** A path from -2 to +2 standard deviations along a principal component. */
+  /** A path from -2 to +2 standard deviations along a principal component, or where the particles are. */
   async along(axis) {
     if (axis === "") return;
     const { particles } = this.explore;
-    const half = particles.half || particles.about.halves[0];
-    this.movie.reset(await getJson(`api/path?half=${half}&axis=${axis}&frames=9`), half);
+    const half = (this.stops.length && this.movie.half) || particles.half || particles.about.halves[0];
+    if (axis === DENSE) await this.#throughDenseRegions(half);
+    else {
+      this.stops = [];
+      this.movie.reset(await getJson(`api/path?half=${half}&axis=${axis}&frames=9`), half);
+    }
     await this.movie.show(0);
+  }
+
+  /** By way of the places that were clicked, if there are two; else between the ends of the first component. */
+  async #throughDenseRegions(half) {
+    if (this.stops.length < 2) this.stops = [];
+    const through = this.stops.map(asText).join(";");
+    this.movie.reset(await getJson(`api/dense_path?half=${half}&frames=${DENSE_NODES}&through=${through}`), half);
   }
 
   async toggle() {
@@ -77,6 +116,5 @@ export class PathBar {
     $("frame").max = frames - 1;
     for (const id of ["play", "frame", "export"]) $(id).disabled = !ready;
     $("clear-path").disabled = !this.movie.nodes.length;
-    if (!this.movie.nodes.length) $("axis").value = "";
   }
 }

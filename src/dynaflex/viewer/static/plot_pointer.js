@@ -1,24 +1,42 @@
-// What the pointer and the keys do in a density plot.
+// What the pointer, the fingers and the keys do in a density plot.
+
+const SLOP = 4;
 
 /** Turn gestures on the canvas of a plot into its events; see DensityPlot. */
 export function attachPointer(plot) {
   const { canvas } = plot;
+  /** What one pointer does, and where all that are down are: two fingers move and zoom, whatever the tool. */
   let held = null;
+  const down = new Map();
   const tell = (name, detail) => plot.dispatchEvent(new CustomEvent(name, { detail }));
   const where = (event) => {
     const [x, y] = plot.toValues(event.offsetX, event.offsetY);
     return { x, y };
   };
+  const letGo = () => {
+    [held, plot.lasso] = [null, null];
+    plot.drawOverlay();
+  };
 
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
+    down.set(event.pointerId, [event.offsetX, event.offsetY]);
+    if (down.size > 1) {
+      letGo();
+      return;
+    }
     const tool = event.button || event.ctrlKey ? "pan" : event.shiftKey ? "lasso" : plot.tool;
-    held = { tool, from: [event.offsetX, event.offsetY], center: [...plot.center], moved: 0 };
+    held = { tool, adds: event.shiftKey, from: [event.offsetX, event.offsetY], center: [...plot.center], moved: 0 };
     if (tool === "lasso") plot.lasso = [held.from];
-    if (tool === "explore") tell("explore", { ...where(event), ended: false });
+    // A finger may be the first of two.
+    if (tool === "explore" && event.pointerType !== "touch") tell("explore", { ...where(event), ended: false });
   });
 
   canvas.addEventListener("pointermove", (event) => {
+    if (down.size > 1) {
+      if (down.has(event.pointerId)) pinch(plot, down, event);
+      return;
+    }
     if (!held) {
       const index = plot.nearest(event.offsetX, event.offsetY, 8);
       tell("hover", { index, left: event.offsetX, top: event.offsetY });
@@ -26,7 +44,7 @@ export function attachPointer(plot) {
     }
     const [dx, dy] = [event.offsetX - held.from[0], event.offsetY - held.from[1]];
     held.moved = Math.max(held.moved, Math.hypot(dx, dy));
-    if (held.tool === "explore") tell("explore", { ...where(event), ended: false });
+    if (held.tool === "explore" && held.moved >= SLOP) tell("explore", { ...where(event), ended: false });
     if (held.tool === "pan") plot.panTo([held.center[0] - dx / plot.unit, held.center[1] + dy / plot.unit]);
     if (held.tool === "lasso") {
       plot.lasso.push([event.offsetX, event.offsetY]);
@@ -35,17 +53,18 @@ export function attachPointer(plot) {
   });
 
   canvas.addEventListener("pointerup", (event) => {
+    down.delete(event.pointerId);
     if (!held) return;
-    const { tool, moved } = held;
+    const { tool, moved, adds } = held;
     held = null;
     if (tool === "explore") tell("explore", { ...where(event), ended: true });
-    if (tool === "path" && moved < 4) tell("click", where(event));
-    if (tool === "lasso") endLasso(plot, tell);
+    if (tool === "path" && moved < SLOP) tell("click", where(event));
+    if (tool === "lasso") endLasso(plot, tell, adds);
   });
 
-  canvas.addEventListener("pointercancel", () => {
-    [held, plot.lasso] = [null, null];
-    plot.drawOverlay();
+  canvas.addEventListener("pointercancel", (event) => {
+    down.delete(event.pointerId);
+    letGo();
   });
   canvas.addEventListener("pointerleave", () => tell("hover", { index: -1 }));
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
@@ -68,9 +87,23 @@ export function attachPointer(plot) {
   });
 }
 
-function endLasso(plot, tell) {
+/** One of two fingers moves: what lies between them stays between them. */
+function pinch(plot, down, event) {
+  const between = () => {
+    const [[x0, y0], [x1, y1]] = [...down.values()];
+    return { left: (x0 + x1) / 2, top: (y0 + y1) / 2, apart: Math.hypot(x1 - x0, y1 - y0) };
+  };
+  const before = between();
+  down.set(event.pointerId, [event.offsetX, event.offsetY]);
+  const after = between();
+  const [dx, dy] = [after.left - before.left, after.top - before.top];
+  plot.panTo([plot.center[0] - dx / plot.unit, plot.center[1] + dy / plot.unit]);
+  plot.zoomAt(after.left, after.top, after.apart / Math.max(before.apart, 1));
+}
+
+function endLasso(plot, tell, adds) {
   const polygon = plot.lasso;
   plot.lasso = null;
-  if (polygon.length > 2) tell("lasso", { mask: plot.inside(polygon) });
+  if (polygon.length > 2) tell("lasso", { mask: plot.inside(polygon), adds });
   else plot.drawOverlay();
 }

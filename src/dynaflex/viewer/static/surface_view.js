@@ -1,19 +1,29 @@
-// A panel with a surface: volume in, threshold and colours at hand, scale bar and legend over it.
-import { brief, gradient, rgb, roundStep, table, themed } from "./colours.js";
+// A panel with a surface: volume in, threshold and colours at hand; arrows, Gaussians or the mesh in it or instead of it.
+import { arrowsOf, gaussiansOf, layer, meshOf, tableOf, together, usualTimes } from "./bodies.js";
+import { rgb, themed } from "./colours.js";
 import { painter } from "./mesh_painter.js";
 import { Newest } from "./newest.js";
-
-const TABLES = { motion: table("motion"), doubt: table("doubt"), resolution: table("resolution") };
+import { Overlay } from "./surface_overlay.js";
 
 /** Shows volumes in `element`; `camera` may be shared with other views. */
 export class SurfaceView {
-  coloured = true;
   /** Leave out small islands. */
   tidy = true;
-  scale = "motion";
+  /** What is asked of the server beside the density, as the end of a query. */
+  query = "";
+  /** `surface`, `parts` (Gaussians or the mesh), or `both`. */
+  shown = "surface";
+  /** The message about the Gaussians or the mesh at rest. */
+  parts = null;
+  /** Colour the mesh by its segments. */
+  bySegment = false;
+  /** How many times as long as the motion arrows are drawn; null for what suits the run. */
+  times = null;
   level = null;
-  /** The value of the strongest colour, and of the weakest. */
+  /** The value of the weakest colour, and of the strongest. */
   limits = [0, 1];
+  /** Called with every message before it is shown; may take its time. */
+  prepare = async () => {};
   meshed = 0;
 
   constructor(element, camera, label) {
@@ -24,15 +34,8 @@ export class SurfaceView {
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", `${label}: drag or arrow keys turn, wheel or + and − zoom, 0 resets`);
     this.painter = painter(this.canvas);
-    this.overlay = element.appendChild(document.createElement("div"));
-    this.overlay.className = "overlay";
-    this.overlay.innerHTML =
-      '<div class="bar"><i></i><span></span></div><div class="legend"><b></b><i></i><span></span><span></span></div>';
-    if (this.painter.kind === "canvas") {
-      const note = this.overlay.appendChild(document.createElement("p"));
-      note.className = "note";
-      note.textContent = "No WebGL in this browser: surfaces are drawn without it, more slowly.";
-    }
+    this.overlay = new Overlay(element);
+    if (this.painter.kind === "canvas") this.overlay.warn("No WebGL in this browser: all is drawn without it, more slowly.");
     this.worker = new Worker(new URL("./isosurface.worker.js", import.meta.url), { type: "module" });
     this.surface = new Newest(() => this.#mesh());
     camera.attach(this.canvas);
@@ -44,12 +47,15 @@ export class SurfaceView {
 
   /** Show a volume message; resolves when it is on the canvas. Without a level, the one that suits the volume. */
   async show(message) {
+    this.coming = message;
+    await this.prepare(message);
+    if (this.coming !== message) return;
     const [shape] = message.arrays.map((array) => array.shape);
     this.message = message;
     this.level ??= message.level;
     this.volume = {
-      values: message.data[0], shape, origin: message.origin, pixelSize: message.pixel_size, step: message.step,
-      colour: message.data[1] ?? null,
+      values: layer(message, "density"), shape, origin: message.origin, pixelSize: message.pixel_size,
+      step: message.step, colour: layer(message, "colour"),
     };
     await this.surface.ask();
   }
@@ -60,8 +66,15 @@ export class SurfaceView {
     if (this.message) await this.surface.ask();
   }
 
+  /** Colours, lengths or what is shown have changed, the conformation has not. */
+  refresh() {
+    if (this.message) this.#embody();
+    this.paint();
+  }
+
   /** The newest volume at the newest level; the worker keeps the volume it has. */
   async #mesh() {
+    const { message } = this;
     const fresh = this.volume !== this.sent;
     this.sent = this.volume;
     const mesh = await new Promise((resolve, reject) => {
@@ -70,10 +83,34 @@ export class SurfaceView {
       this.worker.postMessage({ volume: fresh ? this.volume : null, level: this.level, tidy: this.tidy });
     });
     this.mesh = mesh;
-    this.painter.load(mesh);
+    this.painter.load("surface", mesh);
+    // Surface, arrows and parts of one conformation are seen together.
+    if (this.embodied !== message) this.#embody(message);
     this.meshed += 1;
     this.paint(true);
     this.element.dispatchEvent(new Event("painted"));
+  }
+
+  #embody(message = this.message) {
+    this.embodied = message;
+    const arrows = arrowsOf(message, this.drawnTimes, this.limits);
+    const parts = this.#partsIn(message);
+    const isMesh = parts?.kind === "mesh";
+    const filled = this.shown === "parts";
+    const mesh = isMesh ? meshOf(message, parts, this.limits, { filled, bySegment: this.bySegment }) : null;
+    this.painter.load("solids", together(mesh, arrows));
+    this.painter.load("points", parts && !isMesh ? gaussiansOf(message, parts, this.limits) : null);
+  }
+
+  /** The parts, if they are to be shown and the message says where they are. */
+  #partsIn(message) {
+    const known = this.shown !== "surface" && layer(message, "parts") && this.parts?.half === message.half;
+    return known ? this.parts : null;
+  }
+
+  /** How many times as long as the motion arrows are drawn. */
+  get drawnTimes() {
+    return this.times ?? usualTimes(this.message);
   }
 
   /** Paint now if `atOnce`, else with the next frame of the screen. */
@@ -89,42 +126,48 @@ export class SurfaceView {
   }
 
   #paint() {
-    const low = this.message?.colour_limits ?? [0, 1];
+    const { message } = this;
+    const low = message?.colour_limits ?? [0, 1];
     const byte = (value) => ((value - low[0]) / (low[1] - low[0] || 1)) * 255;
-    const coloured = this.coloured && Boolean(this.message?.colour);
     this.painter.paint(this.camera, {
       plain: rgb(themed("--surface")).map((c) => c / 255),
       behind: rgb(themed("--ground")).map((c) => c / 255),
-      table: coloured ? TABLES[this.scale] : null,
+      table: message?.colour ? tableOf(message.colour.id) : null,
       limits: this.limits.map(byte),
+      surface: this.#howSeen(),
     });
-    this.#legend(coloured);
+    this.overlay.tell({
+      perPixel: (2 * this.camera.extent) / Math.max(this.canvas.clientHeight, 1), width: this.canvas.clientWidth,
+      legend: this.#legend(), times: message && layer(message, "arrows") ? this.drawnTimes : null, caption: this.#caption(),
+    });
   }
 
-  #legend(coloured) {
-    const { length, pixels } = this.scaleBar();
-    const bar = this.overlay.querySelector(".bar");
-    bar.firstChild.style.width = `${pixels}px`;
-    bar.lastChild.textContent = `${length} Å`;
-    const legend = this.overlay.querySelector(".legend");
-    legend.hidden = !coloured;
-    if (!coloured) return;
-    const { label, unit } = this.message.colour;
-    const [title, strip, low, high] = legend.children;
-    title.textContent = `${label}, ${unit}`;
-    strip.style.background = gradient(this.scale);
-    low.textContent = brief(this.limits[0]);
-    high.textContent = brief(this.limits[1]);
+  #howSeen() {
+    const { message } = this;
+    if (!message) return "hidden";
+    const parts = this.#partsIn(message);
+    if (parts && this.shown === "parts") return "hidden";
+    return parts || layer(message, "arrows") ? "seeThrough" : "whole";
   }
 
-  /** A round length in Å of about a fifth of the width, and how many CSS pixels it has. */
-  scaleBar() {
-    const perPixel = (2 * this.camera.extent) / Math.max(this.canvas.clientHeight, 1);
-    const length = roundStep((this.canvas.clientWidth / 5) * perPixel);
-    return { length, pixels: length / perPixel };
+  #legend() {
+    if (!this.message) return null;
+    const { segments } = this.#partsIn(this.message) ?? {};
+    if (this.bySegment && segments) return { title: "segment of the mesh", classes: segments, limits: [1, segments] };
+    const { colour } = this.message;
+    return colour && { title: `${colour.label}, ${colour.unit}`, id: colour.id, limits: this.limits };
   }
 
-  /** The picture with scale bar and legend, on a canvas of its own of an even number of pixels. */
+  #caption() {
+    const parts = this.message && this.#partsIn(this.message);
+    if (!parts) return "";
+    const whole = parts.total.toLocaleString("en");
+    const shown = layer(parts, "rest").length / 3;
+    if (parts.kind === "mesh") return `outer faces of the mesh: ${whole} vertices${parts.segments > 1 ? ` in ${parts.segments} segments` : ""}`;
+    return shown < parts.total ? `${shown.toLocaleString("en")} of ${whole} Gaussians` : `${whole} Gaussians`;
+  }
+
+  /** The picture with all that lies over it, on a canvas of its own of an even number of pixels. */
   picture() {
     this.#paint();
     const out = document.createElement("canvas");
@@ -133,30 +176,8 @@ export class SurfaceView {
     pen.drawImage(this.canvas, 0, 0);
     const ratio = this.canvas.width / Math.max(this.canvas.clientWidth, 1);
     pen.scale(ratio, ratio);
-    const bottom = out.height / ratio - 16;
-    pen.fillStyle = themed("--ink");
-    pen.font = "13px system-ui, sans-serif";
-    const { length, pixels } = this.scaleBar();
-    pen.fillRect(16, bottom, pixels, 3);
-    pen.fillText(`${length} Å`, 16, bottom - 6);
-    if (!this.overlay.querySelector(".legend").hidden) this.#paintLegend(pen, out.width / ratio - 196, bottom);
+    this.overlay.paintOnto(pen, out.width / ratio, out.height / ratio);
     return out;
-  }
-
-  #paintLegend(pen, left, bottom) {
-    const colours = TABLES[this.scale];
-    for (let i = 0; i < 180; i++) {
-      const at = 4 * Math.round((i / 179) * 255);
-      pen.fillStyle = `rgb(${colours[at]}, ${colours[at + 1]}, ${colours[at + 2]})`;
-      pen.fillRect(left + i, bottom - 14, 1.5, 8);
-    }
-    pen.fillStyle = themed("--ink");
-    const { label, unit } = this.message.colour;
-    pen.fillText(`${label}, ${unit}`, left, bottom - 20);
-    pen.fillText(brief(this.limits[0]), left, bottom + 8);
-    pen.textAlign = "right";
-    pen.fillText(brief(this.limits[1]), left + 180, bottom + 8);
-    pen.textAlign = "left";
   }
 
   #resize() {

@@ -1,0 +1,95 @@
+"""What surfaces can be coloured by: the displacement, and maps of the run that belong to the material at rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from dynaflex.io.mrc import read_map
+from dynaflex.pipelines.run import Run
+from dynaflex.shapes import BoolArray, FloatArray
+from dynaflex.viewer.watched import state_of
+from dynaflex.viewer.window import Window
+
+DISPLACEMENT = "displacement"
+_LABELS = {DISPLACEMENT: "displacement", "deformation_error": "uncertainty of the motion",
+           "local_resolution": "local resolution"}  # fmt: skip
+_MAPS = ("deformation_error", "local_resolution")
+# What is not far from zero means little by itself: a scale of it begins there.
+_FROM_ZERO = (DISPLACEMENT, "deformation_error")
+_SMALLEST_RANGE = 1e-3
+
+
+@dataclass(frozen=True)
+class Range:
+    """A quantity in Å: ``low`` and ``high`` suit a scale of colours, ``least`` and ``most`` hold all its values."""
+
+    identifier: str
+    low: float
+    high: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, identifier: str, values: FloatArray) -> Range:
+        """The range of the values ``(n)`` that are seen: between their 2nd and 98th percentile, some from zero."""
+        if not values.size:
+            values = np.zeros(1, dtype=np.float32)
+        low, high = (float(np.percentile(values, share)) for share in (2, 98))
+        low, least = (0.0, 0.0) if identifier in _FROM_ZERO else (low, float(values.min()))
+        high = max(high, low + _SMALLEST_RANGE)
+        return cls(identifier, low, high, least, max(float(values.max()), high))
+
+    def header(self) -> dict[str, Any]:
+        """What the page needs to draw a scale."""
+        return {**listed(self.identifier), "low": self.low, "high": self.high}
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Between which values are sent."""
+        return self.least, self.most
+
+
+def listed(identifier: str) -> dict[str, str]:
+    """A quantity for the page's menus: ``id``, ``label`` and ``unit``.
+
+    Raises:
+        KeyError: there is no such quantity.
+    """
+    return {"id": identifier, "label": _LABELS[identifier], "unit": "Å"}
+
+
+class ColourMaps:
+    """The maps of a run that say something about every place of the molecule at rest."""
+
+    def __init__(self, run: Run) -> None:
+        self._folder = run.maps
+        self._read = lru_cache(maxsize=8)(self._read_map)
+
+    def names(self) -> list[str]:
+        """The maps that exist."""
+        return [name for name in _MAPS if (self._folder / f"{name}.mrc").exists()]
+
+    def within(self, identifier: str, window: Window) -> FloatArray:
+        """A map ``(d d d)`` in a window; where it says nothing (it is 0 there), what the nearest voxel says.
+
+        Raises:
+            KeyError: there is no such map.
+        """
+        if identifier not in self.names():
+            raise KeyError(identifier)
+        return self._read(identifier, window, state_of(self._folder / f"{identifier}.mrc"))
+
+    def _read_map(self, identifier: str, window: Window, _version: object) -> FloatArray:
+        values = read_map(self._folder / f"{identifier}.mrc").data
+        share = window.sampled((values > 0).astype(np.float32))
+        known: BoolArray = share > 0.5
+        if not known.any():
+            return np.zeros_like(share)
+        found = window.sampled(values) / np.maximum(share, np.float32(0.5))
+        nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+        return np.asarray(found[tuple(nearest)], dtype=np.float32)

@@ -1,0 +1,100 @@
+"""A real browser with the page in it: opened by its link, asked, waited for; skipped loudly where there is none."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from viewer.conftest import Explorer
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is NOT tested")
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+if not Path(CHROMIUM).exists():
+    pytest.skip("no Chromium: the page is NOT tested; apt-get install chromium", allow_module_level=True)
+FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+@dataclass
+class Visit:
+    """A page that was opened by its link, and all that happened to it."""
+
+    page: Any
+    explorer: Explorer
+    run: Path
+    requests: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def ask(self, script: str, argument: object = None) -> Any:
+        return self.page.evaluate(script, argument)
+
+    def until(self, condition: str, argument: object = None) -> None:
+        """Wait; the page's policy forbids playwright's own way."""
+        deadline = time.monotonic() + 60
+        while not self.ask(condition, argument):
+            assert time.monotonic() < deadline, (condition, self.troubles)
+            time.sleep(0.05)
+
+    def at(self, across: float, down: float, panel: str = "plot") -> tuple[float, float]:
+        box = self.page.locator(f"#{panel}").bounding_box()
+        return box["x"] + across * box["width"], box["y"] + down * box["height"]
+
+    def settled(self) -> None:
+        """Until the newest fine conformation is shown."""
+        self.until("() => dynaflex.explore.times.at(-1)?.size === 'fine'")
+        self.until("() => !dynaflex.explore.view.surface.busy")
+
+    def export(self, kind: str) -> bytes:
+        with self.page.expect_download(timeout=120_000) as waited:
+            self.page.select_option("#export", kind)
+        return Path(waited.value.path()).read_bytes()
+
+    def surface(self) -> np.ndarray:
+        """Pixels of the surface, without what lies over it."""
+        return np.asarray(Image.open(io.BytesIO(self.page.locator("#surface canvas").screenshot())).convert("RGB"), int)
+
+
+@contextmanager
+def chromium(*flags: str) -> Iterator[Any]:
+    """A browser that ends with the block."""
+    with playwright.sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+        yield opened
+        opened.close()
+
+
+def next_link(explorer: Explorer) -> str:
+    """The link printed last, waited for if the last one was used."""
+    deadline = time.monotonic() + 30
+    while (link := re.findall(r"http://\S+", "".join(explorer.lines))[-1]) in _USED:
+        assert time.monotonic() < deadline, "no other link was printed"
+        time.sleep(0.05)
+    _USED.add(link)
+    return str(link)
+
+
+_USED: set[str] = set()
+
+
+def visited(browser: Any, run: Path, explorer: Explorer, link: str, before: str = "", **context: Any) -> Visit:
+    """A page of its own, 1280 by 720 unless ``context`` says else, in which the script ``before`` was run first."""
+    page = browser.new_page(**{"viewport": {"width": 1280, "height": 720}, "accept_downloads": True, **context})
+    if before:
+        page.add_init_script(before)
+    visit = Visit(page, explorer, run)
+    page.on("request", lambda request: visit.requests.append(request.url))
+    page.on("pageerror", lambda error: visit.troubles.append(str(error)))
+    page.on("console", lambda message: visit.troubles.append(message.text) if message.type == "error" else None)
+    page.goto(link)
+    visit.until("() => document.body.dataset.ready === 'yes'")
+    return visit

@@ -1,0 +1,148 @@
+"""What analyze found, shown only of the particles and latents that it was found of."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynaflex.pipelines.analysis.analyse import PARTICLES, analyse, write_analysis
+from dynaflex.pipelines.run import Run
+from dynaflex.viewer.analysed import ANALYSIS, Analysed
+from dynaflex.viewer.particles import ParticleTable
+from dynaflex.viewer.scene import Scene
+from viewer.conftest import PARTICLES as COUNT
+from viewer.conftest import make_hollow
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of 50 particles with an analysis in which the lines are in an order of their own."""
+    run = make_hollow(tmp_path / "run")
+    (run / "analysis").mkdir()
+    order = np.random.default_rng(2).permutation(COUNT)
+    analysis(run).iloc[order].to_csv(run / ANALYSIS, index=False)
+    return run
+
+
+def analysis(run: Path) -> pd.DataFrame:
+    particles = ParticleTable(run, False)
+    latents = {f"latent{k}": np.round(particles.mean[:, k], 5) for k in range(3)}
+    angle = np.linspace(0.0, 2.0 * np.pi, COUNT, endpoint=False)
+    labels = {"kmeans": np.arange(COUNT) % 4 + 1, "density": np.arange(COUNT) % 3}
+    places = {"motion0": 5.0 * particles.mean[:, 0], "motion1": particles.mean[:, 1], "pca0": 0.0 * angle}
+    plane = {"umap0": np.cos(angle), "umap1": np.sin(angle)}
+    return pd.DataFrame({"row": particles.rows, "half": particles.half, **labels, **latents, **places, **plane})
+
+
+def change(run: Path, work: Callable[[pd.DataFrame], pd.DataFrame]) -> Analysed:
+    table = work(pd.read_csv(run / ANALYSIS))
+    table.to_csv(run / ANALYSIS, index=False)
+    return ParticleTable(run, False).analysed
+
+
+def test_columns_of_the_analysis_are_matched_by_row(run: Path) -> None:
+    particles = ParticleTable(run, False)
+    found = {column.identifier: column for column in particles.analysed.columns}
+    assert {name: column.kind for name, column in found.items()} == {
+        "motion0": "layout", "motion1": "layout", "umap0": "layout", "umap1": "layout",
+        "kmeans": "cluster", "density": "cluster",
+    }  # fmt: skip
+    assert found["motion0"].unit == "Å" and particles.analysed.hint is particles.analysed.trouble is None
+    np.testing.assert_allclose(particles.values("motion0"), 5.0 * particles.mean[:, 0], rtol=1e-5)
+    assert particles.values("kmeans").tolist() == (np.arange(COUNT) % 4 + 1).tolist()
+
+
+def test_particles_in_no_cluster_have_no_number(run: Path) -> None:
+    found = ParticleTable(run, False).values("density")
+    assert np.isnan(found[::3]).all() and set(found[~np.isnan(found)].tolist()) == {1.0, 2.0}
+
+
+def test_a_layout_has_no_inverse_but_its_nearest_particles(run: Path) -> None:
+    particles = ParticleTable(run, False)
+    for half in (1, 2):
+        own = np.flatnonzero(particles.half == half)
+        z = particles.latents_at(half, ("umap0", "umap1"), (1.0, 0.0))
+        across = np.stack([particles.values(name)[own] for name in ("umap0", "umap1")])
+        nearest = own[np.argsort(np.hypot(across[0] - 1.0, across[1]), kind="stable")[:8]]
+        np.testing.assert_allclose(z, particles.mean[nearest].mean(axis=0), rtol=1e-5)
+    with pytest.raises(KeyError):
+        particles.latents_at(1, ("umap0", "kmeans"), (0.0, 0.0))
+
+
+def test_latents_lie_in_a_layout_where_the_particles_like_them_do(run: Path) -> None:
+    particles = ParticleTable(run, False)
+    own = np.flatnonzero(particles.half == 2)
+    z = particles.mean[own[:3]]
+    found = particles.places(2, ("motion0", "pc1"), z)
+    axis, origin = particles.axis(2, "pc1")
+    np.testing.assert_allclose(found[:, 1], z @ axis + origin, atol=1e-5)
+    for row, one in enumerate(z):
+        nearest = own[np.argsort(np.linalg.norm(particles.mean[own] - one, axis=1))[:8]]
+        assert found[row, 0] == pytest.approx(particles.values("motion0")[nearest].mean(), rel=1e-5)
+
+
+def test_without_an_analysis_the_page_says_which_command_makes_one(run: Path) -> None:
+    (run / ANALYSIS).unlink()
+    found = ParticleTable(run, False).analysed
+    assert found.columns == [] and found.trouble is None and "dynaflex analyze RUN --umap" in str(found.hint)
+
+
+def test_without_umap_only_that_is_missing(run: Path) -> None:
+    found = change(run, lambda table: table.drop(columns=["umap0", "umap1"]))
+    assert found.hint == "UMAP: dynaflex analyze RUN --umap" and len(found.columns) == 4
+
+
+@pytest.mark.parametrize(
+    ("work", "word"),
+    [
+        (lambda table: table.iloc[:-1], "49 particles"),
+        (lambda table: pd.concat([table, table.iloc[:1]]), "51 particles"),
+        (lambda table: table.assign(row=table["row"] + 1), "50 particles"),
+        (lambda table: table.assign(latent2=table["latent2"] + 0.01), "before the latents changed"),
+        (lambda table: table.assign(half=3 - table["half"]), "before the latents changed"),
+        (lambda table: table.drop(columns="latent1"), "damaged"),
+        (lambda table: table.assign(kmeans="a"), "damaged"),
+        (lambda table: table.assign(umap0=table["umap0"].where(table["row"] > 9)), "gaps"),
+    ],
+)
+def test_an_analysis_of_something_else_is_not_used(
+    run: Path, work: Callable[[pd.DataFrame], pd.DataFrame], word: str
+) -> None:
+    found = change(run, work)
+    assert found.columns == [] and found.values == {}
+    assert found.trouble is not None and word in found.trouble and "not used" in found.trouble
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe", b"PK\x03\x04", b"row\n1\n", b'row,half\n"', b"\x1f\x8b\x08"])
+def test_a_file_that_is_no_table_is_not_used(run: Path, content: bytes) -> None:
+    (run / ANALYSIS).write_bytes(content)
+    found = ParticleTable(run, False).analysed
+    assert found.columns == [] and found.trouble is not None
+
+
+def test_a_new_analysis_is_seen(run: Path) -> None:
+    scene = Scene(run)
+    before = scene.state()
+    assert scene.columns()["trouble"] is None
+    (run / ANALYSIS).write_text("row,half\n")
+    assert scene.state() != before and scene.columns()["trouble"] is not None
+
+
+@pytest.mark.parametrize("options", [("dynamight",), ("flex", "--half-sets", "shared")], ids=["apart", "shared"])
+def test_what_analyze_writes_is_what_is_read(brief_of: Callable[..., tuple[Path, Any]], options: tuple[str]) -> None:
+    path, outcome = brief_of(*options)
+    assert outcome.code == 0, outcome.err
+    run = Run.open(path)
+    found = analyse(run, half=1, clusters=3, frames=3, with_umap=False, segments=None, say=lambda _words: None)
+    write_analysis(found, path / "analysis", None, lambda _words: None)
+    table = pd.read_csv(io.StringIO((path / "analysis" / PARTICLES).read_text())).set_index("row")
+    particles = Scene(path).particles()
+    assert particles.analysed.trouble is None
+    np.testing.assert_allclose(particles.values("motion1"), table["motion1"].loc[particles.rows], atol=1e-5)
+    assert np.nanmax(particles.values("kmeans")) == 3

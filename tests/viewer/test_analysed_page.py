@@ -1,0 +1,264 @@
+"""What analyze found, in a real browser: its axes, colours and clusters, and paths where the particles are dense."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynaflex.io.star import read_star
+from dynaflex.pipelines.analysis.analyse import analyse, write_analysis
+from dynaflex.pipelines.run import Run
+from dynaflex.viewer.analysed import ANALYSIS
+from dynaflex.viewer.particles import ParticleTable
+from viewer.browsing import Visit, chromium, visited
+from viewer.conftest import Explorer, make_hollow
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as opened:
+        yield opened
+
+
+def analysed(source: Path, run: Path) -> Path:
+    """A copy of a run with an analysis, in which a ring stands for UMAP's plane."""
+    shutil.copytree(source, run)
+    quiet: Callable[[str], None] = lambda _words: None  # noqa: E731
+    found = analyse(Run.open(run), half=1, clusters=4, frames=3, with_umap=False, segments=None, say=quiet)
+    write_analysis(found, run / "analysis", None, quiet)
+    table = pd.read_csv(run / ANALYSIS)
+    turn = 5.0 * np.argsort(np.argsort(table["motion0"])) / len(table)
+    table.assign(umap0=np.cos(turn), umap1=np.sin(turn)).to_csv(run / ANALYSIS, index=False)
+    return run
+
+
+@pytest.fixture(scope="module")
+def visit(
+    browser: Any, finished_run: Path, tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Explorer]
+) -> Visit:
+    run = analysed(finished_run, tmp_path_factory.mktemp("analysed") / "run")
+    explorer = start(run)
+    return visited(browser, run, explorer, f"http://127.0.0.1:{explorer.port}/?token={explorer.token}")
+
+
+def table(visit: Visit) -> ParticleTable:
+    return ParticleTable(visit.run, False)
+
+
+def shown_axes(visit: Visit, x: str, y: str) -> None:
+    visit.page.select_option("#x", x)
+    visit.page.select_option("#y", y)
+    visit.until("(words) => dynaflex.explore.plot.labels.join() === words", axis_titles(visit, x, y))
+
+
+def axis_titles(visit: Visit, *names: str) -> str:
+    return ",".join(visit.ask("(name) => dynaflex.explore.particles.title(name)", name) for name in names)
+
+
+def test_clusters_are_colours_with_a_legend(visit: Visit) -> None:
+    visit.page.select_option("#colour", "kmeans")
+    visit.until("() => document.querySelectorAll('#legend .entry').length === 4")
+    assert visit.page.locator("#legend .entry").all_inner_texts() == ["1", "2", "3", "4"]
+    colours = visit.ask(
+        "() => [...document.querySelectorAll('#legend .class')].map((i) => getComputedStyle(i).background)"
+    )
+    assert len(set(colours)) == 4
+    visit.page.select_option("#colour", "density")
+    visit.until("() => legend.querySelector('b').textContent === 'dense region'")
+    labels = table(visit).values("density")
+    entries = visit.page.locator("#legend .entry").all_inner_texts()
+    known = [str(int(label)) for label in np.unique(labels[~np.isnan(labels)])]
+    # Particles in no region are grey, whatever the others are.
+    assert entries == known + ["none"] * bool(np.isnan(labels).any())
+
+
+def test_many_classes_have_colours_of_their_own(visit: Visit) -> None:
+    found = visit.ask(
+        "async () => { const { classColour } = await import('/static/colours.js');"
+        " return Array.from({ length: 36 }, (_, i) => classColour(i).join()) }"
+    )
+    assert len(set(found)) == 36
+
+
+@pytest.mark.parametrize("names", [("motion0", "motion1"), ("umap0", "umap1")])
+def test_a_place_without_latents_shows_the_particles_around_it(visit: Visit, names: tuple[str, str]) -> None:
+    visit.settled()
+    shown_axes(visit, *names)
+    visit.page.click("[data-tool=explore]")
+    visit.page.mouse.click(*visit.at(0.7, 0.4))
+    visit.until("() => place.textContent.includes('the mean of the 8 nearest particles of half 1')")
+    visit.settled()
+    x, y = visit.ask("() => dynaflex.explore.at")
+    left, top = visit.ask("([x, y]) => dynaflex.explore.plot.toPixels(x, y)", [x, y])
+    width, height = visit.ask("() => [plot.clientWidth, plot.clientHeight]")
+    assert (left / width, top / height) == pytest.approx((0.7, 0.4), abs=0.01)
+    particles = table(visit)
+    own = np.flatnonzero(particles.half == 1)
+    distance = np.hypot(*(particles.values(name)[own] - at for name, at in zip(names, (x, y), strict=True)))
+    expected = particles.mean[own[np.argsort(distance)[:8]]].mean(axis=0)
+    np.testing.assert_allclose(visit.ask("() => dynaflex.explore.z"), expected, atol=1e-4)
+
+
+def test_the_halves_share_the_axes_of_the_analysis(visit: Visit) -> None:
+    shown_axes(visit, "motion0", "motion1")
+    visit.page.select_option("#half", "0")
+    visit.until("() => legend.textContent.includes('400 particles')")
+    assert "axes of its own" not in visit.page.inner_text("#legend")
+    shown_axes(visit, "pc0", "pc1")
+    visit.page.select_option("#colour", "half")
+    visit.until("() => legend.textContent.includes('axes of its own')")
+    visit.page.select_option("#half", "1")
+    visit.until("() => legend.textContent.includes('200 particles')")
+
+
+def test_a_cluster_is_selected_combined_and_saved(visit: Visit) -> None:
+    kmeans = table(visit).values("kmeans")
+    sizes = {label: int((kmeans == label).sum()) for label in (1, 2, 3)}
+    visit.page.select_option("#cluster", "kmeans 2")
+    visit.until("(n) => selected.textContent.startsWith(`${n} particles`)", sizes[2])
+    assert "of the half not shown" in visit.page.inner_text("#selected")
+    visit.page.select_option("#colour", "kmeans")
+    visit.until("() => document.querySelectorAll('#legend .entry').length === 4")
+    visit.page.locator("#legend .entry").nth(0).click(modifiers=["Shift"])
+    visit.until("(n) => selected.textContent.startsWith(`${n} particles`)", sizes[1] + sizes[2])
+    visit.page.select_option("#combine", "remove")
+    visit.page.select_option("#cluster", "kmeans 2")
+    visit.until("(n) => selected.textContent.startsWith(`${n} particles`)", sizes[1])
+    visit.page.select_option("#combine", "add")
+    visit.page.locator("#legend .entry").nth(2).click()
+    visit.until("(n) => selected.textContent.startsWith(`${n} particles`)", sizes[1] + sizes[3])
+    visit.page.fill("#selection-name", "two clusters")
+    visit.page.click("#save")
+    visit.until("() => saved.textContent.includes('selection_001.star')")
+    saved = visit.run / "selections" / "selection_001.star"
+    rows = np.sort(table(visit).rows[np.isin(kmeans, [1, 3])])
+    expected = read_star(visit.run / "particles.star").blocks["particles"]["rlnImageName"].iloc[rows]
+    assert read_star(saved).blocks["particles"]["rlnImageName"].tolist() == expected.tolist()
+    how = json.loads(saved.with_suffix(".json").read_text())["how"]
+    assert how == "k-means cluster 2; k-means cluster 1; without k-means cluster 2; k-means cluster 3"
+    visit.page.select_option("#combine", "replace")
+
+
+def test_a_lasso_with_shift_adds_to_the_selection(visit: Visit) -> None:
+    def lasso(left: float, right: float) -> int:
+        visit.page.mouse.move(*visit.at(left, 0.02))
+        visit.page.mouse.down()
+        for place in ((right, 0.02), (right, 0.98), (left, 0.98)):
+            visit.page.mouse.move(*visit.at(*place), steps=3)
+        visit.page.mouse.up()
+        return int(visit.page.inner_text("#selected").split(" ")[0])
+
+    visit.page.click("[data-tool=lasso]")
+    everyone = lasso(0.01, 0.99)
+    first = lasso(0.01, 0.4)
+    visit.page.keyboard.down("Shift")
+    both = lasso(0.6, 0.99)
+    visit.page.keyboard.up("Shift")
+    assert 0 < first < both < everyone
+    assert lasso(0.6, 0.99) == both - first
+    visit.page.click("#clear-selection")
+    visit.page.click("[data-tool=explore]")
+
+
+def test_a_path_leads_where_the_particles_are(visit: Visit) -> None:
+    shown_axes(visit, "pc0", "pc1")
+    visit.page.select_option("#axis", "dense")
+    visit.until("() => dynaflex.explore.path.movie.nodes.length === 33")
+    nodes = np.array(visit.ask("() => dynaflex.explore.path.movie.nodes"))
+    particles = table(visit)
+    own = particles.mean[particles.half == 1]
+    along = (nodes - particles.components[1].mean) @ particles.components[1].axes[0]
+    low, high = np.percentile(particles.values("pc0")[particles.half == 1], [20, 80])
+    assert along[0] < low and along[-1] > high
+    far = np.sort(np.linalg.norm(own[None] - nodes[:, None], axis=2), axis=1)[:, 5]
+    usual = np.sort(np.linalg.norm(own[None] - own[:, None], axis=2), axis=1)[:, 5]
+    assert np.median(far) < np.median(usual) and visit.page.locator("#plot .path").count() == 1
+    assert visit.page.locator("#plot circle.node").count() == 0
+
+
+def test_a_path_through_dense_regions_goes_by_the_clicked_places(visit: Visit) -> None:
+    visit.page.click("#clear-path")
+    visit.page.click("[data-tool=path]")
+    for number, place in enumerate(((0.35, 0.5), (0.65, 0.5)), 1):
+        visit.page.mouse.click(*visit.at(*place))
+        visit.until("(n) => dynaflex.explore.path.stops.length === n", number)
+    visit.until("() => dynaflex.explore.path.movie.nodes.length === 2")
+    visit.page.select_option("#axis", "dense")
+    visit.until("() => dynaflex.explore.path.movie.nodes.length === 33")
+    particles = table(visit)
+    own = particles.mean[particles.half == 1]
+    ends = np.array(
+        visit.ask("() => { const { nodes } = dynaflex.explore.path.movie; return [nodes[0], nodes.at(-1)] }")
+    )
+    for end, stop in zip(ends, visit.ask("() => dynaflex.explore.path.stops"), strict=True):
+        nearest = own[np.linalg.norm(own - stop, axis=1).argmin()]
+        usual = np.sort(np.linalg.norm(own - nearest, axis=1))[16]
+        assert np.linalg.norm(end - nearest) < usual
+    visit.until("() => document.querySelectorAll('#plot circle.node').length === 2")
+    # Another click leads the path on.
+    visit.page.mouse.click(*visit.at(0.5, 0.6))
+    visit.until("() => document.querySelectorAll('#plot circle.node').length === 3")
+    visit.settled()
+
+
+def test_a_path_that_is_cleared_while_it_is_shown_is_gone(visit: Visit) -> None:
+    visit.ask("""async () => {
+      const { path, view } = dynaflex.explore;
+      const show = view.show.bind(view);
+      let shown;
+      const slow = new Promise((resolve) => { shown = resolve; });
+      view.show = async (message) => { path.clear(); await show(message); shown(); };
+      document.getElementById('axis').value = '0';
+      document.getElementById('axis').dispatchEvent(new Event('change'));
+      await slow;
+      view.show = show;
+    }""")
+    assert visit.ask("() => message.hidden || message.textContent") is True
+    visit.page.select_option("#axis", "dense")
+    visit.until("() => dynaflex.explore.path.movie.nodes.length === 33")
+
+
+def test_a_path_is_shown_in_a_layout_too(visit: Visit) -> None:
+    shown_axes(visit, "umap0", "umap1")
+    # The mean of eight places on a ring lies within it.
+    visit.until("() => dynaflex.explore.plot.marks.line.every(([x, y]) => Math.hypot(x, y) < 1.01)")
+    line, nodes = visit.ask("() => [dynaflex.explore.plot.marks.line, dynaflex.explore.path.movie.nodes]")
+    expected = table(visit).places(1, ("umap0", "umap1"), np.array(nodes, dtype=np.float32))
+    assert np.median(np.abs(line - expected)) < 1e-3
+    visit.ask("() => dynaflex.explore.path.movie.show(12)")
+    visit.until("() => place.textContent.includes('placed where the 8 particles')")
+    visit.page.click("#clear-path")
+    visit.until("() => document.querySelectorAll('#plot .path, #plot .node').length === 0")
+    shown_axes(visit, "pc0", "pc1")
+
+
+def test_nothing_went_wrong(visit: Visit) -> None:
+    assert visit.troubles == []
+    assert visit.ask("() => message.hidden || message.textContent") is True
+
+
+def test_without_an_analysis_the_menus_say_how_to_make_one(
+    browser: Any, tmp_path: Path, start: Callable[..., Explorer]
+) -> None:
+    run = make_hollow(tmp_path / "run")
+    explorer = start(run)
+    seen = visited(browser, run, explorer, f"http://127.0.0.1:{explorer.port}/?token={explorer.token}")
+    last = seen.page.locator("#x option").last
+    assert "dynaflex analyze RUN --umap" in last.inner_text() and last.is_disabled()
+    assert seen.page.locator("#cluster").is_disabled()
+    assert "analyze" in str(seen.page.locator("#cluster").get_attribute("title"))
+    (run / ANALYSIS).parent.mkdir()
+    (run / ANALYSIS).write_text("row,half,latent0\n1,1,0.5\n")
+    seen.until("() => message.textContent.includes('new results')")
+    seen.page.reload()
+    seen.until("() => document.body.dataset.ready === 'yes'")
+    assert "is not used: run dynaflex analyze again" in seen.page.inner_text("#message")
+    assert seen.page.locator("#cluster").is_disabled()
+    seen.page.close()

@@ -1,0 +1,340 @@
+"""The surface in a real browser: its colours, arrows, Gaussians and mesh; with WebGL and without."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import pytest
+from PIL import Image
+
+from dynaflex.viewer.scene import Scene
+from viewer.browsing import CHROMIUM, FLAGS, Visit, chromium, next_link, visited
+from viewer.conftest import Explorer
+
+ARROW = (200, 80, 45)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as one:
+        yield one
+
+
+def opened(browser: Any, run: Path, start: Callable[..., Explorer]) -> Visit:
+    """The page of a run, light, with a conformation that has moved."""
+    explorer = start(run)
+    visit = visited(browser, run, explorer, next_link(explorer))
+    visit.ask("() => { if (document.documentElement.dataset.theme !== 'light') theme.click() }")
+    visit.page.mouse.click(*visit.at(0.93, 0.5))
+    visit.settled()
+    return visit
+
+
+@pytest.fixture(scope="module")
+def visit(
+    browser: Any, finished_run: Path, tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Explorer]
+) -> Visit:
+    run = tmp_path_factory.mktemp("surface") / "run"
+    shutil.copytree(finished_run, run)
+    return opened(browser, run, start)
+
+
+def choose(visit: Visit, show: str = "surface", colour: str = "none", arrows: bool = False) -> np.ndarray:
+    """Set the menus over the surface, wait until it is as they say, and give its pixels."""
+    visit.page.select_option("#show", show)
+    visit.page.select_option("#surface-colour", colour)
+    visit.page.set_checked("#arrows", arrows)
+    shown = None if colour in ("none", "segment") else colour
+    layers = ["density", *(["colour"] if shown else []), *(["arrows"] if arrows else [])]
+    layers += [] if show == "surface" else ["parts"]
+    visit.until(
+        "(wanted) => { const { message } = dynaflex.explore.view;"
+        " return JSON.stringify([message.layers, message.colour?.id ?? null]) === JSON.stringify(wanted) }",
+        [layers, shown],
+    )
+    visit.until("() => dynaflex.explore.view.embodied === dynaflex.explore.view.message")
+    visit.until("() => !dynaflex.explore.view.surface.busy")
+    visit.ask("() => dynaflex.explore.view.paint(true)")
+    return visit.surface()
+
+
+def near(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
+    """How many pixels have the hue of a colour: what its channels are to one another, whatever the light."""
+    wanted = np.array(colour) / np.linalg.norm(colour)
+    bright = np.linalg.norm(picture, axis=2)
+    return int(((picture @ wanted > 0.985 * bright) & (bright > 60)).sum())
+
+
+def test_only_what_there_is_can_be_chosen(visit: Visit) -> None:
+    options = visit.ask("() => [...document.getElementById('surface-colour').options].map((one) => one.value)")
+    assert options == ["displacement", "deformation_error", "local_resolution", "none"]
+    assert visit.ask("() => [...show.options].map((one) => one.text)") == ["surface", "Gaussians", "both"]
+
+
+@pytest.mark.parametrize("colour", ["displacement", "deformation_error", "local_resolution"])
+def test_colours_have_a_scale_with_a_unit_and_limits_to_edit(visit: Visit, colour: str) -> None:
+    first = choose(visit, colour=colour)
+    legend = visit.page.inner_text("#surface .legend")
+    low, high = visit.ask("() => dynaflex.explore.view.limits")
+    assert ", Å" in legend and low < high and visit.page.is_visible("#most")
+    assert visit.page.is_visible("#least") == (colour == "local_resolution")
+    fifth = low + 0.2 * (high - low)
+    visit.page.fill("#most", str(fifth))
+    visit.until("(fifth) => Math.abs(dynaflex.explore.view.limits[1] - fifth) < 1e-6", fifth)
+    visit.ask("() => dynaflex.explore.view.paint(true)")
+    stronger = visit.surface()
+    assert (np.abs(stronger - first).max(axis=2) > 20).mean() > 0.005
+    # The limit stays when another conformation comes, and what is below it is no limit.
+    visit.page.fill("#most", str(low - 1.0))
+    visit.page.mouse.click(*visit.at(0.6, 0.5))
+    visit.settled()
+    assert visit.ask("() => dynaflex.explore.view.limits[1]") == pytest.approx(fifth)
+    visit.page.fill("#most", str(high))
+    visit.page.mouse.click(*visit.at(0.93, 0.5))
+    visit.settled()
+
+
+def test_without_colours_there_is_no_scale(visit: Visit) -> None:
+    choose(visit, colour="none")
+    assert not visit.page.is_visible("#surface .legend") and not visit.page.is_visible("#most")
+
+
+def test_arrows_are_as_long_as_their_key_says(visit: Visit) -> None:
+    without = choose(visit)
+    assert not visit.page.is_visible("#surface .arrow-key") and near(without, ARROW) < 50
+    choose(visit, arrows=True)
+    lengths = []
+    for times in (1, 3):
+        visit.page.fill("#times", str(times))
+        visit.ask("() => dynaflex.explore.view.paint(true)")
+        lengths.append(near(visit.surface(), ARROW))
+        text = visit.page.inner_text("#surface .arrow-key")
+        moved = float(text.split(" Å moved")[0])
+        assert ("drawn ×3" in text) == (times == 3)
+        pixels = visit.ask("() => document.querySelector('#surface .arrow-key i').getBoundingClientRect().width")
+        per_pixel = visit.ask("() => 2 * dynaflex.explore.view.camera.extent / surface.clientHeight")
+        assert pixels * per_pixel == pytest.approx(moved * times, rel=0.03)
+    assert lengths[1] > 1.5 * lengths[0] > 100
+    visit.page.fill("#times", "")
+    assert visit.ask("() => dynaflex.explore.view.drawnTimes") >= 1
+
+
+def test_arrows_end_where_the_model_puts_their_beginnings(visit: Visit) -> None:
+    choose(visit, arrows=True)
+    found = visit.ask("""async () => {
+      const { arrowMesh } = await import('/static/solids.js');
+      const mesh = arrowMesh(Float32Array.from([1, 2, 3, 0, 10, 0, 0, 0, 0, 0.1, 0, 0]), 2, 0.5, () => [1, 2, 3]);
+      const y = [...mesh.positions].filter((_, i) => i % 3 === 1);
+      let inwards = 0;
+      for (let i = 0; i < mesh.indices.length; i += 3) {
+        const at = (vertex) => [...mesh.positions.subarray(3 * vertex, 3 * vertex + 3)];
+        const [a, b, c] = [0, 1, 2].map((k) => at(mesh.indices[i + k]));
+        const [u, v] = [b, c].map((p) => p.map((value, k) => value - a[k]));
+        const cross = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
+        const normal = mesh.normals.subarray(4 * mesh.indices[i], 4 * mesh.indices[i] + 3);
+        inwards += cross[0] * normal[0] + cross[1] * normal[1] + cross[2] * normal[2] < -1e-3;
+      }
+      return { low: Math.min(...y), high: Math.max(...y), inwards, count: mesh.indices.length };
+    }""")
+    # The second arrow is too short to be seen.
+    assert found["low"] == pytest.approx(2.0) and found["high"] == pytest.approx(22.0)
+    assert found["inwards"] == 0 and found["count"] == 3 * 36
+
+
+def test_gaussians_are_painted_where_they_are(visit: Visit) -> None:
+    picture = choose(visit, show="parts", colour="displacement")
+    assert "200 Gaussians" in visit.page.inner_text("#surface .caption")
+    where = visit.ask("""() => {
+      const { view } = dynaflex.explore;
+      const places = view.message.data[view.message.layers.indexOf('parts')];
+      const m = view.camera.matrix(view.canvas.width / view.canvas.height);
+      const at = (row, i) => m[row] * places[i] + m[4 + row] * places[i + 1] + m[8 + row] * places[i + 2] + m[12 + row];
+      return Array.from({ length: places.length / 3 }, (_, i) => [
+        (0.5 + 0.5 * at(0, 3 * i)) * view.canvas.clientWidth, (0.5 - 0.5 * at(1, 3 * i)) * view.canvas.clientHeight]);
+    }""")
+    inside = np.array(where)[:, ::-1].round().astype(int)
+    kept = ((inside >= 2) & (inside < np.array(picture.shape[:2]) - 2)).all(axis=1)
+    there = np.abs(picture[inside[kept][:, 0], inside[kept][:, 1]] - 255).max(axis=1) > 15
+    assert kept.mean() > 0.9 and there.mean() > 0.98
+    both = choose(visit, show="both", colour="displacement")
+    assert (both.min(axis=2) < 250).sum() > (picture.min(axis=2) < 250).sum()
+
+
+def test_parts_have_the_colours_of_their_own_motion_or_place(visit: Visit) -> None:
+    found = visit.ask("""async () => {
+      const { gaussiansOf, meshOf, tableOf } = await import('/static/bodies.js');
+      const rest = Float32Array.from([1, 2, 3, 10, 20, 30, -5, 0, 0]);
+      const moved = Float32Array.from([1, 2, 3, 10, 23, 34, 5, 0, 0]);
+      const parts = { layers: ['rest', 'local_resolution', 'faces', 'segment'], radius: 2,
+        data: [rest, Float32Array.from([4, 8, 6]), Uint32Array.from([0, 1, 2]), Uint8Array.from([1])] };
+      const message = (id) => ({ layers: ['parts'], data: [moved], colour: id && { id }, width: 100 });
+      const look = { filled: true, bySegment: false };
+      const first = (mesh) => [...mesh.paints.subarray(0, 12)];
+      const at = (id, i) => [...tableOf(id).subarray(4 * i, 4 * i + 4)];
+      return {
+        moved: [[...gaussiansOf(message('displacement'), parts, [0, 10]).paints],
+          [at('displacement', 0), at('displacement', 128), at('displacement', 255)].flat()],
+        placed: [first(meshOf(message('local_resolution'), parts, [4, 8], look)),
+          [at('local_resolution', 0), at('local_resolution', 255), at('local_resolution', 128)].flat()],
+        plain: first(meshOf(message(null), parts, [4, 8], look)),
+        segment: first(meshOf(message(null), parts, [4, 8], { filled: true, bySegment: true })),
+      };
+    }""")
+    for painted, expected in (found["moved"], found["placed"]):
+        assert painted == expected
+    assert found["plain"] != found["segment"] and found["segment"][:4] == found["segment"][4:8]
+
+
+@pytest.mark.parametrize("kind", ["webgl", "canvas"])
+def test_what_is_nearer_hides_what_is_behind(visit: Visit, kind: str) -> None:
+    """A square, a ball and a surface one behind the other, from the front and from the back; both painters agree."""
+    colours = visit.ask("""async (kind) => {
+      const { Camera } = await import('/static/camera.js');
+      const { painter } = await import('/static/mesh_painter.js');
+      const { CanvasPainter } = await import('/static/canvas_painter.js');
+      const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 64 });
+      const one = kind === 'webgl' ? painter(canvas) : new CanvasPainter(canvas);
+      const square = (z, more) => ({
+        positions: Float32Array.from([-5, -5, z, 5, -5, z, 5, 5, z, -5, 5, z]),
+        normals: Int8Array.from([0, 0, 127, 0, 0, 0, 127, 0, 0, 0, 127, 0, 0, 0, 127, 0]),
+        indices: Uint32Array.from([0, 1, 2, 0, 2, 3]), ...more,
+      });
+      const [red, green] = [[255, 0, 0, 255], [0, 255, 0, 255]].map((colour) => Uint8Array.from(colour));
+      one.load('solids', square(-4, { paints: Uint8Array.from([...red, ...red, ...red, ...red]) }));
+      one.load('points', { positions: Float32Array.from([0, 0, 0]), paints: green, radius: 2 });
+      one.load('surface', square(6, { colours: null }));
+      const camera = new Camera();
+      const look = { plain: [0, 0, 1], behind: [1, 1, 1], table: null, limits: [0, 1] };
+      const pixel = (x, y) => {
+        const copy = Object.assign(document.createElement('canvas'), { width: 64, height: 64 }).getContext('2d');
+        copy.drawImage(canvas, 0, 0);
+        return [...copy.getImageData(x, y, 1, 1).data].slice(0, 3);
+      };
+      const seen = {};
+      const sides = { front: [1, 0, 0, 0, 1, 0, 0, 0, 1], back: [-1, 0, 0, 0, 1, 0, 0, 0, -1] };
+      for (const [side, rotation] of Object.entries(sides)) {
+        camera.frame([0, 0, 0], 10, rotation);
+        for (const surface of ['whole', 'seeThrough', 'hidden']) {
+          one.paint(camera, { ...look, surface });
+          seen[`${side} ${surface}`] = [pixel(32, 32), pixel(22, 22), pixel(2, 2)];
+        }
+      }
+      return seen;
+    }""", kind)  # fmt: skip
+    main = {key: [int(np.argmax(one)) for one in seen[:2]] for key, seen in colours.items()}
+    red, green, blue = 0, 1, 2
+    assert main["front whole"] == [blue, blue] and main["front hidden"] == [green, red]
+    assert main["back whole"] == [red, red] == main["back hidden"] == main["back seeThrough"]
+    middle, beside, outside = colours["front seeThrough"]
+    assert middle[green] > 40 < middle[blue] and middle[red] < middle[green]
+    assert beside[red] > 40 < beside[blue] and beside[green] < beside[red]
+    assert outside == [255, 255, 255]
+
+
+def test_a_movie_shows_what_the_menus_say(visit: Visit) -> None:
+    choose(visit, arrows=True)
+    visit.page.fill("#frames", "3")
+    visit.page.keyboard.press("Tab")
+    visit.page.select_option("#axis", "0")
+    visit.until("() => dynaflex.explore.path.movie.ready")
+    pictures = []
+    for arrows in (True, False):
+        choose(visit, arrows=arrows)
+        with zipfile.ZipFile(io.BytesIO(visit.export("frames"))) as archive, archive.open("frame_002.png") as stored:
+            pictures.append(np.asarray(Image.open(stored).convert("RGB"), int))
+    assert near(pictures[0], ARROW) > 300 > near(pictures[1], ARROW)
+    visit.page.click("#clear-path")
+
+
+def test_chimerax_gets_colours_and_arrows(visit: Visit, tmp_path: Path) -> None:
+    visit.page.select_option("#axis", "0")
+    visit.until("() => dynaflex.explore.path.movie.ready")
+    choose(visit, colour="displacement", arrows=True)
+    visit.page.fill("#times", "2")
+    with zipfile.ZipFile(io.BytesIO(visit.export("chimerax"))) as archive:
+        archive.extractall(tmp_path)
+    first = [float(value) for value in (tmp_path / "latents.csv").read_text().splitlines()[0].split(",")]
+    scene = Scene(visit.run)
+    _, high = scene.decoder(1).range_of("displacement").limits
+    with mrcfile.open(tmp_path / "frame_000.mrc") as density, mrcfile.open(tmp_path / "colour_000.mrc") as colour:
+        assert density.header.origin == colour.header.origin and density.data.shape == colour.data.shape
+        live = scene.decoder(1).conformation(np.array(first), "fine")
+        assert live.quantity is not None
+        inside = colour.data[density.data > scene.decoder(1).level]
+        expected = live.quantity[live.density > scene.decoder(1).level]
+        np.testing.assert_allclose(np.sort(inside), np.sort(expected), atol=high / 200)
+    bild = (tmp_path / "arrows_000.bild").read_text().splitlines()
+    drawn = np.array([line.split()[1:7] for line in bild if line.startswith(".arrow")], float)
+    arrows = scene.decoder(1).arrows_to(np.array(first))
+    start = np.array([arrows[np.linalg.norm(arrows[:, :3] - one[:3], axis=1).argmin()] for one in drawn])
+    assert len(drawn) > 20
+    np.testing.assert_allclose(drawn[:, 3:], start[:, :3] + 2 * start[:, 3:], atol=0.01)
+    script = (tmp_path / "motion_coloured.cxc").read_text()
+    assert "color sample #1 map #1001 palette #b9c0c8:" in script and "2 times as long" in script
+    named = {line.split()[1] for line in script.splitlines() if line.startswith("open ")}
+    assert named == {path.name for path in tmp_path.iterdir() if path.suffix in (".mrc", ".bild")}
+    visit.page.fill("#times", "")
+    visit.page.click("#clear-path")
+
+
+def test_menus_do_not_lose_the_newest_conformation(visit: Visit) -> None:
+    choose(visit)
+    visit.page.mouse.click(*visit.at(0.2, 0.4))
+    visit.page.select_option("#surface-colour", "displacement")
+    visit.until("() => dynaflex.explore.view.message.colour && !dynaflex.explore.view.surface.busy")
+    left, top = visit.ask("() => dynaflex.explore.plot.toPixels(...dynaflex.explore.at)")
+    width, height = visit.ask("() => [plot.clientWidth, plot.clientHeight]")
+    assert (left / width, top / height) == pytest.approx((0.2, 0.4), abs=0.01)
+
+
+def test_asking_for_what_is_not_there_is_refused(visit: Visit) -> None:
+    z = ",".join(map(str, visit.ask("() => dynaflex.explore.z")))
+    asked = f"conformation?half=1&z={z}"
+    for query, expected in (
+        (f"{asked}&colour=../config", 404), (f"{asked}&colour=density", 404), (f"{asked}&more=latents", 404),
+        (f"{asked}&more=../config", 404), (asked, 200), ("parts?half=1", 200), ("parts?half=3", 400),
+        ("parts?half=x", 400),
+    ):  # fmt: skip
+        assert visit.ask("async (path) => (await fetch(path)).status", f"api/{query}") == expected, query
+    # The browser itself says that something was not found.
+    visit.troubles[:] = [one for one in visit.troubles if "404" not in one and "400" not in one]
+
+
+def test_all_went_well(visit: Visit) -> None:
+    assert visit.troubles == []
+
+
+def test_a_mesh_is_shown_by_segment_without_webgl_too(
+    browser: Any, brief_of: Callable[..., tuple[Path, Any]], start: Callable[..., Explorer]
+) -> None:
+    run, outcome = brief_of("flex")
+    assert outcome.code == 0, outcome.err
+    plain = browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, "--disable-3d-apis"])
+    try:
+        visit = opened(plain, run, start)
+        assert visit.ask("() => dynaflex.explore.view.painter.kind") == "canvas"
+        assert "No WebGL" in visit.page.inner_text("#surface .note")
+        assert visit.ask("() => [...show.options].map((one) => one.text)") == ["surface", "mesh", "both"]
+        surface = choose(visit, colour="displacement")
+        mesh = choose(visit, show="parts", colour="displacement")
+        assert "vertices" in visit.page.inner_text("#surface .caption")
+        # The mesh encloses the molecule.
+        assert (mesh.min(axis=2) < 240).sum() > (surface.min(axis=2) < 240).sum() > 1000
+        choose(visit, show="both", colour="displacement", arrows=True)
+        # One segment needs no colours of its own; had it two, they would be offered.
+        assert visit.page.locator("#surface-colour option[value=segment]").count() == 0
+        visit.ask("() => { dynaflex.explore.view.parts.segments = 2 }")
+        choose(visit, show="parts", colour="displacement")
+        choose(visit, show="parts", colour="segment")
+        assert "segment of the mesh" in visit.page.inner_text("#surface .legend")
+        assert not visit.page.is_visible("#limits")
+        assert visit.troubles == []
+    finally:
+        plain.close()
