@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -13,17 +13,20 @@ import mrcfile
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from dynaflex.grid import Grid
 from dynaflex.mesh.build import lattice
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.pipelines.mesh_store import save_mesh
-from dynaflex.report import conformations, figures, latents, mesh_picture, pictures, training
+from dynaflex.report import conformations, domains, figures, film, latents, mesh_picture, pictures, training
+from dynaflex.report.film import Film
 from dynaflex.report.html import write_report
+from dynaflex.report.style import Drawing
 
 HOSTILE = '<script>alert("x")</script> & <b>bold</b>'
 VOID = {"meta", "br", "hr", "img", "link", "input"}
-DRAWING: tuple[ModuleType, ...] = (conformations, figures, latents, mesh_picture, pictures, training)
+DRAWING: tuple[ModuleType, ...] = (conformations, domains, figures, latents, mesh_picture, pictures, training)
 
 
 def curves(limit: float, at_0143: float | None, shells: int = 33) -> dict[str, object]:
@@ -118,7 +121,8 @@ def write_run(run: Path, particles: int = 400, points: int = 300, box: int = 24)
     )
     for kind in ("map", "rigid"):
         for number in (1, 2):
-            volume = random.normal(size=(box, box, box)).astype(np.float32)
+            molecule = torch.exp(-((Grid(box, 3.0).radius_of_points() / 12.0) ** 2)).view(box, box, box).numpy()
+            volume = (molecule + random.normal(scale=0.05, size=molecule.shape)).astype(np.float32)
             with mrcfile.new(run / "maps" / f"{kind}_half{number}.mrc", volume) as mrc:
                 mrc.voxel_size = 3.0
     return run
@@ -198,7 +202,7 @@ class Page(HTMLParser):
         self.open.pop()
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.words.append(data)
 
     @property
@@ -266,9 +270,34 @@ def flex_page(finished_flex: Path, page_of: Callable[[Path], Page]) -> Page:
     return page_of(finished_flex)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _in_haste() -> Iterator[None]:
+    """Films of few frames, and figures beside the page that are only names: a whole report takes seconds."""
+
+    def touch(_: Drawing, path: Path) -> None:
+        for ending in (".png", ".pdf"):
+            path.with_name(path.name + ending).touch()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Drawing, "write", touch)
+        for name, value in (("FRAMES", 5), ("TURNS", 3), ("HEIGHT", 90)):
+            patch.setattr(film, name, value)
+        yield
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without their figures: what is tested is the page, and drawing takes a second."""
+
+    class Nothing(Drawing):
+        def svg(self) -> bytes:
+            return b"<svg></svg>"
+
+        def write(self, path: Path) -> None:
+            pass
+
     for module in DRAWING:
         for name in [name for name in vars(module) if name.startswith("draw_")]:
-            monkeypatch.setattr(module, name, lambda *_: b"<svg></svg>")
+            monkeypatch.setattr(module, name, lambda *_: Nothing(Figure()))
+    for name in ("film_of_maps", "film_of_motion"):
+        monkeypatch.setattr(film, name, lambda *_: Film(b"", 1, 1, [""], {"": 1}, "", 1.0, 1.0, 1.0))

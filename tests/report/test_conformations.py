@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from dynaflex.errors import UsageError
+from dynaflex.errors import InputError, UsageError
+from dynaflex.grid import Grid
 from dynaflex.pipelines.predict import load_half
 from dynaflex.pipelines.run import Run
 from dynaflex.report.conformations import (
     camera_across,
     carried,
+    contour,
     draw_conformations,
     five_conformations,
     without_islands,
@@ -48,11 +50,13 @@ def test_conformations_of_both_methods_are_those_of_the_model(brief: Path, page_
     masses = found.projections.sum(axis=(1, 2))
     np.testing.assert_allclose(masses, masses[2], rtol=1e-4)
     page = page_of(brief)
-    assert "conformations" in page.identifiers
+    assert {"conformations", "film-motion", "film-maps", "domains"} <= set(page.identifiers)
+    assert "the model of half 1" in page.text and "turns by" in page.text
     assert "No figure here" not in page.text and "cannot be shown" not in page.text
     assert "not complete" not in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_without_its_checkpoints_says_so(brief: Path, page_of: Callable[[Path], Any]) -> None:
     shutil.rmtree(brief / "checkpoints")
     page = page_of(brief)
@@ -75,15 +79,23 @@ def test_the_camera_is_a_rotation_that_looks_across_the_motion() -> None:
     assert abs(camera[1, 0]) > 0.9  # the molecule is long in x, which is up
 
 
-def test_islands_are_taken_away_and_the_level_encloses_the_molecule() -> None:
+def test_islands_are_taken_away() -> None:
     volume = np.zeros((24, 24, 24), dtype=np.float32)
     volume[6:16, 6:16, 6:16] = 1.0
     volume[20, 20, 20] = 5.0
-    inside = np.zeros_like(volume, dtype=bool)
-    inside.ravel()[:900] = True
-    shown, level = without_islands(volume + 0.01 * np.random.default_rng(0).random(volume.shape), inside)
-    assert (shown > level).sum() == pytest.approx(900, abs=3)
-    assert shown[20, 20, 20] <= level < shown[10, 10, 10]
+    shown = without_islands(volume, 0.5)
+    assert shown[20, 20, 20] <= 0.5 and ((shown > 0.5) == (volume == 1.0)).all()
+
+
+def test_the_contour_encloses_the_molecule() -> None:
+    grid = Grid(32, 4.0)
+    ball = (grid.radius_of_points() < 30.0).float().reshape((32,) * 3)
+    noise = 0.1 * torch.randn(ball.shape, generator=torch.Generator().manual_seed(0))
+    inside = ball + noise > contour(ball + noise, grid, 20.0)
+    assert inside[ball > 0].float().mean() > 0.95
+    assert 1.0 < float(inside.sum() / ball.sum()) < 1.5
+    with pytest.raises(InputError, match="no molecule"):
+        contour(torch.zeros_like(ball), grid, 20.0)
 
 
 def test_a_carried_surface_turns_its_normals_with_it() -> None:
@@ -98,6 +110,6 @@ def test_a_carried_surface_turns_its_normals_with_it() -> None:
 
 
 def test_the_picture_names_its_conformations(brief: Path) -> None:
-    picture = draw_conformations(five_conformations(brief, 20.0)).decode()
+    picture = draw_conformations(five_conformations(brief, 20.0)).svg().decode()
     for name in ("−2 sd", "−1 sd", "mean", "+1 sd", "+2 sd"):
         assert name in picture

@@ -45,18 +45,18 @@ def test_sections_of_a_full_box_tile_it(plane: tuple[int, int, int]) -> None:
 
 def test_equal_meshes_give_equal_pictures_and_others_do_not(labelled: LabelledMesh) -> None:
     density = torch.exp(-GRID.radius_of_points() / 20.0).reshape((GRID.box,) * 3)
-    first = draw_mesh(labelled, GRID, density)
+    first = draw_mesh(labelled, GRID, density).svg()
     assert first.startswith(b"<?xml")
-    assert draw_mesh(labelled, GRID, density) == first
+    assert draw_mesh(labelled, GRID, density).svg() == first
     other = replace(labelled, mesh=replace(labelled.mesh, segment=1 - labelled.mesh.segment))
-    assert draw_mesh(other, GRID, density) != first
+    assert draw_mesh(other, GRID, density).svg() != first
 
 
 def test_segments_and_what_is_stationary_are_named(labelled: LabelledMesh) -> None:
-    picture = draw_mesh(labelled, GRID, torch.zeros((GRID.box,) * 3)).decode()
+    picture = draw_mesh(labelled, GRID, torch.zeros((GRID.box,) * 3)).svg().decode()
     mesh = labelled.mesh
     for segment in (0, 1):
         assert f"segment {segment}: {int((mesh.segment == segment).sum())} cells" in picture
     assert f"stationary: {int(mesh.fixed[mesh.cells].all(dim=1).sum())} cells" in picture
     plain = replace(mesh, segment=torch.zeros_like(mesh.segment), fixed=torch.zeros_like(mesh.fixed))
-    assert "segment 0" not in draw_mesh(LabelledMesh(plain), GRID, torch.zeros((GRID.box,) * 3)).decode()
+    assert "segment 0" not in draw_mesh(LabelledMesh(plain), GRID, torch.zeros((GRID.box,) * 3)).svg().decode()

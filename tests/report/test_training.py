@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
+from dynaflex.report.style import Drawing
 from dynaflex.report.training import draw_training, held_out_gain
 
 Epochs = Callable[..., Any]
 GAIN, LIMIT = "held out: gain over rigid", "band limit of the map"
 
 
-def words(picture: bytes) -> str:
-    return " ".join(re.findall(r">([^<>]+)</text>", picture.decode()))
+def words(picture: Drawing) -> str:
+    return " ".join(re.findall(r">([^<>]+)</text>", picture.svg().decode()))
 
 
 def test_a_gain_is_positive_where_the_motion_helps() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ import typer
 
 from dynaflex.analyze.embedding import require_umap
 from dynaflex.cli.options import choice, pick_device
-from dynaflex.errors import UsageError
+from dynaflex.errors import DynaflexError, UsageError
 from dynaflex.pipelines.analysis import selection
 from dynaflex.pipelines.analysis.analyse import (
     DENSITY,
@@ -25,15 +24,15 @@ from dynaflex.pipelines.analysis.analyse import (
     read_model,
     write_analysis,
 )
-from dynaflex.pipelines.analysis.controls import run_controls
+from dynaflex.pipelines.analysis.controls import VALIDATION, record_of, run_controls
 from dynaflex.pipelines.analysis.handover import PROGRAMS, export
 from dynaflex.pipelines.analysis.scoring import score_run
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
 from dynaflex.report.analysis import write_figures
 from dynaflex.report.conformations import carry_surface
-from dynaflex.report.movie import sharpness, write_movie
-from dynaflex.validate.controls import FAIL
+from dynaflex.report.html import write_report
+from dynaflex.report.movie import sharpness, without_mp4, write_movie
 
 
 def analyze_command(
@@ -51,7 +50,7 @@ def analyze_command(
     umap: Annotated[
         bool, typer.Option("--umap", help="Lay the particles out with UMAP too (needs umap-learn).")
     ] = False,
-    movies: Annotated[bool, typer.Option("--movies/--no-movies", help="Draw each series, as frames and a GIF.")] = True,
+    movies: Annotated[bool, typer.Option("--movies/--no-movies", help="Draw each series: frames, GIF, MP4.")] = True,
 ) -> None:
     """What the particles do: components, clusters, series of maps, motion per domain, figures, movies, for ChimeraX."""
     # Torch's threads wait for each other on tensors of this size; see pick_device.
@@ -85,6 +84,9 @@ def _writing(run: Run, inside: bool) -> AbstractContextManager[None]:
 
 def _draw_movies(found: Analysis, folder: Path, monitor: Monitor) -> None:
     resolution = sharpness(found.run)
+    without = without_mp4()
+    if without is not None:
+        monitor.say(without)
     for series in found.series:
         surface = carry_surface(found.run, found.trained, torch.from_numpy(series.latents).float(), resolution)
         total = len(series.latents)
@@ -225,20 +227,32 @@ def validate_command(
     device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
 ) -> None:
-    """Controls: would this motion be found if it were not there? Exit code 1 if one fails, 0 otherwise."""
+    """Controls: would this motion be found if it were not there? Exit code 1 if one fails. The report shows all."""
     if particles < 2:
         raise UsageError("validate.too-small", f"--particles cannot be {particles}", expected="at least 2")
     opened = Run.open(run)
     with Monitor() as monitor:
         controls = run_controls(opened, pick_device(device), particles, monitor.say)
-    failed = sum(control.verdict == FAIL for control in controls)
+    record = record_of(controls)
+    failed = record["failed"]
     if as_json:
-        typer.echo(json.dumps({"failed": failed, "controls": [_plain(asdict(one)) for one in controls]}, indent=2))
+        typer.echo(json.dumps(record, indent=2))
     else:
         for one in controls:
             against = "± " if one.unit.startswith("nats") else "chance "
             typer.echo(f"{one.verdict}  {one.name:<26}{one.value:+9.3f} ({against}{one.chance:.3f}) {one.unit}")
             typer.echo(f"      {one.words}")
         typer.echo(f"{len(controls) - failed} of {len(controls)} controls did not fail")
+    _keep(opened, record)
     if failed:
         raise typer.Exit(1)
+
+
+def _keep(run: Run, record: dict[str, Any]) -> None:
+    """The verdicts in the run, and in its report. A run that cannot be written to keeps none, which is said."""
+    try:
+        with run.locked():
+            run.write_json(VALIDATION, record)
+            write_report(run.path)
+    except DynaflexError as error:
+        typer.echo(f"warning: the run does not keep these verdicts: {error}", err=True)

@@ -9,6 +9,7 @@ import torch
 import typer
 from pydantic import ValidationError
 
+from dynaflex.cli.reporting import again, reported
 from dynaflex.errors import EnvironmentFault, UsageError
 from dynaflex.pipelines.before_training import checked, unchecked
 from dynaflex.pipelines.config import RunConfig
@@ -17,7 +18,6 @@ from dynaflex.pipelines.method import Method
 from dynaflex.pipelines.pipeline import run_method
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import CONFIG
-from dynaflex.report.html import write_report
 
 
 def run_pipeline(
@@ -47,9 +47,8 @@ def run_pipeline(
             until=until,
             device=pick_device(device),
             monitor=monitor,
+            reported=lambda run: reported(run, again(resume=True), monitor.say, when_done=until == "report"),
         )
-    if until == "report":
-        typer.echo(f"report: {write_report(out)}")
     typer.echo(f"done: {out}")
 
 

@@ -11,6 +11,7 @@ import torch
 import typer
 
 from dynaflex.cli.options import pick_device
+from dynaflex.cli.reporting import again, reported
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io import durable
 from dynaflex.io.magic import describe_file
@@ -21,7 +22,6 @@ from dynaflex.pipelines.inputs import InputPaths, read_inputs
 from dynaflex.pipelines.progress import Monitor
 from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.stop import stoppable
-from dynaflex.report.html import write_report
 from dynaflex.shapes import FloatArray
 from dynaflex.validate.fsc import fsc_curves
 
@@ -51,7 +51,12 @@ def reconstruct_command(
     opened = Run.open(run)
     inputs = read_inputs(InputPaths.from_dict(opened.read_json("provenance.json")["inputs"]), predict.config_of(opened))
     require_unchanged(opened, inputs)
-    with Monitor() as monitor, stoppable(run), opened.locked():
+    with (
+        Monitor() as monitor,
+        stoppable(run),
+        opened.locked(),
+        reported(opened, again(resume=False), monitor.say),
+    ):
         maps.reconstruct_run(
             opened,
             inputs,
@@ -63,7 +68,6 @@ def reconstruct_command(
             symmetry=symmetry,
             b_factor=b_factor,
         )
-    write_report(run)
     typer.echo(f"done: {opened.maps}")
 
 

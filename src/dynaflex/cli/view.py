@@ -9,9 +9,7 @@ import torch
 import typer
 
 from dynaflex.errors import EnvironmentFault
-from dynaflex.report import advice, summary
-from dynaflex.report.files import RunFiles
-from dynaflex.report.wording import wording_of
+from dynaflex.report.verdicts import verdicts
 
 
 def view_command(
@@ -39,28 +37,6 @@ def view_command(
     # Torch's threads wait for each other on tensors of this size; see pick_device.
     torch.set_num_threads(1)
     serve(Scene(run), lambda: verdicts(run), Address(host, port, socket), idle_hours * 3600.0, _say)
-
-
-def verdicts(run: Path) -> list[dict[str, str]]:
-    """The sentences of the report on what was found, on controls that failed, and on what was unusual."""
-    files = RunFiles(run)
-    config, fsc = files.record("config.json") or {}, files.record("fsc.json")
-    provenance = files.record("provenance.json") or {}
-    motion = files.arrays("motion.npz", "points", "rms_displacement")
-    latents = files.arrays("latents.npz", "half", "mean")
-    lines = files.lines("metrics.jsonl") or []
-    shared = config.get("half_sets") == "shared"
-    words = wording_of(config.get("method"), (run / "mesh.npz").exists())
-    found = []
-    if motion is not None:
-        found.append({"kind": "note", "text": summary.Motion.of(motion).sentence(shared)})
-    if fsc is not None:
-        found.append({"kind": "note", "text": summary.resolution_sentence(fsc, shared)})
-    gain = advice.gain_sentence(lines)
-    found += [{"kind": "note", "text": gain}] if gain else []
-    found += [{"kind": "warning", "text": text} for text in advice.advice(words, config, latents, lines)]
-    found += [{"kind": "warning", "text": str(text)} for text in provenance.get("warnings", [])]
-    return found
 
 
 def _say(line: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -34,8 +36,11 @@ def run_method(
     until: str,
     device: torch.device,
     monitor: Monitor,
+    reported: Callable[[Run], AbstractContextManager[None]],
 ) -> Run:
     """Start or resume a run and take it through the stages up to ``until``.
+
+    All work in the run is done inside ``reported(run)``, which sees how it ends.
 
     Raises:
         InputError: the inputs do not fit.
@@ -62,7 +67,7 @@ def run_method(
         run.told = monitor.say
         work = Work(run, inputs, config, plan, device, monitor)
         stages = STAGES[: STAGES.index(until) + 1]
-        with run.locked(), exit_markers(path):
+        with run.locked(), exit_markers(path), reported(run):
             _prepare(work, method)
             if "train" in stages:
                 for half in config.trained_halves:

@@ -18,12 +18,12 @@ from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.splat import splat
 from dynaflex.io.mrc import read_map
+from dynaflex.pipelines.analysis.series import first_component
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.pipelines.run import Run
-from dynaflex.pipelines.volumes import along_axis
 from dynaflex.report.style import MOTION_COLOURS, bare, drawn, new_figure, scale_bar, upper_limit
 from dynaflex.report.surface import Surface, draw_surface, isosurface
-from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray, Tensor
+from dynaflex.shapes import Array, FloatArray, IntArray, Tensor
 
 FRAMES = 5
 _SMALLEST_BOX, _LARGEST_BOX = 64, 128
@@ -73,7 +73,7 @@ def five_conformations(run: Path, resolution: float) -> Conformations:
     """
     opened = Run.open(run)
     trained = load_half(opened, 1)
-    latents = along_axis(trained.latents.mean, 0, FRAMES)
+    latents = torch.from_numpy(first_component(trained, FRAMES).latents).float()
     found = carry_surface(opened, trained, latents, resolution)
     grid, center = found.grid, torch.from_numpy(found.center).float()
     dense = binary_dilation((found.volume > found.level).numpy(), iterations=2)
@@ -103,26 +103,41 @@ def carry_surface(run: Run, trained: TrainedHalf, latents: Tensor, resolution: f
     path = run.maps / f"map_half{trained.half}.mrc"
     if path.exists():
         full = read_map(path)
-        grid, values = Grid(full.box, full.pixel_size or 1.0), torch.from_numpy(full.data)
+        whole, values = Grid(full.box, full.pixel_size or 1.0), torch.from_numpy(full.data)
     else:
-        grid = trained.model.grid
-        values = trained.model.density.volume(grid).detach()
-    grid = grid.cropped(min(max(grid.box, _SMALLEST_BOX), _LARGEST_BOX))
-    volume = fourier.low_pass(fourier.resize(values, grid.box, 3), grid, resolution)
-    low = fourier.low_pass(volume, grid, config_of(run).shared_resolution)
-    inside = (low > automatic_threshold(low)).numpy()
-    if not inside.any():
-        raise InputError(
-            "map.empty-contour",
-            "no molecule can be seen in this map",
-            fix="look at the half-maps, and whether molecules are white in the map that the run began with",
-        )
-    shown, level = without_islands(volume.numpy(), inside)
+        whole = trained.model.grid
+        values = trained.model.density.volume(whole).detach()
+    volume, grid = small(values, whole, resolution)
+    level = contour(volume, grid, config_of(run).shared_resolution)
+    shown = without_islands(volume.numpy(), level)
     surface = isosurface(shown, level, grid.pixel_size)
     vertices = torch.from_numpy(np.ascontiguousarray(surface.vertices, dtype=np.float32))
     moved = (vertices + trained.displacements(latents, vertices)).numpy().astype(np.float64)
     center = ((vertices.amin(dim=0) + vertices.amax(dim=0)) / 2).numpy().astype(np.float64)
     return CarriedSurface(surface, moved, torch.from_numpy(shown), level, grid, camera_across(moved), center)
+
+
+def small(values: Tensor, grid: Grid, resolution: float) -> tuple[Tensor, Grid]:
+    """A map ``(d d d)`` low-passed to ``resolution`` Å, in a box that a picture can show, and the ``grid`` of that."""
+    cropped = grid.cropped(min(max(grid.box, _SMALLEST_BOX), _LARGEST_BOX))
+    return fourier.low_pass(fourier.resize(values, cropped.box, 3), cropped, resolution), cropped
+
+
+def contour(volume: Tensor, grid: Grid, coarse: float) -> float:
+    """The level in a map ``(d d d)`` that encloses as many voxels as the molecule fills, seen at ``coarse`` Å.
+
+    Raises:
+        InputError: the map shows no molecule.
+    """
+    low = fourier.low_pass(volume, grid, coarse)
+    inside = int((low > automatic_threshold(low)).sum())
+    if not inside:
+        raise InputError(
+            "map.empty-contour",
+            "no molecule can be seen in this map",
+            fix="look at the half-maps, and whether molecules are white in the map that the run began with",
+        )
+    return float(volume.flatten().kthvalue(volume.numel() - inside).values)
 
 
 @drawn
@@ -164,16 +179,13 @@ def draw_conformations(found: Conformations) -> Figure:
     return figure
 
 
-def without_islands(volume: FloatArray, inside: BoolArray) -> tuple[FloatArray, float]:
-    """The volume, and the level in it that encloses as many voxels as are ``inside``.
-
-    Islands of less than a fiftieth of the largest part are taken for noise and flattened to that level.
-    """
-    level = float(np.partition(volume.ravel(), -int(inside.sum()))[-int(inside.sum())])
+def without_islands(volume: FloatArray, level: float) -> FloatArray:
+    """The volume, in which islands above ``level`` of less than a fiftieth of the largest part are flattened to it:
+    they are taken for noise."""
     parts, count = label(volume > level)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     islands = (parts > 0) & (sizes[parts] < _SMALLEST_PART * sizes[1:].max(initial=0))
-    return np.where(islands, np.nextafter(np.float32(level), np.float32(-np.inf)), volume), level
+    return np.where(islands, np.nextafter(np.float32(level), np.float32(-np.inf)), volume)
 
 
 def camera_across(moved: Array) -> Array:

@@ -9,20 +9,31 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.mesh.segments import LabelledMesh
-from dynaflex.report import conformations, figures, latents, mesh_picture, page, pictures, summary, training
+from dynaflex.report import figures, latents, mesh_picture, page, pictures, summary, training
 from dynaflex.report.files import Arrays, Record, RunFiles
+from dynaflex.report.style import Drawing
+from dynaflex.report.verdicts import stored_controls
 from dynaflex.report.wording import FLEX, wording_of
 
+FIGURES = "figures"
+"""The folder of a run with the figures of its report."""
 _Content = TypeVar("_Content")
-UNUSABLE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError)
+UNUSABLE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError, InputError)
 
 
 class Evidence:
-    """What a run directory holds, and the figures made of it."""
+    """What the numbers in a run directory show, and the figures made of them.
 
-    def __init__(self, run: Path) -> None:
+    ``drawings`` are those on the page so far, by the names of their files. Of an ``unfinished`` run nothing is missed:
+    what is not there yet leaves no gap.
+    """
+
+    def __init__(self, run: Path, *, unfinished: bool = False) -> None:
+        self.unfinished = unfinished
+        self.drawings: dict[str, Drawing] = {}
         self.files = RunFiles(run)
         self.provenance = self.files.record("provenance.json") or {}
         self.config = self.files.record("config.json")
@@ -40,12 +51,10 @@ class Evidence:
             # Two halves of one model differ by nothing but where the search for latents began.
             self.motion.pop("error", None)
         self.latents = self.files.arrays("latents.npz", "half", "mean")
+        self.controls = stored_controls(self.files)
         self.threshold = None if self.flex else self.files.record("threshold.json")
         self.mesh = self.files.mesh() if self.flex else None
-        self.merged = self.files.volume("maps/map.mrc") if self.flex else None
-        self.corrected = self.files.mean_slices("maps/map_half1.mrc", "maps/map_half2.mrc")
-        self.rigid = self.files.mean_slices("maps/rigid_half1.mrc", "maps/rigid_half2.mrc")
-        self.conformations = self.files.conformations(self._sharpness())
+        self.merged = self.files.volume("maps/map.mrc") if self.flex and not unfinished else None
 
     def resolution(self) -> Iterator[str]:
         """The FSC, and slices of the maps."""
@@ -60,7 +69,7 @@ class Evidence:
             )
         elif isinstance(limit, int | float):
             caption += " Inside the shaded band the halves had a common start, so agreement there proves nothing."
-        yield self._figure(
+        yield self.figure(
             "fsc",
             caption,
             "fsc.json",
@@ -69,22 +78,13 @@ class Evidence:
         )
         part = self.fsc.get("moving_part") if self.fsc else None
         if isinstance(part, dict):
-            yield self._figure(
+            yield self.figure(
                 "fsc-moving",
                 "The same inside a mask around the part that moves most.",
                 "fsc.json",
                 part,
                 lambda curves: figures.draw_fsc(curves["deformed"], curves.get("rigid"), limit),
             )
-        names = [f"maps/{kind}_half{half}.mrc" for kind in ("rigid", "map") for half in (1, 2)]
-        missing = [name for name in names if name in self.files.absent]
-        yield self._figure(
-            "slices",
-            "Central slices of the rigid and the corrected map (means of their half-maps, one grey scale).",
-            ", ".join(missing or names),
-            (self.rigid, self.corrected) if self.rigid and self.corrected else None,
-            lambda pair: pictures.draw_slices(pair[0].planes, pair[1].planes, pair[0].pixel_size),
-        )
 
     def moved(self) -> Iterator[str]:
         """Where the molecule moves, what that looks like, and by how much."""
@@ -94,18 +94,9 @@ class Evidence:
             caption += "on held-out particles, on one scale."
         else:
             caption = f"Where it moves: {caption}."
-        yield self._figure("motion", caption, "motion.npz", self.motion, _draw_motion)
-        caption = (
-            "Five conformations of half 1 along the first principal axis of its latents, in standard deviations, seen "
-            "across the motion. Above, a contour of the corrected map, carried by the model and coloured by how far "
-            "it is from the middle one; below, projections of the same map."
-        )
-        missing = next((name for name in ("maps/map_half1.mrc", "checkpoints") if name in self.files.absent), "")
-        yield self._figure(
-            "conformations", caption, missing, self.conformations, lambda found: conformations.draw_conformations(found)
-        )
+        yield self.figure("motion", caption, "motion.npz", self.motion, _draw_motion)
         caption = f"How far each particle is from the reference conformation, rms over the {self.words.points}."
-        yield self._figure(
+        yield self.figure(
             "displacement",
             caption,
             "motion.npz",
@@ -128,7 +119,7 @@ class Evidence:
                 if self.wall
                 else "one and two standard deviations of the prior."
             )
-        return self._figure(
+        return self.figure(
             "latents",
             caption,
             "latents.npz",
@@ -144,7 +135,7 @@ class Evidence:
         caption += " The loss of the first epoch, in which the noise is not known yet, is left out."
         if any(training.held_out_gain(line) is not None for line in self.metrics or []):
             caption += " The gain is that of held-out particles over the same map at rest."
-        return self._figure(
+        return self.figure(
             "training",
             caption,
             "metrics.jsonl",
@@ -159,38 +150,56 @@ class Evidence:
                 "The mesh that carries the map: sections by segment, its surface, and the weights with which its cells "
                 "resist being deformed."
             )
-            yield self._figure("mesh", caption, "mesh.npz", self.mesh, self._draw_mesh)
+            yield self.figure("mesh", caption, "mesh.npz", self.mesh, self._draw_mesh)
         caption = (
             f"Fourier shell correlation of each half's {self.words.model} to its consensus map and to its final map."
         )
-        yield self._figure("model", caption, "model_fsc.json", self.model_fsc, figures.draw_model_fsc)
+        yield self.figure("model", caption, "model_fsc.json", self.model_fsc, figures.draw_model_fsc)
         if not self.flex:
             caption = "Densities of the consensus map; Gaussians were placed where it exceeds the threshold."
-            yield self._figure("threshold", caption, "threshold.json", self.threshold, _draw_threshold)
+            yield self.figure("threshold", caption, "threshold.json", self.threshold, _draw_threshold)
 
     def reason(self, source: str) -> str:
         """Why the files named in ``source`` were not used."""
         found = {self.files.absent[name] for name in source.split(", ") if name in self.files.absent}
         return "; ".join(sorted(found)) or "empty"
 
-    def _figure(
-        self, key: str, caption: str, source: str, content: _Content | None, draw: Callable[[_Content], bytes]
+    def figure(
+        self, key: str, caption: str, source: str, content: _Content | None, draw: Callable[[_Content], Drawing]
     ) -> str:
+        """A figure of the ``content`` of the files in ``source``, kept under its ``key``; a line why there is none."""
         if not content:
-            return page.absent(f"No figure here, because of {source}: {self.reason(source)}. {caption}")
-        return guarded(source, lambda: page.figure(key, draw(content), caption))
+            return self.missing(source, caption)
 
-    def _sharpness(self) -> float:
+        def drawn() -> str:
+            drawing = draw(content)
+            shown = page.figure(key, drawing.svg(), caption, None if self.unfinished else f"{FIGURES}/{key}")
+            self.drawings[key] = drawing
+            return shown
+
+        return guarded(source, drawn)
+
+    def missing(self, source: str, caption: str) -> str:
+        """What stands in the place of something that the files in ``source`` do not give."""
+        if self.unfinished:
+            return ""
+        return page.absent(f"No figure here, because of {source}: {self.reason(source)}. {caption}")
+
+    @property
+    def start(self) -> float:
+        """The resolution in Å of the map that both halves started from."""
+        found = (self.config or {}).get("shared_resolution")
+        return float(found) if isinstance(found, int | float) else 20.0
+
+    def sharpness(self) -> float:
         """The resolution in Å to show conformations at: where the half-maps agree to 0.5, or what they started from."""
-        found = summary.resolution((self.fsc or {}).get("deformed"), "0.5")
-        start = (self.config or {}).get("shared_resolution")
-        return found or (float(start) if isinstance(start, int | float) else 20.0)
+        return summary.resolution((self.fsc or {}).get("deformed"), "0.5") or self.start
 
     def _training_width(self) -> float | None:
         box, pixel_size = self.grid.get("train_box"), self.grid.get("train_pixel_size")
         return box * float(pixel_size) if isinstance(box, int) and isinstance(pixel_size, int | float) else None
 
-    def _draw_mesh(self, labelled: LabelledMesh) -> bytes:
+    def _draw_mesh(self, labelled: LabelledMesh) -> Drawing:
         """The mesh over the merged map, or over nothing while there is none."""
         merged = self.merged
         if merged is not None:
@@ -208,13 +217,13 @@ def guarded(source: str, make: Callable[[], str]) -> str:
         return page.absent(f"The contents of {source} cannot be shown: {type(error).__name__}: {error}")
 
 
-def _draw_motion(motion: Arrays) -> bytes:
+def _draw_motion(motion: Arrays) -> Drawing:
     points, moves, direction = (
         np.asarray(motion[name], np.float64) for name in ("points", "rms_displacement", "direction")
     )
     return pictures.draw_motion(points, moves, direction, summary.known_error(motion))
 
 
-def _draw_threshold(found: Record) -> bytes:
+def _draw_threshold(found: Record) -> Drawing:
     edges, counts = (np.asarray(found[f"histogram_{name}"], np.float64) for name in ("edges", "counts"))
     return figures.draw_threshold(edges, counts, float(found["threshold"]), bool(found.get("automatic")))

@@ -1,4 +1,4 @@
-"""Curves and distributions of a report, each from arrays to SVG bytes. Lengths in Å, frequencies in 1/Å."""
+"""Curves and distributions of a report, each from arrays to a drawing. Lengths in Å, frequencies in 1/Å."""
 
 from __future__ import annotations
 

@@ -12,24 +12,30 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaflex.errors import DynaflexError
+from dynaflex.errors import DynaflexError, StoppedOnRequest
 from dynaflex.io.mrc import MrcMap, read_map
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.pipelines.mesh_store import load_mesh
-from dynaflex.report.conformations import Conformations, five_conformations
-from dynaflex.shapes import Array
+from dynaflex.shapes import Array, FloatArray
 
 _T = TypeVar("_T")
+NOT_THERE = "not in the run directory"
 Record = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Slices:
-    """The three central slices (xy, xz, yz), each ``(d d)`` with the later axis up, and the pixel size in Å."""
+class MeanMap:
+    """The mean of two half-maps, ``[z, y, x]``, and its pixel size in Å."""
 
-    planes: tuple[Array, Array, Array]
+    data: FloatArray
     pixel_size: float
+
+    def slices(self) -> tuple[Array, Array, Array]:
+        """The three central slices (xy, xz, yz), each ``(d d)`` with the later axis up."""
+        middle = self.data.shape[0] // 2
+        first, second, third = (self.data.take(middle, axis).astype(np.float64) for axis in range(3))
+        return first, second, third
 
 
 @dataclass
@@ -84,37 +90,29 @@ class RunFiles:
         """A whole map."""
         return self._read(name, read_map)
 
-    def conformations(self, resolution: float) -> Conformations | None:
-        """What the trained model of half 1 makes of its map, low-passed to ``resolution`` Å."""
-        if "maps/map_half1.mrc" in self.absent:
-            return None
-        return self._read("checkpoints", lambda _: five_conformations(self.run, resolution))
+    def of_the_model(self, ask: Callable[[Path], _T]) -> _T | None:
+        """What the trained model of half 1 answers."""
+        return self._read("checkpoints", lambda _: ask(self.run))
 
-    def mean_slices(self, first: str, second: str) -> Slices | None:
-        """Central slices of the mean of two half-maps."""
-        parts = [self._read(name, _central_slices) for name in (first, second)]
+    def mean_map(self, first: str, second: str) -> MeanMap | None:
+        """The mean of two half-maps."""
+        parts = [self._read(name, read_map) for name in (first, second)]
         if parts[0] is None or parts[1] is None:
             return None
-        planes = [(a + b) / 2 for a, b in zip(parts[0].planes, parts[1].planes, strict=True)]
-        return Slices((planes[0], planes[1], planes[2]), parts[0].pixel_size)
+        mean = np.asarray((parts[0].data + parts[1].data) / 2, dtype=np.float32)
+        return MeanMap(mean, parts[0].pixel_size or 1.0)
 
     def _read(self, name: str, read: Callable[[Path], _T]) -> _T | None:
         path = self.run / name
         if not path.exists():
-            self.absent[name] = "not in the run directory"
+            self.absent[name] = NOT_THERE
             return None
         try:
             return read(path)
+        except StoppedOnRequest:
+            raise
         except DynaflexError as error:
             self.absent[name] = f"cannot be read: {error.problem}"
         except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
             self.absent[name] = f"cannot be read: {error}"
         return None
-
-
-def _central_slices(path: Path) -> Slices:
-    volume = read_map(path)
-    middle = volume.box // 2
-    data = volume.data
-    planes = (data[middle].copy(), data[:, middle].copy(), data[:, :, middle].copy())
-    return Slices(planes, volume.pixel_size or 1.0)  # type: ignore[arg-type]

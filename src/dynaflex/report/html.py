@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 
 from dynaflex.errors import InputError
 from dynaflex.io.durable import write_text
-from dynaflex.report import advice, page, summary
-from dynaflex.report.evidence import UNUSABLE, Evidence, guarded
-from dynaflex.report.files import Record
+from dynaflex.report import advice, page, summary, verdicts
+from dynaflex.report.ending import Ending, reached
+from dynaflex.report.evidence import FIGURES, UNUSABLE, Evidence, guarded
+from dynaflex.report.files import NOT_THERE, Record
+from dynaflex.report.views import Views
+from dynaflex.validate.controls import FAIL
 
 _OPTIONAL = {
     "alignment.json": "Latents of half 2 that are the conformation of half 1 at rest",
@@ -19,63 +22,109 @@ _OPTIONAL = {
 """Files that not every run has, and what they tell."""
 
 
-def write_report(run: Path) -> Path:
-    """Write ``report.html`` from the files of a run directory and return its path.
+def write_report(run: Path, ending: Ending | None = None) -> Path:
+    """Write ``report.html`` from the files of a run directory, and its figures into ``figures``; returns its path.
 
-    A file that is missing or damaged, as in a stopped run, is named in the place where its contents would be.
+    A file that is missing or damaged is named in the place where its contents would be. Of a run that came to an
+    ``ending`` before it was done, the page says so first and shows the numbers that there are, in a second or two: it
+    has no pictures of maps and no figures beside it.
 
     Raises:
         InputError: there is no such directory.
-        EnvironmentFault: the report cannot be written.
+        EnvironmentFault, ResourceError: the report cannot be written.
     """
     run = Path(run)
     if not run.is_dir():
         raise InputError("run.missing", "no such run directory", file=run, fix="name the folder given to -o")
     target = run / "report.html"
-    write_text(target, page.document(f"{run.resolve().name} · dynaflex report", _Report(run).parts()))
+    report = _Report(run, ending)
+    write_text(target, page.document(f"{run.resolve().name} · dynaflex report", report.parts()))
+    if ending is None:
+        (run / FIGURES).mkdir(exist_ok=True)
+        for key, drawing in report.shown.drawings.items():
+            drawing.write(run / FIGURES / key)
     return target
 
 
 class _Report:
     """The contents of a run, and the page made of them."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, ending: Ending | None) -> None:
         self.run = run
-        self.shown = Evidence(run)
+        self.ending = ending
+        self.shown = Evidence(run, unfinished=ending is not None)
+        self.views = None if ending is not None else Views(self.shown)
         self.provenance = self.shown.provenance
 
     def parts(self) -> Iterator[str]:
         """The page from top to bottom: what was found, the evidence, how it was made."""
-        shown = self.shown
+        shown, views = self.shown, self.views
         yield self._header()
+        if self.ending is not None:
+            yield self._ending(self.ending)
         yield from self._summary()
-        yield "<h2>Resolution</h2>"
-        yield from shown.resolution()
-        yield "<h2>Motion</h2>"
-        yield from shown.moved()
-        yield "<h2>Latent space</h2>"
-        yield shown.latent_space()
-        yield "<h2>Training</h2>"
-        if shown.metrics:
-            yield page.paragraph(f"{summary.effort(shown.metrics)}.")
-        yield shown.trained()
-        yield f"<h2>{escape(shown.words.heading)}</h2>"
-        yield from shown.model()
-        yield "<h2>How it was made</h2>"
-        yield from self._tables()
+        yield from _section("Before and after", views.compared() if views else (), shown.resolution())
+        yield from _section("Where and how far it moves", views.carried() if views else (), shown.moved())
+        yield from _section("How sure that is", self._controls(), self._shared())
+        yield from _section("Latent space", [shown.latent_space()])
+        yield from _section("Training", self._effort(), [shown.trained()])
+        yield from _section(shown.words.heading, shown.model())
+        yield from _section("To repeat it", self._tables())
+
+    def _ending(self, ending: Ending) -> str:
+        """That the run is not done, where it is, and how to go on."""
+        where = reached(self.run)
+        if ending.stopped:
+            return page.notice(
+                "This run was stopped",
+                f"It was {ending.reason}, {where}. Nothing is lost: this goes on from there.",
+                page.command(ending.command),
+            )
+        text = f"It ended {where}: {ending.reason}." + (f" To do: {ending.fix}." if ending.fix else "")
+        return page.notice(
+            "This run ended in an error",
+            f"{text} Once the cause is gone, this goes on from what was saved.",
+            page.command(ending.command),
+        )
+
+    def _controls(self) -> Iterator[str]:
+        """Every control with its number, or the command that makes them."""
+        controls = self.shown.controls
+        if controls is not None:
+            yield page.table(verdicts.control_rows(controls), verdicts.CONTROLS_HEAD)
+            yield page.paragraph(
+                "Gains are of particles that were held out of training: embedded from half of their Fourier shells, "
+                "judged by the others. R² says how well the motion can be told from what it must not depend on."
+            )
+        elif self.shown.latents is not None and self.ending is None:
+            yield page.paragraph(
+                "The controls were not run. They ask of held-out particles whether this motion would be found if it "
+                "were not there, and take about a minute:"
+            )
+            yield page.command(verdicts.command(self.run))
+
+    def _shared(self) -> Iterator[str]:
+        """What may make the halves agree without their images."""
+        if "shared_between_halves" in self.provenance:
+            shared = _texts(self.provenance, "shared_between_halves")
+            yield page.box("What the two halves shared", shared or ["nothing"])
+
+    def _effort(self) -> Iterator[str]:
+        if self.shown.metrics:
+            yield page.paragraph(f"{summary.effort(self.shown.metrics)}.")
 
     def _header(self) -> str:
-        command = _text(self.provenance, "command")
         lines = [
             f'<p class="kicker">dynaflex report · {escape(self.shown.words.method)}</p>',
             f"<h1>{escape(self.run.resolve().name)}</h1>",
         ]
-        if command:
-            lines.append(f"<p><code>{escape(command)}</code></p>")
+        asked = summary.asked(self.shown.words.method, self.provenance, self.shown.shared)
+        if asked:
+            lines.append(f"<p>{escape(asked)}</p>")
         made = [("started", _text(self.provenance, "started")), ("dynaflex", _text(self.provenance, "version"))]
         known = " · ".join(f"{name} {value}" for name, value in made if value)
         if known:
-            lines.append(f"<p>{escape(known)}</p>")
+            lines.append(f'<p class="kicker">{escape(known)}</p>')
         return "<header>\n" + "\n".join(lines) + "\n</header>"
 
     def _summary(self) -> Iterator[str]:
@@ -93,22 +142,26 @@ class _Report:
             )
         if shown.fsc is not None:
             yield page.paragraph(summary.resolution_sentence(shown.fsc, shown.shared), "lead")
+        if shown.latents is not None and self.ending is None:
+            controls = shown.controls
+            told = verdicts.not_run(self.run) if controls is None else verdicts.controls_sentence(controls)
+            if controls is not None and any(one.verdict == FAIL for one in controls):
+                warnings.insert(0, told)
+            else:
+                yield page.paragraph(told, "lead")
         gain = advice.gain_sentence(metrics)
         yield page.paragraph(sentence if gain is None else f"{gain} {sentence}")
         if warnings:
             yield page.box("Warnings", warnings, "warnings")
         yield guarded("latents.npz", self._advice)
-        if shown.files.absent:
-            yield page.box(
-                "This report is not complete; a stopped run can be resumed",
-                [f"{name}: {reason}" for name, reason in shown.files.absent.items()],
-                "warnings",
-            )
-        shared = _texts(self.provenance, "shared_between_halves")
-        if shared:
-            yield page.box("What the two halves shared", shared)
-        elif "shared_between_halves" in self.provenance:
-            yield page.box("What the two halves shared", ["nothing"])
+        yield from self._incomplete()
+
+    def _incomplete(self) -> Iterator[str]:
+        """The files that were not read; those that an unfinished run does not have yet are not missed."""
+        absent = self.shown.files.absent.items()
+        missed = [f"{name}: {reason}" for name, reason in absent if self.ending is None or reason != NOT_THERE]
+        if missed:
+            yield page.box("This report is not complete; a stopped run can be resumed", missed, "warnings")
 
     def _advice(self) -> str:
         shown = self.shown
@@ -138,6 +191,13 @@ class _Report:
             yield summary.Tile("Particles", f"{counts['used']:,}", f"used; {left_out:,} excluded")
 
     def _tables(self) -> Iterator[str]:
+        command = _text(self.provenance, "command")
+        if command:
+            yield page.command(command)
+        made = [(name, _text(self.provenance, name)) for name in ("version", "python", "torch")]
+        known = ", ".join(f"{'dynaflex' if name == 'version' else name} {value}" for name, value in made if value)
+        if known:
+            yield page.paragraph(f"Made with {known}.")
         if self.shown.config is None:
             yield page.absent(f"No settings here, because of config.json: {self.shown.reason('config.json')}.")
         else:
@@ -159,6 +219,14 @@ class _Report:
                 yield page.folded(
                     title, page.table(summary.flattened(record)) if record else page.absent(f"{name}: {reason}.")
                 )
+
+
+def _section(title: str, *parts: Iterable[str]) -> Iterator[str]:
+    """A heading over its parts, if there is one that is not empty."""
+    filled = [part for several in parts for part in several if part]
+    if filled:
+        yield f"<h2>{escape(title)}</h2>"
+        yield from filled
 
 
 def _tile(tile: summary.Tile) -> str:

@@ -1,4 +1,4 @@
-"""Where the particles lie in latent space, from arrays to SVG bytes. Latents are in units of the prior's spread."""
+"""Where the particles lie in latent space, from arrays to a drawing. Latents are in units of the prior's spread."""
 
 from __future__ import annotations
 

@@ -1,8 +1,14 @@
-"""Movies of a map that moves: numbered PNG frames and a GIF that plays to and fro, drawn without a graphics card."""
+"""Movies of a map that moves: numbered PNG frames, a GIF that plays to and fro, and an MP4 where ffmpeg is there.
+
+They are drawn without a graphics card.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -26,6 +32,8 @@ PIXELS = 560
 PAUSE = 90
 """Milliseconds per frame of the GIF."""
 _HEIGHT, _BAR = 5.6, 1.15
+_ENCODERS = (("-c:v", "libx264", "-crf", "18", "-preset", "medium"), ("-c:v", "mpeg4", "-q:v", "3"))
+"""The better one first; some builds of ffmpeg lack it."""
 
 
 def sharpness(run: Run) -> float:
@@ -34,10 +42,10 @@ def sharpness(run: Run) -> float:
 
 
 def write_movie(found: CarriedSurface, title: str, out: Path, say: Callable[[int], None]) -> None:
-    """Write ``frame_000.png ...`` into the folder ``out/frames`` and ``movie.gif`` into ``out``.
+    """Write ``frame_000.png ...`` into the folder ``out/frames``, and ``movie.gif`` and ``movie.mp4`` into ``out``.
 
     The surface is coloured by how far each place is from where it is in the middle conformation, on one scale. ``say``
-    hears how many frames are drawn.
+    hears how many frames are drawn. The MP4 needs ffmpeg on the PATH.
     """
     (out / "frames").mkdir(parents=True, exist_ok=True)
     frames = []
@@ -47,7 +55,11 @@ def write_movie(found: CarriedSurface, title: str, out: Path, say: Callable[[int
         durable.write_bytes(out / "frames" / f"frame_{number:03d}.png", content.getvalue())
         frames.append(picture)
         say(number + 1)
-    durable.write_bytes(out / "movie.gif", gif([*frames, *frames[-2:0:-1]]))
+    to_and_fro = [*frames, *frames[-2:0:-1]]
+    durable.write_bytes(out / "movie.gif", gif(to_and_fro))
+    film = mp4(to_and_fro)
+    if film is not None:
+        durable.write_bytes(out / "movie.mp4", film)
 
 
 def draw_frames(found: CarriedSurface, title: str) -> list[NDArray[np.uint8]]:
@@ -82,6 +94,36 @@ def gif(frames: list[NDArray[np.uint8]], pause: int = PAUSE) -> bytes:
     return content.getvalue()
 
 
+def without_mp4() -> str | None:
+    """Why there will be no MP4, for people; None where there will be one."""
+    return None if shutil.which("ffmpeg") else "no ffmpeg on the PATH: the movies are GIFs, without MP4"
+
+
+def mp4(frames: Sequence[NDArray[np.uint8]], pause: int = PAUSE) -> bytes | None:
+    """An MP4 of pictures ``(h w 3)``, ``pause`` ms each, that every player shows; None where no encoder is to be had.
+
+    An odd row or column at the edge is left out: the format has none.
+    """
+    program = shutil.which("ffmpeg")
+    if program is None:
+        return None
+    height, width = (size // 2 * 2 for size in frames[0].shape[:2])
+    content = b"".join(np.ascontiguousarray(frame[:height, :width]).tobytes() for frame in frames)
+    with tempfile.TemporaryDirectory(prefix="dynaflex-") as folder:
+        target = Path(folder) / "movie.mp4"
+        for encoder in _ENCODERS:
+            # A fixed list of arguments, no shell, and nothing in it that a user or a file has named.
+            arguments = [
+                program, "-nostdin", "-loglevel", "error", "-y",
+                "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"1000/{pause}", "-i", "pipe:0",
+                *encoder, "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(target),
+            ]  # fmt: skip
+            done = subprocess.run(arguments, input=content, capture_output=True, check=False)
+            if done.returncode == 0 and target.is_file():
+                return target.read_bytes()
+    return None
+
+
 def _framed(
     shown: NDArray[np.uint8], colours: ScalarMappable, extent: tuple[float, float], title: str
 ) -> NDArray[np.uint8]:
@@ -100,7 +142,5 @@ def _framed(
         bar = figure.colorbar(colours, ax=axes, shrink=0.6, aspect=24, label="from the middle conformation, Å")
         bar.outline.set_visible(False)
         content = BytesIO()
-        figure.savefig(content, format="rgba", dpi=100)
-        # Inches become pixels the way the figure does it.
-        width, height = (int(extent) for extent in figure.bbox.size)
-        return np.frombuffer(content.getvalue(), dtype=np.uint8).reshape(height, width, 4)[..., :3]
+        figure.savefig(content, format="png", dpi=100)
+        return np.array(Image.open(content).convert("RGB"))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from html import escape
 
+from dynaflex.report import player
 from dynaflex.report.style import INK
 
 STYLE = """
@@ -27,7 +28,7 @@ p { margin: .6rem 0; max-width: 46rem; }
 .lead { font-size: 1.1rem; line-height: 1.5; }
 .kicker { font-size: .85rem; letter-spacing: .02em; }
 code { font: .87em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(164px, 1fr)); gap: 10px; margin: 1.5rem 0;
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(164px, 1fr)); gap: 10px; margin: 1.5rem 0;
   padding: 0; }
 .tiles div { padding: 12px 13px; border: 1px solid var(--line); border-radius: 10px; background: var(--panel); }
 .tiles dt { color: var(--soft); font-size: .85rem; }
@@ -37,13 +38,17 @@ code { font: .87em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; ove
 .tiles .remark { color: var(--soft); font-size: .8rem; line-height: 1.4; }
 .box { margin: 1.25rem 0; padding: 12px 18px; border: 1px solid var(--line); border-left: 4px solid var(--soft);
   border-radius: 8px; background: var(--panel); }
-.box h3 { margin: 0 0 .25rem; }
+.box h2, .box h3 { margin: 0 0 .25rem; padding: 0; border: 0; }
+.box h2 { font-size: 1.15rem; }
 .box ul { margin: .25rem 0; padding-left: 1.15rem; }
 .warnings { border-color: var(--warn-line); background: var(--warn-paper); color: var(--warn-ink); }
 figure { margin: 1.5rem 0 2.25rem; }
 figure svg { display: block; width: 100%; height: auto; color: var(--ink); }
 figure svg * { stroke-linejoin: round; stroke-linecap: butt; }
 figure svg text { font-family: inherit !important; font-variant-numeric: tabular-nums; }
+figcaption a { color: inherit; font-size: .8rem; white-space: nowrap; }
+pre { margin: .6rem 0; padding: 10px 12px; border: 1px solid var(--line); border-radius: 8px; background: var(--panel);
+  color: var(--ink); white-space: pre-wrap; }
 figcaption { margin-top: .5rem; max-width: 46rem; color: var(--soft); font-size: .92rem; }
 .absent { padding: 14px 16px; border: 1px dashed var(--line); border-radius: 8px; color: var(--soft); max-width: none; }
 details { margin: .75rem 0; border: 1px solid var(--line); border-radius: 8px; padding: 10px 16px; }
@@ -54,6 +59,9 @@ th, td { padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); text-ali
   overflow-wrap: anywhere; }
 thead th { color: var(--soft); font-weight: 600; }
 tbody th { width: 34%; font-weight: 500; }
+.numbers { display: block; overflow-x: auto; }
+.numbers th, .numbers td { width: auto; padding-right: 1.4rem; white-space: nowrap; }
+.numbers td:last-child { padding-right: 0; white-space: normal; }
 @media print { details { display: block; } figure, .box, .tiles { break-inside: avoid; } }
 """
 
@@ -61,18 +69,27 @@ tbody th { width: 34%; font-weight: 500; }
 def document(title: str, body: Iterable[str]) -> str:
     """The whole page around its parts, which are HTML already."""
     content = "\n".join(body)
+    script = f"<script>{player.SCRIPT}</script>\n" if 'class="film"' in content else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{content}\n</main>\n"
-        "</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{player.STYLE}</style>\n</head>\n<body>\n<main>\n{content}\n</main>\n"
+        f"{script}</body>\n</html>\n"
     )
 
 
-def figure(key: str, svg: bytes, caption: str) -> str:
-    """A figure drawn into the page; ``key`` keeps its names apart from those of other figures."""
+def figure(key: str, svg: bytes, caption: str, beside: str | None = None) -> str:
+    """A figure drawn into the page; ``key`` keeps its names apart from those of other figures.
+
+    ``beside`` is the name of its files beside the page, without their ending, if there are any.
+    """
     label = escape(caption)
-    return f'<figure id="{key}">\n{inline(key, svg, label)}\n<figcaption>{label}</figcaption>\n</figure>'
+    links = "" if beside is None else " " + " ".join(_link(f"{beside}.{kind}", kind.upper()) for kind in ("png", "pdf"))
+    return f'<figure id="{key}">\n{inline(key, svg, label)}\n<figcaption>{label}{links}</figcaption>\n</figure>'
+
+
+def _link(target: str, text: str) -> str:
+    return f'<a href="{escape(target)}">{escape(text)}</a>'
 
 
 def inline(key: str, svg: bytes, label: str) -> str:
@@ -100,6 +117,16 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
+def command(text: str) -> str:
+    """A command to be typed."""
+    return f"<pre><code>{escape(text)}</code></pre>"
+
+
+def notice(title: str, text: str, below: str) -> str:
+    """A framed warning of plain text, and HTML ``below`` it."""
+    return f'<section class="box warnings">\n<h2>{escape(title)}</h2>\n{paragraph(text)}\n{below}\n</section>'
+
+
 def box(title: str, items: Iterable[str], kind: str = "") -> str:
     """A framed list of plain text; ``kind`` names its look."""
     lines = "".join(f"<li>{escape(item)}</li>" for item in items)
@@ -108,13 +135,15 @@ def box(title: str, items: Iterable[str], kind: str = "") -> str:
 
 def table(rows: Iterable[Iterable[str]], head: Iterable[str] = ()) -> str:
     """Rows of plain text, the first cell of each its heading."""
-    titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    columns = list(head)
+    titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in columns)
     lines = []
     for first, *others in rows:
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
         lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
     above = f"<thead><tr>{titles}</tr></thead>" if titles else ""
-    return f"<table>{above}<tbody>{''.join(lines)}</tbody></table>"
+    kind = ' class="numbers"' if len(columns) > 4 else ""
+    return f"<table{kind}>{above}<tbody>{''.join(lines)}</tbody></table>"
 
 
 def folded(title: str, content: str) -> str:

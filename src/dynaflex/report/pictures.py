@@ -1,4 +1,4 @@
-"""Pictures of a report, each from arrays to SVG bytes: slices of the maps, and the molecule coloured by its motion."""
+"""Pictures of a report, each from arrays to a drawing: slices of the maps, and the molecule coloured by its motion."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def draw_slices(rigid: Sequence[Array], corrected: Sequence[Array], pixel_size: 
 def draw_motion(points: Array, rms_displacement: Array, direction: Array, error: Array | None) -> Figure:
     """Where it moves and how sure that is: points ``(n 3)`` by rms displacement and by ``error`` ``(n)``, two views.
 
-    Arrows show ``direction`` ``(n 3)``, the principal displacement, of the points that move most.
+    Arrows show ``direction`` ``(n 3)``, the principal displacement, to and fro, of the points that move most.
     """
     rows = [("moves by, Å rms", rms_displacement, MOTION_COLOURS)]
     if error is not None:
@@ -112,17 +112,19 @@ def draw_motion(points: Array, rms_displacement: Array, direction: Array, error:
             scale_bar(axes, 2 * reach)
             if line == 0:
                 axes.set_title(view)
-                axes.quiver(
-                    points[shown, across],
-                    points[shown, up],
-                    factor * direction[shown, across],
-                    factor * direction[shown, up],
-                    angles="xy",
-                    scale_units="xy",
-                    scale=1,
-                    width=0.0035,
-                    color=INK,
-                )
+                # Which end of a principal axis is its positive one means nothing: the motion goes both ways.
+                for way in (factor, -factor):
+                    axes.quiver(
+                        points[shown, across],
+                        points[shown, up],
+                        way * direction[shown, across],
+                        way * direction[shown, up],
+                        angles="xy",
+                        scale_units="xy",
+                        scale=1,
+                        width=0.0035,
+                        color=INK,
+                    )
         if line == 0 and len(shown):
             panels[0, 1].set_title(
                 "arrows to scale" if factor == 1 else f"arrows {factor:g} times longer",

@@ -7,6 +7,7 @@ dark background.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from io import BytesIO
 from pathlib import Path
@@ -36,6 +37,9 @@ COUNT_COLOURS = {
 DIFFERENCE_COLOURS = "PuOr_r"
 
 WIDTH = 8.2  # inches: at the 900 px of a page, 9 pt letters are 13.5 px tall
+
+PAGE_DPI, FILE_DPI = 150, 200
+"""Pixels per inch of what is a picture inside a figure: on the page, where every byte counts, and in files."""
 
 _RC: Any = {
     "font.family": "sans-serif",
@@ -77,16 +81,39 @@ _RC: Any = {
 _P = ParamSpec("_P")
 
 
-def drawn(build: Callable[_P, Figure]) -> Callable[_P, bytes]:
-    """Turn a function that builds a figure into one that returns it as SVG; equal arguments give equal bytes."""
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that goes into a page and into files; equal figures give equal bytes."""
+
+    figure: Figure
+
+    def svg(self) -> bytes:
+        """For a page, which gives it its background and its ink."""
+        with matplotlib.rc_context(_RC):
+            stream = BytesIO()
+            self.figure.savefig(stream, format="svg", dpi=PAGE_DPI, metadata={"Date": None, "Creator": None})
+        return stream.getvalue()
+
+    def write(self, path: Path) -> None:
+        """Write it on white as PNG and as PDF; the endings are added to ``path``.
+
+        Raises:
+            EnvironmentFault, ResourceError: a file cannot be written.
+        """
+        with matplotlib.rc_context(_RC):
+            for ending, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+                stream = BytesIO()
+                self.figure.savefig(stream, format=ending[1:], dpi=FILE_DPI, facecolor="white", metadata=metadata)
+                durable.write_bytes(path.with_name(path.name + ending), stream.getvalue())
+
+
+def drawn(build: Callable[_P, Figure]) -> Callable[_P, Drawing]:
+    """Let a function build its figure in the style of the report."""
 
     @wraps(build)
-    def draw(*args: _P.args, **kwargs: _P.kwargs) -> bytes:
+    def draw(*args: _P.args, **kwargs: _P.kwargs) -> Drawing:
         with matplotlib.rc_context(_RC):
-            figure = build(*args, **kwargs)
-            stream = BytesIO()
-            figure.savefig(stream, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
-        return stream.getvalue()
+            return Drawing(build(*args, **kwargs))
 
     return draw
 
@@ -98,12 +125,7 @@ def on_white() -> Any:
 
 def write_figure(build: Callable[[], Figure], path: Path) -> None:
     """Write what ``build`` draws, on white, as PNG and as PDF; the endings are added to ``path``."""
-    with matplotlib.rc_context(on_white()):
-        figure = build()
-        for ending, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
-            stream = BytesIO()
-            figure.savefig(stream, format=ending[1:], dpi=200, metadata=metadata)
-            durable.write_bytes(path.with_name(path.name + ending), stream.getvalue())
+    drawn(build)().write(path)
 
 
 def new_figure(height: float) -> Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,19 @@ class Motion:
         if self.certain < 0.01:
             return text + " The motion nowhere exceeds twice that disagreement, so it should not be interpreted."
         return text + f" {self.certain:.0%} of the molecule moves by more than twice the disagreement found there."
+
+
+def asked(method: str, provenance: Record, shared: bool) -> str:
+    """What the run was to find out, from what; empty where the inputs are not known."""
+    inputs, counts = provenance.get("inputs"), provenance.get("counts")
+    if not isinstance(inputs, dict) or not isinstance(inputs.get("particles"), str):
+        return ""
+    used = counts.get("used") if isinstance(counts, dict) else None
+    many = f"{used:,} particles of " if isinstance(used, int) else "the particles of "
+    start = inputs.get("consensus")
+    began = f", starting from {Path(start).name}" if isinstance(start, str) else ""
+    halves = "with one model for both halves" if shared else "in two halves that do not know of each other"
+    return f"How do {many}{Path(inputs['particles']).name} move? Learned with {method}{began}, {halves}."
 
 
 def known_error(arrays: Arrays) -> Array | None:

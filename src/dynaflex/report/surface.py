@@ -82,7 +82,9 @@ def draw_surface(
     picture = np.zeros((fine * fine, 4))
     picture[nearest.pixel, :3] = _shaded(nearest, surface, colours, camera, fine)
     picture[nearest.pixel, 3] = 1.0
-    blocks = picture.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 4).mean(axis=(1, 3))
+    fields = picture.reshape(fine, fine, 4)
+    parts = [fields[i::SUPERSAMPLING, j::SUPERSAMPLING] for i in range(SUPERSAMPLING) for j in range(SUPERSAMPLING)]
+    blocks = np.add.reduce(parts) / len(parts)
     # The mean of colours counts only what is covered; opacity says how much that is.
     blocks[..., :3] /= np.maximum(blocks[..., 3:], 1e-9)
     return (blocks * 255.0 + 0.5).astype(np.uint8)
@@ -131,7 +133,7 @@ def _rasterise(pixels: Array, depth: Array, faces: IntArray, size: int) -> _Frag
             which, place = which[shown], place[shown]
             share = np.stack([second[which, place], third[which, place]], axis=1)
             weights = np.concatenate([1.0 - share.sum(axis=1, keepdims=True), share], axis=1)
-            height = (depth[faces[face[which]]] * weights).sum(axis=1)
+            height = np.einsum("nc,nc->n", depth[faces[face[which]]], weights)
             found.append(_Fragments((y * size + x)[shown], face[which], weights, height))
     parts = zip(*((f.pixel, f.face, f.weights, f.depth) for f in found), strict=True)
     return _Fragments(*(np.concatenate(part) for part in parts))
@@ -148,8 +150,7 @@ def _nearest(fragments: _Fragments, size: int) -> _Fragments:
 def _shaded(nearest: _Fragments, surface: Surface, colours: Array, camera: Array, size: int) -> Array:
     """The colour ``(n 3)`` of every visible fragment."""
     corners = surface.faces[nearest.face]
-    weights = nearest.weights[..., None]
-    normal = (surface.normals[corners] * weights).sum(axis=1) @ camera.T
+    normal = np.einsum("ncx,nc->nx", surface.normals[corners], nearest.weights) @ camera.T
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     # Where the box cuts a molecule open its inside is seen; it is lit like the outside.
     normal *= np.where(normal[:, 2:] < 0.0, -1.0, 1.0)
@@ -159,7 +160,8 @@ def _shaded(nearest: _Fragments, surface: Surface, colours: Array, camera: Array
     light = AMBIENT + DIFFUSE * np.clip(normal @ LAMP, 0.0, 1.0)
     gloss = GLOSS * np.clip(normal @ halfway, 0.0, 1.0) ** SHININESS
     dimmed = light * _openness(nearest, size)
-    return np.asarray(np.clip((colour * weights).sum(axis=1) * dimmed[:, None] + gloss[:, None], 0.0, 1.0))
+    mixed = np.einsum("ncx,nc->nx", colour, nearest.weights)
+    return np.asarray(np.clip(mixed * dimmed[:, None] + gloss[:, None], 0.0, 1.0))
 
 
 def _openness(nearest: _Fragments, size: int) -> Array:

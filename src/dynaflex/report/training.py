@@ -1,4 +1,4 @@
-"""How training went, epoch by epoch, from the lines of ``metrics.jsonl`` to SVG bytes."""
+"""How training went, epoch by epoch, from the lines of ``metrics.jsonl`` to a drawing."""
 
 from __future__ import annotations
 

@@ -6,8 +6,10 @@ what was fitted to their noise does not count. The model of half 1 sees the shel
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +26,20 @@ from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.pipelines.run import PROVENANCE, Run
 from dynaflex.shapes import Array, IntArray, Tensor
-from dynaflex.validate.controls import Control, agreement, group_leak, leak, must_exceed_zero, must_vanish
+from dynaflex.validate.controls import (
+    FAIL,
+    PASS,
+    WARN,
+    Control,
+    agreement,
+    group_leak,
+    leak,
+    must_exceed_zero,
+    must_vanish,
+)
+
+VALIDATION = "validation.json"
+"""The file of a run with the verdicts on it."""
 
 SHELLS_TOGETHER = 3
 """Neighbouring shells that go to one side: the mask round a particle ties the noise of neighbours."""
@@ -69,6 +84,32 @@ def run_controls(run: Run, device: torch.device, most: int, say: Callable[[str],
         trials[half] = _tried(run, trained.to(device), inputs, chosen, landmarks.to(device), device)
     say("latents against what they must not depend on")
     return [*_of_likelihood(trials), *_of_agreement(run, trials), *_of_leaks(run, inputs)]
+
+
+def record_of(controls: Sequence[Control]) -> dict[str, Any]:
+    """The controls as ``validation.json`` holds them, with null for numbers that are not finite."""
+    listed = [
+        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in found.items()}
+        for found in map(asdict, controls)
+    ]
+    return {"failed": sum(control.verdict == FAIL for control in controls), "controls": listed}
+
+
+def controls_in(record: dict[str, Any]) -> list[Control]:
+    """The controls that :func:`record_of` wrote down.
+
+    Raises:
+        ValueError, KeyError, TypeError: they are something else.
+    """
+    found = []
+    for one in record["controls"]:
+        if one["verdict"] not in (PASS, WARN, FAIL):
+            raise ValueError(f"no verdict {one['verdict']!r}")
+        value, chance = (float("nan") if one[name] is None else float(one[name]) for name in ("value", "chance"))
+        found.append(Control(str(one["name"]), one["verdict"], value, chance, str(one["unit"]), str(one["words"])))
+    if not found:
+        raise ValueError("no controls")
+    return found
 
 
 def _of_likelihood(trials: dict[int, Trial]) -> list[Control]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dynaflex.analyze.embedding import PrincipalAxes
+from dynaflex.analyze.embedding import PrincipalAxes, principal_axes
 from dynaflex.analyze.motion import RigidMotion, relative_to, rigid_domains, rigid_motion
 from dynaflex.analyze.trajectory import dense_path
 from dynaflex.errors import InputError
@@ -74,6 +74,11 @@ def main_series(space: ConformationSpace, half: int, frames: int) -> list[Series
     lines = [Series(f"axis{axis}", f"latent axis {axis}", _line(axes, axis, frames)) for axis in main]
     path = dense_path(space.latents[mine], space.pca[mine, 0], frames)
     return [*lines, Series("dense", "path through dense regions", path)]
+
+
+def first_component(trained: TrainedHalf, frames: int) -> Series:
+    """The straight line of :func:`main_series` along the first principal axis of the latents of one half."""
+    return Series("axis0", "latent axis 0", _line(principal_axes(trained.latents.mean.numpy(), 1), 0, frames))
 
 
 def _line(axes: PrincipalAxes, axis: int, frames: int) -> Array:

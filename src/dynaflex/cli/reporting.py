@@ -1,0 +1,60 @@
+"""The report of a run whose work ends here, however it ends."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from dynaflex.errors import StoppedOnRequest
+from dynaflex.pipelines.run import Run
+from dynaflex.report.ending import Ending
+from dynaflex.report.html import write_report
+
+_PROGRAM = "dynaflex"
+
+
+@contextmanager
+def reported(run: Run, command: str, say: Callable[[str], None], *, when_done: bool = True) -> Iterator[None]:
+    """Write the report when the work inside ends: the whole one ``when_done``, else a short one that names ``command``.
+
+    A short one costs a second or two, so that a machine that is about to go has time for it. A report that cannot be
+    written is a warning that ``say`` tells, and how the work ended stays what it was.
+
+    Raises:
+        StoppedOnRequest: the whole report was stopped; resuming the run writes it.
+    """
+    try:
+        yield
+    except Exception as error:
+        _try_to_write(run, Ending.of(error, command), say)
+        raise
+    if when_done:
+        _try_to_write(run, None, say)
+
+
+def again(*, resume: bool) -> str:
+    """The command that this process was started with, to be typed anywhere; with ``--resume`` if it has to ``resume``
+    what the first one began."""
+    typed, *arguments = sys.argv
+    program = typed if Path(typed).name == _PROGRAM else _PROGRAM
+    if resume and "--resume" not in arguments:
+        arguments.append("--resume")
+    return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join([program, *arguments])}"
+
+
+def _try_to_write(run: Run, ending: Ending | None, say: Callable[[str], None]) -> None:
+    if not run.path.is_dir():
+        return
+    try:
+        typer.echo(f"report: {write_report(run.path, ending)}")
+    except StoppedOnRequest:
+        if ending is None:
+            raise
+    except Exception as error:
+        # Whatever goes wrong with the account of a run, the run is what counts.
+        say(f"warning: no report was written: {type(error).__name__}: {error}")

@@ -1,0 +1,50 @@
+"""How a run ended before it was done: why, where, and the command that goes on with it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynaflex.errors import DynaflexError, StoppedOnRequest
+from dynaflex.pipelines.run import LOG
+
+_EPOCH = re.compile(r"half (\d) epoch (\d+)/(\d+)")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a run ended early, what to do about it if that is known, and the ``command`` that goes on with it.
+
+    A run that was ``stopped`` has lost nothing; one that was not ended in an error.
+    """
+
+    stopped: bool
+    reason: str
+    fix: str | None
+    command: str
+
+    @classmethod
+    def of(cls, error: Exception, command: str) -> Ending:
+        """The ending that an exception makes."""
+        stopped = isinstance(error, StoppedOnRequest)
+        if not isinstance(error, DynaflexError):
+            return cls(stopped, f"{type(error).__name__}: {error}", None, command)
+        place = "" if error.file is None else f"{error.file}: "
+        return cls(stopped, place + error.problem, None if stopped else error.fix, command)
+
+
+def reached(run: Path) -> str:
+    """How far an unfinished run has come, in words that go on a sentence."""
+    if not (run / "particles.star").exists():
+        return "while it was prepared"
+    if (run / "fsc.json").exists():
+        return "after its maps were made"
+    if (run / "latents.npz").exists():
+        return "while its maps were made"
+    found = _EPOCH.findall((run / LOG).read_text(encoding="utf-8", errors="replace")) if (run / LOG).exists() else []
+    if not found:
+        return "before the first epoch of its training was done"
+    half, epoch, epochs = found[-1]
+    whose = f"half {half}" if half != "0" else "both halves together"
+    return f"in the training of {whose}, with {epoch} of {epochs} epochs done"
