@@ -46,7 +46,6 @@ def main() -> None:
         started = time.monotonic()
         dynaflex(method, *inputs, "-o", out / method, *settings)
         seconds[method] = time.monotonic() - started
-        shutil.copy(out / method / "report.html", out / f"report_{method}.html")
     (out / "report.html").write_text(index_page(seconds), encoding="utf-8")
     print_scores(out, read_truth(data / "truth.npz"), seconds)
     Console().print(f"reports: {out / 'report.html'}")
@@ -56,7 +55,7 @@ def main() -> None:
 def index_page(seconds: dict[str, float]) -> str:
     """A page that leads to the report of each method."""
     links = "".join(
-        f'<li><a href="report_{method}.html">{NAMES[method]}</a>, {spent:.0f} s</li>'
+        f'<li><a href="{method}/report.html">{NAMES[method]}</a>, {spent:.0f} s</li>'
         for method, spent in seconds.items()
     )
     return (

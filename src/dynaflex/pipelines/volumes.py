@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from dynaflex import fourier
+from dynaflex.analyze.embedding import principal_axes
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io import durable
@@ -23,15 +24,17 @@ _SPREAD = 2.0
 def along_axis(latents: Tensor, axis: int, frames: int) -> Tensor:
     """Latents ``(frames k)`` along a principal axis of ``(p k)``, from -2 to +2 standard deviations around the mean.
 
+    The axis points to where its largest entry is positive, as in every other place that shows it.
+
     Raises:
         UsageError: there is no such axis.
     """
     if not 0 <= axis < latents.shape[1]:
         raise UsageError("volumes.axis", f"no axis {axis}", expected=f"0 to {latents.shape[1] - 1}")
-    mean = latents.mean(dim=0)
-    _, spread, axes = torch.linalg.svd(latents - mean, full_matrices=False)
-    scale = spread[axis] / len(latents) ** 0.5
-    return mean + torch.linspace(-_SPREAD, _SPREAD, frames)[:, None] * scale * axes[axis]
+    found = principal_axes(latents.numpy(), axis + 1)
+    steps = torch.linspace(-_SPREAD, _SPREAD, frames, dtype=torch.float64)[:, None]
+    mean, direction = torch.from_numpy(found.mean), torch.from_numpy(found.axes[axis])
+    return (mean + steps * float(found.variance[axis]) ** 0.5 * direction).to(latents.dtype)
 
 
 def conformation_of(halves: list[TrainedHalf], row: int) -> tuple[TrainedHalf, Tensor]:
