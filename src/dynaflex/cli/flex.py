@@ -37,7 +37,7 @@ def flex_command(
     prior: Annotated[str, typer.Option(help="On latents: 'gaussian', or 'wall', flat inside ±1.")] = "gaussian",
     inference: Annotated[str, typer.Option(help="'newton', or 'descent': coordinate descent.")] = "newton",
     cells: Annotated[int, typer.Option(help="Cubes of the mesh along a side of the box.")] = 20,
-    rigidity: Annotated[float, typer.Option(help="Lambda: stiffness of the molecule; 0.5 to 5 are useful.")] = 0.7,
+    rigidity: Annotated[float, typer.Option(help="Lambda: stiffness of the molecule; 0.1 to 5 are useful.")] = 0.7,
     stiffen: Annotated[bool, typer.Option(help="Make low density stiffer, for small or noisy particles.")] = False,
     layers: Annotated[int, typer.Option(help="Hidden layers of the flow generator.")] = 6,
     width: Annotated[int, typer.Option(help="Units per hidden layer.")] = 64,
