@@ -180,11 +180,11 @@ def thresholds(page: Page, repeats: int) -> list[float]:
 
 def redraws(page: Page, repeats: int) -> list[float]:
     """A new picture of the whole plot; every particle is counted in it."""
-    counted = "() => dynaflex.explore.plot.sums.reduce((sum, value, i) => sum + (i % 4 ? 0 : value), 0)"
+    counted = "() => dynaflex.explore.plot.image.sums.reduce((sum, value, i) => sum + (i % 4 ? 0 : value), 0)"
     assert page.evaluate(counted) == page.evaluate("() => dynaflex.explore.particles.shown.length")
     script = (
         "() => { const { plot } = dynaflex.explore; const start = performance.now(); plot.draw();"
-        " plot.pen.getImageData(0, 0, 1, 1); return performance.now() - start }"
+        " plot.image.pen.getImageData(0, 0, 1, 1); return performance.now() - start }"
     )
     return [float(page.evaluate(script)) for _ in range(repeats)]
 
@@ -195,7 +195,7 @@ def lassos(page: Page, repeats: int) -> list[float]:
         "(shift) => { const { plot } = dynaflex.explore; const start = performance.now();"
         " const polygon = Array.from({ length: 60 }, (_, i) => [300 + shift + 150 * Math.cos(i / 9.55),"
         " 230 + 120 * Math.sin(i / 9.55)]); dynaflex.explore.selection.chooseShown(plot.inside(polygon));"
-        " plot.pen.getImageData(0, 0, 1, 1); return performance.now() - start }"
+        " plot.image.pen.getImageData(0, 0, 1, 1); return performance.now() - start }"
     )
     return [float(page.evaluate(script, i)) for i in range(repeats)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -255,7 +256,12 @@ def finished_flex(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def page_of() -> Callable[[Path], Page]:
     """The report of a run, written and parsed."""
-    return lambda run: Page(write_report(run).read_text(encoding="utf-8"))
+
+    def written(run: Path) -> Page:
+        with in_haste():
+            return Page(write_report(run).read_text(encoding="utf-8"))
+
+    return written
 
 
 @pytest.fixture(scope="session")
@@ -270,8 +276,8 @@ def flex_page(finished_flex: Path, page_of: Callable[[Path], Page]) -> Page:
     return page_of(finished_flex)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _in_haste() -> Iterator[None]:
+@contextmanager
+def in_haste() -> Iterator[None]:
     """Films of few frames, and figures beside the page that are only names: a whole report takes seconds."""
 
     def touch(_: Drawing, path: Path) -> None:
@@ -282,6 +288,12 @@ def _in_haste() -> Iterator[None]:
         patch.setattr(Drawing, "write", touch)
         for name, value in (("FRAMES", 5), ("TURNS", 3), ("HEIGHT", 90)):
             patch.setattr(film, name, value)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _in_haste() -> Iterator[None]:
+    with in_haste():
         yield
 
 

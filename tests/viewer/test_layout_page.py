@@ -182,47 +182,6 @@ def luminance(colour: str) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-def test_two_fingers_zoom_the_plot_and_one_explores(seen: Visit) -> None:
-    if width(seen) == 1280:
-        return
-    opened(seen, "explore")
-    seen.page.click("[data-tool=explore]")
-    seen.settled()
-    box = seen.ask(
-        "() => { plot.scrollIntoView(); const { x, y, width, height } = plot.getBoundingClientRect();"
-        " return [x, y, width, height] }"
-    )
-    middle = np.array([box[0] + 0.6 * box[2], box[1] + 0.4 * box[3]])
-    hand = seen.page.context.new_cdp_session(seen.page)
-
-    def touch(kind: str, *fingers: np.ndarray) -> None:
-        points = [{"x": float(x), "y": float(y), "id": number} for number, (x, y) in enumerate(fingers)]
-        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
-    def values() -> list[float]:
-        return seen.ask("([x, y]) => dynaflex.explore.plot.toValues(x, y)", [middle[0] - box[0], middle[1] - box[1]])
-
-    before, unit = values(), seen.ask("() => dynaflex.explore.plot.unit")
-    seen.ask("() => { dynaflex.explore.times.length = 0 }")
-    spread = np.array([40.0, 0.0])
-    touch("touchStart", middle - spread)
-    touch("touchStart", middle - spread, middle + spread)
-    for step in np.linspace(1.0, 2.0, 6):
-        touch("touchMove", middle - step * spread, middle + step * spread)
-    touch("touchEnd")
-    assert seen.ask("() => dynaflex.explore.plot.unit") == pytest.approx(2 * unit, rel=0.02)
-    np.testing.assert_allclose(values(), before, atol=3 / unit)
-    assert (
-        seen.ask("() => dynaflex.explore.times.length") == 0 and seen.ask("() => dynaflex.explore.plot.lasso") is None
-    )
-    touch("touchStart", middle)
-    for step in range(5):
-        touch("touchMove", middle + np.array([10.0 * step, 0.0]))
-    touch("touchEnd")
-    seen.settled()
-    np.testing.assert_allclose(seen.ask("() => dynaflex.explore.at")[0], before[0] + 40 / (2 * unit), atol=3 / unit)
-
-
 def test_verdicts_of_all_kinds_are_told_apart(seen: Visit) -> None:
     opened(seen, "explore")
     texts = ["It moves.", "It was not seen in noise. " * 6, "It follows the view. " * 6]
@@ -240,3 +199,30 @@ def test_verdicts_of_all_kinds_are_told_apart(seen: Visit) -> None:
     # A long list stands in two columns where there is room for them.
     assert (tall < 0.7 * lines) == (width(seen) > 1000)
     seen.page.unroute("**/api/verdicts")
+
+
+def test_more_controls_leave_the_panels_where_they_are(seen: Visit) -> None:
+    opened(seen, "explore")
+    top = "() => document.querySelector('#surface').getBoundingClientRect().top"
+    before = seen.ask(top)
+    seen.page.select_option("#surface-colour", "local_resolution")
+    seen.page.check("#arrows")
+    seen.until("() => dynaflex.explore.view.message.colour?.id === 'local_resolution'")
+    seen.ask("() => document.querySelector('main').scrollTo(0, 0)")
+    found, after = seen.ask(BOXES), seen.ask(top)
+    seen.page.uncheck("#arrows")
+    seen.page.select_option("#surface-colour", "displacement")
+    assert found["overlaps"] == [] and found["wide"] == []
+    if width(seen) == 1280:
+        assert after == before
+
+
+def test_limits_and_lengths_can_be_read(seen: Visit) -> None:
+    opened(seen, "explore")
+    seen.page.check("#arrows")
+    seen.page.fill("#times", "0.025")
+    seen.page.fill("#most", "0.013")
+    cut = seen.ask("() => [most, times].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.id)")
+    seen.page.fill("#times", "")
+    seen.page.uncheck("#arrows")
+    assert cut == []

@@ -131,6 +131,35 @@ def test_the_mp4_has_every_frame_forth_and_back(visit: Visit, browser: Any) -> N
         assert own < 4 and own < min(np.abs(shot - other).mean() for other in others)
 
 
+def test_play_without_a_path_goes_along_the_first_component(visit: Visit) -> None:
+    visit.ask("() => dynaflex.explore.path.clear()")
+    assert visit.page.is_disabled("#export")
+    visit.page.click("#play")
+    visit.until("() => dynaflex.explore.path.movie.playing && dynaflex.explore.path.movie.index > 1")
+    visit.page.click("#play")
+    visit.until("() => !dynaflex.explore.path.movie.playing")
+    assert visit.page.input_value("#axis") == "0" and visit.page.is_enabled("#export")
+    along = (
+        "() => { const { particles, path } = dynaflex.explore;"
+        " return particles.places(path.movie.nodes, path.movie.half, ['pc0', 'pc1']) }"
+    )
+    places = np.array(visit.ask(along))
+    spread = visit.ask("() => dynaflex.explore.particles.about.components[1].spread[0]")
+    np.testing.assert_allclose(places[[0, -1], 0], [-2 * spread, 2 * spread], rtol=0.05)
+    np.testing.assert_allclose(places[:, 1], 0.0, atol=0.02 * spread)
+
+
+def test_one_clicked_place_is_no_path_and_is_kept(visit: Visit) -> None:
+    visit.ask("() => dynaflex.explore.path.clear()")
+    visit.page.click("[data-tool=path]")
+    visit.page.mouse.click(*visit.at(0.5, 0.5))
+    visit.until("() => dynaflex.explore.path.movie.nodes.length === 1")
+    assert visit.page.is_disabled("#play")
+    visit.page.click("[data-tool=explore]")
+    visit.page.select_option("#axis", "0")
+    visit.until("() => dynaflex.explore.path.movie.nodes.length > 1")
+
+
 def test_the_frame_rate_goes_with_the_frames(visit: Visit) -> None:
     rates = visit.ask(
         "() => { const { movie } = dynaflex.explore.path; const { frames } = movie;"

@@ -119,7 +119,10 @@ def test_arrows_are_as_long_as_their_key_says(visit: Visit) -> None:
         moved = float(text.split(" Å moved")[0])
         assert ("drawn ×3" in text) == (times == 3)
         pixels = visit.ask("() => document.querySelector('#surface .arrow-key i').getBoundingClientRect().width")
-        per_pixel = visit.ask("() => 2 * dynaflex.explore.view.camera.extent / surface.clientHeight")
+        per_pixel = visit.ask(
+            "() => { const { camera, canvas } = dynaflex.explore.view;"
+            " return camera.perPixel({ width: canvas.clientWidth, height: canvas.clientHeight }) }"
+        )
         assert pixels * per_pixel == pytest.approx(moved * times, rel=0.03)
     assert lengths[1] > 1.5 * lengths[0] > 100
     visit.page.fill("#times", "")

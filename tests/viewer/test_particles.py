@@ -95,6 +95,9 @@ def test_columns_of_the_table_are_numbers_that_differ_and_few_words(run: Path) -
         "kmeans",
         "motion0",
         "displacement",
+        "displacement_norm",
+        "misfit",
+        "gain",
         "mean",
         "__dict__",
         "half ",
@@ -105,10 +108,39 @@ def test_an_unknown_column_is_unknown(run: Path, identifier: str) -> None:
         ParticleTable(run, False).values(identifier)
 
 
-def test_displacements_are_matched_to_their_halves(run: Path) -> None:
+MOTION = {"displacement_norm": "displacement", "misfit": "misfit", "gain": "gain"}
+
+
+def test_what_the_motion_says_is_matched_to_the_halves(run: Path) -> None:
     halves = np.arange(PARTICLES) % 2 + 1
-    np.savez(run / "motion.npz", displacement_norm=np.sort(halves).astype(np.float32))
-    assert (ParticleTable(run, False).values("displacement") == halves).all()
+    # Half 1 comes first, then half 2, each in the order of its particles.
+    own = {name: 100.0 * scale + np.argsort(halves, kind="stable") for scale, name in enumerate(MOTION)}
+    np.savez(run / "motion.npz", **own, domain=np.zeros(7))
+    particles = ParticleTable(run, False)
+    for scale, identifier in enumerate(MOTION.values()):
+        np.testing.assert_array_equal(particles.values(identifier), 100 * scale + np.arange(PARTICLES))
+    listed = {column.identifier: column for column in particles.columns() if column.kind == "value"}
+    assert [listed[name].unit for name in ("displacement", "misfit", "gain")] == ["Å", "", "nats"]
+
+
+@pytest.mark.parametrize("name", MOTION)
+@pytest.mark.parametrize("broken", ["absent", "unknown", "short"])
+def test_what_an_older_run_lacks_is_not_offered(run: Path, name: str, broken: str) -> None:
+    arrays = dict.fromkeys(MOTION, np.ones(PARTICLES, np.float32))
+    arrays[name] = {"unknown": np.full(PARTICLES, np.nan), "short": np.ones(PARTICLES - 1)}.get(broken, arrays[name])
+    if broken == "absent":
+        del arrays[name]
+    np.savez(run / "motion.npz", **arrays)
+    particles = ParticleTable(run, False)
+    offered = {column.identifier for column in particles.columns()} & set(MOTION.values())
+    assert offered == set(MOTION.values()) - {MOTION[name]}
+    with pytest.raises(KeyError):
+        particles.values(MOTION[name])
+
+
+def test_a_damaged_motion_is_not_offered(run: Path) -> None:
+    (run / "motion.npz").write_bytes(b"PK\x03\x04 not an archive")
+    assert not {column.identifier for column in ParticleTable(run, False).columns()} & set(MOTION.values())
 
 
 def test_a_selection_loses_nothing(run: Path) -> None:

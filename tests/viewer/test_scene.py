@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import torch
 
 from dynaflex.cli.view import verdicts
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.pipelines import lock
-from dynaflex.pipelines.run import LOCK
 from dynaflex.viewer.scene import Scene
 from dynaflex.viewer.wire import unpack
+from viewer.conftest import PARTICLES
 
 
 def volume(message: bytes) -> tuple[dict[str, object], np.ndarray]:
@@ -79,33 +77,15 @@ def test_a_path_is_that_of_the_volumes_command(brief_run: Path) -> None:
     torch.testing.assert_close(torch.tensor(scene.path_along(2, 1, 5)), along_axis(latents, 1, 5))
 
 
-def test_metrics_are_read_on_from_where_they_ended(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"method": "flex"}')
-    metrics = tmp_path / "metrics.jsonl"
-    scene = Scene(tmp_path)
-    assert scene.progress(0)["lines"] == [] and scene.version() is None
-    metrics.write_text('{"epoch": 1}\n{"epoch": 2, "x": [1]}\n{"epo')
-    first = scene.progress(0)
-    assert first["lines"] == [{"epoch": 1}, {"epoch": 2}] and not first["restarted"]
-    with metrics.open("a") as stream:
-        stream.write('ch": 3}\n')
-    assert scene.progress(first["next"])["lines"] == [{"epoch": 3}]
-    metrics.write_text('{"epoch": 1}\n')
-    again = scene.progress(first["next"])
-    assert again["restarted"] and again["lines"] == [{"epoch": 1}]
-
-
-def test_a_run_is_at_work_while_a_living_process_holds_it(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"method": "flex"}')
-    scene = Scene(tmp_path)
-    assert not scene.progress(0)["working"]
-    with lock.locked(tmp_path / LOCK, lambda _message: None):
-        assert scene.progress(0)["working"]
-        left = (tmp_path / LOCK).read_text()
-    # What a process leaves that was killed: its lock, under a number that nobody has.
-    dead = {**json.loads(left), "pid": 2**22 + 1}
-    (tmp_path / LOCK).write_text(json.dumps(dead))
-    assert not scene.progress(0)["working"]
+def test_a_motion_that_came_after_the_latents_is_seen(hollow: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(hollow, run)
+    scene = Scene(run)
+    before = scene.state()
+    assert "displacement" not in {column["identifier"] for column in scene.summary()["particles"]["columns"]}
+    np.savez(run / "motion.npz", displacement_norm=np.ones(PARTICLES))
+    assert "displacement" in {column["identifier"] for column in scene.summary()["particles"]["columns"]}
+    assert scene.state() != before
 
 
 def test_verdicts_are_the_sentences_of_the_report(brief_run: Path, tmp_path: Path) -> None:

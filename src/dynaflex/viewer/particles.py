@@ -17,9 +17,17 @@ from dynaflex.shapes import Array, FloatArray, IntArray
 from dynaflex.viewer.analysed import Analysed, read_analysis
 from dynaflex.viewer.columns import OURS, Column, TableColumns, numbered
 
+MOTION = "motion.npz"
+"""What a run stores about the motion of its particles, after their latents."""
 NEAREST = 8
 """How many particles stand for a place that has no latents of its own."""
 _SEARCHED = 50_000
+_IN_MOTION = {
+    "displacement_norm": Column("displacement", "displacement, rms", "Å", "value"),
+    "misfit": Column("misfit", "misfit, relative", "", "value"),
+    "gain": Column("gain", "gain by motion", "nats", "value"),
+}
+"""Columns by the name of their array in :data:`MOTION`."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +83,7 @@ class ParticleTable:
         found = [Column(f"pc{i}", f"PC {i + 1}", "σ", "component") for i in range(k)]
         found += [Column(f"z{i}", f"latent {i + 1}", "σ", "latent") for i in range(k)]
         found += [Column("half", "half", "", "class"), Column("scale", "latent uncertainty, rms", "σ", "value")]
-        if self._displacement is not None:
-            found.append(Column("displacement", "displacement, rms", "Å", "value"))
-        return found
+        return found + [column for column in _IN_MOTION.values() if column.identifier in self._in_motion]
 
     @cached_property
     def analysed(self) -> Analysed:
@@ -100,8 +106,8 @@ class ParticleTable:
             found = self.half
         elif identifier == "scale":
             found = np.sqrt(np.square(self.scale).mean(axis=1))
-        elif identifier == "displacement":
-            found = self._displacement
+        elif identifier in self._in_motion:
+            found = self._in_motion[identifier]
         elif (number := numbered(identifier, "pc", self.mean.shape[1])) is not None:
             found = self._projected[:, number]
         elif (number := numbered(identifier, "z", self.mean.shape[1])) is not None:
@@ -201,19 +207,24 @@ class ParticleTable:
         return out
 
     @cached_property
-    def _displacement(self) -> FloatArray | None:
-        """``motion.npz`` lists the particles of half 1 first, then those of half 2."""
+    def _in_motion(self) -> dict[str, FloatArray]:
+        """Columns ``(N)`` of :data:`MOTION`, which lists the particles of half 1 first, then those of half 2.
+
+        Runs that were trained before an array was stored lack it, or have NaN for it.
+        """
         order = np.concatenate([np.flatnonzero(self.half == half) for half in (1, 2)])
+        found = {}
         try:
-            with np.load(self.run / "motion.npz", allow_pickle=False) as stored:
-                values = stored["displacement_norm"].astype(np.float32)
+            with (self.run / MOTION).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                for name in set(stored.files) & set(_IN_MOTION):
+                    values = stored[name].astype(np.float32)
+                    if values.shape == order.shape and np.isfinite(values).any():
+                        out = np.empty_like(values)
+                        out[order] = values
+                        found[_IN_MOTION[name].identifier] = out
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
-        if values.shape != order.shape:
-            return None
-        out = np.empty_like(values)
-        out[order] = values
-        return out
+            return {}
+        return found
 
     @cached_property
     def _star(self) -> StarFile:

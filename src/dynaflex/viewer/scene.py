@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -13,21 +12,20 @@ import numpy as np
 
 from dynaflex.analyze.trajectory import dense_path, dense_path_through
 from dynaflex.errors import DynaflexError, UsageError
-from dynaflex.pipelines import lock
 from dynaflex.pipelines.predict import config_of, method_of
-from dynaflex.pipelines.run import LOCK, METRICS, Run
+from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.volumes import along_axis
 from dynaflex.shapes import FloatArray
 from dynaflex.viewer.analysed import ANALYSIS
 from dynaflex.viewer.colourings import DISPLACEMENT
 from dynaflex.viewer.decoder import SIZES, Decoder
-from dynaflex.viewer.particles import Components, ParticleTable
+from dynaflex.viewer.particles import MOTION, Components, ParticleTable
+from dynaflex.viewer.progress import is_at_work, new_metrics, shell_correlations
 from dynaflex.viewer.selections import Selections
 from dynaflex.viewer.volumes import HalfMaps, pack_volume
 from dynaflex.viewer.watched import WatchedRun, state_of
 from dynaflex.viewer.wire import pack
 
-_PIECE = 1 << 20
 _LONGEST_PATH = 400
 _MOST_STOPS = 40
 
@@ -73,9 +71,10 @@ class Scene:
         return state_of(self.run.path / "latents.npz")
 
     def state(self) -> tuple[int, ...] | None:
-        """Changes when there are new latents or a new analysis; None before there are latents."""
+        """Changes when anything new is known about the particles; None before there are latents."""
         version = self.version()
-        return None if version is None else version + (state_of(self.run.path / ANALYSIS) or ())
+        later = [state_of(self.run.path / name) or () for name in (MOTION, ANALYSIS)]
+        return None if version is None else sum(later, version)
 
     def particles(self) -> ParticleTable:
         """The particles with their latents, read again when they have changed.
@@ -209,43 +208,12 @@ class Scene:
         return self._maps.packed(identifier, colour, self._side())
 
     def progress(self, since: int) -> dict[str, Any]:
-        """New whole lines of the metrics from byte ``since`` on, where to go on reading, and whether the run works.
-
-        A file that has become shorter is read again from its beginning, which ``restarted`` says.
-        """
-        path = self.run.path / METRICS
-        size = path.stat().st_size if path.exists() else 0
-        start = since if 0 <= since <= size else 0
-        text = b""
-        if size > start:
-            with path.open("rb") as stream:
-                stream.seek(start)
-                text = stream.read(_PIECE)
-        whole = text[: text.rfind(b"\n") + 1]
-        return {
-            "lines": [line for line in map(_figures, whole.splitlines()) if line],
-            "next": start + len(whole),
-            "restarted": start != since,
-            "working": self._is_at_work(),
-            "version": self.state(),
-        }
-
-    def _is_at_work(self) -> bool:
-        """Whether somebody holds the run and has not died, as far as can be told from here."""
-        path = self.run.path / LOCK
-        by = lock.holder(path)
-        if by is None or by.is_dead():
-            return False
-        return not by.is_elsewhere() or lock.heartbeat_age(path) <= lock.SILENT
+        """What a run at work has written from byte ``since`` of its metrics on; see :func:`new_metrics`."""
+        return {**new_metrics(self.run, since), "working": is_at_work(self.run), "version": self.state()}
 
     def curves(self) -> dict[str, Any]:
-        """The Fourier shell correlations of the run, empty before there are any."""
-        fsc = self.run.read_json("fsc.json")
-        names = ("deformed", "rigid")
-        found: dict[str, Any] = {"claim_limit": fsc.get("claim_limit"), "whole": {}, "moving_part": {}}
-        for part, curves in (("whole", fsc), ("moving_part", fsc.get("moving_part") or {})):
-            found[part] = {name: _curve(curves[name]) for name in names if isinstance(curves.get(name), dict)}
-        return found
+        """The Fourier shell correlations of the run, empty before there are any; see :func:`shell_correlations`."""
+        return shell_correlations(self.run)
 
     def _known_half(self, half: int) -> int:
         if half not in self.particles().halves:
@@ -266,20 +234,6 @@ class Scene:
             return self.decoder(1).side
         except DynaflexError:
             return [float(value) for value in np.eye(3).flatten()]
-
-
-def _curve(curves: dict[str, Any]) -> dict[str, Any]:
-    values = curves.get("corrected") or curves.get("masked") or curves.get("unmasked")
-    return {"frequency": curves.get("frequency"), "fsc": values, "resolution": curves.get("resolution")}
-
-
-def _figures(line: bytes) -> dict[str, float | str] | None:
-    """The numbers and words of one line; None for a line that is not whole."""
-    try:
-        content = json.loads(line, parse_constant=lambda _name: None)
-    except ValueError:
-        return None
-    return {key: value for key, value in content.items() if isinstance(value, int | float | str)}
 
 
 def _listed(components: Components) -> dict[str, Any]:

@@ -1,6 +1,10 @@
 // An orthographic camera that turns about a point like a ball under the hand. Several views may share one.
+import { Fingers } from "./fingers.js";
 
-/** Rotation is a 3 x 3 matrix in rows: right, up, towards the eye. `extent` is half the height of what is seen, in Å. */
+/**
+ * Rotation is a 3 x 3 matrix in rows: right, up, towards the eye. `extent` is half of what is seen along the shorter side
+ * of a view, in Å, so that what fits is seen whole in views of any shape.
+ */
 export class Camera extends EventTarget {
   rotation = [1, 0, 0, 0, 1, 0, 0, 0, 1];
   target = [0, 0, 0];
@@ -43,9 +47,22 @@ export class Camera extends EventTarget {
     this.#changed();
   }
 
+  /** Zoom in a view, with what lies at a place in it, in pixels from its corner, staying there. */
+  zoomAt(left, top, factor, view) {
+    const before = this.perPixel(view);
+    this.zoom(factor);
+    const grown = this.perPixel(view) - before;
+    this.pan((left - view.width / 2) * grown, (view.height / 2 - top) * grown);
+  }
+
+  /** Å per pixel of a view of so many pixels. */
+  perPixel({ width, height }) {
+    return (2 * this.extent) / Math.max(Math.min(width, height), 1);
+  }
+
   /** The 4 x 4 matrix, in columns, from Å to what is shown of a view `aspect` times as wide as high. */
   matrix(aspect) {
-    const scale = [1 / (this.extent * aspect), 1 / this.extent, -1 / (8 * this.extent)];
+    const scale = [1 / Math.max(aspect, 1), Math.min(aspect, 1), -1 / 8].map((share) => share / this.extent);
     const m = new Float32Array(16);
     for (let row = 0; row < 3; row++) {
       let shift = 0;
@@ -59,22 +76,32 @@ export class Camera extends EventTarget {
     return m;
   }
 
-  /** Turn with the left button, move with the right one or Shift, zoom with the wheel, arrows and + - 0 on the keys. */
+  /**
+   * Turn with the left button or one finger, move with the right one, Shift or two fingers, zoom with the wheel or two
+   * fingers; arrows and + - 0 on the keys.
+   */
   attach(element) {
-    let last = null;
+    const fingers = new Fingers();
+    const view = () => ({ width: element.clientWidth, height: element.clientHeight });
     element.addEventListener("pointerdown", (event) => {
       element.setPointerCapture(event.pointerId);
-      last = [event.clientX, event.clientY];
+      fingers.put(event);
     });
     element.addEventListener("pointermove", (event) => {
-      if (!last) return;
-      const [dx, dy] = [event.clientX - last[0], event.clientY - last[1]];
-      last = [event.clientX, event.clientY];
-      const pixel = (2 * this.extent) / element.clientHeight;
-      if (event.shiftKey || event.buttons & 6) this.pan(dx * pixel, -dy * pixel);
-      else this.turn(-dx * 0.01, -dy * 0.01);
+      const pixel = this.perPixel(view());
+      if (fingers.count > 1) {
+        const pinch = fingers.pinch(event);
+        if (!pinch) return;
+        this.pan(pinch.dx * pixel, -pinch.dy * pixel);
+        this.zoomAt(pinch.left, pinch.top, 1 / pinch.spread, view());
+        return;
+      }
+      const drag = fingers.drag(event);
+      if (!drag) return;
+      if (event.shiftKey || event.buttons & 6) this.pan(drag.dx * pixel, -drag.dy * pixel);
+      else this.turn(-drag.dx * 0.01, -drag.dy * 0.01);
     });
-    for (const ended of ["pointerup", "pointercancel"]) element.addEventListener(ended, () => { last = null; });
+    for (const ended of ["pointerup", "pointercancel"]) element.addEventListener(ended, (event) => fingers.lift(event));
     element.addEventListener("contextmenu", (event) => event.preventDefault());
     element.addEventListener("dblclick", () => this.home());
     element.addEventListener("wheel", (event) => {

@@ -49,7 +49,7 @@ function projection(camera, width, height) {
   return {
     rows: [row(0, width / 2, width / 2), row(1, -height / 2, height / 2), row(2, 1, 0)],
     rotation: camera.rotation,
-    pixelsPerAngstrom: height / (2 * camera.extent),
+    pixelsPerAngstrom: 1 / camera.perPixel({ width, height }),
     depthPerAngstrom: 1 / (8 * camera.extent),
   };
 }

@@ -1,8 +1,8 @@
-// A scatter plot of up to millions of points: points are counted per pixel, and the density is what is drawn.
+// A scatter plot of up to millions of points: what is seen of the plane, the axes, and the marks over the points.
 import { brief, roundStep } from "./colours.js";
+import { DensityImage } from "./density_image.js";
 import { attachPointer } from "./plot_pointer.js";
 
-const FADED = 0.12;
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
@@ -33,7 +33,7 @@ export class DensityPlot extends EventTarget {
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", "Latent space of the particles; arrow keys move the conformation");
     this.overlay = element.appendChild(document.createElementNS(SVG, "svg"));
-    this.pen = this.canvas.getContext("2d");
+    this.image = new DensityImage(this.canvas);
     attachPointer(this);
     new ResizeObserver(() => this.#resize()).observe(element);
     this.#resize();
@@ -114,12 +114,8 @@ export class DensityPlot extends EventTarget {
 
   draw() {
     const started = performance.now();
-    const { width, height } = this.canvas;
-    const sums = this.#sums(width * height);
-    const size = pointSize(this.#x.length) * this.ratio;
-    const shape = stamp(Math.max(1, Math.round(size)));
-    this.#count(sums, shape, width, height);
-    this.#shade(sums, width, height, shape.length);
+    const [x, y, codes, table, selected] = [this.#x, this.#y, this.#codes, this.#table, this.#selected];
+    this.image.paint({ x, y, codes, table, selected }, this.#transform(), this.ratio);
     this.drawTime = performance.now() - started;
     this.drawOverlay();
   }
@@ -145,67 +141,6 @@ export class DensityPlot extends EventTarget {
     const unit = this.#unit * this.ratio;
     const { width, height } = this.canvas;
     return { unit, left: width / 2 - this.#center[0] * unit, top: height / 2 + this.#center[1] * unit };
-  }
-
-  /** Per pixel: weight, red, green, blue, side by side so that a point touches one line of memory. */
-  #sums(pixels) {
-    if (this.sums?.length === 4 * pixels) this.sums.fill(0);
-    else this.sums = new Float32Array(4 * pixels);
-    return this.sums;
-  }
-
-  #count(sums, shape, width, height) {
-    const [x, y, codes, table, selected] = [this.#x, this.#y, this.#codes, this.#table, this.#selected];
-    const { unit, left, top } = this.#transform();
-    const single = shape.length === 1;
-    for (let i = 0; i < x.length; i++) {
-      const px = Math.floor(left + x[i] * unit);
-      const py = Math.floor(top - y[i] * unit);
-      if (px < 0 || py < 0 || px >= width || py >= height) continue;
-      const weight = selected && !selected[i] ? FADED : 1;
-      const code = 4 * codes[i];
-      for (let s = 0; s < shape.length; s++) {
-        let at = py * width + px;
-        if (!single) {
-          const [dx, dy] = shape[s];
-          if (px + dx < 0 || py + dy < 0 || px + dx >= width || py + dy >= height) continue;
-          at += dy * width + dx;
-        }
-        at *= 4;
-        sums[at] += weight;
-        sums[at + 1] += weight * table[code];
-        sums[at + 2] += weight * table[code + 1];
-        sums[at + 3] += weight * table[code + 2];
-      }
-    }
-  }
-
-  #shade(sums, width, height, coverage) {
-    const image = this.image?.width === width && this.image.height === height
-      ? this.image : (this.image = this.pen.createImageData(width, height));
-    const pixels = new Uint32Array(image.data.buffer);
-    const gain = this.#gain(sums, coverage);
-    for (let i = 0, at = 0; i < pixels.length; i++, at += 4) {
-      const count = sums[at];
-      if (count === 0) {
-        pixels[i] = 0;
-        continue;
-      }
-      // One whole point is always seen; faded ones stay faint however many there are.
-      const floor = 110 * Math.min(count, 1);
-      const alpha = floor + (255 - floor) * (1 - Math.exp(-count * gain));
-      pixels[i] = alpha << 24 | (sums[at + 3] / count) << 16 | (sums[at + 2] / count) << 8 | (sums[at + 1] / count);
-    }
-    this.pen.putImageData(image, 0, 0);
-  }
-
-  /** Opacity per point, such that the densest fiftieth of the covered pixels is nearly opaque. */
-  #gain(sums) {
-    const seen = [];
-    for (let at = 0; at < sums.length; at += 4 * 37) if (sums[at] > 0) seen.push(sums[at]);
-    if (!seen.length) return 1;
-    seen.sort((a, b) => a - b);
-    return 2.2 / Math.max(seen[Math.floor(0.98 * (seen.length - 1))], 1);
   }
 
   #axis(which, width, height) {
@@ -276,23 +211,4 @@ export class DensityPlot extends EventTarget {
     this.canvas.height = Math.max(1, Math.round(this.element.clientHeight * this.ratio));
     this.draw();
   }
-}
-
-/** How wide a point is, in CSS pixels: few points are discs, many are dust. */
-function pointSize(count) {
-  if (count < 3000) return 6;
-  if (count < 20000) return 4;
-  return count < 100000 ? 2 : 1;
-}
-
-/** The pixels of a disc. */
-function stamp(size) {
-  const found = [];
-  const reach = (size - 1) / 2;
-  for (let dy = -Math.floor(reach); dy <= Math.ceil(reach); dy++) {
-    for (let dx = -Math.floor(reach); dx <= Math.ceil(reach); dx++) {
-      if (size < 3 || Math.hypot(dx - reach % 1, dy - reach % 1) <= size / 2) found.push([dx, dy]);
-    }
-  }
-  return found;
 }

@@ -209,7 +209,7 @@ class WebGlPainter {
     gl.useProgram(program);
     gl.uniformMatrix4fv(at.view, false, view);
     gl.uniform3fv(at.behind, look.behind);
-    gl.uniform1f(at.diameter, Math.max((radius / camera.extent) * this.canvas.height, 1));
+    gl.uniform1f(at.diameter, Math.max((2 * radius) / camera.perPixel(this.canvas), 1));
     gl.uniform1f(at.thickness, radius / (8 * camera.extent));
     gl.bindVertexArray(this.#loaded.points.array);
     gl.drawArrays(gl.POINTS, 0, this.#loaded.points.count);

@@ -110,11 +110,10 @@ export class Movie extends EventTarget {
       pictures.push(this.view.picture());
     }
     if (kind === "frames") return { name: "motion_frames.zip", blob: zip([...await pngs(pictures), command(this.rate)]) };
-    const there = [...pictures, ...pictures.slice(1, -1).reverse()];
-    if (kind === "video") return video(there, this.rate, told);
+    if (kind === "video") return video(forthAndBack(pictures), this.rate, told);
     told("packing the GIF");
-    const data = there.map((picture) => picture.getContext("2d").getImageData(0, 0, picture.width, picture.height));
-    return { name: "motion.gif", blob: gif(data, Math.round(100 / this.rate)) };
+    const data = pictures.map((picture) => picture.getContext("2d").getImageData(0, 0, picture.width, picture.height));
+    return { name: "motion.gif", blob: gif(forthAndBack(data), Math.round(100 / this.rate)) };
   }
 
   async #volume(index) {
@@ -124,6 +123,10 @@ export class Movie extends EventTarget {
     volumes[index] ??= await getBinary(`api/conformation?half=${this.half}&size=fine&z=${z}${this.#asked}`);
     return volumes[index];
   }
+}
+
+function forthAndBack(pictures) {
+  return [...pictures, ...pictures.slice(1, -1).reverse()];
 }
 
 async function pngs(pictures) {

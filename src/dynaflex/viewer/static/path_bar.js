@@ -92,9 +92,17 @@ export class PathBar {
     this.movie.reset(await getJson(`api/dense_path?half=${half}&frames=${DENSE_NODES}&through=${through}`), half);
   }
 
+  /** Stop, or play; who has chosen no path yet sees the first component. */
   async toggle() {
-    if (this.movie.playing) this.movie.stop();
-    else await this.movie.play();
+    if (this.movie.playing) {
+      this.movie.stop();
+      return;
+    }
+    if (!this.movie.nodes.length) {
+      $("axis").value = "0";
+      await this.along("0");
+    }
+    await this.movie.play();
   }
 
   async save() {
@@ -103,8 +111,9 @@ export class PathBar {
     if (!kind || !this.movie.ready) return;
     $("export").disabled = true;
     try {
-      download(await this.movie.exported(kind, (text) => { $("saved").textContent = text; }));
-      $("saved").textContent = "";
+      const file = await this.movie.exported(kind, (text) => { $("saved").textContent = text; });
+      download(file);
+      $("saved").textContent = `${file.name} is among the browser's downloads`;
     } finally {
       this.refresh();
     }
@@ -114,7 +123,9 @@ export class PathBar {
     const { ready, playing, frames } = this.movie;
     $("play").textContent = playing ? "■ Stop" : "▶ Play";
     $("frame").max = frames - 1;
-    for (const id of ["play", "frame", "export"]) $(id).disabled = !ready;
-    $("clear-path").disabled = !this.movie.nodes.length;
+    const { length } = this.movie.nodes;
+    for (const id of ["frame", "export"]) $(id).disabled = !ready;
+    $("play").disabled = !ready && length > 0;
+    $("clear-path").disabled = !length;
   }
 }

@@ -1,13 +1,14 @@
 // What the pointer, the fingers and the keys do in a density plot.
+import { Fingers } from "./fingers.js";
 
 const SLOP = 4;
 
 /** Turn gestures on the canvas of a plot into its events; see DensityPlot. */
 export function attachPointer(plot) {
   const { canvas } = plot;
-  /** What one pointer does, and where all that are down are: two fingers move and zoom, whatever the tool. */
+  /** What one pointer does; two fingers move and zoom, whatever the tool. */
   let held = null;
-  const down = new Map();
+  const fingers = new Fingers();
   const tell = (name, detail) => plot.dispatchEvent(new CustomEvent(name, { detail }));
   const where = (event) => {
     const [x, y] = plot.toValues(event.offsetX, event.offsetY);
@@ -20,8 +21,8 @@ export function attachPointer(plot) {
 
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
-    down.set(event.pointerId, [event.offsetX, event.offsetY]);
-    if (down.size > 1) {
+    fingers.put(event);
+    if (fingers.count > 1) {
       letGo();
       return;
     }
@@ -33,10 +34,11 @@ export function attachPointer(plot) {
   });
 
   canvas.addEventListener("pointermove", (event) => {
-    if (down.size > 1) {
-      if (down.has(event.pointerId)) pinch(plot, down, event);
+    if (fingers.count > 1) {
+      pinch(plot, fingers.pinch(event));
       return;
     }
+    fingers.drag(event);
     if (!held) {
       const index = plot.nearest(event.offsetX, event.offsetY, 8);
       tell("hover", { index, left: event.offsetX, top: event.offsetY });
@@ -53,7 +55,7 @@ export function attachPointer(plot) {
   });
 
   canvas.addEventListener("pointerup", (event) => {
-    down.delete(event.pointerId);
+    fingers.lift(event);
     if (!held) return;
     const { tool, moved, adds } = held;
     held = null;
@@ -63,7 +65,7 @@ export function attachPointer(plot) {
   });
 
   canvas.addEventListener("pointercancel", (event) => {
-    down.delete(event.pointerId);
+    fingers.lift(event);
     letGo();
   });
   canvas.addEventListener("pointerleave", () => tell("hover", { index: -1 }));
@@ -87,18 +89,11 @@ export function attachPointer(plot) {
   });
 }
 
-/** One of two fingers moves: what lies between them stays between them. */
-function pinch(plot, down, event) {
-  const between = () => {
-    const [[x0, y0], [x1, y1]] = [...down.values()];
-    return { left: (x0 + x1) / 2, top: (y0 + y1) / 2, apart: Math.hypot(x1 - x0, y1 - y0) };
-  };
-  const before = between();
-  down.set(event.pointerId, [event.offsetX, event.offsetY]);
-  const after = between();
-  const [dx, dy] = [after.left - before.left, after.top - before.top];
-  plot.panTo([plot.center[0] - dx / plot.unit, plot.center[1] + dy / plot.unit]);
-  plot.zoomAt(after.left, after.top, after.apart / Math.max(before.apart, 1));
+/** What lies between two fingers stays between them. */
+function pinch(plot, moved) {
+  if (!moved) return;
+  plot.panTo([plot.center[0] - moved.dx / plot.unit, plot.center[1] + moved.dy / plot.unit]);
+  plot.zoomAt(moved.left, moved.top, moved.spread);
 }
 
 function endLasso(plot, tell, adds) {

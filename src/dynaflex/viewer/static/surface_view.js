@@ -137,7 +137,8 @@ export class SurfaceView {
       surface: this.#howSeen(),
     });
     this.overlay.tell({
-      perPixel: (2 * this.camera.extent) / Math.max(this.canvas.clientHeight, 1), width: this.canvas.clientWidth,
+      perPixel: this.camera.perPixel({ width: this.canvas.clientWidth, height: this.canvas.clientHeight }),
+      width: this.canvas.clientWidth,
       legend: this.#legend(), times: message && layer(message, "arrows") ? this.drawnTimes : null, caption: this.#caption(),
     });
   }
