@@ -20,10 +20,10 @@ from dynaflex.report.conformations import (
     carried,
     contour,
     draw_conformations,
-    five_conformations,
     without_islands,
 )
 from dynaflex.report.surface import isosurface
+from dynaflex.report.views import Moving
 
 
 @pytest.fixture(scope="module", params=["dynamight", "flex"])
@@ -41,7 +41,7 @@ def brief(made: Path, tmp_path: Path) -> Path:
 
 
 def test_conformations_of_both_methods_are_those_of_the_model(brief: Path, page_of: Callable[[Path], Any]) -> None:
-    found = five_conformations(brief, 20.0)
+    found = Moving.of(brief, 20.0).five
     trained = load_half(Run.open(brief), 1)
     middle = trained.latents.mean.mean(dim=0)[None]
     rest = torch.from_numpy(np.ascontiguousarray(found.surface.vertices, np.float32))
@@ -63,7 +63,7 @@ def test_a_run_without_its_checkpoints_says_so(brief: Path, page_of: Callable[[P
     assert "checkpoints: not in the run directory" in page.text and "conformations" not in page.identifiers
     (brief / "checkpoints").mkdir()
     with pytest.raises(UsageError):
-        five_conformations(brief, 20.0)
+        Moving.of(brief, 20.0)
     assert "checkpoints: cannot be read" in page_of(brief).text
 
 
@@ -110,6 +110,6 @@ def test_a_carried_surface_turns_its_normals_with_it() -> None:
 
 
 def test_the_picture_names_its_conformations(brief: Path) -> None:
-    picture = draw_conformations(five_conformations(brief, 20.0)).svg().decode()
+    picture = draw_conformations(Moving.of(brief, 20.0).five).svg().decode()
     for name in ("−2 sd", "−1 sd", "mean", "+1 sd", "+2 sd"):
         assert name in picture

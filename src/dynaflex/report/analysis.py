@@ -20,10 +20,10 @@ from dynaflex.report.style import (
     INK,
     MOTION_COLOURS,
     bare,
+    drawn,
     new_figure,
     scale_bar,
     upper_limit,
-    write_figure,
 )
 from dynaflex.shapes import Array, IntArray
 
@@ -35,16 +35,17 @@ def write_figures(found: Analysis, out: Path) -> list[str]:
     """Write every figure as PNG and PDF into a folder; their names."""
     out.mkdir(parents=True, exist_ok=True)
     figures = {
-        "motion_landscape": lambda: draw_landscape(found),
-        "latents": lambda: draw_latents(found),
-        "clusters": lambda: draw_clusters(found),
-        "domains": lambda: draw_domains(found),
+        "motion_landscape": draw_landscape,
+        "latents": draw_latents,
+        "clusters": draw_clusters,
+        "domains": draw_domains,
     }
-    for name, build in figures.items():
-        write_figure(build, out / name)
+    for name, draw in figures.items():
+        draw(found).write(out / name)
     return list(figures)
 
 
+@drawn
 def draw_landscape(found: Analysis) -> Figure:
     """Both halves in the plane of the two main motions, with the series through it, and what share each motion has."""
     figure = new_figure(4.2)
@@ -71,6 +72,7 @@ def draw_landscape(found: Analysis) -> Figure:
     return figure
 
 
+@drawn
 def draw_latents(found: Analysis) -> Figure:
     """The latents of each half in the plane of their own two principal components."""
     figure = new_figure(3.9)
@@ -92,6 +94,7 @@ def draw_latents(found: Analysis) -> Figure:
     return figure
 
 
+@drawn
 def draw_clusters(found: Analysis) -> Figure:
     """The clusters of both kinds in the plane of the two main motions, each with its representative; UMAP beside."""
     planes = [("motion", found.space.motion[:, :2])] + ([] if found.plane is None else [("UMAP", found.plane)])
@@ -111,6 +114,7 @@ def draw_clusters(found: Analysis) -> Figure:
     return figure
 
 
+@drawn
 def draw_domains(found: Analysis) -> Figure:
     """The molecule along each series, seen across its motion: by domain above, by distance travelled below."""
     figure = new_figure(6.4)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.ndimage import binary_dilation, label
 
@@ -18,10 +15,9 @@ from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.splat import splat
 from dynaflex.io.mrc import read_map
-from dynaflex.pipelines.analysis.series import first_component
-from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
+from dynaflex.pipelines.predict import TrainedHalf, config_of
 from dynaflex.pipelines.run import Run
-from dynaflex.report.style import MOTION_COLOURS, bare, drawn, new_figure, scale_bar, upper_limit
+from dynaflex.report.style import bare, drawn, motion_scale, new_figure, scale_bar
 from dynaflex.report.surface import Surface, draw_surface, isosurface
 from dynaflex.shapes import Array, FloatArray, IntArray, Tensor
 
@@ -63,29 +59,21 @@ class CarriedSurface:
     center: Array
 
 
-def five_conformations(run: Path, resolution: float) -> Conformations:
-    """The corrected map of half 1, low-passed to ``resolution`` Å, in five conformations.
-
-    Raises:
-        UsageError: the half has not been trained to its end.
-        DamagedCheckpointError: no checkpoint verifies.
-        InputError: the map cannot be read, or shows no molecule.
-    """
-    opened = Run.open(run)
-    trained = load_half(opened, 1)
-    latents = torch.from_numpy(first_component(trained, FRAMES).latents).float()
-    found = carry_surface(opened, trained, latents, resolution)
+def five_conformations(trained: TrainedHalf, latents: Tensor, found: CarriedSurface) -> Conformations:
+    """Five of the conformations ``latents`` ``(f k)`` that a surface was carried to, evenly from the first to the last,
+    and what the map looks like in them."""
+    every = slice(None, None, (len(latents) - 1) // (FRAMES - 1))
     grid, center = found.grid, torch.from_numpy(found.center).float()
     dense = binary_dilation((found.volume > found.level).numpy(), iterations=2)
     voxels = torch.from_numpy(np.flatnonzero(dense))
     points = grid.points()[voxels]
-    destinations = points + trained.displacements(latents, points)
+    destinations = points + trained.displacements(latents[every], points)
     seen = (destinations - center) @ torch.from_numpy(found.camera.T[:, :2]).float()
     weights = found.volume.reshape(-1)[voxels].clamp(min=0.0)
     images = fourier.inverse_transform(splat(seen, weights, grid), 2)
     return Conformations(
         found.surface,
-        found.moved,
+        found.moved[every],
         images.numpy().astype(np.float64),
         grid.pixel_size,
         found.camera,
@@ -143,9 +131,8 @@ def contour(volume: Tensor, grid: Grid, coarse: float) -> float:
 @drawn
 def draw_conformations(found: Conformations) -> Figure:
     """A column per conformation: its surface, coloured by the distance to the middle one, and its projection."""
-    middle = found.moved[FRAMES // 2]
-    distance = np.linalg.norm(found.moved - middle, axis=2)
-    colours = ScalarMappable(Normalize(0.0, upper_limit(distance)), MOTION_COLOURS)
+    distance = from_the_middle(found.moved)
+    colours = motion_scale(distance)
     across, up = 1.05 * np.abs((found.moved - found.center) @ found.camera[:2].T).max(axis=(0, 1))
     reach = max(across, up)
     figure = new_figure(min(0.5 + 2.85 * up / across, 8.0))
@@ -186,6 +173,11 @@ def without_islands(volume: FloatArray, level: float) -> FloatArray:
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     islands = (parts > 0) & (sizes[parts] < _SMALLEST_PART * sizes[1:].max(initial=0))
     return np.where(islands, np.nextafter(np.float32(level), np.float32(-np.inf)), volume)
+
+
+def from_the_middle(moved: Array) -> Array:
+    """How far points ``(f n 3)`` are from where they are in the middle conformation, ``(f n)``."""
+    return np.asarray(np.linalg.norm(moved - moved[len(moved) // 2], axis=2))
 
 
 def camera_across(moved: Array) -> Array:

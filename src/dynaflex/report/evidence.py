@@ -193,7 +193,7 @@ class Evidence:
 
     def sharpness(self) -> float:
         """The resolution in Å to show conformations at: where the half-maps agree to 0.5, or what they started from."""
-        return summary.resolution((self.fsc or {}).get("deformed"), "0.5") or self.start
+        return summary.sharpness_of(self.fsc or {}, self.start)
 
     def _training_width(self) -> float | None:
         box, pixel_size = self.grid.get("train_box"), self.grid.get("train_pixel_size")

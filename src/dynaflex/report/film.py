@@ -8,14 +8,13 @@ from io import BytesIO
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial import cKDTree
 
 from dynaflex.grid import Grid
-from dynaflex.report.conformations import CarriedSurface, carried, without_islands
-from dynaflex.report.style import MOTION_COLOURS, round_length, upper_limit
+from dynaflex.report.conformations import CarriedSurface, carried, from_the_middle, without_islands
+from dynaflex.report.style import motion_scale, round_length
 from dynaflex.report.surface import Surface, draw_surface, isosurface
 from dynaflex.shapes import Array, FloatArray
 
@@ -51,8 +50,8 @@ class Film:
 def film_of_motion(found: CarriedSurface, deviations: Array) -> Film:
     """A surface in each of its conformations, so many standard ``deviations`` ``(f)`` from the mean, seen across the
     motion and from the side; coloured by how far each place is from where it is in the middle one."""
-    distance = np.linalg.norm(found.moved - found.moved[len(found.moved) // 2], axis=2)
-    colours = _scale(distance)
+    distance = from_the_middle(found.moved)
+    colours = motion_scale(distance)
     cameras = (found.camera, _about_y(-90.0) @ found.camera)
     frames = [
         [(carried(found.surface, places), colours.to_rgba(far)[:, :3], camera) for camera in cameras]
@@ -75,7 +74,7 @@ def film_of_maps(
     Coloured by how far the nearest of the ``points`` ``(n 3)`` in Å ``moves`` ``(n)``, Å rms.
     """
     near = cKDTree(points)
-    colours = _scale(moves)
+    colours = motion_scale(moves)
     surfaces = [isosurface(without_islands(volume, level), level, grid.pixel_size) for volume in pair]
     fills = [colours.to_rgba(moves[near.query(surface.vertices)[1]])[:, :3] for surface in surfaces]
     angles = np.arange(TURNS) * 360.0 / TURNS
@@ -142,10 +141,6 @@ def webp(picture: NDArray[np.uint8]) -> bytes:
 def _cut(square: NDArray[np.uint8], half_width: int, half_height: int) -> NDArray[np.uint8]:
     middle = len(square) // 2
     return square[middle - half_height : middle + half_height, middle - half_width : middle + half_width]
-
-
-def _scale(values: Array) -> ScalarMappable:
-    return ScalarMappable(Normalize(0.0, upper_limit(values)), MOTION_COLOURS)
 
 
 def _about_y(degrees: float) -> Array:

@@ -15,7 +15,6 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,9 +22,9 @@ from PIL import Image
 from dynaflex.io import durable
 from dynaflex.pipelines.predict import config_of
 from dynaflex.pipelines.run import Run
-from dynaflex.report.conformations import CarriedSurface, carried
-from dynaflex.report.style import MOTION_COLOURS, bare, on_white, scale_bar, upper_limit
-from dynaflex.report.summary import resolution
+from dynaflex.report.conformations import CarriedSurface, carried, from_the_middle
+from dynaflex.report.style import bare, motion_scale, on_white, scale_bar
+from dynaflex.report.summary import sharpness_of
 from dynaflex.report.surface import draw_surface
 
 PIXELS = 560
@@ -38,7 +37,7 @@ _ENCODERS = (("-c:v", "libx264", "-crf", "18", "-preset", "medium"), ("-c:v", "m
 
 def sharpness(run: Run) -> float:
     """The resolution in Å to show a run's map at: where its half-maps agree to 0.5, or what they started from."""
-    return resolution(run.read_json("fsc.json").get("deformed"), "0.5") or config_of(run).shared_resolution
+    return sharpness_of(run.read_json("fsc.json"), config_of(run).shared_resolution)
 
 
 def write_movie(found: CarriedSurface, title: str, out: Path, say: Callable[[int], None]) -> None:
@@ -64,9 +63,8 @@ def write_movie(found: CarriedSurface, title: str, out: Path, say: Callable[[int
 
 def draw_frames(found: CarriedSurface, title: str) -> list[NDArray[np.uint8]]:
     """A picture ``(h w 3)`` of every conformation, all in one frame, with a scale bar and the colours' scale in Å."""
-    middle = found.moved[len(found.moved) // 2]
-    distance = np.linalg.norm(found.moved - middle, axis=2)
-    colours = ScalarMappable(Normalize(0.0, upper_limit(distance)), MOTION_COLOURS)
+    distance = from_the_middle(found.moved)
+    colours = motion_scale(distance)
     across, up = 1.06 * np.abs((found.moved - found.center) @ found.camera[:2].T).max(axis=(0, 1))
     reach = max(across, up)
     pictures = []

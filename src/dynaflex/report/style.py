@@ -16,7 +16,8 @@ from typing import Any, ParamSpec
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from dynaflex.io import durable
@@ -123,11 +124,6 @@ def on_white() -> Any:
     return {**_RC, "figure.facecolor": "white", "savefig.facecolor": "white"}
 
 
-def write_figure(build: Callable[[], Figure], path: Path) -> None:
-    """Write what ``build`` draws, on white, as PNG and as PDF; the endings are added to ``path``."""
-    drawn(build)().write(path)
-
-
 def new_figure(height: float) -> Figure:
     """An empty figure as wide as the page and ``height`` inches tall."""
     return Figure(figsize=(WIDTH, height), layout="constrained")
@@ -163,3 +159,8 @@ def upper_limit(values: Array) -> float:
     """A colour limit that a few outliers do not set: the 99th percentile, never zero."""
     finite = values[np.isfinite(values)]
     return float(max(np.percentile(finite, 99), 1e-6)) if len(finite) else 1.0
+
+
+def motion_scale(values: Array) -> ScalarMappable:
+    """The colours of distances moved, from 0 to the limit of ``values``, in Å."""
+    return ScalarMappable(Normalize(0.0, upper_limit(values)), MOTION_COLOURS)

@@ -105,6 +105,11 @@ def resolution(curves: object, threshold: str = "0.143") -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def sharpness_of(fsc: Mapping[str, Any], start: float) -> float:
+    """The resolution in Å to show a map at: where its half-maps agree to 0.5, or the one they ``start`` from."""
+    return resolution(fsc.get("deformed"), "0.5") or start
+
+
 def resolution_sentence(fsc: Record, shared: bool = False) -> str:
     """Rigid against corrected, at both thresholds; ``shared`` says that the halves had one model of the motion."""
     before, after = resolution(fsc.get("rigid")), resolution(fsc.get("deformed"))

@@ -40,8 +40,8 @@ class Moving:
         trained = load_half(opened, 1)
         latents = torch.from_numpy(first_component(trained, film.FRAMES).latents).float()
         surface = conformations.carry_surface(opened, trained, latents, resolution)
-        found = domains.DomainsFound.of(opened, trained)
-        return cls(conformations.five_conformations(run, resolution), surface, found)
+        five = conformations.five_conformations(trained, latents, surface)
+        return cls(five, surface, domains.DomainsFound.of(opened, trained))
 
 
 class Views:
