@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,8 @@ from dynaflex.pipelines.analysis.analyse import analyse, write_analysis
 from dynaflex.pipelines.run import Run
 from dynaflex.viewer.analysed import ANALYSIS
 from dynaflex.viewer.particles import ParticleTable
-from viewer.browsing import Visit, chromium, visited
+from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer, make_hollow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 def analysed(source: Path, run: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from viewer.browsing import Visit, chromium, next_link, visited
+from viewer.browsing import Visit, next_link, visited
 from viewer.conftest import Explorer
 
 SIZES = {
@@ -51,12 +51,6 @@ BOXES = """() => {
   const scrolls = document.scrollingElement.scrollHeight > innerHeight || main.scrollHeight > main.clientHeight;
   return { overlaps, wide, cut, scrolls, count: shown.length };
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

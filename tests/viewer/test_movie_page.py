@@ -8,7 +8,7 @@ import shutil
 import struct
 import subprocess
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from viewer.browsing import Visit, chromium, next_link, visited
+from viewer.browsing import Visit, next_link, visited
 from viewer.conftest import Explorer
 
 FRAMES = 5
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import io
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,8 @@ import pytest
 from PIL import Image
 
 from dynaflex.io.star import read_star
-from viewer.browsing import CHROMIUM, FLAGS, Visit, chromium, visited
+from viewer.browsing import CHROMIUM, FLAGS, Visit, visited
 from viewer.conftest import Explorer
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,10 @@ import pytest
 from PIL import Image
 
 from dynaflex.viewer.scene import Scene
-from viewer.browsing import CHROMIUM, FLAGS, Visit, chromium, next_link, visited
+from viewer.browsing import CHROMIUM, FLAGS, Visit, next_link, visited
 from viewer.conftest import Explorer
 
 ARROW = (200, 80, 45)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as one:
-        yield one
 
 
 def opened(browser: Any, run: Path, start: Callable[..., Explorer]) -> Visit:
