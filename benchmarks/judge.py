@@ -20,7 +20,7 @@ from fourier_insertion import reconstruct
 from dynaflex.pipelines.analysis import scoring
 from dynaflex.pipelines.analysis.scene import Judge, Scene
 from dynaflex.pipelines.analysis.scoring import IDEAL, half_maps, latent_scores, motion_scores
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 
 
 def figures(run: Path, data: Path, scene: Scene, half: int) -> dict[str, object]:

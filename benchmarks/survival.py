@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from dynaflex.pipelines.store import CheckpointStore, Place
+from dynaflex.run.store import CheckpointStore, Place
 from dynaflex.simulate.particles import simulate
 
 COMMAND = [sys.executable, "-c", "from dynaflex.cli.main import main; main()"]

@@ -18,7 +18,7 @@ from PIL import Image
 
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines.predict import displacements, load_half
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.simulate.truth import read_truth
 
 Command = Callable[..., Any]

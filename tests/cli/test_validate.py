@@ -15,7 +15,7 @@ import torch
 from dynaflex.cli import analysis
 from dynaflex.pipelines.analysis import controls
 from dynaflex.pipelines.half import HalfSet
-from dynaflex.pipelines.run import LOCK
+from dynaflex.run.directory import LOCK
 
 Command = Callable[..., Any]
 

@@ -17,7 +17,7 @@ import pytest
 from dynaflex.data import preflight
 from dynaflex.io import durable
 from dynaflex.pipelines import memory, training
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from faults.harness import Command, Fault, Toy, prove
 from survival import brief, ended, start, until
 

@@ -17,10 +17,10 @@ import pytest
 
 from dynaflex.io.star import read_star, write_star
 from dynaflex.pipelines import embedding, half, maps, pipeline
-from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.steps import Steps
-from dynaflex.pipelines.stop import ABORT, ABORTED
-from dynaflex.pipelines.store import CheckpointStore, Place
+from dynaflex.run.directory import Run
+from dynaflex.run.stop import ABORT, ABORTED
+from dynaflex.run.store import CheckpointStore, Place
 from faults.harness import Command, Fault, Toy, prove
 from survival import brief, ended, final, start, until
 
@@ -244,7 +244,7 @@ def test_l_06_a_stop_within_an_epoch_is_saved_to_the_update(toy: Toy, command: C
     with interrupt("update", lambda: os.kill(os.getpid(), signal.SIGTERM)):
         assert command(*toy.train()).code == 75
     assert [path.name for path in Run.open(toy.run).store.series("half1")] == ["half1_00000.000001"]
-    assert "resumed after epoch 0, update 1" in command(*toy.train("--resume")).err
+    assert "resumed after epoch 0, update 1" in command(*toy.train("--resume")).out
 
 
 def test_l_08_a_lost_terminal_and_a_closed_pipe_do_not_end_a_run(toy: Toy) -> None:

@@ -14,7 +14,7 @@ ROWS = {f"{area}-{number:02d}" for area, count in AREAS.items() for number in ra
 ELSEWHERE = {
     "N-04": "report/test_advice.py",  # latents that say nothing: advice in the report
     "N-05": "report/test_advice.py",  # latents far outside of the prior: the same
-    "D-10": "pipelines/test_lock.py",  # a clock that jumps: the age of a lock
+    "D-10": "run/test_lock.py",  # a clock that jumps: the age of a lock
 }
 """Rows that are tests of one part, not of a command."""
 

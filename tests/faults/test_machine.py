@@ -13,7 +13,7 @@ import torch
 from dynaflex.model import Batch
 from dynaflex.pipelines import memory, training
 from dynaflex.pipelines.dynamight.train import HalfTrainer
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from faults.harness import Command, Fault, Toy, prove
 
 

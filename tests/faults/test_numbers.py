@@ -17,7 +17,7 @@ from dynaflex.io.star import read_star
 from dynaflex.pipelines import inverse, maps, motion
 from dynaflex.pipelines.dynamight import train
 from dynaflex.pipelines.predict import TrainedHalf
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 from faults.harness import Command, Toy
 
@@ -88,7 +88,7 @@ def test_n_02_a_training_that_diverges_goes_back_three_times_and_then_gives_up(t
     rates = [message.rpartition("with ")[2] for message in warnings if "diverged" in message]
     assert rates == ["0.5 of its rates", "0.25 of its rates", "0.125 of its rates"]
     outcome = command(*toy.train("--epochs", 20), "--resume")
-    assert outcome.code == 0 and "resumed after epoch 2" in outcome.err
+    assert outcome.code == 0 and "resumed after epoch 2" in outcome.out
     lines = [json.loads(line) for line in (toy.run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines if line["half"] == 1] == list(range(1, 21))
 

@@ -16,8 +16,8 @@ import torch
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines import checkpoint, memory
-from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.steps import Diverged
+from dynaflex.run.directory import Run
 from faults.harness import Command, Toy
 
 Usage = namedtuple("Usage", "total used free")

@@ -19,7 +19,7 @@ from dynaflex.errors import DynaflexError
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.io.star import read_star, write_star
-from dynaflex.pipelines.store import CheckpointStore, Place
+from dynaflex.run.store import CheckpointStore, Place
 
 CALLS = ("fsync", "replace", "rename", "mkdir")
 KILLED = 137

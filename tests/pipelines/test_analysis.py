@@ -16,7 +16,7 @@ import torch
 from dynaflex.imaging.pose import Pose
 from dynaflex.pipelines.analysis import scoring
 from dynaflex.pipelines.analysis.scene import SimulatedScene
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Array
 
 Command = Callable[..., Any]

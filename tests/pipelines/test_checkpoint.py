@@ -13,8 +13,8 @@ import torch
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.pipelines import checkpoint
 from dynaflex.pipelines.dynamight.train import HalfTrainer
-from dynaflex.pipelines.run import Run
-from dynaflex.pipelines.store import Place
+from dynaflex.run.directory import Run
+from dynaflex.run.store import Place
 
 MakeTrainer = Callable[..., HalfTrainer]
 

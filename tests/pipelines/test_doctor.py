@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 
 Command = Callable[..., Any]
 

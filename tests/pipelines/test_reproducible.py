@@ -17,7 +17,7 @@ import pytest
 from dynaflex.data.particles import read_particles
 from dynaflex.io.mrc import ImageStack, write_stack
 from dynaflex.io.star import read_star, write_star
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 
 Brief = Callable[..., tuple[Path, Any]]
 Differing = Callable[[Path, Path, int], set[str]]

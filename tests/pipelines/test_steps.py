@@ -14,8 +14,8 @@ from dynaflex.pipelines import checkpoint
 from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.memory import in_smaller_batches
-from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.steps import PATIENCE, Contribution, Diverged, Progress, Steps
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 
 MakeTrainer = Callable[..., HalfTrainer]

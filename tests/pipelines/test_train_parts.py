@@ -17,7 +17,7 @@ from dynaflex.pipelines.dynamight.balance import balance, geometry_loss
 from dynaflex.pipelines.dynamight.consensus import MASK_RADIUS, closest_conformation, conformation_inside
 from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.half import HalfSet, keyed_generator
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 
 CPU = torch.device("cpu")

@@ -14,7 +14,6 @@ import torch
 from dynaflex.errors import InputError, UsageError
 from dynaflex.grid import Grid
 from dynaflex.pipelines.predict import load_half
-from dynaflex.pipelines.run import Run
 from dynaflex.report.conformations import (
     camera_across,
     carried,
@@ -24,6 +23,7 @@ from dynaflex.report.conformations import (
 )
 from dynaflex.report.surface import isosurface
 from dynaflex.report.views import Moving
+from dynaflex.run.directory import Run
 
 
 @pytest.fixture(scope="module", params=["dynamight", "flex"])

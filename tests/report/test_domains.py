@@ -10,8 +10,8 @@ import pytest
 from dynaflex.pipelines.analysis.series import Domains, first_component, main_series, motion_table
 from dynaflex.pipelines.analysis.space import conformation_space
 from dynaflex.pipelines.predict import load_half
-from dynaflex.pipelines.run import Run
 from dynaflex.report.domains import HEAD, DomainsFound
+from dynaflex.run.directory import Run
 
 
 def turned(points: np.ndarray, degrees: float) -> np.ndarray:

@@ -44,8 +44,9 @@ def test_scale_does_not_matter_and_sign_is_lost() -> None:
 def test_a_map_that_lacks_high_frequencies_loses_their_share() -> None:
     radius = torch.sqrt(sum(torch.meshgrid(*[torch.fft.fftfreq(16, 1 / 16).square()] * 3, indexing="ij")))
     low = torch.fft.ifftn(torch.fft.fftn(MAP) * (radius < 4.0)).real
-    # Shells 0 to 4 hold radii below 4 and are perfect, the others are empty: a ramp down between shells 4 and 5.
-    assert fsc_area(low, MAP) == pytest.approx((4 + 0.5) / 16, abs=1e-6)
+    # Shells 0 to 4 hold radii below 4 and are perfect, the others are empty: a ramp down between shells 4 and 5. What
+    # rounding leaves in empty shells differs from one FFT library to the next.
+    assert fsc_area(low, MAP) == pytest.approx((4 + 0.5) / 16, abs=1e-5)
 
 
 def test_what_lies_outside_the_mask_does_not_count() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from dynaflex.pipelines.analysis.analyse import PARTICLES, analyse, write_analysis
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.viewer.analysed import ANALYSIS, Analysed
 from dynaflex.viewer.particles import ParticleTable
 from dynaflex.viewer.scene import Scene

@@ -14,7 +14,7 @@ import pytest
 
 from dynaflex.io.star import read_star
 from dynaflex.pipelines.analysis.analyse import analyse, write_analysis
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.viewer.analysed import ANALYSIS
 from dynaflex.viewer.particles import ParticleTable
 from viewer.browsing import Visit, visited

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from dynaflex.pipelines import lock
-from dynaflex.pipelines.run import LOCK
+from dynaflex.run import lock
+from dynaflex.run.directory import LOCK
 from dynaflex.viewer.scene import Scene
 
 

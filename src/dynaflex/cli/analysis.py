@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from dynaflex import tell
 from dynaflex.analyze.embedding import require_umap
 from dynaflex.cli.options import choice, pick_device
 from dynaflex.errors import DynaflexError, UsageError
@@ -27,12 +28,12 @@ from dynaflex.pipelines.analysis.analyse import (
 from dynaflex.pipelines.analysis.controls import VALIDATION, record_of, run_controls
 from dynaflex.pipelines.analysis.handover import PROGRAMS, export
 from dynaflex.pipelines.analysis.scoring import score_run
-from dynaflex.pipelines.progress import Monitor
-from dynaflex.pipelines.run import Run
 from dynaflex.report.analysis import write_figures
 from dynaflex.report.conformations import carry_surface
 from dynaflex.report.html import write_report
 from dynaflex.report.movie import sharpness, without_mp4, write_movie
+from dynaflex.run.directory import Run
+from dynaflex.run.monitor import shown
 
 
 def analyze_command(
@@ -65,14 +66,13 @@ def analyze_command(
     opened = Run.open(run)
     folder = run / "analysis" if out is None else out
     atoms = None if model is None else read_model(opened, model)
-    with Monitor() as monitor, _writing(opened, out is None):
-        found = analyse(
-            opened, half=half, clusters=clusters, frames=frames, with_umap=umap, segments=segments, say=monitor.say
-        )
-        write_analysis(found, folder, atoms, monitor.say)
-        write_figures(found, folder / "figures")
+    with shown(), _writing(opened, out is None):
+        found = analyse(opened, half=half, clusters=clusters, frames=frames, with_umap=umap, segments=segments)
+        write_analysis(found, folder, atoms)
+        with tell.doing("figures"):
+            write_figures(found, folder / "figures")
         if movies:
-            _draw_movies(found, folder, monitor)
+            _draw_movies(found, folder)
     for line in _lines(found, folder):
         typer.echo(line)
 
@@ -82,17 +82,17 @@ def _writing(run: Run, inside: bool) -> AbstractContextManager[None]:
     return run.locked() if inside else nullcontext()
 
 
-def _draw_movies(found: Analysis, folder: Path, monitor: Monitor) -> None:
+def _draw_movies(found: Analysis, folder: Path) -> None:
     resolution = sharpness(found.run)
     without = without_mp4()
     if without is not None:
-        monitor.say(without)
+        tell.say(without)
     for series in found.series:
         surface = carry_surface(found.run, found.trained, torch.from_numpy(series.latents).float(), resolution)
         total = len(series.latents)
 
-        def drawn(count: int, task: str = f"movie {series.name}", total: int = total) -> None:
-            monitor.update(task, count, total)
+        def drawn(count: int, task: str = f"movie of {series.title}", total: int = total) -> None:
+            tell.progress(task, count, total)
 
         write_movie(surface, series.title, folder / series.name, drawn)
 
@@ -169,8 +169,8 @@ def score_command(
     if images < 1:
         raise UsageError("score.too-few", f"--images cannot be {images}", expected="at least 1")
     opened = Run.open(run)
-    with Monitor() as monitor, _writing(opened, ideal):
-        scores = score_run(opened, truth, images, ideal, monitor.say)
+    with shown(results_only=as_json), _writing(opened, ideal):
+        scores = score_run(opened, truth, images, ideal)
     if as_json:
         typer.echo(json.dumps(_plain(scores), indent=2))
         return
@@ -215,7 +215,7 @@ def export_command(
     torch.set_num_threads(1)
     choice("--to", to, PROGRAMS)
     opened, folder = Run.open(run), run / "export" / to if out is None else out
-    with _writing(opened, out is None):
+    with shown(), _writing(opened, out is None):
         todo = export(opened, to, folder)
     for line in [*todo, f"export: {folder}"]:
         typer.echo(line)
@@ -231,9 +231,10 @@ def validate_command(
     if particles < 2:
         raise UsageError("validate.too-small", f"--particles cannot be {particles}", expected="at least 2")
     opened = Run.open(run)
-    with Monitor() as monitor:
-        controls = run_controls(opened, pick_device(device), particles, monitor.say)
-    record = record_of(controls)
+    with shown(results_only=as_json):
+        controls = run_controls(opened, pick_device(device), particles)
+        record = record_of(controls)
+        _keep(opened, record)
     failed = record["failed"]
     if as_json:
         typer.echo(json.dumps(record, indent=2))
@@ -243,7 +244,6 @@ def validate_command(
             typer.echo(f"{one.verdict}  {one.name:<26}{one.value:+9.3f} ({against}{one.chance:.3f}) {one.unit}")
             typer.echo(f"      {one.words}")
         typer.echo(f"{len(controls) - failed} of {len(controls)} controls did not fail")
-    _keep(opened, record)
     if failed:
         raise typer.Exit(1)
 
@@ -253,6 +253,7 @@ def _keep(run: Run, record: dict[str, Any]) -> None:
     try:
         with run.locked():
             run.write_json(VALIDATION, record)
-            write_report(run.path)
+            with tell.doing("report"):
+                write_report(run.path)
     except DynaflexError as error:
-        typer.echo(f"warning: the run does not keep these verdicts: {error}", err=True)
+        tell.warn(f"the run does not keep these verdicts: {error}")

@@ -11,6 +11,7 @@ import typer
 
 from dynaflex.errors import InputError
 from dynaflex.pipelines.check import HAND, check_files, ranked, verdict
+from dynaflex.run.monitor import shown
 from dynaflex.validate.readings import Comparison
 
 _ROWS = 12
@@ -28,9 +29,10 @@ def check_command(
     """Read everything, compare it, score the table against the images, and say what is wrong before any training."""
     # Torch's threads wait for each other on tensors of this size; see pick_device.
     torch.set_num_threads(1)
-    findings = check_files(
-        particles, map, mask, datadir=datadir, class_number=class_number, invert_contrast=invert_contrast
-    )
+    with shown(results_only=as_json):
+        findings = check_files(
+            particles, map, mask, datadir=datadir, class_number=class_number, invert_contrast=invert_contrast
+        )
     report = findings.report
     if as_json:
         typer.echo(json.dumps(findings.as_dict(), indent=2))

@@ -10,8 +10,8 @@ import typer
 
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.pipelines.doctor import Diagnosis, examine
-from dynaflex.pipelines.lock import break_lock
-from dynaflex.pipelines.run import LOCK
+from dynaflex.run.directory import LOCK
+from dynaflex.run.lock import break_lock
 
 
 def doctor_command(

@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 import typer
 
+from dynaflex.run.monitor import shown
 from dynaflex.simulate.molecule import MOTIONS
 
 
@@ -28,7 +29,8 @@ def simulate_command(
     # Torch's threads wait for each other on tensors of this size; see pick_device.
     torch.set_num_threads(1)
 
-    simulate(out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
+    with shown():
+        simulate(out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
     typer.echo(
         f"{particles} particles in {out / 'particles.star'}, map {out / 'consensus.mrc'}, truth {out / 'truth.npz'}"
     )

@@ -16,8 +16,8 @@ from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.inputs import InputPaths
 from dynaflex.pipelines.method import Method
 from dynaflex.pipelines.pipeline import run_method
-from dynaflex.pipelines.progress import Monitor
-from dynaflex.pipelines.run import CONFIG
+from dynaflex.run.directory import CONFIG
+from dynaflex.run.monitor import shown
 
 
 def run_pipeline(
@@ -37,7 +37,7 @@ def run_pipeline(
     """
     if not (resume and (out / CONFIG).exists()):
         method = unchecked(method) if skip_check else checked(method)
-    with Monitor() as monitor:
+    with shown():
         run_method(
             method,
             out,
@@ -46,8 +46,7 @@ def run_pipeline(
             resume=resume,
             until=until,
             device=pick_device(device),
-            monitor=monitor,
-            reported=lambda run: reported(run, again(resume=True), monitor.say, when_done=until == "report"),
+            reported=lambda run: reported(run, again(resume=True), when_done=until == "report"),
         )
     typer.echo(f"done: {out}")
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import typer
-
+from dynaflex import tell
 from dynaflex.errors import StoppedOnRequest
-from dynaflex.pipelines.run import Run
 from dynaflex.report.ending import Ending
 from dynaflex.report.html import write_report
+from dynaflex.run.directory import Run
 
 _PROGRAM = "dynaflex"
 
 
 @contextmanager
-def reported(run: Run, command: str, say: Callable[[str], None], *, when_done: bool = True) -> Iterator[None]:
+def reported(run: Run, command: str, *, when_done: bool = True) -> Iterator[None]:
     """Write the report when the work inside ends: the whole one ``when_done``, else a short one that names ``command``.
 
     A short one costs a second or two, so that a machine that is about to go has time for it. A report that cannot be
-    written is a warning that ``say`` tells, and how the work ended stays what it was.
+    written is a warning, and how the work ended stays what it was. What ended it stands in the run's log.
 
     Raises:
         StoppedOnRequest: the whole report was stopped; resuming the run writes it.
@@ -31,10 +30,11 @@ def reported(run: Run, command: str, say: Callable[[str], None], *, when_done: b
     try:
         yield
     except Exception as error:
-        _try_to_write(run, Ending.of(error, command), say)
+        tell.note(f"ended: {error}")
+        _try_to_write(run, Ending.of(error, command))
         raise
     if when_done:
-        _try_to_write(run, None, say)
+        _try_to_write(run, None)
 
 
 def again(*, resume: bool) -> str:
@@ -47,14 +47,16 @@ def again(*, resume: bool) -> str:
     return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join([program, *arguments])}"
 
 
-def _try_to_write(run: Run, ending: Ending | None, say: Callable[[str], None]) -> None:
+def _try_to_write(run: Run, ending: Ending | None) -> None:
     if not run.path.is_dir():
         return
     try:
-        typer.echo(f"report: {write_report(run.path, ending)}")
+        with tell.doing("report"):
+            written = write_report(run.path, ending)
+        tell.say(f"report: {written}")
     except StoppedOnRequest:
         if ending is None:
             raise
     except Exception as error:
         # Whatever goes wrong with the account of a run, the run is what counts.
-        say(f"warning: no report was written: {type(error).__name__}: {error}")
+        tell.warn(f"no report was written: {type(error).__name__}: {error}")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import typer
 
+from dynaflex import tell
 from dynaflex.cli.options import pick_device
 from dynaflex.cli.reporting import again, reported
 from dynaflex.errors import InputError, UsageError
@@ -19,9 +20,9 @@ from dynaflex.io.mrc import read_map
 from dynaflex.pipelines import maps, predict, volumes
 from dynaflex.pipelines.fingerprint import require_unchanged
 from dynaflex.pipelines.inputs import InputPaths, read_inputs
-from dynaflex.pipelines.progress import Monitor
-from dynaflex.pipelines.run import Run
-from dynaflex.pipelines.stop import stoppable
+from dynaflex.run.directory import Run
+from dynaflex.run.monitor import shown
+from dynaflex.run.stop import stoppable
 from dynaflex.shapes import FloatArray
 from dynaflex.validate.fsc import fsc_curves
 
@@ -52,16 +53,15 @@ def reconstruct_command(
     inputs = read_inputs(InputPaths.from_dict(opened.read_json("provenance.json")["inputs"]), predict.config_of(opened))
     require_unchanged(opened, inputs)
     with (
-        Monitor() as monitor,
+        shown(),
         stoppable(run),
         opened.locked(),
-        reported(opened, again(resume=False), monitor.say),
+        reported(opened, again(resume=False)),
     ):
         maps.reconstruct_run(
             opened,
             inputs,
             pick_device(device),
-            monitor,
             solver=solver,
             field=field,
             box=box,
@@ -100,7 +100,8 @@ def volumes_command(
         source = latents if latents is not None else path
         assert source is not None
         chosen = [(trained[0], z) for z in torch.from_numpy(_array(source, trained[0].latents.mean.shape[1]))]
-    count = volumes.write_volumes(opened, chosen, out)
+    with shown():
+        count = volumes.write_volumes(opened, chosen, out)
     typer.echo(f"{count} maps in {out}; open {out / 'volumes.cxc'} in ChimeraX")
 
 
@@ -114,7 +115,8 @@ def displacements_command(
     """Where the model moves given points in given particles."""
     where, asked = _array(points, 3), None if half is None else _half(half)
     rows = _all_rows(Run.open(run), asked) if particles == "all" else _rows(particles)
-    moved = predict.displacements(run, where, rows, asked)
+    with shown(), tell.doing("displacements"):
+        moved = predict.displacements(run, where, rows, asked)
     durable.write_npz(out, points=where, displacement=moved, particles=np.asarray(rows))
     typer.echo(f"displacements of {len(where)} points in {len(rows)} particles in {out}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dynaflex import tell
 from dynaflex.data.duplicates import picked_twice
 from dynaflex.data.findings import Report
 from dynaflex.data.particles import Particles, read_particles
@@ -49,7 +50,8 @@ def check_inputs(
         grid = Grid(consensus.box, consensus.pixel_size)
     particles: Particles | None = None
     try:
-        particles = read_particles(particles_path, datadir, seed, class_number=class_number, grid=grid)
+        with tell.doing("reading the table"):
+            particles = read_particles(particles_path, datadir, seed, class_number=class_number, grid=grid)
     except InputError as error:
         report.problems.append(error)
     if particles is not None:
@@ -190,7 +192,7 @@ def _check_images(report: Report, particles: Particles) -> None:
     means: list[float] = []
     deviations: list[float] = []
     seconds = 0.0
-    for start in range(0, len(order), _READ_AT_ONCE):
+    for start in tell.each(range(0, len(order), _READ_AT_ONCE), "reading the images"):
         index = order[start : start + _READ_AT_ONCE]
         began = time.monotonic()
         try:

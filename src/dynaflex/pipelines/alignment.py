@@ -10,8 +10,8 @@ from dynaflex import fourier
 from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.grid import Grid
 from dynaflex.pipelines.predict import ALIGNMENT, TrainedHalf, config_of, load_half
-from dynaflex.pipelines.run import Run
 from dynaflex.reconstruct.convect import convect
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, Tensor
 from dynaflex.validate.score import masked_correlation
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynaflex import fourier
+from dynaflex import fourier, tell
 from dynaflex.data import preprocess
 from dynaflex.data.findings import Report
 from dynaflex.data.particles import Particles, read_particles
@@ -79,7 +79,8 @@ def check_files(
         error = refusal(comparison, particles)
         report.problems += [] if error is None else [error]
         report.warnings += warnings(comparison)
-    leaks = find_leaks(particles)
+    with tell.doing("looking for copies across the half-sets"):
+        leaks = find_leaks(particles)
     report.problems += leaks.errors(particles)
     if leaks.images == 0:
         report.warnings.append("copies across the half-sets were not searched for: the images show too little noise")
@@ -94,7 +95,8 @@ def compare_readings(particles: Particles, consensus: Tensor, mask: Tensor | Non
     Raises:
         InputError: an image that cannot be used.
     """
-    return compare(state(particles, consensus, mask, sign), misreadings())
+    with tell.doing("comparing the images with the map"):
+        return compare(state(particles, consensus, mask, sign), misreadings())
 
 
 def state(particles: Particles, consensus: Tensor, mask: Tensor | None, sign: float) -> Stated:

@@ -9,8 +9,8 @@ import torch
 
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.pipelines.method import Trainer
-from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.steps import Diverged
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import dynaflex
 from dynaflex.errors import DynaflexError, InputError
 from dynaflex.io.mrc import read_map
-from dynaflex.pipelines import lock
 from dynaflex.pipelines.fingerprint import changes
-from dynaflex.pipelines.run import CONFIG, LOCK, PROVENANCE, Run
-from dynaflex.pipelines.stop import ABORT
+from dynaflex.run import lock
+from dynaflex.run.directory import CONFIG, LOCK, PROVENANCE, Run
+from dynaflex.run.stop import ABORT
 
 _GRID, _FSC = "grid.json", "fsc.json"
 _JSON = (CONFIG, PROVENANCE, _GRID, _FSC)

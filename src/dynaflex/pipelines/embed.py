@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from dynaflex import tell
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN, LatentPrior
 from dynaflex.losses.data import data_loss
@@ -125,10 +126,14 @@ def embed(
     candidates: Tensor,
     size: int = 64,
     prior: LatentPrior = GAUSSIAN,
+    task: str = "latents",
 ) -> Posterior:
-    """Posterior of the particles ``index`` ``(p)``, from ``start`` ``(p k)`` or the best of ``candidates``."""
+    """Posterior of the particles ``index`` ``(p)``, from ``start`` ``(p k)`` or the best of ``candidates``.
+
+    ``task`` is what a person is told about it.
+    """
     means, scales = [], []
-    for part in torch.arange(len(index)).split(size):
+    for part in tell.each(torch.arange(len(index)).split(size), task):
         batch = batches(index[part])
         if start is None:
             origin, iterations = best_start(model, batch, weights, candidates, prior), FROM_NOTHING

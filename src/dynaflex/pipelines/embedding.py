@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from dynaflex import tell
 from dynaflex.data.halves import assign_halves
 from dynaflex.data.particles import Particles
 from dynaflex.imaging.noise import noise_weights
@@ -20,20 +21,18 @@ from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.memory import in_smaller_batches
 from dynaflex.pipelines.method import Trainer
 from dynaflex.pipelines.predict import load_half
-from dynaflex.pipelines.progress import Monitor
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 
 _CANDIDATES = 16
 _AT_ONCE = 64
 
 
-def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
+def embed_half(run: Run, trainer: Trainer) -> None:
     """Latents of the half's own particles: the trained ones refined, those held out found from nothing."""
     data, model = trainer.data, trainer.model
     weights = noise_weights(trainer.progress.noise_power, data.grid)
     latent_dim, prior = trainer.config.latent_dim, trainer.config.latent_prior
-    monitor.say(f"half {data.half}: finding the latents of {len(data)} particles")
 
     def batch(index: Tensor) -> Batch:
         pose = None
@@ -48,7 +47,18 @@ def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
             for part in trainer.training.split(256)
         ])  # fmt: skip
     trained = in_smaller_batches(
-        partial(embed.embed, model, batch, trainer.training, weights, start, start[:0], prior=prior), _AT_ONCE
+        partial(
+            embed.embed,
+            model,
+            batch,
+            trainer.training,
+            weights,
+            start,
+            start[:0],
+            prior=prior,
+            task=f"latents of half {data.half}",
+        ),
+        _AT_ONCE,
     )
     starts = candidates(trained.mean).to(data.device)
     outside = torch.ones(len(data), dtype=torch.bool)
@@ -61,7 +71,18 @@ def embed_half(run: Run, trainer: Trainer, monitor: Monitor) -> None:
     mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
     if len(held_out) > 0:
         found = in_smaller_batches(
-            partial(embed.embed, model, batch, held_out, weights, None, starts, prior=prior), _AT_ONCE
+            partial(
+                embed.embed,
+                model,
+                batch,
+                held_out,
+                weights,
+                None,
+                starts,
+                prior=prior,
+                task=f"latents held out of half {data.half}",
+            ),
+            _AT_ONCE,
         )
         mean[held_out], log_scale[held_out] = found.mean, found.log_scale
     rows = torch.from_numpy(data.particles.rows)
@@ -89,7 +110,7 @@ def _fit(model: FlexModel, batch: Callable[[Tensor], Batch], weights: Tensor, me
 
     def at(size: int) -> tuple[Tensor, Tensor]:
         parts = []
-        for index in torch.arange(len(mean)).split(size):
+        for index in tell.each(torch.arange(len(mean)).split(size), "how well they explain the images"):
             images, own = batch(index), mean[index].to(weights.device)
             moved = embed.misfit_of(model, images, weights, own)
             parts.append(torch.stack([moved, embed.misfit_of(model, images, weights, still.expand_as(own))]).cpu())

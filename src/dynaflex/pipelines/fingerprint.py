@@ -13,7 +13,7 @@ from dynaflex.errors import DamagedCheckpointError, DynaflexError
 from dynaflex.io import durable
 from dynaflex.io.star import read_star
 from dynaflex.pipelines.inputs import InputPaths, Inputs
-from dynaflex.pipelines.run import PROVENANCE, Run
+from dynaflex.run.directory import PROVENANCE, Run
 
 
 def fingerprint(paths: InputPaths, particles: Particles) -> dict[str, Any]:

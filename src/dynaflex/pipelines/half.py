@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dynaflex import fourier
+from dynaflex import fourier, tell
 from dynaflex.data import preprocess
 from dynaflex.data.particles import Particles
 from dynaflex.grid import Grid
@@ -56,7 +56,8 @@ class HalfSet:
         self.pose: Pose = particles.pose.to(device)
         self.ctf: CtfParams = particles.ctf.to(device)
         self.images = torch.empty(len(particles), self.grid.box, self.grid.box)
-        for part in torch.arange(len(particles)).split(_READ):
+        whose = f"half {half}" if half else "all particles"
+        for part in tell.each(torch.arange(len(particles)).split(_READ), f"images of {whose}"):
             self.images[part] = imaging.prepare(particles, part)
 
     def __len__(self) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from dynaflex import tell
 from dynaflex.deformation.inverse import InverseDeformation, inverse_loss
 from dynaflex.errors import NumericalError
 from dynaflex.losses.graph import neighbour_graph
 from dynaflex.pipelines.half import keyed_generator
 from dynaflex.pipelines.predict import TrainedHalf
-from dynaflex.pipelines.progress import Monitor
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 
 STEPS = 2000
 LARGEST_MISS = 0.5
@@ -20,7 +20,7 @@ _BATCH = 8
 _RATE = 2e-3
 
 
-def learn_inverse(run: Run, trained: TrainedHalf, seed: int, monitor: Monitor) -> InverseDeformation:
+def learn_inverse(run: Run, trained: TrainedHalf, seed: int) -> InverseDeformation:
     """Train the inverse network on the half's own displacements, or load it from the run.
 
     Raises:
@@ -47,7 +47,7 @@ def learn_inverse(run: Run, trained: TrainedHalf, seed: int, monitor: Monitor) -
         loss.backward()
         optimiser.step()
         schedule.step()
-        monitor.update(f"inverse half {trained.half}", step + 1, STEPS, f"{float(loss.detach()) ** 0.5:.2f} Å")
+        tell.progress(f"inverse of half {trained.half}", step + 1, STEPS, f"{float(loss.detach()) ** 0.5:.2f} Å")
     _require_round_trip(inverse, trained)
     run.save_checkpoint(f"inverse{trained.half}", STEPS, inverse.state_dict(), {"half": trained.half})
     return inverse

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from dynaflex import fourier
+from dynaflex import fourier, tell
 from dynaflex.data.particles import Particles
 from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.errors import NumericalError
@@ -24,8 +24,6 @@ from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.inverse import learn_inverse
 from dynaflex.pipelines.mesh_store import load_mesh
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
-from dynaflex.pipelines.progress import Monitor
-from dynaflex.pipelines.run import Run
 from dynaflex.reconstruct import lbfgs
 from dynaflex.reconstruct.backproject import RampFilter, backproject
 from dynaflex.reconstruct.field import Displacement, Field, VoxelField
@@ -36,6 +34,7 @@ from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.reconstruct.postprocess import merge, sharpen, soft_mask, symmetrise
 from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.rotations import point_group
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves
 from dynaflex.validate.local_resolution import local_resolution
@@ -59,7 +58,6 @@ def reconstruct_run(
     run: Run,
     inputs: Inputs,
     device: torch.device,
-    monitor: Monitor,
     *,
     solver: str = "iterative",
     field: str = "decoder",
@@ -80,18 +78,18 @@ def reconstruct_run(
     )
     grid = imaging.grid
     group = point_group(symmetry)
-    monitor.say(f"reconstruction in a box of {grid.box}: at most {required_memory(grid, _AT_ONCE) / 1e9:.1f} GB")
+    tell.say(f"reconstruction in a box of {grid.box}: at most {required_memory(grid, _AT_ONCE) / 1e9:.1f} GB")
     models: dict[int, Tensor] = {}
     volumes: dict[str, Tensor] = {}
     for half in (1, 2):
         trained = load_half(run, half).to(device)
         models[half] = trained.model.density.volume(grid).cpu()
         particles = inputs.particles.take(inputs.members(half))
-        passes = partial(Passes, trained, particles, imaging, device, monitor)
-        operator = Operator(_field(field, run, trained, grid, device, monitor))
-        ramp = RampFilter(operator, passes(f"filter half {half}", 1, moving=False))
+        passes = partial(Passes, trained, particles, imaging, device)
+        operator = Operator(_field(field, run, trained, grid, device))
+        ramp = RampFilter(operator, passes(f"filter of half {half}", 1, moving=False))
         for name, label in (("rigid", "rigid"), ("map", "corrected")):
-            batches = passes(f"{label} half {half}", SWEEPS[solver], moving=name == "map")
+            batches = passes(f"{label} map of half {half}", SWEEPS[solver], moving=name == "map")
             volume = SOLVERS[solver](operator, batches, ramp).cpu()
             _require_finite(volume, f"the {label} map of half {half}")
             if len(group) > 1:
@@ -112,7 +110,8 @@ def reconstruct_run(
     if b_factor is not None:
         merged = sharpen(merged, grid, b_factor)
     write_map(run.maps / "map.mrc", merged.numpy(), grid.pixel_size)
-    local = local_resolution(volumes["map_half1"], volumes["map_half2"], grid.pixel_size, mask)
+    with tell.doing("local resolution"):
+        local = local_resolution(volumes["map_half1"], volumes["map_half2"], grid.pixel_size, mask)
     write_map(run.maps / "local_resolution.mrc", local.numpy(), grid.pixel_size)
     moving = _moving_part(run, grid)
     curves: dict[str, Any] = {name: curve.as_dict(claim_limit) for name, curve in whole.items()}
@@ -148,7 +147,7 @@ def _claim_limit(run: Run, inputs: Inputs) -> float | None:
     return None if inputs.independent_starts else config.shared_resolution
 
 
-def _field(field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch.device, monitor: Monitor) -> Field:
+def _field(field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch.device) -> Field:
     """Where the voxels of a grid go in the particles of a half."""
     flow = trained.model.deformation
     if isinstance(flow, MeshFlow):
@@ -156,13 +155,13 @@ def _field(field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch
         return MeshField(grid, flow.mesh, torch.no_grad()(flow.vertex_displacement), device, labels)
     displacement: Displacement = trained.displacements
     if field == "inverse":
-        displacement = torch.no_grad()(learn_inverse(run, trained, config_of(run).seed, monitor).pull)
+        displacement = torch.no_grad()(learn_inverse(run, trained, config_of(run).seed).pull)
     return VoxelField(grid, displacement, device, trained.model.density.points())
 
 
 @dataclass
 class Passes:
-    """Batches over the particles of a half, again and again, with a bar that knows how often they will be asked for.
+    """Batches over the particles of a half, again and again, telling how far all of them together are.
 
     Without ``moving`` the latents are left out, and nothing moves.
     """
@@ -171,7 +170,6 @@ class Passes:
     particles: Particles
     imaging: Imaging
     device: torch.device
-    monitor: Monitor
     task: str
     sweeps: int
     moving: bool
@@ -184,7 +182,7 @@ class Passes:
             mine = latents[part] if self.moving else None
             yield views(self.particles, part, mine, self.imaging, self.device, poses, with_images=with_images)
             self.done += len(part)
-            self.monitor.update(self.task, self.done, self.sweeps * len(self.particles))
+            tell.progress(self.task, self.done, self.sweeps * len(self.particles))
 
 
 def views(

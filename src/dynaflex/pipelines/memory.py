@@ -12,7 +12,7 @@ import torch
 from dynaflex.errors import ResourceError
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.inputs import Inputs
-from dynaflex.pipelines.store import KEEP
+from dynaflex.run.store import KEEP
 
 _MAPS = 12
 _NETWORKS = 4e6

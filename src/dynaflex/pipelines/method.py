@@ -14,9 +14,8 @@ from dynaflex.model import FlexModel
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import Inputs
-from dynaflex.pipelines.progress import Monitor
-from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.steps import Steps
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 
 Report = Callable[[dict[str, Any]], None]
@@ -32,7 +31,6 @@ class Work:
     config: RunConfig
     plan: Any
     device: torch.device
-    monitor: Monitor
 
 
 class Trainer(Protocol):

@@ -14,7 +14,7 @@ from dynaflex.pipelines.embedding import candidates
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 
 _AT_ONCE = 64
@@ -41,7 +41,7 @@ def measure_motion(run: Run, inputs: Inputs, device: torch.device) -> None:
     error = torch.zeros(len(points))
     held_out = inputs.particles.take(inputs.held_out)
     if len(held_out) > 1:
-        data = HalfSet(held_out, 1, inputs.imaging, device)
+        data = HalfSet(held_out, 0, inputs.imaging, device)
         prior = config_of(run).latent_prior
         first, second = (_moved(half, _latents_of(half, data, prior), points) for half in halves.values())
         error = _width(spread(one - two for one, two in zip(first, second, strict=True)))

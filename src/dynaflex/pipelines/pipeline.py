@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from dynaflex import tell
 from dynaflex.errors import DamagedCheckpointError, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import embedding, maps
@@ -18,10 +19,9 @@ from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.memory import require_room
 from dynaflex.pipelines.method import Method, Work
 from dynaflex.pipelines.motion import measure_motion
-from dynaflex.pipelines.progress import Monitor
-from dynaflex.pipelines.run import CONFIG, PROVENANCE, Run
-from dynaflex.pipelines.stop import exit_markers, stoppable
 from dynaflex.pipelines.training import train_half
+from dynaflex.run.directory import CONFIG, PROVENANCE, Run
+from dynaflex.run.stop import exit_markers, stoppable
 
 STAGES = ("prepare", "train", "reconstruct", "report")
 
@@ -35,7 +35,6 @@ def run_method(
     resume: bool,
     until: str,
     device: torch.device,
-    monitor: Monitor,
     reported: Callable[[Run], AbstractContextManager[None]],
 ) -> Run:
     """Start or resume a run and take it through the stages up to ``until``.
@@ -63,9 +62,8 @@ def run_method(
             known = fingerprint(paths, inputs.particles)
             run = Run.create(path, method.name, config.model_dump(), paths.as_dict(), known)
             if resume:
-                monitor.say(f"{path} held no run to resume: a new one was started")
-        run.told = monitor.say
-        work = Work(run, inputs, config, plan, device, monitor)
+                tell.say(f"{path} held no run to resume: a new one was started")
+        work = Work(run, inputs, config, plan, device)
         stages = STAGES[: STAGES.index(until) + 1]
         with run.locked(), exit_markers(path), reported(run):
             _prepare(work, method)
@@ -74,9 +72,11 @@ def run_method(
                     train_half(work, method, half, stop)
                 embedding.collect(run, inputs)
             if "reconstruct" in stages and not (run.path / "fsc.json").exists():
-                align_halves(run)
-                measure_motion(run, inputs, device)
-                maps.reconstruct_run(run, inputs, device, monitor, solver=config.solver)
+                with tell.doing("bringing the halves to one conformation"):
+                    align_halves(run)
+                with tell.doing("how far everything moves"):
+                    measure_motion(run, inputs, device)
+                maps.reconstruct_run(run, inputs, device, solver=config.solver)
     return run
 
 
@@ -131,7 +131,7 @@ def _prepare(work: Work, method: Method) -> None:
     if not (run.path / "particles.star").exists():
         # A run that is resumed may have its latents in there.
         write_star(embedding.table_with_halves(particles, work.config.seed), run.path / "particles.star")
-    work.monitor.say(f"{used} particles used, {len(excluded)} excluded")
+    tell.say(f"{used} particles used, {len(excluded)} excluded")
     run.write_provenance(shared_between_halves=[*_shared(inputs, work.config), *method.prepare(work)])
 
 

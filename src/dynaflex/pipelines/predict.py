@@ -19,7 +19,7 @@ from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.dynamight.method import DYNAMIGHT
 from dynaflex.pipelines.flex.method import FLEX
 from dynaflex.pipelines.method import Method
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.shapes import FloatArray, IntArray, Tensor
 
 METHODS = {method.name: method for method in (DYNAMIGHT, FLEX)}

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from dynaflex import tell
 from dynaflex.data.halves import halves_digest
 from dynaflex.errors import DynaflexError, EnvironmentFault, InputError, NumericalError, ResourceError
 from dynaflex.io.star import read_star, write_star
 from dynaflex.pipelines import checkpoint, embedding
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.method import Method, Trainer, Work
-from dynaflex.pipelines.progress import memory_mb
-from dynaflex.pipelines.run import PROVENANCE
 from dynaflex.pipelines.steps import Diverged
-from dynaflex.pipelines.stop import Stop
+from dynaflex.run.directory import PROVENANCE
+from dynaflex.run.monitor import memory_mb
+from dynaflex.run.stop import Stop
 
 SAVE_EVERY = 600.0
 """Seconds after which a long epoch is saved before its end."""
@@ -68,7 +69,7 @@ def train_half(work: Work, method: Method, half: int, stop: Stop) -> None:
         except Diverged as diverged:
             trainer = _rolled_back(work, diverged, trainer, method.trainer(work, data, training), digest)
             watched = _Watched(work, trainer, digest, stop)
-    embedding.embed_half(run, trainer, work.monitor)
+    embedding.embed_half(run, trainer)
 
 
 def _at_newest(work: Work, trainer: Trainer, digest: str) -> Trainer:
@@ -76,9 +77,7 @@ def _at_newest(work: Work, trainer: Trainer, digest: str) -> Trainer:
     half, progress = trainer.data.half, trainer.progress
     if checkpoint.restore(work.run, trainer, digest):
         within = f", update {progress.step}" if progress.step else ""
-        message = f"half {half}: resumed after epoch {progress.epoch}{within}"
-        work.monitor.say(message)
-        work.run.log(message)
+        tell.say(f"half {half}: resumed after epoch {progress.epoch}{within}")
     work.run.truncate_metrics(half, progress.epoch)
     return trainer
 
@@ -116,7 +115,7 @@ class _Watched:
         self.trainer = trainer
         self.digest = digest
         self.stop = stop
-        self.task = f"half {trainer.data.half}"
+        self.task = f"training half {trainer.data.half}"
         self.figures = ""
         self.saved = self.tried = time.monotonic()
         self.micro_batch = trainer.steps.micro_batch
@@ -137,8 +136,7 @@ class _Watched:
             self.stop.obey()
         if trainer.progress.step and time.monotonic() - self.tried > SAVE_EVERY:
             self._save()
-        epoch = trainer.progress.epoch + done / total
-        self.work.monitor.update(self.task, epoch, trainer.epochs, self.figures)
+        self._show(trainer.progress.epoch + done / total)
 
     def _on_epoch(self, values: dict[str, Any]) -> None:
         memory = memory_mb()
@@ -152,8 +150,14 @@ class _Watched:
             )
             self.settled = math.inf
         self.figures = _figures(values) or self.figures
-        self.work.run.log(f"{self.task} epoch {values['epoch']}/{self.trainer.epochs} {values['phase']} {self.figures}")
-        self.work.monitor.update(self.task, self.trainer.progress.epoch, self.trainer.epochs, self.figures)
+        place = f"epoch {values['epoch']}/{self.trainer.epochs}"
+        tell.note(f"{self.task} {place} {values['phase']} {self.figures}")
+        self._show(self.trainer.progress.epoch)
+
+    def _show(self, epochs: float) -> None:
+        """Move the bar to so many epochs, the part of one that is at work included."""
+        total = self.trainer.epochs
+        tell.progress(self.task, epochs, total, f"epoch {min(int(epochs) + 1, total)}/{total}  {self.figures}".strip())
 
     def _save(self, at_any_cost: bool = False) -> None:
         """Save; on a disk that is full or away for a while, go on without, unless there is no later chance.
@@ -170,8 +174,7 @@ class _Watched:
                 raise _vanished(run.path) from error
             if at_any_cost or self.tried - self.saved > UNSAVED:
                 raise
-            self.work.monitor.say(f"warning: not saved, the training goes on: {error}")
-            run.log(f"warning: not saved: {error}")
+            tell.warn(f"not saved, the training goes on: {error}")
 
     def _tell_trouble(self) -> None:
         trainer, run = self.trainer, self.work.run

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import torch
 
-from dynaflex import fourier
+from dynaflex import fourier, tell
 from dynaflex.analyze.embedding import principal_axes
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines.predict import TrainedHalf
-from dynaflex.pipelines.run import Run
 from dynaflex.reconstruct.convect import convect
+from dynaflex.run.directory import Run
 from dynaflex.shapes import FloatArray, Tensor
 from dynaflex.validate.fsc import fourier_shell_correlation, resolution_at
 
@@ -57,7 +57,7 @@ def write_volumes(run: Run, conformations: list[tuple[TrainedHalf, Tensor]], out
     level = 0.0
     halves = {trained.half: trained for trained, _ in conformations}
     at_rest = {half: map_at_rest(run, trained) for half, trained in halves.items()}
-    for number, (trained, z) in enumerate(conformations):
+    for number, (trained, z) in enumerate(tell.each(conformations, f"maps in {out}")):
         shown, grid = at_rest[trained.half]
         volume = convect(shown, grid, trained.displacements, z.float())
         if number == 0:

@@ -16,9 +16,9 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.splat import splat
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.predict import TrainedHalf, config_of
-from dynaflex.pipelines.run import Run
 from dynaflex.report.style import bare, drawn, motion_scale, new_figure, scale_bar
 from dynaflex.report.surface import Surface, draw_surface, isosurface
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, FloatArray, IntArray, Tensor
 
 FRAMES = 5

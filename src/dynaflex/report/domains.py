@@ -21,10 +21,10 @@ from dynaflex.pipelines.analysis.series import (
     motion_table,
 )
 from dynaflex.pipelines.predict import TrainedHalf
-from dynaflex.pipelines.run import Run
 from dynaflex.report.conformations import CarriedSurface, carried
 from dynaflex.report.style import bare, drawn, new_figure, scale_bar
 from dynaflex.report.surface import draw_surface
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Array
 
 HEAD = (

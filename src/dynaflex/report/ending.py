@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynaflex.errors import DynaflexError, StoppedOnRequest
-from dynaflex.pipelines.run import LOG
+from dynaflex.run.directory import LOG
 
 _EPOCH = re.compile(r"half (\d) epoch (\d+)/(\d+)")
 

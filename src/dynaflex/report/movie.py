@@ -21,11 +21,11 @@ from PIL import Image
 
 from dynaflex.io import durable
 from dynaflex.pipelines.predict import config_of
-from dynaflex.pipelines.run import Run
 from dynaflex.report.conformations import CarriedSurface, carried, from_the_middle
 from dynaflex.report.style import bare, motion_scale, on_white, scale_bar
 from dynaflex.report.summary import sharpness_of
 from dynaflex.report.surface import draw_surface
+from dynaflex.run.directory import Run
 
 PIXELS = 560
 PAUSE = 90

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dynaflex.report.files import Arrays, Record
+from dynaflex.run.monitor import duration
 from dynaflex.shapes import Array
 
 # Motion below this is what noise alone leaves in a rigid data set, in Å rms.
@@ -210,14 +211,6 @@ def effort(lines: Sequence[Record]) -> str:
         parts.append(f"at most {max(total['memory_mb']):,.0f} MB")
     text = ", ".join(parts)
     return text[:1].upper() + text[1:]
-
-
-def duration(seconds: float) -> str:
-    """``45 s``, ``12 min`` or ``3 h 05 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def flattened(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

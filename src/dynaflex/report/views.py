@@ -12,11 +12,11 @@ import torch
 from dynaflex.grid import Grid
 from dynaflex.pipelines.analysis.series import SPREAD, first_component
 from dynaflex.pipelines.predict import load_half
-from dynaflex.pipelines.run import Run
 from dynaflex.report import conformations, domains, film, page, pictures, summary
 from dynaflex.report.evidence import Evidence, guarded
 from dynaflex.report.player import film_figure
 from dynaflex.report.surface import view_from
+from dynaflex.run.directory import Run
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from scipy.spatial.transform import Rotation
 
-from dynaflex import fourier
+from dynaflex import fourier, tell
 from dynaflex.errors import EnvironmentFault
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams, transfer_function
@@ -151,7 +151,7 @@ def _draw(images: FloatArray, grid: Grid, atoms: Atoms, acquisition: Acquisition
     weights, ctf = torch.from_numpy(atoms.weights), _ctf_params(acquisition.optics)
     batch = max(1, COORDINATES_AT_ONCE // (len(atoms.weights) * 2 * grid.box))
     variance = 0.0
-    for rows in _batches(len(images), batch):
+    for rows in tell.each(_batches(len(images), batch), "images of the molecule"):
         projected = atoms.positions(rows) @ rotation[rows, :2].transpose(0, 2, 1) - acquisition.origin[rows, None]
         coefficients = image_coefficients(torch.from_numpy(projected), weights, grid)
         modulation = envelope * transfer_function(ctf[torch.arange(rows.start, rows.stop)], grid)
@@ -168,7 +168,7 @@ def _add_noise(images: FloatArray, variance: float, snr: float, random: np.rando
     if math.isinf(snr):
         return 1.0
     amplitude = math.sqrt(snr / variance)
-    for rows in _batches(len(images), 256):
+    for rows in tell.each(_batches(len(images), 256), "noise"):
         images[rows] *= np.float32(amplitude)
         images[rows] += random.standard_normal(images[rows].shape, dtype=np.float32)
     return amplitude if amplitude > 0.0 else 1.0

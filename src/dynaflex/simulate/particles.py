@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dynaflex import tell
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import write_map
@@ -67,7 +68,9 @@ def simulate(
         seed=seed,
     )
     mask = domain_mask(truth, None, grid)
-    write_map(out / "consensus.mrc", mean_volume(truth, grid).numpy(), pixel_size)
+    with tell.doing("consensus map"):
+        consensus = mean_volume(truth, grid).numpy()
+    write_map(out / "consensus.mrc", consensus, pixel_size)
     write_map(out / "mask.mrc", mask.numpy(), pixel_size)
     write_map(out / "segments.mrc", domain_labels(truth, mask > 0.0).float().numpy(), pixel_size)
     truth.save(out / "truth.npz")

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from dynaflex.io.mrc import read_map
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.shapes import BoolArray, FloatArray
 from dynaflex.viewer.watched import state_of
 from dynaflex.viewer.window import Window

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
-from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.volumes import map_at_rest
+from dynaflex.run.directory import Run
 from dynaflex.shapes import FloatArray, Tensor
 from dynaflex.viewer.colourings import DISPLACEMENT, ColourMaps, Range
 from dynaflex.viewer.followers import Followers

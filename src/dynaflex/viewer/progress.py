@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dynaflex.pipelines import lock
-from dynaflex.pipelines.run import LOCK, METRICS, Run
+from dynaflex.run import lock
+from dynaflex.run.directory import LOCK, METRICS, Run
 
 _PIECE = 1 << 20
 

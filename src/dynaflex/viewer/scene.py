@@ -13,8 +13,8 @@ import numpy as np
 from dynaflex.analyze.trajectory import dense_path, dense_path_through
 from dynaflex.errors import DynaflexError, UsageError
 from dynaflex.pipelines.predict import config_of, method_of
-from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.volumes import along_axis
+from dynaflex.run.directory import Run
 from dynaflex.shapes import FloatArray
 from dynaflex.viewer.analysed import ANALYSIS
 from dynaflex.viewer.colourings import DISPLACEMENT

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.predict import config_of
-from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.volumes import low_passed
+from dynaflex.run.directory import Run
 from dynaflex.shapes import FloatArray, Tensor
 from dynaflex.viewer.colourings import ColourMaps, Range, listed
 from dynaflex.viewer.decoder import SIZES

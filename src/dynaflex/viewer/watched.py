@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 
 
 class WatchedRun(Run):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dynaflex import tell
 from dynaflex.analyze.embedding import density_clusters, k_means, medoid, umap
 from dynaflex.errors import DynaflexError
 from dynaflex.io import durable
@@ -28,7 +29,7 @@ from dynaflex.pipelines.analysis.series import (
 )
 from dynaflex.pipelines.analysis.space import ConformationSpace, conformation_space
 from dynaflex.pipelines.predict import TrainedHalf, load_half
-from dynaflex.pipelines.run import PROVENANCE, Run
+from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.shapes import Array, IntArray
 
 PARTICLES, CLUSTERS, MOTION, SUMMARY = "particles.csv", "clusters.csv", "motion.csv", "analysis.json"
@@ -73,7 +74,6 @@ def analyse(
     frames: int,
     with_umap: bool,
     segments: Path | None,
-    say: Callable[[str], None],
 ) -> Analysis:
     """Clusters of the particles of both halves, series of conformations of one, and what moves in them.
 
@@ -82,15 +82,16 @@ def analyse(
         InputError: the segments cannot be used.
         EnvironmentFault: UMAP is asked for and not installed.
     """
-    space = conformation_space(run)
-    say(f"{len(space.rows)} particles; clusters")
+    with tell.doing("where the particles lie"):
+        space = conformation_space(run)
     smallest = max(10, round(_SMALLEST_CLUSTER * len(space.rows)))
-    labels = {K_MEANS: k_means(space.motion, clusters), DENSITY: density_clusters(space.motion, smallest)}
-    plane = umap(space.motion) if with_umap else None
+    with tell.doing("clusters"):
+        labels = {K_MEANS: k_means(space.motion, clusters), DENSITY: density_clusters(space.motion, smallest)}
+        plane = umap(space.motion) if with_umap else None
     trained = load_half(run, half)
     series = main_series(space, half, frames)
-    say("domains")
-    domains = find_domains(run, trained, series, segments)
+    with tell.doing("domains"):
+        domains = find_domains(run, trained, series, segments)
     described = [one for kind, label in labels.items() for one in _described(space, kind, label)]
     return Analysis(run, half, trained, space, labels, described, plane, series, domains, motion_table(domains))
 
@@ -104,7 +105,7 @@ def read_model(run: Run, path: Path) -> AtomicModel:
     return AtomicModel(path, place_of_box(run)[1])
 
 
-def write_analysis(found: Analysis, out: Path, atoms: AtomicModel | None, say: Callable[[str], None]) -> None:
+def write_analysis(found: Analysis, out: Path, atoms: AtomicModel | None) -> None:
     """The tables, a folder with path, maps and, if there are ``atoms``, these in every series, and what ChimeraX
     opens."""
     origin, center = place_of_box(found.run)
@@ -113,7 +114,6 @@ def write_analysis(found: Analysis, out: Path, atoms: AtomicModel | None, say: C
     _write_table(out / CLUSTERS, pd.DataFrame([asdict(cluster) for cluster in found.clusters]))
     _write_table(out / MOTION, pd.DataFrame([motion_row(motion) for motion in found.motions]))
     for series in found.series:
-        say(f"maps: {series.title}")
         write_series(found.run, found.trained, series, out / series.name)
         if atoms is not None:
             atoms.write_series(found.trained, series, out / series.name / "model.cif")

@@ -7,13 +7,14 @@ what was fitted to their noise does not count. The model of half 1 sees the shel
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from dynaflex import tell
 from dynaflex.data.columns import ParticleColumns
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
@@ -24,7 +25,7 @@ from dynaflex.pipelines.analysis.space import conformation_space, some_landmarks
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
-from dynaflex.pipelines.run import PROVENANCE, Run
+from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.shapes import Array, IntArray, Tensor
 from dynaflex.validate.controls import (
     FAIL,
@@ -60,7 +61,7 @@ class Trial:
     displacement: Array
 
 
-def run_controls(run: Run, device: torch.device, most: int, say: Callable[[str], None]) -> list[Control]:
+def run_controls(run: Run, device: torch.device, most: int) -> list[Control]:
     """All controls, on at most so many held-out particles.
 
     Raises:
@@ -80,10 +81,9 @@ def run_controls(run: Run, device: torch.device, most: int, say: Callable[[str],
     landmarks = some_landmarks(halves[1])
     trials = {}
     for half, trained in halves.items():
-        say(f"half {half}: {len(chosen)} held-out particles")
         trials[half] = _tried(run, trained.to(device), inputs, chosen, landmarks.to(device), device)
-    say("latents against what they must not depend on")
-    return [*_of_likelihood(trials), *_of_agreement(run, trials), *_of_leaks(run, inputs)]
+    with tell.doing("latents against what they must not depend on"):
+        return [*_of_likelihood(trials), *_of_agreement(run, trials), *_of_leaks(run, inputs)]
 
 
 def record_of(controls: Sequence[Control]) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _tried(
     other[order] = own[order.roll(1)]
     still = model.deformed(own.mean(dim=0, keepdim=True))
     losses: dict[str, list[Tensor]] = {"own": [], "permuted": [], "reversed": [], "still": []}
-    for part in everyone.split(_AT_ONCE):
+    for part in tell.each(everyone.split(_AT_ONCE), f"held-out particles, model of half {trained.half}"):
         batch = data.batch(part, torch.zeros(len(part), k))
         moved = model.deformed(own[part])
         places = {

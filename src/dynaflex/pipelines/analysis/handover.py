@@ -23,8 +23,8 @@ from dynaflex.pipelines.analysis.analyse import place_of_box
 from dynaflex.pipelines.analysis.series import main_series, write_series
 from dynaflex.pipelines.analysis.space import conformation_space
 from dynaflex.pipelines.predict import config_of, load_half
-from dynaflex.pipelines.run import PROVENANCE, Run
 from dynaflex.reconstruct.postprocess import merge
+from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.shapes import Array, IntArray
 
 PROGRAMS = ("relion", "cryosparc", "chimerax")

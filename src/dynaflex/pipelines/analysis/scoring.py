@@ -6,7 +6,7 @@ The ideal is a reconstruction from the same images by the same solver with the t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from dynaflex import tell
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose, project
@@ -22,11 +23,11 @@ from dynaflex.pipelines.analysis.scene import Judge, Scene, SimulatedScene
 from dynaflex.pipelines.inputs import InputPaths, read_inputs
 from dynaflex.pipelines.maps import SOLVERS, views
 from dynaflex.pipelines.predict import config_of, displacements, load_half
-from dynaflex.pipelines.run import PROVENANCE, Run
 from dynaflex.pipelines.volumes import map_at_rest
 from dynaflex.reconstruct.convect import convect
 from dynaflex.reconstruct.field import Field
 from dynaflex.reconstruct.operator import Operator, Views
+from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.shapes import Array, IntArray, Tensor
 from dynaflex.validate.cryobench import RADII, fsc_area, neighbourhood_similarity
 from dynaflex.validate.score import (
@@ -48,7 +49,7 @@ IDEAL = "true_motion"
 _IMAGES_AT_ONCE = 16
 
 
-def score_run(run: Run, truth: Path, images: int, ideal: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def score_run(run: Run, truth: Path, images: int, ideal: bool) -> dict[str, Any]:
     """All scores of both halves against the truth of ``dynaflex simulate``, for machines.
 
     ``images`` particles of each half are taken for the scores per image. With ``ideal`` the maps with the true motion
@@ -62,23 +63,23 @@ def score_run(run: Run, truth: Path, images: int, ideal: bool, say: Callable[[st
     _require_same(run, truth, scene)
     scores: dict[str, Any] = {"motion": scene.truth.motion.name, "snr": scene.truth.snr}
     for half in (1, 2):
-        say(f"half {half}: latents and motion")
         maps = half_maps(run.path, half)
         found: dict[str, Any] = {}
-        if scene.moving:
-            found |= latent_scores(run.path, scene, half)
-            found["neighbourhood_similarity"] = _neighbourhoods(run.path, scene, half)
-        # Without maps nothing tells which conformation the model calls the one at rest; the middle one is taken.
-        state = Judge(scene).state(maps["corrected"]) if maps else np.zeros(len(scene.moving))
-        found |= motion_scores(run.path, scene, half, state)
+        with tell.doing(f"latents and motion of half {half}"):
+            if scene.moving:
+                found |= latent_scores(run.path, scene, half)
+                found["neighbourhood_similarity"] = _neighbourhoods(run.path, scene, half)
+            # Without maps nothing tells which conformation the model calls the one at rest; the middle one is taken.
+            state = Judge(scene).state(maps["corrected"]) if maps else np.zeros(len(scene.moving))
+            found |= motion_scores(run.path, scene, half, state)
         if maps:
-            say(f"half {half}: maps")
             found["state_at_rest_deg"] = np.degrees(state).tolist()
             if ideal:
                 maps[IDEAL] = true_motion_reconstruction(run.path, scene, half)
                 path = run.maps / f"{IDEAL}_half{half}.mrc"
                 write_map(path, maps[IDEAL].numpy(), scene.grid.pixel_size)
-            found |= map_scores(scene, maps)
+            with tell.doing(f"maps of half {half}"):
+                found |= map_scores(scene, maps)
             found["fsc_area_per_image"] = per_image_area(run, scene, half, images)
         scores[f"half{half}"] = found
     return scores
@@ -143,7 +144,7 @@ def per_image_area(run: Run, scene: SimulatedScene, half: int, images: int) -> d
     trained = load_half(run, half)
     volume, grid = map_at_rest(run, trained)
     areas = []
-    for row in rows[:: max(1, len(rows) // images)][:images]:
+    for row in tell.each(rows[:: max(1, len(rows) // images)][:images], f"conformations of half {half}"):
         state = scene.coordinate[row]
         mine = convect(volume, grid, trained.displacements, trained.latents_of([int(row)])[0])
         true = scene.volume(state)
@@ -205,7 +206,8 @@ def true_motion_reconstruction(run: Path, scene: Scene, half: int) -> Tensor:
     imaging = inputs.full_imaging
 
     def batches(with_images: bool) -> Iterator[Views]:
-        for part in torch.arange(len(particles)).split(_IMAGES_AT_ONCE):
+        parts = torch.arange(len(particles)).split(_IMAGES_AT_ONCE)
+        for part in tell.each(parts, f"true motion of half {half}, once through the particles"):
             yield views(particles, part, coordinate[part], imaging, torch.device("cpu"), with_images=with_images)
 
     return SOLVERS[config_of(opened).solver](Operator(KnownField(scene, imaging.grid)), batches)

@@ -17,7 +17,7 @@ from dynaflex.errors import InputError, UsageError
 from dynaflex.io.star import read_star, write_star
 from dynaflex.pipelines.analysis.analyse import PARTICLES
 from dynaflex.pipelines.predict import config_of
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray
 
 AXES = ("motion", "pca", "latent", "umap")

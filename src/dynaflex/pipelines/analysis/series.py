@@ -18,8 +18,8 @@ from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.analysis.space import ConformationSpace, some_landmarks
 from dynaflex.pipelines.mesh_store import load_mesh
 from dynaflex.pipelines.predict import TrainedHalf
-from dynaflex.pipelines.run import Run
 from dynaflex.pipelines.volumes import write_volumes
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray
 
 SPREAD = 2.0

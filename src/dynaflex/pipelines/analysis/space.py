@@ -9,7 +9,7 @@ import torch
 
 from dynaflex.analyze.embedding import PrincipalAxes, principal_axes
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
-from dynaflex.pipelines.run import Run
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray, Tensor
 
 LANDMARKS = 200

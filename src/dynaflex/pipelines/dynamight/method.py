@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from dynaflex import tell
 from dynaflex.density.coarse_grain import CoarseModel, coarse_grain, to_box_frame
 from dynaflex.density.placement import histogram
 from dynaflex.errors import InputError
@@ -67,7 +68,7 @@ def prepare(work: Work) -> list[str]:
             "gaussians": start.count,
         },
     )
-    work.monitor.say(f"{start.count} Gaussians above {start.threshold:.3g}")
+    tell.say(f"{start.count} Gaussians above {start.threshold:.3g}")
     shared = ["which voxels lie within 6 Å of a Gaussian of half 1, to bring half 2 to the same conformation"]
     return shared if plan.atoms is None else [*shared, "the atomic model"]
 

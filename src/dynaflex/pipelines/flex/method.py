@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynaflex import tell
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.flex.build import build_model, empty_model, settings_of
@@ -33,7 +34,7 @@ def prepare(work: Work) -> list[str]:
     mesh = plan_of(work).mesh
     save_mesh(work.run.path / "mesh.npz", plan_of(work))
     held = int(mesh.fixed.sum())
-    work.monitor.say(
+    tell.say(
         f"mesh of {len(mesh.vertices)} vertices and {len(mesh.cells)} tetrahedra, edges of {mesh.edge_length():.1f} Å"
         + (f"; {held} vertices held" if held else "")
     )

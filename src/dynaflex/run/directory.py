@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,10 +16,12 @@ from typing import Any
 import torch
 
 import dynaflex
+from dynaflex import tell
 from dynaflex.errors import DamagedCheckpointError, EnvironmentFault, InputError, RunBusyError, UsageError
 from dynaflex.io import durable
-from dynaflex.pipelines import lock
-from dynaflex.pipelines.store import CheckpointStore, Place
+from dynaflex.run import lock
+from dynaflex.run.monitor import Lines
+from dynaflex.run.store import CheckpointStore, Place
 from dynaflex.shapes import Tensor
 
 CONFIG, PROVENANCE, METRICS, LOG, LOCK = "config.json", "provenance.json", "metrics.jsonl", "log.txt", "lock.json"
@@ -33,8 +35,6 @@ class Run:
         self.path = path
         self.maps = path / "maps"
         self.checkpoints = path / "checkpoints"
-        self.told: Callable[[str], None] = lambda _message: None
-        """Who hears a warning at once, besides the log."""
 
     @cached_property
     def store(self) -> CheckpointStore:
@@ -171,8 +171,7 @@ class Run:
         known = self.read_json(PROVENANCE).get("warnings", [])
         if message not in known:
             self.write_provenance(warnings=[*known, message])
-        self.log(f"warning: {message}")
-        self.told(f"warning: {message}")
+        tell.warn(message)
 
     def log(self, message: str) -> None:
         """Append a line with the time to ``log.txt``; on a full disk the line is lost, and the run goes on."""
@@ -192,7 +191,7 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process, and clear up after those that died in it.
+        """Hold the run for this process, and clear up after those that died in it. Its log hears all that is told.
 
         Raises:
             RunBusyError: another living process holds it.
@@ -200,7 +199,8 @@ class Run:
         with lock.locked(self.path / LOCK, self.log):
             for name in durable.remove_leftovers(self.path):
                 self.log(f"removed {name}, left unfinished")
-            yield
+            with Lines(self.log).listening():
+                yield
 
     def save_checkpoint(
         self, name: str, epoch: int, tensors: dict[str, Tensor], state: dict[str, Any], *, step: int = 0

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from dynaflex.errors import DamagedCheckpointError
-from dynaflex.pipelines.run import Run
-from dynaflex.pipelines.store import FORMAT, CheckpointStore, Place
+from dynaflex.run.directory import Run
+from dynaflex.run.store import FORMAT, CheckpointStore, Place
 
 FILES = ("state.safetensors", "state.json", "manifest.json")
 
@@ -119,13 +119,13 @@ def test_one_series_does_not_touch_another(store: CheckpointStore) -> None:
 
 
 def test_the_newest_whole_one_is_used_and_the_others_are_named(tmp_path: Path) -> None:
-    run, told = Run.create(tmp_path / "run", "dynamight", {}, {}), []
-    run.told = told.append
+    run = Run.create(tmp_path / "run", "dynamight", {}, {})
     save(run.store, Place(1))
     save(run.store, Place(2))
     save(run.store, Place(2, 3))
     for name in ("half1_00002.000003", "half1_00002"):
         (run.checkpoints / name / "state.json").unlink()
     assert run.require_checkpoint("half1")[1]["epoch"] == 1
+    told = run.read_json("provenance.json")["warnings"]
     assert len(told) == 2 and all("half1_00001 was" in message for message in told)
     assert "half1_00002.000003" in told[0] and "state.json" in told[0]

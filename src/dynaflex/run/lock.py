@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from dynaflex.errors import EnvironmentFault, RunBusyError
-from dynaflex.pipelines.repeat import repeating
+from dynaflex.run.repeat import repeating
 
 HEARTBEAT = 30.0
 """Seconds between two signs of life."""

@@ -16,8 +16,8 @@ import torch
 import dynaflex
 from dynaflex.errors import DamagedCheckpointError, EnvironmentFault, InputError, RunBusyError, UsageError
 from dynaflex.io import durable
-from dynaflex.pipelines.run import Run
-from dynaflex.pipelines.store import KEEP
+from dynaflex.run.directory import Run
+from dynaflex.run.store import KEEP
 from survival import CONTEXT
 
 
@@ -58,8 +58,9 @@ def test_a_new_run_says_how_it_was_made(run: Run) -> None:
 
 def test_provenance_grows_and_a_warning_is_told_once(run: Run) -> None:
     run.write_provenance(counts={"used": 7})
-    for message in ("first", "second", "first"):
-        run.warn(message)
+    with run.locked():
+        for message in ("first", "second", "first"):
+            run.warn(message)
     provenance = run.read_json("provenance.json")
     assert provenance["counts"] == {"used": 7} and provenance["inputs"] == {"particles": "/data/p.star"}
     assert provenance["warnings"] == ["first", "second"]

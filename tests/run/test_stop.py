@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from dynaflex.errors import DynaflexError, StoppedOnRequest
-from dynaflex.pipelines import stop as stopping
-from dynaflex.pipelines.stop import ABORT, ABORTED, FAILURE, SUCCESS, Stop, exit_markers, stoppable
+from dynaflex.run import stop as stopping
+from dynaflex.run.stop import ABORT, ABORTED, FAILURE, SUCCESS, Stop, exit_markers, stoppable
 
 ASKING = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 

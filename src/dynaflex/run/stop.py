@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from dynaflex.errors import StoppedOnRequest
-from dynaflex.pipelines.repeat import repeating
+from dynaflex.run.repeat import repeating
 
 PATIENCE = 20.0
 """Seconds that a stop can be held off."""

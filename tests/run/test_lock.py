@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from dynaflex.errors import EnvironmentFault, RunBusyError
-from dynaflex.pipelines import lock
-from dynaflex.pipelines.lock import Holder, break_lock, locked
-from dynaflex.pipelines.repeat import repeating
+from dynaflex.run import lock
+from dynaflex.run.lock import Holder, break_lock, locked
+from dynaflex.run.repeat import repeating
 from survival import CONTEXT
 
 STARTERS = 8
