@@ -20,6 +20,7 @@ from fourier_insertion import reconstruct
 from dynaflex.pipelines.analysis import scoring
 from dynaflex.pipelines.analysis.scene import Judge, Scene
 from dynaflex.pipelines.analysis.scoring import IDEAL, half_maps, latent_scores, motion_scores
+from dynaflex.pipelines.reopen import Moved
 from dynaflex.run.directory import Run
 
 
@@ -42,7 +43,7 @@ def map_scores(run: Path, data: Path, scene: Scene, half: int) -> dict[str, floa
     ``beyond`` are the means over the shells that training did not see, where there are any.
     """
     maps = half_maps(run, half) | {
-        IDEAL: scoring.true_motion_reconstruction(run, scene, half),
+        IDEAL: scoring.true_motion_reconstruction(run, scene, half, Moved()),
         "fourier_insertion": torch.from_numpy(reconstruct(data / "particles.star", half)).float(),
     }
     scores = scoring.map_scores(scene, maps)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from dynaflex.run.ledger import Ledger
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["dynaflex.cli.main", "dynaflex.simulate.particles"])
 
@@ -54,6 +56,12 @@ def until(condition: Callable[[], bool], process: BaseProcess, pause: float = 0.
 def final(run: Path) -> dict[str, str]:
     """A digest of every result that must not depend on how often a run was interrupted."""
     return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in FINAL}
+
+
+def rewrite(run: Path, name: str, change: Callable[[str], str]) -> None:
+    """Change a text file of a run as the run itself would: it is whole afterwards, and says something else."""
+    with Ledger(run).writing(name) as path:
+        path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def brief(data: Path, run: Path, *options: object, method: str = "dynamight") -> list[object]:

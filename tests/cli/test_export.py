@@ -17,6 +17,8 @@ from cryosparc_files import records, write_cs
 from dynaflex.io.cs import read_cs
 from dynaflex.io.latent_file import read_latents
 from dynaflex.io.mrc import read_map
+from dynaflex.run.ledger import Ledger
+from survival import rewrite
 
 Command = Callable[..., Any]
 
@@ -39,8 +41,7 @@ def test_relion_finds_both_halves_unchanged(brief_run: Path, few: Path, command:
 def test_without_a_mask_relion_makes_one(brief_run: Path, command: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(brief_run, run)
-    text = (run / "provenance.json").read_text()
-    (run / "provenance.json").write_text(text.replace("mask.mrc", "gone.mrc"))
+    rewrite(run, "provenance.json", lambda text: text.replace("mask.mrc", "gone.mrc"))
     outcome = command("export", run, "--to", "relion")
     assert outcome.code == 0 and "--auto_mask" in outcome.out and "--mask" not in outcome.out
     assert not (run / "export" / "relion" / "mask.mrc").exists()
@@ -113,6 +114,6 @@ def test_what_cannot_be_exported(brief_run: Path, command: Command, tmp_path: Pa
     assert outcome.code == 2 and "relion or cryosparc or chimerax" in outcome.error_line()
     run = tmp_path / "run"
     shutil.copytree(brief_run, run)
-    (run / "fsc.json").unlink()
+    Ledger(run).forget("fsc.json")
     outcome = command("export", run, "--to", "relion")
     assert outcome.code == 2 and "[export.no-maps]" in outcome.error_line()

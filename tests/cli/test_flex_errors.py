@@ -21,7 +21,7 @@ def flex(few: Path, tmp_path: Path, command: Command) -> Command:
     def run(*options: object, **files: Path) -> str:
         paths = {"mask": few / "mask.mrc", "map": few / "consensus.mrc"} | files
         given = (few / "particles.star", "--map", paths["map"], "--mask", paths["mask"])
-        outcome = command("flex", *given, "-o", tmp_path / "run", *options)
+        outcome = command("flex", *given, "-o", tmp_path / "run", "--batch-size", 8, *options)
         assert not (tmp_path / "run").exists()
         return f"{outcome.code} {outcome.error_line()}"
 

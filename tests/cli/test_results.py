@@ -18,6 +18,7 @@ from dynaflex.pipelines import maps
 from dynaflex.pipelines.predict import displacements
 from dynaflex.simulate.truth import read_truth
 from dynaflex.validate.fsc import fsc_curves
+from survival import rewrite
 
 Command = Callable[..., Any]
 
@@ -42,9 +43,13 @@ def volumes_in(folder: Path) -> list[np.ndarray]:
 
 def test_maps_are_not_rebuilt_from_other_inputs(brief_run: Path, command: Command, tmp_path: Path) -> None:
     shutil.copytree(brief_run, tmp_path / "run")
-    provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
-    provenance["fingerprint"]["consensus"] |= {"sha256": "0" * 64, "changed": 0.0}
-    (tmp_path / "run" / "provenance.json").write_text(json.dumps(provenance))
+
+    def of_another_map(text: str) -> str:
+        provenance = json.loads(text)
+        provenance["fingerprint"]["consensus"] |= {"sha256": "0" * 64, "changed": 0.0}
+        return json.dumps(provenance)
+
+    rewrite(tmp_path / "run", "provenance.json", of_another_map)
     before = {path: path.read_bytes() for path in (tmp_path / "run" / "maps").glob("*.mrc")}
     outcome = command("reconstruct", tmp_path / "run")
     assert outcome.code == 8 and "[run.other-inputs]" in outcome.error_line() and "consensus.mrc" in outcome.err
@@ -55,7 +60,7 @@ def test_a_run_is_not_started_twice(brief_run: Path, brief: Callable[..., Any]) 
     before = {path: path.read_bytes() for path in brief_run.rglob("*") if path.is_file()}
     _, outcome = brief(out=brief_run)
     assert outcome.code == 6
-    assert str(brief_run) in outcome.error_line() and "--resume" in outcome.err
+    assert str(brief_run) in outcome.error_line() and "dynaflex resume" in outcome.err
     assert {path: path.read_bytes() for path in brief_run.rglob("*") if path.is_file()} == before
 
 

@@ -60,7 +60,7 @@ def test_in_images_of_noise_nothing_is_found(run: Path, command: Command, monkey
 
 
 def test_the_number_behind_a_verdict_is_printed(run: Path, command: Command) -> None:
-    outcome = command("validate", run, "--particles", 25)
+    outcome = command("validate", run, "--most", 25)
     assert outcome.code in (0, 1)
     lines = [line for line in outcome.out.splitlines() if line.startswith(("PASS", "WARN", "FAIL"))]
     assert len(lines) == 12 and all("chance" in line or "±" in line for line in lines)
@@ -70,14 +70,14 @@ def test_the_number_behind_a_verdict_is_printed(run: Path, command: Command) -> 
 def test_what_cannot_be_validated(brief_run: Path, command: Command) -> None:
     outcome = command("validate", brief_run)
     assert outcome.code == 3 and "[validate.too-few]" in outcome.error_line()
-    outcome = command("validate", brief_run, "--particles", 1)
+    outcome = command("validate", brief_run, "--most", 1)
     assert outcome.code == 2 and "[validate.too-small]" in outcome.error_line()
 
 
 def test_a_run_that_is_at_work_is_judged_and_not_written_to(run: Path, command: Command) -> None:
     lock = {"pid": os.getpid(), "host": "host-far-away", "since": "2026-01-01 00:00:00"}
     (run / LOCK).write_text(json.dumps(lock))
-    outcome = command("validate", run, "--particles", 25)
+    outcome = command("validate", run, "--most", 25)
     assert outcome.code in (0, 1) and "of 12 controls did not fail" in outcome.out
     assert "warning: the run does not keep these verdicts" in outcome.err
     assert not (run / "validation.json").exists()

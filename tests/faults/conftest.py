@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from faults.harness import Command, Toy
+from survival import rewrite
 
 
 @pytest.fixture
@@ -33,7 +33,5 @@ def trained_toy(trained: Path, tmp_path: Path) -> Toy:
     """The data with a trained run beside it, whose paths are its own."""
     toy = Toy(tmp_path / "toy")
     shutil.copytree(trained, toy.folder)
-    provenance = json.loads((toy.run / "provenance.json").read_text())
-    provenance["inputs"] = json.loads(json.dumps(provenance["inputs"]).replace(str(trained), str(toy.folder)))
-    (toy.run / "provenance.json").write_text(json.dumps(provenance))
+    rewrite(toy.run, "provenance.json", lambda text: text.replace(str(trained), str(toy.folder)))
     return toy

@@ -18,6 +18,7 @@ from dynaflex.data import preflight
 from dynaflex.io import durable
 from dynaflex.pipelines import memory, training
 from dynaflex.run.directory import Run
+from dynaflex.run.metrics import Metrics
 from faults.harness import Command, Fault, Toy, prove
 from survival import brief, ended, start, until
 
@@ -129,14 +130,14 @@ def test_d_06_what_is_being_written_lies_beside_its_target(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("how", ["removed", "renamed"])
 def test_d_09_a_run_directory_that_vanishes_ends_the_run(toy: Toy, command: Command, how: str) -> None:
-    record = Run.record
+    record = Metrics.record
 
-    def vanish(run: Run, figures: dict[str, object]) -> None:
-        record(run, figures)
+    def vanish(metrics: Metrics, figures: dict[str, object]) -> None:
+        record(metrics, figures)
         if figures["epoch"] == 2:
-            shutil.rmtree(run.path) if how == "removed" else run.path.rename(toy.folder / "elsewhere")
+            shutil.rmtree(toy.run) if how == "removed" else toy.run.rename(toy.folder / "elsewhere")
 
-    with patch.object(Run, "record", vanish):
+    with patch.object(Metrics, "record", vanish):
         outcome = command(*toy.train("--epochs", 9))
     assert outcome.code == 5
     for words in (str(toy.run), "removed or renamed", "--resume"):

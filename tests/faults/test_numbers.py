@@ -18,6 +18,7 @@ from dynaflex.pipelines import inverse, maps, motion
 from dynaflex.pipelines.dynamight import train
 from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.run.directory import Run
+from dynaflex.run.metrics import Metrics
 from dynaflex.shapes import Tensor
 from faults.harness import Command, Toy
 
@@ -73,13 +74,13 @@ def test_n_02_a_training_that_diverges_goes_back_three_times_and_then_gives_up(t
     def explode(loss: Tensor, _coefficients: Tensor) -> Tensor:
         return loss * float("inf") if len(epochs) >= 2 else loss
 
-    record = Run.record
+    record = Metrics.record
 
-    def counting(run: Run, figures: dict[str, object]) -> None:
+    def counting(metrics: Metrics, figures: dict[str, object]) -> None:
         epochs.append(figures["epoch"])
-        record(run, figures)
+        record(metrics, figures)
 
-    with loss_of(explode), patch.object(Run, "record", counting):
+    with loss_of(explode), patch.object(Metrics, "record", counting):
         outcome = command(*toy.train("--epochs", 20))
     assert outcome.code == 7
     for words in ("half 1 diverged again after 3", str(toy.run), "provenance.json"):

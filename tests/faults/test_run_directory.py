@@ -18,6 +18,7 @@ from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines import checkpoint, memory
 from dynaflex.pipelines.steps import Diverged
 from dynaflex.run.directory import Run
+from dynaflex.run.metrics import Metrics
 from faults.harness import Command, Toy
 
 Usage = namedtuple("Usage", "total used free")
@@ -115,7 +116,7 @@ REFUSALS: list[tuple[Callable[[Toy], list[object]], int, str]] = [
     (file_in_the_way, 4, "run.unwritable"),
     (held_elsewhere, 6, "run.busy"),
     (settings_cut_short, 8, "run.damaged-file"),
-    (settings_edited, 8, "run.changed-settings"),
+    (settings_edited, 8, "run.damaged-file"),
     (another_map, 8, "run.other-inputs"),
     (no_whole_checkpoint, 8, "checkpoint.none-whole"),
     (checkpoint_of_other_particles, 8, "checkpoint.other-particles"),
@@ -167,7 +168,7 @@ def test_a_disk_and_a_memory_that_are_too_small_are_told_apart(
 
 
 def test_a_run_that_is_taken_away_says_so(toy: Toy, command: Command) -> None:
-    with patch.object(Run, "record", lambda run, _figures: shutil.rmtree(run.path, ignore_errors=True)):
+    with patch.object(Metrics, "record", lambda own, _figures: shutil.rmtree(own.path.parent, ignore_errors=True)):
         outcome = command(*toy.train(), "-o", toy.folder / "other")
     assert outcome.code == 5
     assert "removed or renamed" in outcome.err and "--resume [run.vanished]" in outcome.err

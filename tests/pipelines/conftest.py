@@ -21,17 +21,19 @@ from dynaflex.shapes import Tensor
 CPU = torch.device("cpu")
 MakeTrainer = Callable[..., HalfTrainer]
 CLOCK = ("seconds", "memory_mb")
+OWNER = ("owner", "run")
+"""What names the run in a manifest of a checkpoint and in a line of the metrics."""
 
 
 def belonging(run: Path, half: int) -> dict[str, bytes]:
     """Every file that belongs to one half, its rows of the latents, and its metrics but for time and memory."""
     paths = [*run.glob(f"maps/*half{half}.mrc"), *run.glob(f"checkpoints/*{half}_*/*")]
-    found = {str(path.relative_to(run)): path.read_bytes() for path in paths}
+    found = {str(path.relative_to(run)): _unowned(path) for path in paths}
     with np.load(run / "latents.npz") as latents:
         rows = latents["half"] == half
         found |= {name: latents[name][rows].tobytes() for name in latents.files}
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    kept = [{name: value for name, value in line.items() if name not in CLOCK} for line in lines]
+    kept = [{name: value for name, value in line.items() if name not in (*CLOCK, *OWNER)} for line in lines]
     return found | {"metrics": json.dumps([line for line in kept if line["half"] == half]).encode()}
 
 
@@ -45,6 +47,14 @@ def differing() -> Callable[[Path, Path, int], set[str]]:
         return {name for name in one.keys() | two.keys() if one.get(name) != two.get(name)}
 
     return names
+
+
+def _unowned(path: Path) -> bytes:
+    if path.name != "manifest.json":
+        return path.read_bytes()
+    return json.dumps(
+        {name: value for name, value in json.loads(path.read_text()).items() if name not in (*OWNER, "sha256")}
+    ).encode()
 
 
 @pytest.fixture(scope="session")

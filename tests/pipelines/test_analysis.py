@@ -17,6 +17,7 @@ from dynaflex.imaging.pose import Pose
 from dynaflex.pipelines.analysis import scoring
 from dynaflex.pipelines.analysis.scene import SimulatedScene
 from dynaflex.run.directory import Run
+from dynaflex.run.ledger import Ledger
 from dynaflex.shapes import Array
 
 Command = Callable[..., Any]
@@ -118,7 +119,10 @@ def test_before_there_are_maps_latents_and_motion_are_scored(
     simulated: Path, finished_run: Path, command: Command, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    shutil.copytree(finished_run, run, ignore=shutil.ignore_patterns("maps"))
+    shutil.copytree(finished_run, run)
+    files = Ledger(run)
+    for name in ("fsc.json", *(name for name in files.names() if name.startswith("maps/"))):
+        files.forget(name)
     outcome = command("score", run, "--truth", simulated / "truth.npz", "--json")
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)["half1"]

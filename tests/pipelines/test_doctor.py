@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dynaflex.run.directory import Run
+from survival import rewrite
 
 Command = Callable[..., Any]
 
@@ -34,7 +35,7 @@ def test_a_healthy_run_is_told_its_stage_and_left_alone(run: Path, command: Comm
     outcome = command("doctor", run)
     assert outcome.code == 0, outcome.err
     assert "complete up to: reconstruct" in outcome.out and "half1_00005" in outcome.out
-    assert f"-o {run} --resume" in outcome.out
+    assert f"resume it: dynaflex resume {run}" in outcome.out
     (run / "report.html").touch()
     assert "nothing: the run is complete" in command("doctor", run).out
     (run / "report.html").unlink()
@@ -79,19 +80,17 @@ def edit_settings(run: Path) -> None:
 
 
 def lose_the_map(run: Path) -> None:
-    provenance = Run(run).read_json("provenance.json")
-    provenance["inputs"]["consensus"] += ".gone"
-    (run / "provenance.json").write_text(json.dumps(provenance))
+    rewrite(run, "provenance.json", lambda text: text.replace("consensus.mrc", "gone.mrc"))
 
 
 @pytest.mark.parametrize(
     ("harm", "says", "todo"),
     [
         (spoil_checkpoints, "damaged: no checkpoint of half1 is whole", "put copies"),
-        (spoil_map, "damaged: maps/map.mrc", "remove the damaged files and fsc.json"),
+        (spoil_map, "damaged: maps/map.mrc", "dynaflex resume"),
         (spoil_provenance, "damaged: provenance.json", "put copies"),
         (edit_settings, "damaged: config.json", "put copies"),
-        (lose_the_map, "input changed: ", "put the inputs back"),
+        (lose_the_map, "input gone: ", "resume it: dynaflex resume"),
     ],
 )
 def test_harm_is_named_with_what_to_do(

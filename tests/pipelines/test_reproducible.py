@@ -17,7 +17,7 @@ import pytest
 from dynaflex.data.particles import read_particles
 from dynaflex.io.mrc import ImageStack, write_stack
 from dynaflex.io.star import read_star, write_star
-from dynaflex.run.directory import Run
+from dynaflex.run.metrics import Metrics
 
 Brief = Callable[..., tuple[Path, Any]]
 Differing = Callable[[Path, Path, int], set[str]]
@@ -87,20 +87,20 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
 ) -> None:
     """Five epochs of half 1, then five of half 2; each stop falls into the epoch after so many."""
     recorded = 0
-    record = Run.record
+    record = Metrics.record
 
-    def interrupting(run: Run, values: dict[str, Any]) -> None:
+    def interrupting(metrics: Metrics, values: dict[str, Any]) -> None:
         nonlocal recorded
-        record(run, values)
+        record(metrics, values)
         recorded += 1
         if recorded in epochs_before:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Run, "record", interrupting)
+    monkeypatch.setattr(Metrics, "record", interrupting)
     run = tmp_path / "run"
     for number in range(len(epochs_before)):
         _, outcome = brief(*(["--resume"] if number else []), out=run)
-        assert outcome.code == 75 and "--resume" in outcome.err
+        assert outcome.code == 75 and "resume" in outcome.err
         assert not (run / "maps" / "map.mrc").exists() and not (run / "lock.json").exists()
     _, outcome = brief("--resume", out=run)
     assert outcome.code == 0, outcome.err

@@ -75,7 +75,7 @@ def test_validate_keeps_its_verdicts_in_the_run_and_its_report(
 ) -> None:
     run = Path(shutil.copytree(finished_run, tmp_path / "run"))
     assert "were not run" in (run / "report.html").read_text()
-    outcome = command("validate", run, "--json", "--particles", 25)
+    outcome = command("validate", run, "--json", "--most", 25)
     assert json.loads((run / VALIDATION).read_text()) == json.loads(outcome.out)
     page = (run / "report.html").read_text()
     assert "were not run" not in page and "leak of the defocus" in page

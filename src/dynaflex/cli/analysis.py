@@ -13,6 +13,7 @@ import typer
 
 from dynaflex import tell
 from dynaflex.analyze.embedding import require_umap
+from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles
 from dynaflex.cli.options import choice, pick_device
 from dynaflex.errors import DynaflexError, UsageError
 from dynaflex.pipelines.analysis import selection
@@ -28,6 +29,7 @@ from dynaflex.pipelines.analysis.analyse import (
 from dynaflex.pipelines.analysis.controls import VALIDATION, record_of, run_controls
 from dynaflex.pipelines.analysis.handover import PROGRAMS, export
 from dynaflex.pipelines.analysis.scoring import score_run
+from dynaflex.pipelines.reopen import Moved
 from dynaflex.report.analysis import write_figures
 from dynaflex.report.conformations import carry_surface
 from dynaflex.report.html import write_report
@@ -163,6 +165,10 @@ def score_command(
         bool, typer.Option("--ideal", help="Reconstruct with the true motion too: what could be reached at best.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
+    particles: MovedParticles = None,
+    map: MovedMap = None,
+    mask: MovedMask = None,
+    datadir: MovedImages = None,
 ) -> None:
     """How well a run recovered a known motion: latents, displacements and maps against the truth of a simulation."""
     torch.set_num_threads(1)
@@ -170,7 +176,7 @@ def score_command(
         raise UsageError("score.too-few", f"--images cannot be {images}", expected="at least 1")
     opened = Run.open(run)
     with shown(results_only=as_json), _writing(opened, ideal):
-        scores = score_run(opened, truth, images, ideal)
+        scores = score_run(opened, truth, images, ideal, Moved(particles, map, mask, datadir))
     if as_json:
         typer.echo(json.dumps(_plain(scores), indent=2))
         return
@@ -223,16 +229,20 @@ def export_command(
 
 def validate_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    particles: Annotated[int, typer.Option(help="Held-out particles to test the motion on, at most.")] = 300,
+    most: Annotated[int, typer.Option("--most", help="Held-out particles to test the motion on, at most.")] = 300,
+    particles: MovedParticles = None,
+    map: MovedMap = None,
+    mask: MovedMask = None,
+    datadir: MovedImages = None,
     device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
 ) -> None:
     """Controls: would this motion be found if it were not there? Exit code 1 if one fails. The report shows all."""
-    if particles < 2:
-        raise UsageError("validate.too-small", f"--particles cannot be {particles}", expected="at least 2")
+    if most < 2:
+        raise UsageError("validate.too-small", f"--most cannot be {most}", expected="at least 2")
     opened = Run.open(run)
     with shown(results_only=as_json):
-        controls = run_controls(opened, pick_device(device), particles)
+        controls = run_controls(opened, pick_device(device), most, Moved(particles, map, mask, datadir))
         record = record_of(controls)
         _keep(opened, record)
     failed = record["failed"]

@@ -10,7 +10,7 @@ import typer
 
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.pipelines.doctor import Diagnosis, examine
-from dynaflex.run.directory import LOCK
+from dynaflex.run.directory import LOCK, Run
 from dynaflex.run.lock import break_lock
 
 
@@ -20,11 +20,18 @@ def doctor_command(
     force_unlock: Annotated[
         bool, typer.Option("--force-unlock", help="Remove the lock of a machine silent for ten minutes.")
     ] = False,
+    accept_files: Annotated[
+        bool, typer.Option("--accept-files", help="List the run's files as they are now: you vouch for them.")
+    ] = False,
 ) -> None:
     """Say what state a run is in, and what to do next. Exit code 8 if something in it is damaged or has changed."""
     if force_unlock:
         by = break_lock(run / LOCK)
         typer.echo("there was no lock" if by is None else f"removed the lock of {by}", err=as_json)
+    if accept_files:
+        opened = Run(run)
+        with opened.locked():
+            opened.files.begin()
     found = examine(run)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
@@ -45,6 +52,7 @@ def lines(found: Diagnosis) -> list[str]:
         *(f"damaged checkpoint: {name}: {fault}" for name, fault in found.checkpoints.items() if fault is not None),
         *(f"damaged: {fault}" for fault in found.damaged),
         *(f"input changed: {change}" for change in found.inputs_changed),
+        *(f"input gone: {gone}" for gone in found.inputs_gone),
         *(f"note: {note}" for note in found.notes),
         f"disk: {found.size / 1e6:.1f} MB used, {found.free / 1e9:.1f} GB free",
     ]

@@ -8,7 +8,7 @@ import traceback
 import typer
 
 from dynaflex import __version__
-from dynaflex.cli import analysis, check, convert, doctor, dynamight, flex, inputs, mesh, results, view
+from dynaflex.cli import analysis, check, convert, doctor, dynamight, flex, inputs, mesh, results, resume, view
 from dynaflex.errors import DynaflexError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("check")(check.check_command)
 app.command("convert")(convert.convert_command)
 app.command("dynamight")(dynamight.dynamight_command)
 app.command("flex")(flex.flex_command)
+app.command("resume")(resume.resume_command)
 app.command("mesh")(mesh.mesh_command)
 app.command("reconstruct")(results.reconstruct_command)
 app.command("volumes")(results.volumes_command)

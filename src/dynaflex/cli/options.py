@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import torch
 import typer
 from pydantic import ValidationError
 
-from dynaflex.cli.reporting import again, reported
+from dynaflex import tell
+from dynaflex.cli.reporting import reported, to_resume
 from dynaflex.errors import EnvironmentFault, UsageError
 from dynaflex.pipelines.before_training import checked, unchecked
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.inputs import InputPaths
 from dynaflex.pipelines.method import Method
-from dynaflex.pipelines.pipeline import run_method
+from dynaflex.pipelines.pipeline import Task, resume_run, start_run
+from dynaflex.pipelines.reopen import Moved
 from dynaflex.run.directory import CONFIG
 from dynaflex.run.monitor import shown
 
@@ -35,19 +38,16 @@ def run_pipeline(
 
     A new run first compares its particles with the map, unless ``skip_check``; a resumed one has done so.
     """
-    if not (resume and (out / CONFIG).exists()):
-        method = unchecked(method) if skip_check else checked(method)
+    config = configuration(method.config, settings)
     with shown():
-        run_method(
-            method,
-            out,
-            paths,
-            configuration(method.config, settings),
-            resume=resume,
-            until=until,
-            device=pick_device(device),
-            reported=lambda run: reported(run, again(resume=True), when_done=until == "report"),
-        )
+        ending = partial(reported, command=to_resume(out), when_done=until == "report")
+        task = Task(until, pick_device(device), ending)
+        if resume and (out / CONFIG).exists():
+            resume_run(method, out, Moved.of(paths), config, task)
+        else:
+            if resume:
+                tell.say(f"{out} holds no run to resume: a new one is started")
+            start_run(unchecked(method) if skip_check else checked(method), out, paths, config, task)
     typer.echo(f"done: {out}")
 
 

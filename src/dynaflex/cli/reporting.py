@@ -37,14 +37,22 @@ def reported(run: Run, command: str, *, when_done: bool = True) -> Iterator[None
         _try_to_write(run, None)
 
 
-def again(*, resume: bool) -> str:
-    """The command that this process was started with, to be typed anywhere; with ``--resume`` if it has to ``resume``
-    what the first one began."""
-    typed, *arguments = sys.argv
-    program = typed if Path(typed).name == _PROGRAM else _PROGRAM
-    if resume and "--resume" not in arguments:
-        arguments.append("--resume")
-    return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join([program, *arguments])}"
+def again() -> str:
+    """The command that this process was started with, to be typed anywhere."""
+    return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join([_program(), *sys.argv[1:]])}"
+
+
+def to_resume(run: Path) -> str:
+    """The command that goes on with a run, to be typed anywhere."""
+    return shlex.join([_program(), "resume", str(run.absolute())])
+
+
+def _program() -> str:
+    """The program as it was typed, if by a path then by its whole one."""
+    typed = Path(sys.argv[0])
+    if typed.name != _PROGRAM:
+        return _PROGRAM
+    return str(typed.absolute()) if typed.parent.name else _PROGRAM
 
 
 def _try_to_write(run: Run, ending: Ending | None) -> None:

@@ -11,6 +11,7 @@ import torch
 import typer
 
 from dynaflex import tell
+from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles
 from dynaflex.cli.options import pick_device
 from dynaflex.cli.reporting import again, reported
 from dynaflex.errors import InputError, UsageError
@@ -18,8 +19,7 @@ from dynaflex.io import durable
 from dynaflex.io.magic import describe_file
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines import maps, predict, volumes
-from dynaflex.pipelines.fingerprint import require_unchanged
-from dynaflex.pipelines.inputs import InputPaths, read_inputs
+from dynaflex.pipelines.reopen import Moved, remember, reopened
 from dynaflex.run.directory import Run
 from dynaflex.run.monitor import shown
 from dynaflex.run.stop import stoppable
@@ -42,6 +42,10 @@ def reconstruct_command(
     b_factor: Annotated[
         float | None, typer.Option(help="Å²; a negative one sharpens the merged map. The half-maps stay as they are.")
     ] = None,
+    particles: MovedParticles = None,
+    map: MovedMap = None,
+    mask: MovedMask = None,
+    datadir: MovedImages = None,
     device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
 ) -> None:
     """Rebuild the half-maps of a trained run, corrected and rigid."""
@@ -50,14 +54,9 @@ def reconstruct_command(
     if field not in ("decoder", "inverse"):
         raise UsageError("reconstruct.field", f"no field {field!r}", expected="decoder or inverse")
     opened = Run.open(run)
-    inputs = read_inputs(InputPaths.from_dict(opened.read_json("provenance.json")["inputs"]), predict.config_of(opened))
-    require_unchanged(opened, inputs)
-    with (
-        shown(),
-        stoppable(run),
-        opened.locked(),
-        reported(opened, again(resume=False)),
-    ):
+    with shown(), stoppable(run), opened.locked(), reported(opened, again()):
+        inputs = reopened(opened, Moved(particles, map, mask, datadir))
+        remember(opened, inputs)
         maps.reconstruct_run(
             opened,
             inputs,

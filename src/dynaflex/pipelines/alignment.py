@@ -27,7 +27,7 @@ def align_halves(run: Run) -> None:
     aligned its halves while it trained them, nor for one shared model.
     """
     config = config_of(run)
-    if method_of(run).rebase is None or config.half_sets == "shared" or (run.path / ALIGNMENT).exists():
+    if method_of(run).rebase is None or config.half_sets == "shared" or run.files.has(ALIGNMENT):
         return
     first, second = (load_half(run, half) for half in (1, 2))
     origin = closest_conformation(first, second, config.shared_resolution)

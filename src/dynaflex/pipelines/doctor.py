@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import dynaflex
-from dynaflex.errors import DynaflexError, InputError
-from dynaflex.io.mrc import read_map
+from dynaflex.errors import DamagedCheckpointError, InputError
 from dynaflex.pipelines.fingerprint import changes
+from dynaflex.pipelines.predict import config_of
+from dynaflex.pipelines.reopen import Moved, resume_command, where_they_are
 from dynaflex.run import lock
 from dynaflex.run.directory import CONFIG, LOCK, PROVENANCE, Run
+from dynaflex.run.files import FSC, LATENTS, TABLE
+from dynaflex.run.metrics import METRICS
 from dynaflex.run.stop import ABORT
-
-_GRID, _FSC = "grid.json", "fsc.json"
-_JSON = (CONFIG, PROVENANCE, _GRID, _FSC)
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Diagnosis:
     checkpoints: dict[str, str | None] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     inputs_changed: list[str] = field(default_factory=list)
+    inputs_gone: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     free: int = 0
     size: int = 0
@@ -45,7 +46,7 @@ class Diagnosis:
     @property
     def healthy(self) -> bool:
         """True if the run is complete or can be resumed as it is."""
-        return not self.damaged and not self.inputs_changed
+        return not (self.damaged or self.inputs_changed or (self.inputs_gone and self.stage != "report"))
 
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
@@ -58,27 +59,18 @@ def examine(path: Path) -> Diagnosis:
     Raises:
         InputError: there is no such directory, or no run in it.
     """
-    if not path.is_dir():
-        raise InputError(
-            "run.missing", "there is no such run directory", file=path, fix="give the directory named with -o"
-        )
-    run, found = Run.open(path), Diagnosis(path)
+    if not (path / CONFIG).exists():
+        Run.open(path)
+    run, found = Run(path), Diagnosis(path)
     found.free = shutil.disk_usage(path).free
     found.size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     _look_at_lock(path, found)
-    readable = _look_at_files(run, found)
-    if readable:
+    if _look_at_files(run, found):
         provenance = run.read_json(PROVENANCE)
         found.versions = {"then": str(provenance.get("version")), "now": dynaflex.__version__}
-        if not run.settings_are_whole():
-            found.damaged.append("config.json is not the one that the run was started with")
-        if provenance.get("inputs"):
-            found.inputs_changed = changes(run)
-        else:
-            found.damaged.append("provenance.json does not name the inputs")
+        _look_at_inputs(run, found)
         _look_at_checkpoints(run, found)
-    _look_at_maps(run, found)
-    found.stage = _stage(run, found) if readable else "nothing"
+        found.stage = _stage(run, found)
     found.todo = _advice(run, found)
     return found
 
@@ -93,15 +85,26 @@ def _look_at_lock(path: Path, found: Diagnosis) -> None:
 
 
 def _look_at_files(run: Run, found: Diagnosis) -> bool:
-    """Note what of the run's own files cannot be read; False if that leaves nothing to go on."""
-    faults = []
-    for name in _JSON:
-        try:
-            run.read_json(name)
-        except DynaflexError as error:
-            faults.append(f"{name}: {error.problem}")
-    found.damaged += faults
-    return not any(fault.startswith((CONFIG, PROVENANCE)) for fault in faults)
+    """Note which of the run's own files are not what it wrote; False if that leaves nothing to go on."""
+    try:
+        Run.open(run.path)
+        faults = {name: run.files.fault(name) for name in run.files.names()}
+    except DamagedCheckpointError as error:
+        found.damaged.append(f"{Path(str(error.file)).name}: {error.problem}")
+        return False
+    found.damaged += [f"{name}: {fault}" for name, fault in faults.items() if fault is not None]
+    try:
+        run.metrics.lines()
+    except DamagedCheckpointError as error:
+        found.damaged.append(f"{METRICS}: {error.problem}")
+    return not any(faults.get(name) for name in (CONFIG, PROVENANCE))
+
+
+def _look_at_inputs(run: Run, found: Diagnosis) -> None:
+    try:
+        found.inputs_changed = changes(run, where_they_are(run, Moved()))
+    except InputError as error:
+        found.inputs_gone.append(f"{error.file}: {error.problem}")
 
 
 def _look_at_checkpoints(run: Run, found: Diagnosis) -> None:
@@ -114,46 +117,31 @@ def _look_at_checkpoints(run: Run, found: Diagnosis) -> None:
             found.notes.append(f"a damaged checkpoint of {series} will be passed over")
 
 
-def _look_at_maps(run: Run, found: Diagnosis) -> None:
-    for path in sorted(run.maps.glob("*.mrc")):
-        try:
-            read_map(path)
-        except DynaflexError as error:
-            found.damaged.append(f"maps/{path.name}: {error.problem}")
-
-
 def _stage(run: Run, found: Diagnosis) -> str:
+    whole = {name: run.files.has(name) and run.files.fault(name) is None for name in (FSC, LATENTS, TABLE)}
     there = {name.partition("_")[0] for name, fault in found.checkpoints.items() if fault is None}
-    halves = {"latents0"} if run.config().get("half_sets") == "shared" else {"latents1", "latents2"}
-    if (run.path / "report.html").exists() and (run.path / _FSC).exists():
-        return "report"
-    if (run.path / _FSC).exists():
-        return "reconstruct"
-    if halves <= there and (run.path / "latents.npz").exists():
+    halves = {f"latents{half}" for half in config_of(run).trained_halves}
+    if whole[FSC]:
+        return "report" if (run.path / "report.html").exists() else "reconstruct"
+    if halves <= there and whole[LATENTS]:
         return "train"
-    return "prepare" if (run.path / "particles.star").exists() else "nothing"
+    return "prepare" if whole[TABLE] else "nothing"
 
 
 def _advice(run: Run, found: Diagnosis) -> str:
-    resume = f"dynaflex {_method(run)} ... -o {run.path} --resume"
     if found.holder is not None and not found.abandoned:
         return f"wait: {found.holder} is at work in it (last sign of life {found.heartbeat:.0f} s ago)"
     if found.inputs_changed:
         return "put the inputs back as they were, then resume; or start another run from the new ones"
-    if any(fault.startswith((CONFIG, PROVENANCE, "no checkpoint")) for fault in found.damaged):
+    if not found.versions or any(fault.startswith("no checkpoint") for fault in found.damaged):
         return "put copies of the damaged files back, or start another run with another -o"
-    if found.damaged:
-        return f"remove the damaged files and fsc.json, then {resume}"
+    lost = [fault for fault in found.damaged if not run.is_made_again(fault.partition(":")[0])]
+    if lost:
+        return f"put a copy of {lost[0].partition(':')[0]} back, or start another run with another -o"
+    resume = resume_command(run)
     by = lock.holder(run.path / LOCK)
     if by is not None and by.is_elsewhere():
         return f"dynaflex doctor {run.path} --force-unlock, then {resume}"
-    if found.stage == "report":
-        return "nothing: the run is complete"
-    return f"resume it: {resume}"
-
-
-def _method(run: Run) -> str:
-    try:
-        return str(run.config().get("method", "dynamight"))
-    except DynaflexError:
-        return "dynamight"
+    if found.damaged:
+        return f"{resume}, which makes what is damaged again"
+    return "nothing: the run is complete" if found.stage == "report" else f"resume it: {resume}"

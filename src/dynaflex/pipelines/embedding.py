@@ -22,6 +22,7 @@ from dynaflex.pipelines.memory import in_smaller_batches
 from dynaflex.pipelines.method import Trainer
 from dynaflex.pipelines.predict import load_half
 from dynaflex.run.directory import Run
+from dynaflex.run.files import LATENTS, TABLE
 from dynaflex.shapes import Tensor
 
 _CANDIDATES = 16
@@ -137,14 +138,16 @@ def collect(run: Run, inputs: Inputs) -> None:
     drift = {f"half{half.half}": half.poses.drift() for half in halves if half.poses is not None}
     if drift:
         run.write_json("poses_drift.json", drift)
-    durable.write_npz(run.path / "latents.npz", index=rows[order], half=half, mean=mean, scale=scale)
+    with run.files.writing(LATENTS) as path:
+        durable.write_npz(path, index=rows[order], half=half, mean=mean, scale=scale)
     table = table_with_halves(inputs.particles, run.config()["seed"])
     particles = table.blocks[inputs.particles.particles_block]
     for k in range(mean.shape[1]):
         column = np.full(len(particles), "nan", dtype=object)
         column[rows[order]] = [f"{value:.6f}" for value in mean[:, k]]
         particles[f"dynaflexLatent{k + 1}"] = column
-    write_star(table, run.path / "particles.star")
+    with run.files.writing(TABLE) as path:
+        write_star(table, path)
 
 
 def table_with_halves(particles: Particles, seed: int) -> StarFile:

@@ -1,83 +1,91 @@
-"""What a run was made from, as it was when the run began: sizes, times, and the digests of all files but the images."""
+"""What a run was made from, as it was when the run began: sizes, times and digests of all files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dynaflex.data.particles import Particles
-from dynaflex.errors import DamagedCheckpointError, DynaflexError
+from dynaflex.errors import DynaflexError
 from dynaflex.io import durable
 from dynaflex.io.star import read_star
-from dynaflex.pipelines.inputs import InputPaths, Inputs
+from dynaflex.pipelines.inputs import InputPaths
 from dynaflex.run.directory import PROVENANCE, Run
+from dynaflex.run.files import read_table
+
+IMAGES = "images.json"
+"""The file of a run that lists its stacks of images in the order of the table, each with what it was."""
+_BLOCKS, _BLOCK, _WHOLE = 8, 4096, 1 << 22
 
 
 def fingerprint(paths: InputPaths, particles: Particles) -> dict[str, Any]:
-    """Size, time of the last change and SHA-256 of every input file, and the columns of the particle table.
-
-    Of the image files only their number, size and time: reading them all takes too long.
-    """
-    found: dict[str, Any] = {name: _of_file(path) for name, path in _files(paths)}
+    """Size, time of the last change and SHA-256 of every input file but the images, and the columns of the table."""
+    found: dict[str, Any] = {name: _of_file(path) for name, path in input_files(paths)}
     found["particles"]["columns"] = [str(name) for name in particles.source.blocks[particles.particles_block]]
-    found["images"] = _of_images(particles.image_paths)
     return found
 
 
-def _of_images(paths: tuple[Path, ...]) -> dict[str, int]:
-    stats = [path.stat() for path in paths]
-    return {
-        "files": len(stats),
-        "size": sum(stat.st_size for stat in stats),
-        "changed": max(stat.st_mtime_ns for stat in stats),
-    }
+def of_images(paths: Sequence[Path], before: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Path, size, time of the last change and digest of every stack of images; what is as it was ``before`` is not
+    read again.
+
+    The digest is that of the whole file up to 4 MB, of larger ones that of eight blocks of 4 kB from its first to its
+    last byte: to read them all takes too long.
+    """
+    known = {entry["path"]: entry for entry in before}
+    found = []
+    for path in paths:
+        status, absolute = path.stat(), str(path.absolute())
+        entry = {"path": absolute, "size": status.st_size, "changed": status.st_mtime_ns}
+        same = known.get(absolute)
+        unread = same is not None and all(same[name] == entry[name] for name in entry)
+        found.append({**entry, "digest": same["digest"] if same is not None and unread else _sampled(path)})
+    return found
 
 
-def changes(run: Run) -> list[str]:
-    """What of a run's inputs is not as it was, one sentence each, but for the images."""
-    provenance = run.read_json(PROVENANCE)
-    before = provenance.get("fingerprint", {})
+def _sampled(path: Path) -> str:
+    digest, size = hashlib.sha256(), path.stat().st_size
+    with path.open("rb") as stream:
+        if size <= _WHOLE:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        for number in range(_BLOCKS):
+            stream.seek(number * (size - _BLOCK) // (_BLOCKS - 1))
+            digest.update(stream.read(_BLOCK))
+    return digest.hexdigest()
+
+
+def changes(run: Run, paths: InputPaths) -> list[str]:
+    """What of the files at ``paths`` is not what the run was started with, one sentence each, but for the images.
+
+    What is not there is for those to miss who need it.
+    """
+    before = run.read_json(PROVENANCE).get("fingerprint", {})
     sentences = []
-    for name, path in _files(InputPaths.from_dict(provenance["inputs"])):
+    for name, path in input_files(paths):
         if name not in before:
-            continue
-        if not path.is_file():
-            sentences.append(f"{path} is not there any more")
-        elif _of_file(path, before[name])["sha256"] != before[name]["sha256"]:
+            sentences.append(f"{path} was given, and the run was started without")
+        elif path.is_file() and _of_file(path, before[name])["sha256"] != before[name]["sha256"]:
             how = _changed_rows(run, path, before[name]["columns"]) if name == "particles" else ""
             if how is not None:
-                sentences.append(f"{path} has changed{how}")
+                sentences.append(f"{path} has changed{how}, or is another file")
     return sentences
 
 
-def require_unchanged(run: Run, inputs: Inputs) -> None:
-    """Refuse to go on with other inputs than the run was started with.
-
-    Raises:
-        DamagedCheckpointError: they differ.
-    """
-    found = changes(run)
-    before = run.read_json(PROVENANCE).get("fingerprint", {}).get("images", {})
-    now = _of_images(inputs.particles.image_paths)
-    if before and (before["files"], before["size"]) != (now["files"], now["size"]):
-        found.append(f"{now['files']} image files of {now['size']} bytes, not {before['files']} of {before['size']}")
-    elif before and before["changed"] != now["changed"]:
-        run.warn("image files were written again after the run was started; they have the same sizes")
-    if found:
-        raise DamagedCheckpointError(
-            "run.other-inputs",
-            "this run was started with other inputs, perhaps with other particles",
-            file=run.path,
-            expected="the files that the run was started with",
-            found="; ".join(found),
-            fix="put them back, or start another run from the new ones",
-        )
+def changed_images(run: Run, particles: Particles) -> tuple[list[str], list[dict[str, Any]]]:
+    """What of the images is not what the run was started with, one sentence each; and what they are now."""
+    before = run.read_json(IMAGES).get("stacks", []) if run.files.has(IMAGES) else []
+    now = of_images(particles.image_paths, before)
+    if before and len(before) != len(now):
+        return [f"{len(now)} image files, not {len(before)}"], now
+    other = [new["path"] for old, new in zip(before, now, strict=False) if old["digest"] != new["digest"]]
+    return ([f"{len(other)} image files have other contents, {other[0]} among them"] if other else []), now
 
 
-def _files(paths: InputPaths) -> Iterator[tuple[str, Path]]:
+def input_files(paths: InputPaths) -> Iterator[tuple[str, Path]]:
     """Every input but the folder of images, by name."""
     for name, value in paths.as_dict().items():
         for number, path in enumerate(value if isinstance(value, list) else [value]):
@@ -96,7 +104,7 @@ def _of_file(path: Path, before: dict[str, Any] | None = None) -> dict[str, Any]
 def _changed_rows(run: Run, path: Path, columns: list[str]) -> str | None:
     """How the table differs from the run's own copy, in words; None if only the way it is written does."""
     try:
-        now, before = _particles(path), _particles(run.path / "particles.star")
+        now, before = _particles(read_star(path).blocks), _particles(read_table(run).blocks)
     except DynaflexError as error:
         return f" and cannot be compared: {error.problem}"
     other = sorted(set(now) ^ set(columns))
@@ -108,6 +116,5 @@ def _changed_rows(run: Run, path: Path, columns: list[str]) -> str | None:
     return f": {differing} of {len(now)} rows differ" if differing else None
 
 
-def _particles(path: Path) -> pd.DataFrame:
-    blocks = read_star(path).blocks
+def _particles(blocks: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return max(blocks.values(), key=len)

@@ -35,6 +35,7 @@ from dynaflex.reconstruct.postprocess import merge, sharpen, soft_mask, symmetri
 from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.rotations import point_group
 from dynaflex.run.directory import Run
+from dynaflex.run.files import FSC, MESH, read_motion
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves
 from dynaflex.validate.local_resolution import local_resolution
@@ -72,7 +73,7 @@ def reconstruct_run(
     it, what moves may have it. ``b_factor`` in Å² sharpens the merged map, if negative. ``fsc.json`` comes last: a run
     that has it has all its maps.
     """
-    (run.path / "fsc.json").unlink(missing_ok=True)
+    run.files.forget(FSC)
     imaging = (
         inputs.full_imaging if box is None else replace(inputs.full_imaging, grid=inputs.full_imaging.grid.cropped(box))
     )
@@ -95,7 +96,7 @@ def reconstruct_run(
             if len(group) > 1:
                 volume = symmetrise(volume, group)
             volumes[f"{name}_half{half}"] = volume
-            write_map(run.maps / f"{name}_half{half}.mrc", volume.numpy(), grid.pixel_size)
+            _write(run, f"{name}_half{half}", volume, grid)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
     claim_limit = _claim_limit(run, inputs)
 
@@ -109,18 +110,18 @@ def reconstruct_run(
     merged = merge(volumes["map_half1"], volumes["map_half2"], whole["deformed"].corrected)
     if b_factor is not None:
         merged = sharpen(merged, grid, b_factor)
-    write_map(run.maps / "map.mrc", merged.numpy(), grid.pixel_size)
+    _write(run, "map", merged, grid)
     with tell.doing("local resolution"):
         local = local_resolution(volumes["map_half1"], volumes["map_half2"], grid.pixel_size, mask)
-    write_map(run.maps / "local_resolution.mrc", local.numpy(), grid.pixel_size)
+    _write(run, "local_resolution", local, grid)
     moving = _moving_part(run, grid)
     curves: dict[str, Any] = {name: curve.as_dict(claim_limit) for name, curve in whole.items()}
     if moving is not None:
-        write_map(run.maps / "moving_part_mask.mrc", moving.numpy(), grid.pixel_size)
+        _write(run, "moving_part_mask", moving, grid)
         curves["moving_part"] = {name: curve.as_dict(claim_limit) for name, curve in compare(moving).items()}
     _compare_models(run, inputs, models, volumes, grid)
     _map_of_errors(run, grid)
-    run.write_json("fsc.json", curves | {"claim_limit": claim_limit})
+    run.write_json(FSC, curves | {"claim_limit": claim_limit})
 
 
 def _require_finite(volume: Tensor, name: str) -> None:
@@ -151,7 +152,7 @@ def _field(field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch
     """Where the voxels of a grid go in the particles of a half."""
     flow = trained.model.deformation
     if isinstance(flow, MeshFlow):
-        labels = load_mesh(run.path / "mesh.npz").labels_on(grid)
+        labels = load_mesh(run.verified(MESH)).labels_on(grid)
         return MeshField(grid, flow.mesh, torch.no_grad()(flow.vertex_displacement), device, labels)
     displacement: Displacement = trained.displacements
     if field == "inverse":
@@ -215,7 +216,7 @@ def _compare_models(
     full, resolution = inputs.full_imaging.grid, config_of(run).shared_resolution
     starts = {half: fourier.low_pass(volume, full, resolution) for half, volume in inputs.consensus.items()}
     for half, model in models.items():
-        write_map(run.maps / f"model_half{half}.mrc", model.numpy(), grid.pixel_size)
+        _write(run, f"model_half{half}", model, grid)
         start = fourier.resize(starts[half], grid.box, 3)
         curves[f"half{half}"] = {
             "frequency": grid.shell_frequencies().tolist(),
@@ -227,19 +228,25 @@ def _compare_models(
 
 def _moving_part(run: Run, grid: Grid) -> Tensor | None:
     """A soft mask around Gaussians that move at least half as far as the most mobile; None where none moves 1 Å."""
-    motion = np.load(run.path / "motion.npz")
-    moves = motion["rms_displacement"]
+    motion = read_motion(run)
+    moves = motion.rms_displacement
     limit = 0.5 * float(np.quantile(moves, 0.98))
     if limit < 0.5:
         return None
-    distance, _ = cKDTree(motion["points"][moves >= limit]).query(grid.points().numpy())
+    distance, _ = cKDTree(motion.points[moves >= limit]).query(grid.points().numpy())
     nearby = torch.from_numpy(-distance.astype(np.float32)).view(grid.box, grid.box, grid.box)
     return soft_mask(nearby, grid, -_MOVING_REACH)
 
 
 def _map_of_errors(run: Run, grid: Grid, reach: float = 10.0) -> None:
     """``deformation_error.mrc``: the error in Å of the nearest Gaussian, for voxels within ``reach`` Å of one."""
-    motion = np.load(run.path / "motion.npz")
-    distance, nearest = cKDTree(motion["points"]).query(grid.points().numpy(), distance_upper_bound=reach)
-    error = np.append(motion["error"], 0.0)[np.where(np.isfinite(distance), nearest, len(motion["error"]))]
-    write_map(run.maps / "deformation_error.mrc", error.reshape((grid.box,) * 3).astype(np.float32), grid.pixel_size)
+    motion = read_motion(run)
+    distance, nearest = cKDTree(motion.points).query(grid.points().numpy(), distance_upper_bound=reach)
+    error = np.append(motion.error, np.float32(0.0))[np.where(np.isfinite(distance), nearest, len(motion.error))]
+    _write(run, "deformation_error", torch.from_numpy(error).view((grid.box,) * 3), grid)
+
+
+def _write(run: Run, name: str, volume: Tensor, grid: Grid) -> None:
+    """Write a map of the run, ``map`` as ``maps/map.mrc``."""
+    with run.files.writing(f"maps/{name}.mrc") as path:
+        write_map(path, volume.numpy(), grid.pixel_size)

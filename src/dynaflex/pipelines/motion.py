@@ -15,6 +15,7 @@ from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.run.directory import Run
+from dynaflex.run.files import MOTION
 from dynaflex.shapes import Tensor
 
 _AT_ONCE = 64
@@ -32,8 +33,7 @@ def measure_motion(run: Run, inputs: Inputs, device: torch.device) -> None:
     conformation counts as the consensus is free in each half, so displacements are compared after subtracting their
     mean over the particles.
 
-    ``motion.npz`` holds values of points, and of particles, those of half 1 before those of half 2: how far they move,
-    how well the model explains them, and how much of that is due to their motion.
+    What ``motion.npz`` holds stands at :class:`dynaflex.run.files.StoredMotion`.
     """
     halves = {half: load_half(run, half).to(device) for half in (1, 2)}
     points = halves[1].model.density.landmarks().detach()
@@ -51,16 +51,17 @@ def measure_motion(run: Run, inputs: Inputs, device: torch.device) -> None:
         norms += [_lengths(part) for part in _moved(half, half.latents.mean, own)]
         _warn_of_folds(run, inputs, half, own)
     values, vectors = torch.linalg.eigh(covariance)
-    durable.write_npz(
-        run.path / "motion.npz",
-        points=points.cpu().numpy(),
-        rms_displacement=_width(covariance).numpy(),
-        direction=(vectors[:, :, -1] * values[:, -1:].clamp(min=0.0).sqrt()).float().cpu().numpy(),
-        error=error.numpy(),
-        displacement_norm=torch.cat(norms).numpy(),
-        misfit=torch.cat([half.misfit for half in halves.values()]).numpy(),
-        gain=torch.cat([half.gain for half in halves.values()]).numpy(),
-    )
+    with run.files.writing(MOTION) as path:
+        durable.write_npz(
+            path,
+            points=points.cpu().numpy(),
+            rms_displacement=_width(covariance).numpy(),
+            direction=(vectors[:, :, -1] * values[:, -1:].clamp(min=0.0).sqrt()).float().cpu().numpy(),
+            error=error.numpy(),
+            displacement_norm=torch.cat(norms).numpy(),
+            misfit=torch.cat([half.misfit for half in halves.values()]).numpy(),
+            gain=torch.cat([half.gain for half in halves.values()]).numpy(),
+        )
 
 
 def spread(displacements: Iterable[Tensor]) -> Tensor:

@@ -2,85 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from dynaflex import tell
-from dynaflex.errors import DamagedCheckpointError, UsageError
+from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import embedding, maps
 from dynaflex.pipelines.alignment import align_halves
 from dynaflex.pipelines.config import RunConfig
-from dynaflex.pipelines.fingerprint import fingerprint, require_unchanged
+from dynaflex.pipelines.fingerprint import fingerprint
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.memory import require_room
 from dynaflex.pipelines.method import Method, Work
 from dynaflex.pipelines.motion import measure_motion
-from dynaflex.pipelines.training import train_half
-from dynaflex.run.directory import CONFIG, PROVENANCE, Run
-from dynaflex.run.stop import exit_markers, stoppable
+from dynaflex.pipelines.reopen import Moved, remember, reopened
+from dynaflex.pipelines.training import require_trainable, train_half
+from dynaflex.run.directory import Run
+from dynaflex.run.files import FSC, GRID, TABLE
+from dynaflex.run.stop import Stop, exit_markers, stoppable
 
 STAGES = ("prepare", "train", "reconstruct", "report")
 
 
-def run_method(
-    method: Method,
-    path: Path,
-    paths: InputPaths,
-    config: RunConfig,
-    *,
-    resume: bool,
-    until: str,
-    device: torch.device,
-    reported: Callable[[Run], AbstractContextManager[None]],
-) -> Run:
-    """Start or resume a run and take it through the stages up to ``until``.
+@dataclass(frozen=True)
+class Task:
+    """What is asked of a run: the last stage ``until``, the ``device``, and who hears how it ends.
 
-    All work in the run is done inside ``reported(run)``, which sees how it ends.
+    All work in the run is done inside ``reported(run)``.
+    """
+
+    until: str
+    device: torch.device
+    reported: Callable[[Run], AbstractContextManager[None]]
+
+
+def start_run(method: Method, path: Path, paths: InputPaths, config: RunConfig, task: Task) -> Run:
+    """Start a run at ``path`` and take it through the stages.
+
+    Everything is examined before the directory is made. A run that fails before anything of it was saved leaves nothing
+    behind but its log.
 
     Raises:
         InputError: the inputs do not fit.
-        UsageError: a resumed run is asked for other settings than its own.
+        UsageError: the settings cannot work, or the directory holds something else.
         ResourceError: the disk or the memory is too small.
         StoppedOnRequest: a signal or RELION asked to stop; the run can be resumed.
     """
     with stoppable(path) as stop:
-        if resume and (path / CONFIG).exists():
-            run = Run.open(path)
-            config = _stored_settings(run, method, config)
-            paths = InputPaths.from_dict(run.read_json(PROVENANCE)["inputs"])
-            inputs = read_inputs(paths, config)
-            require_unchanged(run, inputs)
-            plan = method.examine(inputs, config)
-        else:
-            inputs = read_inputs(paths, config, read_images=True)
-            plan = method.examine(inputs, config)
-            require_room(path, inputs, config)
-            known = fingerprint(paths, inputs.particles)
-            run = Run.create(path, method.name, config.model_dump(), paths.as_dict(), known)
-            if resume:
-                tell.say(f"{path} held no run to resume: a new one was started")
-        work = Work(run, inputs, config, plan, device)
-        stages = STAGES[: STAGES.index(until) + 1]
-        with run.locked(), exit_markers(path), reported(run):
-            _prepare(work, method)
-            if "train" in stages:
-                for half in config.trained_halves:
-                    train_half(work, method, half, stop)
-                embedding.collect(run, inputs)
-            if "reconstruct" in stages and not (run.path / "fsc.json").exists():
-                with tell.doing("bringing the halves to one conformation"):
-                    align_halves(run)
-                with tell.doing("how far everything moves"):
-                    measure_motion(run, inputs, device)
-                maps.reconstruct_run(run, inputs, device, solver=config.solver)
+        inputs = read_inputs(paths, config, read_images=True)
+        plan = method.examine(inputs, config)
+        require_trainable(inputs, config)
+        require_room(path, inputs, config)
+        known = fingerprint(paths, inputs.particles)
+        run = Run.create(path, method.name, config.model_dump(), paths.as_dict(), known)
+        work = Work(run, inputs, config, plan, task.device)
+        with run.locked(), exit_markers(path), _dissolved_if_empty(run), task.reported(run):
+            remember(run, inputs)
+            _go_on(work, method, task.until, stop)
     return run
 
 
-def _stored_settings(run: Run, method: Method, asked: RunConfig) -> RunConfig:
+def resume_run(method: Method, path: Path, moved: Moved, asked: RunConfig | None, task: Task) -> Run:
+    """Take a run that was started before through the stages that are left.
+
+    Inputs that have ``moved`` are taken if they are the same by content; ``asked`` are settings that the user repeats.
+    Files of the run that are damaged and can be made again are made again.
+
+    Raises:
+        UsageError: it was started with other settings.
+        InputError, DamagedCheckpointError: its inputs are gone or are others, or a file of the run is damaged.
+        ResourceError, StoppedOnRequest: as :func:`start_run`.
+    """
+    with stoppable(path) as stop:
+        run = Run.open(path)
+        config = _stored_settings(run, method, asked)
+        inputs = reopened(run, moved)
+        plan = method.examine(inputs, config)
+        work = Work(run, inputs, config, plan, task.device)
+        with run.locked(), exit_markers(path), task.reported(run):
+            remember(run, inputs)
+            _forget_damaged(run)
+            _go_on(work, method, task.until, stop)
+    return run
+
+
+def _go_on(work: Work, method: Method, until: str, stop: Stop) -> None:
+    """The stages up to ``until``, each but for what is there already."""
+    run, inputs, config = work.run, work.inputs, work.config
+    stages = STAGES[: STAGES.index(until) + 1]
+    _prepare(work, method)
+    if "train" in stages:
+        for half in config.trained_halves:
+            train_half(work, method, half, stop)
+        embedding.collect(run, inputs)
+    if "reconstruct" in stages and not run.files.has(FSC):
+        with tell.doing("bringing the halves to one conformation"):
+            align_halves(run)
+        with tell.doing("how far everything moves"):
+            measure_motion(run, inputs, work.device)
+        maps.reconstruct_run(run, inputs, work.device, solver=config.solver)
+
+
+@contextmanager
+def _dissolved_if_empty(run: Run) -> Iterator[None]:
+    """Where what is done inside fails before anything was saved, take the run away: its folder is free for another try.
+
+    A run that was asked to stop is kept, to be resumed.
+    """
+    try:
+        yield
+    except StoppedOnRequest:
+        raise
+    except Exception:
+        if not run.store.names():
+            run.dissolve()
+        raise
+
+
+def _forget_damaged(run: Run) -> None:
+    """Remove what is damaged and is made again by the stages, and with it all maps, which come together."""
+    damaged = [name for name in run.files.names() if run.files.fault(name) and run.is_made_again(name)]
+    for name in damaged:
+        tell.warn(f"{name} of this run is damaged, and is made again")
+        run.files.forget(name)
+    if damaged:
+        run.files.forget(FSC)
+
+
+def _stored_settings(run: Run, method: Method, asked: RunConfig | None) -> RunConfig:
     """The settings of a run that is resumed. Those not mentioned on the command line stand there with their defaults.
 
     Raises:
@@ -91,20 +145,15 @@ def _stored_settings(run: Run, method: Method, asked: RunConfig) -> RunConfig:
     if written.get("method") != method.name:
         raise UsageError(
             "run.other-method", "this run was started with another method", file=run.path,
-            expected=str(written.get("method")), found=method.name, fix=f"dynaflex {written.get('method')} --resume",
-        )  # fmt: skip
-    if not run.settings_are_whole():
-        raise DamagedCheckpointError(
-            "run.changed-settings", "the settings of this run were changed after it was started",
-            file=run.path / CONFIG, expected="the file that dynaflex wrote", fix="put it back, or start another run",
+            expected=str(written.get("method")), found=method.name, fix=f"dynaflex resume {run.path}",
         )  # fmt: skip
     stored, usual = method.config.from_stored(written), method.config()
-    for name, value in asked:
+    for name, value in asked or ():
         if value != getattr(usual, name) and value != getattr(stored, name):
             raise UsageError(
                 "run.other-settings", "a run is resumed with the settings that it was started with", file=run.path,
                 field=name, expected=getattr(stored, name), found=value,
-                fix="leave the option out, or start another run with another -o",
+                fix=f"dynaflex resume {run.path}, or start another run with another -o",
             )  # fmt: skip
     return stored
 
@@ -120,7 +169,7 @@ def _prepare(work: Work, method: Method) -> None:
         run.warn(message)
     grid, train = inputs.full_imaging.grid, inputs.imaging.grid
     run.write_json(
-        "grid.json",
+        GRID,
         {
             "box": grid.box,
             "pixel_size": grid.pixel_size,
@@ -128,9 +177,10 @@ def _prepare(work: Work, method: Method) -> None:
             "train_pixel_size": train.pixel_size,
         },
     )
-    if not (run.path / "particles.star").exists():
+    if not run.files.has(TABLE):
         # A run that is resumed may have its latents in there.
-        write_star(embedding.table_with_halves(particles, work.config.seed), run.path / "particles.star")
+        with run.files.writing(TABLE) as path:
+            write_star(embedding.table_with_halves(particles, work.config.seed), path)
     tell.say(f"{used} particles used, {len(excluded)} excluded")
     run.write_provenance(shared_between_halves=[*_shared(inputs, work.config), *method.prepare(work)])
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from dynaflex.errors import UsageError
-from dynaflex.grid import Grid
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.posterior import Posterior
 from dynaflex.model import FlexModel
@@ -19,6 +18,7 @@ from dynaflex.pipelines.dynamight.method import DYNAMIGHT
 from dynaflex.pipelines.flex.method import FLEX
 from dynaflex.pipelines.method import Method
 from dynaflex.run.directory import Run
+from dynaflex.run.files import read_grids
 from dynaflex.shapes import FloatArray, IntArray, Tensor
 
 METHODS = {method.name: method for method in (DYNAMIGHT, FLEX)}
@@ -108,10 +108,8 @@ def load_half(run: Run, half: int) -> TrainedHalf:
     trained = half if half in config.trained_halves else 0
     tensors, _ = run.require_checkpoint(f"half{trained}")
     latents, _ = run.require_checkpoint(f"latents{trained}")
-    grid = run.read_json("grid.json")
     state = model_state(tensors)
-    train_grid = Grid(grid["train_box"], grid["train_pixel_size"])
-    model = method.empty_model(state, len(latents["rows"]), train_grid, config)
+    model = method.empty_model(state, len(latents["rows"]), read_grids(run).train, config)
     model.load_state_dict(state)
     model.requires_grad_(False)
     origin = run.read_json(ALIGNMENT).get(f"half{half}")

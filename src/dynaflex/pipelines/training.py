@@ -13,12 +13,15 @@ import torch
 from dynaflex import tell
 from dynaflex.data.halves import halves_digest
 from dynaflex.errors import DynaflexError, EnvironmentFault, InputError, NumericalError, ResourceError
-from dynaflex.io.star import read_star, write_star
+from dynaflex.io.star import write_star
 from dynaflex.pipelines import checkpoint, embedding
+from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.method import Method, Trainer, Work
 from dynaflex.pipelines.steps import Diverged
 from dynaflex.run.directory import PROVENANCE
+from dynaflex.run.files import read_table
 from dynaflex.run.monitor import memory_mb
 from dynaflex.run.stop import Stop
 
@@ -30,34 +33,48 @@ UNSAVED = 7200.0
 
 ROLLBACKS = 3
 
+_TRIED = 64
+"""Images of a half that are prepared as for training, to see that they can be."""
+
 SETTLED_AFTER, GROWTH = 3, 1000.0
 """Epochs after which the memory in use should not grow any more, and the MB by which it may."""
+
+
+def require_trainable(inputs: Inputs, config: RunConfig) -> None:
+    """Refuse halves that cannot be trained, before a run is made.
+
+    Raises:
+        InputError: a half has too few particles besides those held out, or images without a background.
+        UsageError: the mask around the particle leaves none.
+    """
+    for half in config.trained_halves:
+        mine = inputs.members(half)
+        training = np.flatnonzero(mine & ~inputs.held_out)
+        if len(training) < 2 * config.batch_size:
+            raise InputError(
+                "halves.too-few", f"half {half} has too few particles to train on",
+                file=inputs.particles.source.path, expected=f"at least {2 * config.batch_size} besides those held out",
+                found=len(training), fix="use more particles or a smaller --batch-size",
+            )  # fmt: skip
+        some = inputs.particles.take(training[:_TRIED])
+        for imaging in (inputs.imaging, inputs.full_imaging):
+            imaging.prepare(some, torch.arange(len(some)))
 
 
 def train_half(work: Work, method: Method, half: int, stop: Stop) -> None:
     """Train one half to its end, or do nothing if it is there, and find the final latents of its particles.
 
     Raises:
-        InputError: there are too few particles.
         NumericalError: the training diverged again and again.
         ResourceError, EnvironmentFault: its checkpoints cannot be written.
         StoppedOnRequest: it was asked to stop, and is saved.
     """
-    run, inputs, config = work.run, work.inputs, work.config
+    run, inputs = work.run, work.inputs
     if run.load_checkpoint(f"latents{half}") is not None:
         return
     mine = inputs.members(half)
     members = inputs.particles.take(mine)
     training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
-    if len(training) < 2 * config.batch_size:
-        raise InputError(
-            "halves.too-few",
-            f"half {half} has too few particles to train on",
-            file=inputs.particles.source.path,
-            expected=f"at least {2 * config.batch_size} besides those held out",
-            found=len(training),
-            fix="use more particles or a smaller --batch-size",
-        )
     data = HalfSet(members, half, inputs.imaging, work.device)
     digest = halves_digest(members.half, members.rows)
     trainer = _at_newest(work, method.trainer(work, data, training), digest)
@@ -78,7 +95,7 @@ def _at_newest(work: Work, trainer: Trainer, digest: str) -> Trainer:
     if checkpoint.restore(work.run, trainer, digest):
         within = f", update {progress.step}" if progress.step else ""
         tell.say(f"half {half}: resumed after epoch {progress.epoch}{within}")
-    work.run.truncate_metrics(half, progress.epoch)
+    work.run.metrics.forget(half, after=progress.epoch)
     return trainer
 
 
@@ -140,7 +157,7 @@ class _Watched:
 
     def _on_epoch(self, values: dict[str, Any]) -> None:
         memory = memory_mb()
-        self.work.run.record({**values, "memory_mb": memory})
+        self.work.run.metrics.record({**values, "memory_mb": memory})
         if values["epoch"] == SETTLED_AFTER:
             self.settled = memory
         if memory > self.settled + GROWTH:
@@ -195,7 +212,7 @@ def quarantine(work: Work, trainer: Trainer) -> None:
     every = sorted(row for rows in known.values() for row in rows)
     particles = work.inputs.particles
     table = particles.source.blocks[particles.particles_block].iloc[every]
-    star = read_star(work.run.path / "particles.star")
+    star = read_table(work.run)
     star.blocks[particles.particles_block] = table
     write_star(star, work.run.path / "quarantine.star")
     work.run.warn(

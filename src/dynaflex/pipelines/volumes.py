@@ -12,11 +12,12 @@ from dynaflex.analyze.embedding import principal_axes
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io import durable
-from dynaflex.io.mrc import read_map, write_map
+from dynaflex.io.mrc import write_map
 from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.reconstruct.carry import CarriedMap
 from dynaflex.reconstruct.postprocess import merge
 from dynaflex.run.directory import Run
+from dynaflex.run.files import FSC, has_map, read_map
 from dynaflex.shapes import Tensor
 
 MERGED, HALF = "merged", "half"
@@ -93,21 +94,21 @@ def map_at_rest(run: Run, trained: TrainedHalf, source: str = MERGED) -> tuple[T
     ``merged`` is that of all particles, each shell weighted by what its FSC says is signal; ``half`` is the half's own,
     as it was reconstructed. Before there are maps, the trained density takes their place.
     """
-    own = run.maps / f"map_half{trained.half}.mrc"
-    if not own.exists():
+    own = f"map_half{trained.half}"
+    if not has_map(run, own):
         grid = trained.model.grid
         return trained.model.density.volume(grid).detach(), grid
-    return merged_map(run, "map") if source == MERGED else _read(own)
+    return merged_map(run, "map") if source == MERGED else _read(run, own)
 
 
 def merged_map(run: Run, kind: str) -> tuple[Tensor, Grid]:
     """The half-maps of a ``kind``, ``map`` or ``rigid``, merged and weighted by their FSC ``(d d d)``; its grid."""
     if kind == "map":
-        return _read(run.maps / "map.mrc")
-    (first, grid), (second, _) = (_read(run.maps / f"{kind}_half{half}.mrc") for half in (1, 2))
-    return merge(first, second, torch.tensor(run.read_json("fsc.json")[kind]["corrected"])), grid
+        return _read(run, "map")
+    (first, grid), (second, _) = (_read(run, f"{kind}_half{half}") for half in (1, 2))
+    return merge(first, second, torch.tensor(run.require_json(FSC)[kind]["corrected"])), grid
 
 
-def _read(path: Path) -> tuple[Tensor, Grid]:
-    found = read_map(path)
+def _read(run: Run, name: str) -> tuple[Tensor, Grid]:
+    found = read_map(run, name)
     return torch.from_numpy(found.data), Grid(found.box, found.pixel_size or 1.0)

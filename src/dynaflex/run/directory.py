@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +21,16 @@ from dynaflex import tell
 from dynaflex.errors import DamagedCheckpointError, EnvironmentFault, InputError, RunBusyError, UsageError
 from dynaflex.io import durable
 from dynaflex.run import lock
+from dynaflex.run.ledger import LEDGER, Ledger
+from dynaflex.run.metrics import METRICS, Metrics
 from dynaflex.run.monitor import Lines
 from dynaflex.run.store import CheckpointStore, Place
 from dynaflex.shapes import Tensor
 
-CONFIG, PROVENANCE, METRICS, LOG, LOCK = "config.json", "provenance.json", "metrics.jsonl", "log.txt", "lock.json"
+CONFIG, PROVENANCE, LOG, LOCK = "config.json", "provenance.json", "log.txt", "lock.json"
 _RESULTS = ("particles.star", "latents.npz", "fsc.json", "report.html", METRICS)
+_ONCE = (CONFIG, PROVENANCE, "grid.json", "mesh.npz", "threshold.json")
+"""Files that are written when a run begins, and by nothing later."""
 
 
 class Run:
@@ -35,12 +40,25 @@ class Run:
         self.path = path
         self.maps = path / "maps"
         self.checkpoints = path / "checkpoints"
+        self.files = Ledger(path)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The figures of the training."""
+        return Metrics(self.path, self.identity)
 
     @cached_property
     def store(self) -> CheckpointStore:
-        """The checkpoints, bound to the particles that the run was started with."""
-        inputs = self.read_json(PROVENANCE).get("fingerprint", {})
-        return CheckpointStore(self.checkpoints, inputs.get("particles", {}).get("sha256"))
+        """The checkpoints, bound to the particles and the settings that the run was started with."""
+        return CheckpointStore(self.checkpoints, self.identity)
+
+    @cached_property
+    def identity(self) -> str | None:
+        """What tells this run from those of other settings or particles; None for one that does not know."""
+        provenance = self.read_json(PROVENANCE)
+        particles = provenance.get("fingerprint", {}).get("particles", {}).get("sha256")
+        known = [particles, provenance.get("config_sha256")]
+        return hashlib.sha256("".join(known).encode()).hexdigest() if all(known) else None
 
     @classmethod
     def create(
@@ -68,11 +86,9 @@ class Run:
         with lock.locked(path / LOCK, lambda _message: None):
             if (path / CONFIG).exists():
                 raise RunBusyError(
-                    "run.exists",
-                    "this directory already holds a run",
-                    file=path,
-                    fix="add --resume, or choose another -o",
-                )
+                    "run.exists", "this directory already holds a run", file=path,
+                    fix=f"dynaflex resume {path}, or choose another -o",
+                )  # fmt: skip
             run._refuse_to_overwrite()
             try:
                 for folder in (run.maps, run.checkpoints, path / "figures"):
@@ -80,6 +96,7 @@ class Run:
             except OSError as error:
                 raise _unwritable(path, error) from error
             settings = {"method": method, **config}
+            run.files.begin()
             run.write_json(
                 PROVENANCE,
                 {
@@ -91,6 +108,7 @@ class Run:
                     "inputs": inputs,
                     "fingerprint": fingerprint or {},
                     "config_sha256": hashlib.sha256(durable.json_bytes(settings)).hexdigest(),
+                    "files_listed": True,
                     "counts": {},
                     "warnings": [],
                     "shared_between_halves": [],
@@ -106,12 +124,9 @@ class Run:
         ]
         if there:
             raise UsageError(
-                "run.not-empty",
-                "this directory is not a run, and holds what a run would overwrite",
-                file=self.path,
-                found=", ".join(there[:5]),
-                fix="choose another -o",
-            )
+                "run.not-empty", "this directory is not a run, and holds what a run would overwrite", file=self.path,
+                found=", ".join(there[:5]), fix="choose another -o",
+            )  # fmt: skip
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -119,48 +134,102 @@ class Run:
 
         Raises:
             InputError: there is no run there.
+            DamagedCheckpointError: the list of its files is missing, damaged, or that of another run.
         """
         if not (path / CONFIG).exists():
             raise InputError(
-                "run.missing",
-                "this is not a run directory",
-                file=path,
-                expected="config.json in it",
+                "run.missing", "this is not a run directory", file=path, expected=f"{CONFIG} in it",
                 fix="give the directory that a run was started with, its -o",
-            )
-        return cls(path)
+            )  # fmt: skip
+        run = cls(path)
+        run._require_own_list()
+        return run
+
+    def _require_own_list(self) -> None:
+        """Where the settings are those that the provenance knows, a list that does not know them is another run's."""
+        listed = self.files.names()
+        recorded = self._parsed(PROVENANCE) if self.files.has(PROVENANCE) else {}
+        whole = recorded.get("config_sha256") == durable.sha256(self.path / CONFIG)
+        foreign = bool(listed) and whole and self.files.fault(CONFIG) is not None
+        if foreign or (recorded.get("files_listed") and not listed):
+            raise DamagedCheckpointError(
+                "run.foreign-list" if foreign else "run.no-list",
+                "this list of files is that of another run" if foreign else "the list of the run's files is missing",
+                file=self.path / LEDGER,
+                fix=f"put a copy back; or, if you trust the files, dynaflex doctor {self.path} --accept-files",
+            )  # fmt: skip
+
+    def dissolve(self) -> None:
+        """Take away all that :meth:`create` and a first stage wrote, so that the directory is free; the log stays."""
+        for name in (*self.files.names(), LEDGER, METRICS, "report.html"):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in (self.maps, self.checkpoints, self.path / "figures"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def config(self) -> dict[str, Any]:
         """The settings the run was started with, ``method`` among them."""
-        return self.read_json(CONFIG)
+        return self.require_json(CONFIG)
 
-    def settings_are_whole(self) -> bool:
-        """True if the settings are still those that the run was started with."""
-        known = self.read_json(PROVENANCE).get("config_sha256")
-        return known is None or known == durable.sha256(self.path / CONFIG)
+    def verified(self, name: str) -> Path:
+        """The path of a file of the run, which is as the run wrote it.
+
+        Raises:
+            UsageError: it has not been written yet.
+            DamagedCheckpointError: it is missing, or is not what was written.
+        """
+        fault = self.files.fault(name)
+        if fault is not None:
+            raise DamagedCheckpointError(
+                "run.damaged-file", fault, file=self.path / name, expected="the file that dynaflex wrote",
+                fix=self.remedy(name),
+            )  # fmt: skip
+        if not (self.path / name).is_file():
+            raise UsageError(
+                "run.not-yet", f"this run has no {name} yet", file=self.path, fix=f"dynaflex resume {self.path}"
+            )
+        return self.path / name
+
+    def is_made_again(self, name: str) -> bool:
+        """True for a file that resuming the run writes again."""
+        return name not in _ONCE and name != "validation.json"
+
+    def remedy(self, name: str) -> str:
+        """What brings a file back that is damaged."""
+        if name in _ONCE:
+            return "put a copy back, or start another run"
+        command = "validate" if name == "validation.json" else "resume"
+        return f"dynaflex {command} {self.path}, which makes it again; or put a copy back"
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the run; an empty mapping where it does not exist yet.
 
         Raises:
-            DamagedCheckpointError: it is not JSON any more.
+            DamagedCheckpointError: it is missing or not what was written.
         """
+        return self.require_json(name) if self.files.has(name) else {}
+
+    def require_json(self, name: str) -> dict[str, Any]:
+        """A JSON file that the run must have; errors as :meth:`verified`."""
+        self.verified(name)
+        return self._parsed(name)
+
+    def _parsed(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except ValueError as error:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError("no JSON object")
+        except (OSError, ValueError) as error:
             raise DamagedCheckpointError(
-                "run.damaged-file",
-                "this file of the run is damaged",
-                file=path,
-                expected="the JSON that dynaflex wrote",
-                found=str(error),
-                fix=f"put a copy back, or start another run; dynaflex doctor {self.path} says what else is whole",
-            ) from error
+                "run.damaged-file", "this file of the run is damaged", file=path,
+                expected="the JSON that dynaflex wrote", found=str(error), fix=self.remedy(name),
+            ) from error  # fmt: skip
+        return content
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file of the run durably."""
-        durable.write_json(self.path / name, content)
+        with self.files.writing(name) as path:
+            durable.write_json(path, content)
 
     def write_provenance(self, **entries: Any) -> None:
         """Add entries to ``provenance.json``."""
@@ -177,18 +246,6 @@ class Run:
         """Append a line with the time to ``log.txt``; on a full disk the line is lost, and the run goes on."""
         durable.append_line(self.path / LOG, f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}")
 
-    def record(self, figures: dict[str, Any]) -> None:
-        """Append one line to ``metrics.jsonl``; on a full disk the line is lost, and the run goes on."""
-        durable.append_line(self.path / METRICS, json.dumps(figures))
-
-    def truncate_metrics(self, half: int, epoch: int) -> None:
-        """Forget the metrics of epochs of a half that a resumed run will repeat."""
-        path = self.path / METRICS
-        if path.exists():
-            lines = [line for line in map(_figures, path.read_text().splitlines()) if line]
-            kept = [line for line in lines if line.get("half") != half or line.get("epoch", 0) <= epoch]
-            durable.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process, and clear up after those that died in it. Its log hears all that is told.
@@ -199,6 +256,7 @@ class Run:
         with lock.locked(self.path / LOCK, self.log):
             for name in durable.remove_leftovers(self.path):
                 self.log(f"removed {name}, left unfinished")
+            self.files.settle()
             with Lines(self.log).listening():
                 yield
 
@@ -226,12 +284,10 @@ class Run:
             return loaded
         if faults:
             raise DamagedCheckpointError(
-                "checkpoint.none-whole",
-                "no checkpoint of this run verifies",
-                file=self.checkpoints,
+                "checkpoint.none-whole", "no checkpoint of this run verifies", file=self.checkpoints,
                 found="; ".join(faults),
                 fix=f"dynaflex doctor {self.path}; then put a copy of the checkpoints back, or start another run",
-            )
+            )  # fmt: skip
         return None
 
     def require_checkpoint(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -243,26 +299,14 @@ class Run:
         loaded = self.load_checkpoint(name)
         if loaded is None:
             raise UsageError(
-                "run.untrained",
-                "this run has no trained model yet",
-                file=self.path,
-                fix="train it first, with --resume",
-            )
+                "run.untrained", "this run has no trained model yet", file=self.path,
+                fix=f"dynaflex resume {self.path}",
+            )  # fmt: skip
         return loaded
-
-
-def _figures(line: str) -> dict[str, Any] | None:
-    """A line of ``metrics.jsonl``; None for one that was cut short."""
-    try:
-        return dict(json.loads(line))
-    except ValueError:
-        return None
 
 
 def _unwritable(path: Path, error: OSError) -> EnvironmentFault:
     return EnvironmentFault(
-        "run.unwritable",
-        f"the run directory cannot be made: {error.strerror}",
-        file=path,
+        "run.unwritable", f"the run directory cannot be made: {error.strerror}", file=path,
         fix="choose a directory that you may write to with -o",
-    )
+    )  # fmt: skip

@@ -16,7 +16,7 @@ from dynaflex.errors import DamagedCheckpointError
 from dynaflex.io import durable
 from dynaflex.shapes import Tensor
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever a checkpoint comes to hold something else."""
 
 KEEP = 2
@@ -34,11 +34,11 @@ class Place(NamedTuple):
 
 
 class CheckpointStore:
-    """All checkpoints of a run. ``dataset`` identifies its particles, and stands in every manifest."""
+    """All checkpoints of a run. ``owner`` identifies its particles and settings, and stands in every manifest."""
 
-    def __init__(self, folder: Path, dataset: str | None = None) -> None:
+    def __init__(self, folder: Path, owner: str | None = None) -> None:
         self.folder = folder
-        self.dataset = dataset
+        self.owner = owner
 
     def save(self, series: str, place: Place, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write a checkpoint, then forget the ones that nobody would go back to.
@@ -51,7 +51,7 @@ class CheckpointStore:
             _TENSORS: save({key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}),
             _STATE: durable.json_bytes(state),
         }
-        content[_MANIFEST] = _manifest(name, self.dataset, content)
+        content[_MANIFEST] = _manifest(name, self.owner, content)
         durable.write_folder(self.folder / name, content)
         self._forget(series)
 
@@ -93,7 +93,7 @@ class CheckpointStore:
             raise _damaged(path, f"{Path(str(error.filename)).name} cannot be read: {error.strerror}") from error
         try:
             listed = json.loads(written)
-            number, name, dataset = listed["format"], listed["name"], listed["dataset"]
+            number, name, owner = listed["format"], listed["name"], listed["owner"]
             sums = {file: listed["files"][file]["sha256"] for file in content}
         except (ValueError, LookupError, TypeError) as error:
             raise _damaged(path, f"{_MANIFEST} is not that of a checkpoint of this version") from error
@@ -103,12 +103,12 @@ class CheckpointStore:
             if hashlib.sha256(data).hexdigest() != sums[file]:
                 raise _damaged(path, f"the SHA-256 of {file} is not the one in {_MANIFEST}")
         # The manifest vouches for itself: it must be, byte for byte, what would be written for these contents.
-        if written != _manifest(name, dataset, content):
+        if written != _manifest(name, owner, content):
             raise _damaged(path, f"{_MANIFEST} was changed after it was written")
         if name != path.name:
             raise _damaged(path, f"it was written as {name}")
-        if self.dataset is not None and dataset != self.dataset:
-            raise _damaged(path, "it was made from other particles than this run")
+        if self.owner is not None and owner != self.owner:
+            raise _damaged(path, "it belongs to another run, of other particles or settings")
         return content
 
     def _places(self, series: str) -> list[tuple[Path, Place]]:
@@ -132,13 +132,13 @@ def _name(series: str, place: Place) -> str:
     return f"{series}_{place.epoch:05d}" + (f".{place.step:06d}" if place.step else "")
 
 
-def _manifest(name: str, dataset: str | None, content: dict[str, bytes]) -> bytes:
+def _manifest(name: str, owner: str | None, content: dict[str, bytes]) -> bytes:
     """The manifest of the files in ``content``; it ends with the digest of all that stands before."""
     files = {
         file: {"size": len(content[file]), "sha256": hashlib.sha256(content[file]).hexdigest()}
         for file in (_TENSORS, _STATE)
     }
-    listed = {"format": FORMAT, "name": name, "dataset": dataset, "files": files}
+    listed = {"format": FORMAT, "name": name, "owner": owner, "files": files}
     digest = hashlib.sha256(durable.json_bytes(listed)).hexdigest()
     return durable.json_bytes({**listed, "sha256": digest})
 

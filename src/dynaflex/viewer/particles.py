@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dynaflex.errors import InputError
-from dynaflex.io.star import StarFile, read_star
+from dynaflex.errors import DynaflexError
+from dynaflex.io.star import StarFile
+from dynaflex.run.directory import Run
+from dynaflex.run.files import read_latents, read_motion, read_table
 from dynaflex.shapes import Array, FloatArray, IntArray
 from dynaflex.viewer.analysed import Analysed, read_analysis
 from dynaflex.viewer.columns import OURS, Column, TableColumns, numbered
 
-MOTION = "motion.npz"
-"""What a run stores about the motion of its particles, after their latents."""
 NEAREST = 8
 """How many particles stand for a place that has no latents of its own."""
 _SEARCHED = 50_000
@@ -27,7 +25,7 @@ _IN_MOTION = {
     "misfit": Column("misfit", "misfit, relative", "", "value"),
     "gain": Column("gain", "gain by motion", "nats", "value"),
 }
-"""Columns by the name of their array in :data:`MOTION`."""
+"""Columns by the name of their array in ``motion.npz``."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +54,13 @@ class ParticleTable:
     """The particles of ``latents.npz`` in its order, N of them, with what else is known about each.
 
     Raises:
-        InputError: the file is damaged or only half written.
+        DamagedCheckpointError: the file is not what the run wrote.
     """
 
-    def __init__(self, run: Path, shared: bool) -> None:
+    def __init__(self, run: Run, shared: bool) -> None:
         self.run, self.shared = run, shared
-        try:
-            with np.load(run / "latents.npz", allow_pickle=False) as stored:
-                self.rows: IntArray = stored["index"].astype(np.int64)
-                self.half: IntArray = stored["half"].astype(np.int64)
-                self.mean: FloatArray = stored["mean"].astype(np.float32)
-                self.scale: FloatArray = stored["scale"].astype(np.float32)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(
-                "view.latents", "the latents cannot be read", file=run / "latents.npz", found=error
-            ) from error
+        stored = read_latents(run)
+        self.rows, self.half, self.mean, self.scale = stored.index, stored.half, stored.mean, stored.scale
         self.halves = [half for half in (1, 2) if bool((self.half == half).any())]
         self.components = {half: self._components(half) for half in self.halves}
 
@@ -88,7 +78,7 @@ class ParticleTable:
     @cached_property
     def analysed(self) -> Analysed:
         """What ``dynaflex analyze`` found about the particles."""
-        return read_analysis(self.run, self.rows, self.half, self.mean)
+        return read_analysis(self.run.path, self.rows, self.half, self.mean)
 
     @cached_property
     def table(self) -> TableColumns:
@@ -208,27 +198,24 @@ class ParticleTable:
 
     @cached_property
     def _in_motion(self) -> dict[str, FloatArray]:
-        """Columns ``(N)`` of :data:`MOTION`, which lists the particles of half 1 first, then those of half 2.
-
-        Runs that were trained before an array was stored lack it, or have NaN for it.
-        """
+        """Columns ``(N)`` of the motion, which lists the particles of half 1 first, then those of half 2; none before
+        it was measured."""
         order = np.concatenate([np.flatnonzero(self.half == half) for half in (1, 2)])
         found = {}
         try:
-            with (self.run / MOTION).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                for name in set(stored.files) & set(_IN_MOTION):
-                    values = stored[name].astype(np.float32)
-                    if values.shape == order.shape and np.isfinite(values).any():
-                        out = np.empty_like(values)
-                        out[order] = values
-                        found[_IN_MOTION[name].identifier] = out
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            stored = read_motion(self.run)
+        except DynaflexError:
             return {}
+        for name, column in _IN_MOTION.items():
+            values = getattr(stored, name)
+            if values.shape == order.shape and np.isfinite(values).any():
+                found[column.identifier] = np.empty_like(values)
+                found[column.identifier][order] = values
         return found
 
     @cached_property
     def _star(self) -> StarFile:
-        return read_star(self.run / "particles.star")
+        return read_table(self.run)
 
     @cached_property
     def _block(self) -> str:

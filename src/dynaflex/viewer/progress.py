@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from dynaflex.run import lock
-from dynaflex.run.directory import LOCK, METRICS, Run
+from dynaflex.run.directory import LOCK, Run
+from dynaflex.run.metrics import METRICS
 
 _PIECE = 1 << 20
 

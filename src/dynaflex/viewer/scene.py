@@ -15,11 +15,12 @@ from dynaflex.errors import DynaflexError, UsageError
 from dynaflex.pipelines.predict import config_of, method_of
 from dynaflex.pipelines.volumes import along_axis
 from dynaflex.run.directory import Run
+from dynaflex.run.files import MOTION
 from dynaflex.shapes import FloatArray
 from dynaflex.viewer.analysed import ANALYSIS
 from dynaflex.viewer.colourings import DISPLACEMENT
 from dynaflex.viewer.decoder import SIZES, Decoder
-from dynaflex.viewer.particles import MOTION, Components, ParticleTable
+from dynaflex.viewer.particles import Components, ParticleTable
 from dynaflex.viewer.progress import is_at_work, new_metrics, shell_correlations
 from dynaflex.viewer.selections import Selections
 from dynaflex.viewer.volumes import HalfMaps, pack_volume
@@ -90,7 +91,7 @@ class Scene:
         with self._lock:
             if self._particles is None or self._particles[0] != state:
                 shared = config_of(self.run).half_sets == "shared"
-                self._particles = (state, ParticleTable(self.run.path, shared))
+                self._particles = (state, ParticleTable(self.run, shared))
             return self._particles[1]
 
     def column(self, identifier: str) -> bytes:

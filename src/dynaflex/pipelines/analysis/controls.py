@@ -23,9 +23,10 @@ from dynaflex.losses.data import data_loss
 from dynaflex.pipelines import embed
 from dynaflex.pipelines.analysis.space import conformation_space, some_landmarks
 from dynaflex.pipelines.half import HalfSet
-from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
+from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
-from dynaflex.run.directory import PROVENANCE, Run
+from dynaflex.pipelines.reopen import Moved, reopened
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray, Tensor
 from dynaflex.validate.controls import (
     FAIL,
@@ -61,14 +62,14 @@ class Trial:
     displacement: Array
 
 
-def run_controls(run: Run, device: torch.device, most: int) -> list[Control]:
-    """All controls, on at most so many held-out particles.
+def run_controls(run: Run, device: torch.device, most: int, moved: Moved) -> list[Control]:
+    """All controls, on at most so many held-out particles; inputs that have ``moved`` are taken from there.
 
     Raises:
         UsageError: the run has not been trained to its end.
         InputError: its particles cannot be read any more, or too few are held out.
     """
-    inputs = read_inputs(InputPaths.from_dict(run.read_json(PROVENANCE)["inputs"]), config_of(run))
+    inputs = reopened(run, moved)
     held_out = np.flatnonzero(inputs.held_out)
     if len(held_out) < _FEWEST:
         raise InputError(

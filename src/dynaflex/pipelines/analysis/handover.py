@@ -16,8 +16,8 @@ from dynaflex.data.cryosparc import UID
 from dynaflex.density.placement import automatic_threshold
 from dynaflex.errors import UsageError
 from dynaflex.io import durable
-from dynaflex.io.mrc import read_map, write_map
-from dynaflex.io.star import read_star
+from dynaflex.io.mrc import read_map as read_mrc
+from dynaflex.io.mrc import write_map
 from dynaflex.pipelines.analysis import chimerax
 from dynaflex.pipelines.analysis.analyse import place_of_box
 from dynaflex.pipelines.analysis.series import main_series, write_series
@@ -25,7 +25,8 @@ from dynaflex.pipelines.analysis.space import conformation_space
 from dynaflex.pipelines.predict import config_of, load_half
 from dynaflex.pipelines.volumes import merged_map
 from dynaflex.run.directory import PROVENANCE, Run
-from dynaflex.shapes import Array, IntArray
+from dynaflex.run.files import FSC, TABLE, read_latents, read_map, read_table
+from dynaflex.shapes import FloatArray, IntArray
 
 PROGRAMS = ("relion", "cryosparc", "chimerax")
 RELION_HALF = "run_half{}_class001_unfil.mrc"
@@ -38,7 +39,7 @@ def export(run: Run, program: str, out: Path) -> list[str]:
     Raises:
         UsageError: the run has no maps yet.
     """
-    if not (run.path / "fsc.json").exists():
+    if not run.files.has(FSC):
         raise UsageError(
             "export.no-maps", "this run has no maps yet", file=run.maps,
             fix="take it to its end first, with --resume, or dynaflex reconstruct",
@@ -49,12 +50,12 @@ def export(run: Run, program: str, out: Path) -> list[str]:
 
 def _to_relion(run: Run, out: Path) -> list[str]:
     """The table with the latents, the half-maps under the names that PostProcess pairs, the merged map, mask."""
-    _copy(run.path / "particles.star", out / "particles.star")
+    _copy(run.verified(TABLE), out / "particles.star")
     for half in (1, 2):
-        _copy(run.maps / f"map_half{half}.mrc", out / RELION_HALF.format(half))
-    _copy(run.maps / "map.mrc", out / "run_class001.mrc")
+        _copy(run.verified(f"maps/map_half{half}.mrc"), out / RELION_HALF.format(half))
+    _copy(run.verified("maps/map.mrc"), out / "run_class001.mrc")
     mask = _copy_mask(run, out)
-    pixel_size = read_map(run.maps / "map.mrc").pixel_size
+    pixel_size = read_map(run, "map").pixel_size
     command = ["relion_postprocess", "--i", str(out / RELION_HALF.format(1)), "--o", str(out / "postprocess")]
     command += ["--mask", str(mask)] if mask is not None else ["--auto_mask"]
     command += ["--angpix", f"{pixel_size:g}", "--auto_bfac", "--autob_lowres", "10"]
@@ -69,15 +70,15 @@ def _to_relion(run: Run, out: Path) -> list[str]:
 def _to_cryosparc(run: Run, out: Path) -> list[str]:
     """The latents as components of the particles, by uid where the input had one, and the maps."""
     for half, name in ((1, "map_half_A.mrc"), (2, "map_half_B.mrc")):
-        _copy(run.maps / f"map_half{half}.mrc", out / name)
-    _copy(run.maps / "map.mrc", out / "map.mrc")
+        _copy(run.verified(f"maps/map_half{half}.mrc"), out / name)
+    _copy(run.verified("maps/map.mrc"), out / "map.mrc")
     _copy_mask(run, out)
-    with np.load(run.path / "latents.npz", allow_pickle=False) as stored:
-        rows, half, mean = stored["index"], stored["half"], stored["mean"]
-    star = read_star(run.path / "particles.star")
+    stored = read_latents(run)
+    rows, owner, mean = stored.index, stored.half, stored.mean
+    star = read_table(run)
     table = star.blocks[ParticleColumns.of(star).block]
     if UID not in table:
-        _write_csv(table, rows, half, mean, out / "latents.csv")
+        _write_csv(table, rows, owner, mean, out / "latents.csv")
         return [
             "the particles did not come from cryoSPARC and have no uid: latents.csv has them by image name",
             f"maps to import: {out / 'map.mrc'} with its halves A and B",
@@ -85,7 +86,7 @@ def _to_cryosparc(run: Run, out: Path) -> list[str]:
     uid = table[UID].to_numpy()[rows].astype(np.uint64)
     # One scatter plot of two latent spaces that have nothing to do with each other would show structure that is none.
     parts = {"latents": rows >= 0} if config_of(run).half_sets == "shared" else {
-        f"latents_half{number}": half == number for number in (1, 2)
+        f"latents_half{number}": owner == number for number in (1, 2)
     }  # fmt: skip
     for name, mine in parts.items():
         _write_components(uid[mine], mean[mine], out / f"{name}.cs")
@@ -100,9 +101,9 @@ def _to_cryosparc(run: Run, out: Path) -> list[str]:
 def _to_chimerax(run: Run, out: Path) -> list[str]:
     """The map before and after, each at a contour of its own, and a series along the main axis of the latents."""
     before, _ = merged_map(run, "rigid")
-    after = read_map(run.maps / "map.mrc")
+    after = read_map(run, "map")
     write_map(out / "before.mrc", before.numpy(), after.pixel_size or 1.0)
-    _copy(run.maps / "map.mrc", out / "after.mrc")
+    _copy(run.verified("maps/map.mrc"), out / "after.mrc")
     series = main_series(conformation_space(run), 1, _FRAMES)[0]
     write_series(run, load_half(run, 1), series, out / series.name)
     files = [Path(series.name) / f"vol_{number:03d}.mrc" for number in range(_FRAMES)]
@@ -111,7 +112,7 @@ def _to_chimerax(run: Run, out: Path) -> list[str]:
         chimerax.Shown(Path("before.mrc"), automatic_threshold(before), "#9aa3ad"),
         chimerax.Shown(Path("after.mrc"), automatic_threshold(torch.from_numpy(after.data)), chimerax.COLOURS[0]),
     ]
-    level = automatic_threshold(torch.from_numpy(read_map(out / files[0]).data))
+    level = automatic_threshold(torch.from_numpy(read_mrc(out / files[0]).data))
     lines = [
         *chimerax.opening(),
         *chimerax.show_maps(maps, 1, origin),
@@ -128,7 +129,7 @@ def _to_chimerax(run: Run, out: Path) -> list[str]:
     ]
 
 
-def _write_components(uid: IntArray | np.ndarray, mean: Array, path: Path) -> None:
+def _write_components(uid: IntArray | np.ndarray, mean: FloatArray, path: Path) -> None:
     """A table of particles as cryoSPARC keeps its components: no Python objects."""
     columns: list[tuple[str, Any]] = [("uid", "<u8")]
     for k in range(mean.shape[1]):
@@ -143,7 +144,7 @@ def _write_components(uid: IntArray | np.ndarray, mean: Array, path: Path) -> No
     durable.write_bytes(path, content.getvalue())
 
 
-def _write_csv(table: pd.DataFrame, rows: IntArray, half: IntArray, mean: Array, path: Path) -> None:
+def _write_csv(table: pd.DataFrame, rows: IntArray, half: IntArray, mean: FloatArray, path: Path) -> None:
     columns: dict[str, Any] = {"row": rows, "half": half, "rlnImageName": table["rlnImageName"].to_numpy()[rows]}
     columns |= {f"latent{k}": np.round(mean[:, k].astype(np.float64), 6) for k in range(mean.shape[1])}
     durable.write_text(path, pd.DataFrame(columns).to_csv(index=False))

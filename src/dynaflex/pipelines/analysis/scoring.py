@@ -18,16 +18,17 @@ from dynaflex import tell
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose, project
-from dynaflex.io.mrc import read_map, write_map
+from dynaflex.io.mrc import write_map
 from dynaflex.pipelines.analysis.scene import Judge, Scene, SimulatedScene
-from dynaflex.pipelines.inputs import InputPaths, read_inputs
 from dynaflex.pipelines.maps import SOLVERS, views
 from dynaflex.pipelines.predict import config_of, displacements, load_half
+from dynaflex.pipelines.reopen import Moved, reopened
 from dynaflex.pipelines.volumes import carried_map
 from dynaflex.reconstruct.field import Field
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.run.directory import PROVENANCE, Run
-from dynaflex.shapes import Array, IntArray, Tensor
+from dynaflex.run.files import has_map, read_grids, read_latents, read_map
+from dynaflex.shapes import Array, FloatArray, IntArray, Tensor
 from dynaflex.validate.cryobench import RADII, fsc_area, neighbourhood_similarity
 from dynaflex.validate.score import (
     gap_closed,
@@ -48,7 +49,7 @@ IDEAL = "true_motion"
 _IMAGES_AT_ONCE = 16
 
 
-def score_run(run: Run, truth: Path, images: int, ideal: bool) -> dict[str, Any]:
+def score_run(run: Run, truth: Path, images: int, ideal: bool, moved: Moved) -> dict[str, Any]:
     """All scores of both halves against the truth of ``dynaflex simulate``, for machines.
 
     ``images`` particles of each half are taken for the scores per image. With ``ideal`` the maps with the true motion
@@ -74,9 +75,9 @@ def score_run(run: Run, truth: Path, images: int, ideal: bool) -> dict[str, Any]
         if maps:
             found["state_at_rest_deg"] = np.degrees(state).tolist()
             if ideal:
-                maps[IDEAL] = true_motion_reconstruction(run.path, scene, half)
-                path = run.maps / f"{IDEAL}_half{half}.mrc"
-                write_map(path, maps[IDEAL].numpy(), scene.grid.pixel_size)
+                maps[IDEAL] = true_motion_reconstruction(run.path, scene, half, moved)
+                with run.files.writing(f"maps/{IDEAL}_half{half}.mrc") as path:
+                    write_map(path, maps[IDEAL].numpy(), scene.grid.pixel_size)
             with tell.doing(f"maps of half {half}"):
                 found |= map_scores(scene, maps)
             found["fsc_area_per_image"] = per_image_area(run, scene, half, images)
@@ -161,20 +162,19 @@ def per_image_area(run: Run, scene: SimulatedScene, half: int, images: int) -> d
 
 def half_maps(run: Path, half: int) -> dict[str, Tensor]:
     """The rigid, the corrected and, where it was made, the ideal map of one half; none before there are any."""
-    files = {name: run / "maps" / f"{file}_half{half}.mrc" for name, file in
-             (("rigid", "rigid"), ("corrected", "map"), (IDEAL, IDEAL))}  # fmt: skip
-    if not files["corrected"].exists():
+    opened = Run.open(run)
+    files = {name: f"{file}_half{half}" for name, file in (("rigid", "rigid"), ("corrected", "map"), (IDEAL, IDEAL))}
+    if not has_map(opened, files["corrected"]):
         return {}
-    maps = {name: torch.from_numpy(read_map(path).data) for name, path in files.items() if path.exists()}
+    there = {name: file for name, file in files.items() if has_map(opened, file)}
+    maps = {name: torch.from_numpy(read_map(opened, file).data) for name, file in there.items()}
     # The ideal map is not made again with the others.
     return {name: volume for name, volume in maps.items() if volume.shape == maps["corrected"].shape}
 
 
-def latents_of(run: Path, half: int) -> tuple[IntArray, Array]:
+def latents_of(run: Path, half: int) -> tuple[IntArray, FloatArray]:
     """Rows of the input table ``(p)`` and mean latents ``(p k)`` of one half."""
-    with np.load(run / "latents.npz") as stored:
-        mine = stored["half"] == half
-        return stored["index"][mine], stored["mean"][mine]
+    return read_latents(Run.open(run)).of_half(half)
 
 
 class KnownField(Field):
@@ -196,10 +196,10 @@ class KnownField(Field):
         return positions
 
 
-def true_motion_reconstruction(run: Path, scene: Scene, half: int) -> Tensor:
+def true_motion_reconstruction(run: Path, scene: Scene, half: int, moved: Moved) -> Tensor:
     """The ideal: the solver and the images of the run, but every voxel moved as the nearest atom truly moved."""
     opened = Run.open(run)
-    inputs = read_inputs(InputPaths.from_dict(opened.read_json(PROVENANCE)["inputs"]), config_of(opened))
+    inputs = reopened(opened, moved)
     particles = inputs.particles.take(inputs.particles.half == half)
     coordinate = torch.from_numpy(scene.coordinate[particles.rows])
     imaging = inputs.full_imaging
@@ -220,8 +220,8 @@ def _neighbourhoods(run: Path, scene: Scene, half: int) -> dict[str, float]:
 
 def _require_same(run: Run, path: Path, scene: SimulatedScene) -> None:
     """Refuse the truth of another data set."""
-    grid, counts = run.read_json("grid.json"), run.read_json(PROVENANCE).get("counts", {})
-    then = (counts.get("table"), grid.get("box"), grid.get("pixel_size"))
+    grid, counts = read_grids(run).full, run.read_json(PROVENANCE).get("counts", {})
+    then = (counts.get("table"), grid.box, grid.pixel_size)
     given = (len(scene.coordinate), scene.grid.box, scene.grid.pixel_size)
     if then[:2] != given[:2] or not math.isclose(then[2] or 0.0, given[2], rel_tol=1e-4):
         raise InputError(

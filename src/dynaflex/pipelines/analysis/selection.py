@@ -14,10 +14,11 @@ import pandas as pd
 from dynaflex.analyze.select import inside_box, inside_polygon
 from dynaflex.data.columns import ParticleColumns
 from dynaflex.errors import InputError, UsageError
-from dynaflex.io.star import read_star, write_star
+from dynaflex.io.star import write_star
 from dynaflex.pipelines.analysis.analyse import PARTICLES
 from dynaflex.pipelines.predict import config_of
 from dynaflex.run.directory import Run
+from dynaflex.run.files import read_latents, read_table
 from dynaflex.shapes import Array, IntArray
 
 AXES = ("motion", "pca", "latent", "umap")
@@ -111,11 +112,10 @@ def in_ranges(run: Run, texts: Sequence[str], half: int | None) -> IntArray:
         UsageError: a range is none, or it is not said of which half.
     """
     _require_half(run, half)
-    with np.load(run.path / "latents.npz", allow_pickle=False) as stored:
-        rows, halves, mean = stored["index"], stored["half"], stored["mean"].astype(np.float64)
-    ranges = dict(_range(text, mean.shape[1]) for text in texts)
-    mine = np.ones(len(rows), dtype=bool) if half is None else halves == half
-    return np.asarray(rows[inside_box(mean, ranges) & mine], dtype=np.int64)
+    stored = read_latents(run)
+    ranges = dict(_range(text, stored.mean.shape[1]) for text in texts)
+    mine = np.ones(len(stored.index), dtype=bool) if half is None else stored.half == half
+    return stored.index[inside_box(stored.mean.astype(np.float64), ranges) & mine]
 
 
 def read_rows(path: Path) -> IntArray:
@@ -152,7 +152,7 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> tuple[int, int]:
         UsageError: no row is left.
         InputError: a row is not in the table.
     """
-    star = read_star(run.path / "particles.star")
+    star = read_table(run)
     block = ParticleColumns.of(star).block
     table = star.blocks[block]
     kept = np.unique(rows)

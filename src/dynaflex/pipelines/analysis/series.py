@@ -20,6 +20,7 @@ from dynaflex.pipelines.mesh_store import load_mesh
 from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.pipelines.volumes import write_volumes
 from dynaflex.run.directory import Run
+from dynaflex.run.files import MESH
 from dynaflex.shapes import Array, IntArray
 
 SPREAD = 2.0
@@ -159,9 +160,9 @@ def _labels_of_map(path: Path, points: Array) -> IntArray:
 
 def _labels_of_mesh(run: Run, points: Array) -> IntArray | None:
     """The segments of the mesh that carried the density; None where it has none."""
-    path = run.path / "mesh.npz"
-    if not path.exists():
+    if not run.files.has(MESH):
         return None
+    path = run.verified(MESH)
     mesh = load_mesh(path)
     if mesh.labels is None or mesh.grid is None or int(mesh.labels.max()) < 1:
         return None

@@ -14,6 +14,7 @@ from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.mesh_store import save_mesh
 from dynaflex.pipelines.method import Method, Work
+from dynaflex.run.files import MESH
 from dynaflex.shapes import Tensor
 
 
@@ -32,7 +33,8 @@ def examine(inputs: Inputs, config: RunConfig) -> LabelledMesh:
 def prepare(work: Work) -> list[str]:
     """Store the mesh in the run, and say that the halves share it."""
     mesh = plan_of(work).mesh
-    save_mesh(work.run.path / "mesh.npz", plan_of(work))
+    with work.run.files.writing(MESH) as path:
+        save_mesh(path, plan_of(work))
     held = int(mesh.fixed.sum())
     tell.say(
         f"mesh of {len(mesh.vertices)} vertices and {len(mesh.cells)} tetrahedra, edges of {mesh.edge_length():.1f} Å"

@@ -1,0 +1,21 @@
+"""Options for inputs of a run that are not where they were: what they mean is the same in every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_PANEL = "Inputs that have moved; they are compared with those that the run was started with"
+
+MovedParticles = Annotated[
+    Path | None, typer.Option("--particles", help="The particle table, where it is now.", rich_help_panel=_PANEL)
+]
+MovedMap = Annotated[
+    Path | None, typer.Option("--map", help="The consensus map, where it is now.", rich_help_panel=_PANEL)
+]
+MovedMask = Annotated[Path | None, typer.Option("--mask", help="The mask, where it is now.", rich_help_panel=_PANEL)]
+MovedImages = Annotated[
+    Path | None, typer.Option("--datadir", help="Where to look for image files.", rich_help_panel=_PANEL)
+]

@@ -1,0 +1,141 @@
+"""What the files of a run hold. Each has one reader, here or where its kind lives, and all of them verify it first."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynaflex.errors import DamagedCheckpointError, DynaflexError
+from dynaflex.grid import Grid
+from dynaflex.io.mrc import MrcMap
+from dynaflex.io.mrc import read_map as read_mrc
+from dynaflex.io.star import StarFile, read_star
+from dynaflex.run.directory import Run
+from dynaflex.shapes import FloatArray, IntArray
+
+TABLE, LATENTS, MOTION, GRID, FSC, MESH = (
+    "particles.star", "latents.npz", "motion.npz", "grid.json", "fsc.json", "mesh.npz",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StoredLatents:
+    """``latents.npz``: rows of the input table ``index`` ``(p)`` in rising order, the ``half`` ``(p)`` of each, 1 or 2,
+    and the ``mean`` ``(p k)`` and ``scale`` ``(p k)`` of its latents, in standard deviations of the prior."""
+
+    index: IntArray
+    half: IntArray
+    mean: FloatArray
+    scale: FloatArray
+
+    def of_half(self, half: int) -> tuple[IntArray, FloatArray]:
+        """Rows ``(p)`` and mean latents ``(p k)`` of one half."""
+        mine = self.half == half
+        return self.index[mine], self.mean[mine]
+
+
+@dataclass(frozen=True)
+class StoredMotion:
+    """``motion.npz``, which holds values of points and of particles, those of half 1 before those of half 2.
+
+    Of ``points`` ``(n 3)`` in Å: the ``rms_displacement`` ``(n)`` over all particles, the principal ``direction``
+    ``(n 3)`` as long as the displacement along it, and the ``error`` ``(n)`` by which the two halves disagree, all Å.
+    Of particles ``(p)``: the ``displacement_norm`` in Å, rms over the points, and ``misfit`` and ``gain`` of
+    :class:`dynaflex.pipelines.predict.TrainedHalf`.
+    """
+
+    points: FloatArray
+    rms_displacement: FloatArray
+    direction: FloatArray
+    error: FloatArray
+    displacement_norm: FloatArray
+    misfit: FloatArray
+    gain: FloatArray
+
+
+@dataclass(frozen=True)
+class Grids:
+    """``grid.json``: the grid of the images and maps, and the one of training."""
+
+    full: Grid
+    train: Grid
+
+
+def read_latents(run: Run) -> StoredLatents:
+    """The latents of all particles.
+
+    Raises:
+        UsageError: there are none yet.
+        DamagedCheckpointError: the file is not what the run wrote.
+    """
+    found = _arrays(run, LATENTS, ("index", "half", "mean", "scale"))
+    index, half, mean, scale = (found[name] for name in ("index", "half", "mean", "scale"))
+    fits = mean.ndim == 2 and scale.shape == mean.shape and index.shape == half.shape == mean.shape[:1]
+    if not fits or not np.isin(half, (1, 2)).all() or not np.isfinite(mean).all():
+        raise _damaged(run, LATENTS, "finite latents (p, k) of rows in half 1 or 2")
+    return StoredLatents(
+        index.astype(np.int64), half.astype(np.int64), mean.astype(np.float32), scale.astype(np.float32)
+    )
+
+
+def read_motion(run: Run) -> StoredMotion:
+    """How everything moves; errors as :func:`read_latents`."""
+    names = tuple(StoredMotion.__dataclass_fields__)
+    found = _arrays(run, MOTION, names)
+    n, p = len(found["points"]), len(found["displacement_norm"])
+    shapes = [(n, 3), (n,), (n, 3), (n,), (p,), (p,), (p,)]
+    if [found[name].shape for name in names] != shapes:
+        raise _damaged(run, MOTION, "values of points (n) and of particles (p)")
+    return StoredMotion(**{name: found[name].astype(np.float32) for name in names})
+
+
+def read_grids(run: Run) -> Grids:
+    """The grids of a run; errors as :func:`read_latents`."""
+    found = run.require_json(GRID)
+    try:
+        return Grids(
+            Grid(int(found["box"]), float(found["pixel_size"])),
+            Grid(int(found["train_box"]), float(found["train_pixel_size"])),
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise _damaged(run, GRID, "boxes and pixel sizes") from error
+
+
+def read_map(run: Run, name: str) -> MrcMap:
+    """A map of the run, ``map_half1`` for ``maps/map_half1.mrc``; errors as :func:`read_latents`."""
+    return read_mrc(run.verified(f"maps/{name}.mrc"))
+
+
+def has_map(run: Run, name: str) -> bool:
+    """True if the run has made this map."""
+    return run.files.has(f"maps/{name}.mrc")
+
+
+def read_table(run: Run) -> StarFile:
+    """The run's own copy of its particle table, with halves and latents; errors as :func:`read_latents`."""
+    return read_star(run.verified(TABLE))
+
+
+def _arrays(run: Run, name: str, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """The arrays of a NumPy archive, all those that must be there among them."""
+    path = run.verified(name)
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            found = {key: archive[key] for key in archive.files}
+        if any(found[key].dtype.kind not in "iuf" for key in required):
+            raise ValueError("not numbers")
+    except (OSError, ValueError, LookupError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise _damaged(run, name, f"a NumPy archive with {', '.join(required)}") from error
+    return found
+
+
+def _damaged(run: Run, name: str, expected: str) -> DynaflexError:
+    path: Path = run.path / name
+    return DamagedCheckpointError(
+        "run.damaged-file", "this file of the run is damaged", file=path, expected=expected, fix=run.remedy(name)
+    )
