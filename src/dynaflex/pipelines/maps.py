@@ -69,8 +69,8 @@ def reconstruct_run(
 
     ``solver`` is one of ``SOLVERS``. ``field`` says where a voxel's density is gathered: where the decoder sends it, or
     along the learned ``inverse``. A ``symmetry`` is imposed on the finished half-maps, the control's too: motion breaks
-    it, what moves may have it. ``b_factor`` in Å² sharpens the merged map, if negative. ``fsc.json`` comes last: a run
-    that has it has all its maps.
+    it, what moves may have it. ``b_factor`` in Å² sharpens the merged map, if negative; the locally filtered one is not
+    sharpened. ``fsc.json`` comes last: a run that has it has all its maps.
     """
     (run.path / "fsc.json").unlink(missing_ok=True)
     imaging = (
@@ -112,7 +112,8 @@ def reconstruct_run(
     write_map(run.maps / "map.mrc", merged.numpy(), grid.pixel_size)
     with tell.doing("local resolution"):
         local = local_resolution(volumes["map_half1"], volumes["map_half2"], grid.pixel_size, mask)
-    write_map(run.maps / "local_resolution.mrc", local.numpy(), grid.pixel_size)
+    write_map(run.maps / "local_resolution.mrc", local.resolution.numpy(), grid.pixel_size)
+    write_map(run.maps / "map_local.mrc", local.filtered.numpy(), grid.pixel_size)
     moving = _moving_part(run, grid)
     curves: dict[str, Any] = {name: curve.as_dict(claim_limit) for name, curve in whole.items()}
     if moving is not None:
