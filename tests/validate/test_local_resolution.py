@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from dynaflex import fourier
+from dynaflex.density.placement import automatic_threshold
 from dynaflex.grid import Grid
+from dynaflex.io.mrc import read_map
 from dynaflex.reconstruct.postprocess import merge, soft_mask
 from dynaflex.shapes import Tensor
-from dynaflex.validate.fsc import fourier_shell_correlation
+from dynaflex.simulate.particles import simulate
+from dynaflex.validate.fsc import fourier_shell_correlation, fsc_curves
 from dynaflex.validate.local_resolution import COARSEST, LocalResolution, local_resolution
 
 GRID = Grid(64, 3.0)
@@ -66,6 +69,21 @@ def test_each_part_has_its_own_resolution_up_to_two_voxels_from_the_surface(
         wrong = (found[layer & side] / expected - 1.0).abs()
         assert wrong.median() < 0.05
         assert (wrong < 0.1).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("strength", [0.1, 0.2, 0.4])
+def test_a_molecule_in_white_noise_is_resolved_up_to_its_contour_as_its_fsc_says(
+    tmp_path_factory: pytest.TempPathFactory, strength: float
+) -> None:
+    folder = tmp_path_factory.mktemp("still")
+    simulate(folder, 8, 64, 3.0, 1.0, "none", 0)
+    truth, mask = (torch.from_numpy(read_map(folder / f"{name}.mrc").data) for name in ("consensus", "mask"))
+    molecule = truth > automatic_threshold(truth, mask)
+    halves = [truth + strength * truth[molecule].mean() * noise(seed) for seed in (60, 61)]
+    whole = fsc_curves(halves[0], halves[1], 3.0, mask).resolution(0.5)
+    assert whole is not None
+    found = local_resolution(halves[0], halves[1], 3.0, mask).resolution[molecule] / whole
+    assert found.quantile(0.05) > 0.8 and found.quantile(0.99) < 1.2
 
 
 def test_what_lies_outside_the_mask_has_no_part_in_it() -> None:
