@@ -126,6 +126,14 @@ def test_grey_scale_and_order_do_not_matter() -> None:
     assert torch.allclose(here, local_resolution(second, first, 3.0, MASK).resolution, rtol=1e-3)
 
 
+@pytest.mark.parametrize("mask", [MASK, BALL], ids=["soft", "hard"])
+@pytest.mark.parametrize("strength", [10.0, 1000.0])
+def test_the_edge_of_the_mask_resolves_nothing_however_strong_the_map_is(mask: Tensor, strength: float) -> None:
+    blurred = strength * fourier.low_pass(BALL, GRID, 25.0)
+    found = local_resolution(blurred + noise(1), blurred + noise(2), 3.0, mask).resolution
+    assert found[mask > 0.5].min() > 20.0
+
+
 @pytest.mark.parametrize("colour", [None, 10.0, 25.0])
 def test_noise_is_resolved_nowhere_and_filtered_away(colour: float | None) -> None:
     for seed in range(4):
