@@ -13,9 +13,11 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from dynaflex.data.preprocess import circular_mask
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.embed import infer, misfit_of
+from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.likelihood import MOST, some_of
 from dynaflex.pipelines.training import _figures
 from dynaflex.shapes import Tensor
@@ -71,6 +73,18 @@ def test_every_epoch_is_measured_with_the_noise_of_the_first(make: MakeTrainer) 
     assert not torch.allclose(trainer.progress.noise_power, first, rtol=0.01)
     again = trainer.likelihood.figures(trainer.progress)
     assert all(again[name] == pytest.approx(lines[-1][name], abs=1e-3) for name in again)
+
+
+def test_the_noise_is_that_of_whole_images_although_they_are_masked(make: MakeTrainer, inputs: Inputs) -> None:
+    trainer = make()
+    imaging, data = inputs.imaging, copy(trainer.data)
+    mask = circular_mask(imaging.grid, imaging.diameter, imaging.edge, torch.zeros(1, 2))
+    data.images = torch.randn(data.images.shape, generator=torch.Generator().manual_seed(0)) * mask
+    trainer.likelihood.data = data
+    with torch.no_grad():
+        trainer.model.density.get_parameter("log_amplitude").sub_(20.0)
+    trainer.likelihood.figures(trainer.progress)
+    assert float(trainer.progress.first_noise[1:-1].mean()) == pytest.approx(1.0, abs=0.05)
 
 
 def test_the_gain_is_the_loss_at_rest_less_the_loss(make: MakeTrainer) -> None:
