@@ -20,7 +20,7 @@ from dynaflex.pipelines.steps import Progress
 from dynaflex.shapes import Tensor
 
 MOST = 256
-"""Particles that are judged, of those in training and of those held out."""
+"""At most so many particles are judged, of those in training and of those held out."""
 
 _FEWEST = 32
 _ONE_IN = 20
@@ -48,9 +48,9 @@ class Likelihood:
     def figures(self, state: Progress) -> dict[str, float]:
         """``log_likelihood`` and ``gain`` of particles in training, and the same ``held_out``, in nats per particle.
 
-        The likelihood is that of the images with the latents as they stand, up to ½ log 2π for each of their pixels,
-        without those that the circular mask removes. The gain is over the same map at rest, with all particles at the
-        mean of the latents in training. In the first epoch this sets the noise.
+        The likelihood is that of the images with the latents as they stand, up to ½ log 2π for each of the pixels that
+        the circular mask leaves. The gain is over the same map at rest: all particles at the mean of the latents in
+        training. In the first epoch this sets the noise.
         """
         middle = torch.cat([self._latents(part) for part in self.training.split(_AT_ONCE)]).mean(dim=0)
         at_rest = self.model.deformed(middle[None])[0]
@@ -75,10 +75,16 @@ class Likelihood:
         Nothing is learned from them. An encoder needs no step.
         """
         table = self.model.latents
-        if isinstance(table, LatentTable) and len(self.held_out) > 0:
-            for part in self.held_out.split(_AT_ONCE):
-                batch = self._batch(part)
-                table.set_mean(batch.index, infer(self.model, batch, weights, self._latents(part), 1, prior).mean)
+        if not isinstance(table, LatentTable) or len(self.held_out) == 0:
+            return
+
+        def found(size: int) -> Tensor:
+            return torch.cat([
+                infer(self.model, self._batch(part), weights, self._latents(part), 1, prior).mean
+                for part in self.held_out.split(size)
+            ])  # fmt: skip
+
+        table.set_mean(self.held_out.to(self.data.device), in_smaller_batches(found, _AT_ONCE))
 
     def _log_likelihoods(self, index: Tensor, at_rest: Tensor, noise: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Of the particles ``index`` ``(p)``, as they stand and with the points ``at_rest`` ``(n 3)``, ``(p)`` each."""
