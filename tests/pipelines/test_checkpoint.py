@@ -103,7 +103,8 @@ def test_a_resumed_training_is_the_uninterrupted_one(make: MakeTrainer, stopped:
 
 WHOLE_EPOCH = [
     "model.density", "model.deformation", "model.latents", "optimiser.gaussians", "optimiser.decoder",
-    "optimiser.latents", "optimiser.poses", "poses", "progress.noise_power", "epoch", "joint_epochs", "strength",
+    "optimiser.latents", "optimiser.poses", "poses", "progress.noise_power", "progress.first_noise", "epoch",
+    "joint_epochs", "strength",
     "rises", "last_loss", "quarantine", "rollbacks",
 ]  # fmt: skip
 WITHIN = [*WHOLE_EPOCH, "step", "seen", "progress.power", "progress.rest"]

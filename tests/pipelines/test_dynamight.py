@@ -30,7 +30,16 @@ from dynaflex.validate.score import (
 )
 
 Brief = Callable[..., tuple[Path, Any]]
-MAPS = ("map_half1", "map_half2", "rigid_half1", "rigid_half2", "map", "local_resolution", "deformation_error")
+MAPS = (
+    "map_half1",
+    "map_half2",
+    "rigid_half1",
+    "rigid_half2",
+    "map",
+    "map_local",
+    "local_resolution",
+    "deformation_error",
+)
 
 
 def latents_of(run: Path) -> dict[str, np.ndarray]:

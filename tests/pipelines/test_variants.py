@@ -18,7 +18,16 @@ from dynaflex.simulate.truth import read_truth
 
 Brief = Callable[..., tuple[Path, Any]]
 Differing = Callable[[Path, Path, int], set[str]]
-MAPS = ("map_half1", "map_half2", "rigid_half1", "rigid_half2", "map", "local_resolution", "deformation_error")
+MAPS = (
+    "map_half1",
+    "map_half2",
+    "rigid_half1",
+    "rigid_half2",
+    "map",
+    "map_local",
+    "local_resolution",
+    "deformation_error",
+)
 
 
 def latents_of(run: Path) -> dict[str, np.ndarray]:

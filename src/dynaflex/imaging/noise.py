@@ -8,6 +8,8 @@ from dynaflex import fourier
 from dynaflex.grid import Grid
 from dynaflex.shapes import Tensor
 
+_LEAST = 1e-6
+
 
 def residual_power(prediction: Tensor, images: Tensor, grid: Grid) -> Tensor:
     """Mean power per pixel of ``prediction - images`` ``(b h w)`` in every shell ``(s)``; white unit noise gives 1."""
@@ -21,6 +23,19 @@ def noise_weights(power: Tensor, grid: Grid) -> Tensor:
     They are ``1 / power`` per coefficient, counted once for each of a conjugate pair, divided by the number of pixels,
     and zero beyond Nyquist, where the corners of the transform hold no whole shell.
     """
+    return _counts(power, grid) / fourier.spread_shells(power.clamp(min=_LEAST), grid, 2) / grid.box**2
+
+
+def log_normaliser(power: Tensor, grid: Grid) -> Tensor:
+    """``½ Σ n log P`` over the shells, ``()``: with it the loss under one noise compares with that under another.
+
+    The negative log-likelihood of an image is this, half the sum that :func:`noise_weights` weighs, and ½ log 2π for
+    each of the n coefficients that count.
+    """
+    return 0.5 * (_counts(power, grid) * fourier.spread_shells(power.clamp(min=_LEAST), grid, 2).log()).sum()
+
+
+def _counts(power: Tensor, grid: Grid) -> Tensor:
+    """How many coefficients of a whole transform one of the rfft stands for, 0 beyond Nyquist, ``(h w)``."""
     inside = grid.shells(2, power.device) < grid.n_shells - 1
-    weights = fourier.hermitian_weights(grid, 2, power.device) / fourier.spread_shells(power.clamp(min=1e-6), grid, 2)
-    return torch.where(inside, weights, 0.0) / grid.box**2
+    return torch.where(inside, fourier.hermitian_weights(grid, 2, power.device), 0.0)

@@ -41,6 +41,12 @@ class Imaging:
         images = preprocess.fourier_crop(particles.images(index.numpy()) * self.sign, self.grid.box)
         return preprocess.normalise(images, self._mask(particles, index))
 
+    @property
+    def coverage(self) -> float:
+        """How much of the power of white noise the mask lets through."""
+        centred = preprocess.circular_mask(self.grid, self.diameter, self.edge, torch.zeros(1, 2))
+        return float(centred.square().mean())
+
     def _mask(self, particles: Particles, index: Tensor) -> Tensor:
         return preprocess.circular_mask(self.grid, self.diameter, self.edge, particles.pose.shift[index])
 
@@ -52,6 +58,7 @@ class HalfSet:
         self.half = half
         self.particles = particles
         self.grid = imaging.grid
+        self.coverage = imaging.coverage
         self.device = device
         self.pose: Pose = particles.pose.to(device)
         self.ctf: CtfParams = particles.ctf.to(device)

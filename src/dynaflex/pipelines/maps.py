@@ -70,8 +70,8 @@ def reconstruct_run(
 
     ``solver`` is one of ``SOLVERS``. ``field`` says where a voxel's density is gathered: where the decoder sends it, or
     along the learned ``inverse``. A ``symmetry`` is imposed on the finished half-maps, the control's too: motion breaks
-    it, what moves may have it. ``b_factor`` in Å² sharpens the merged map, if negative. ``fsc.json`` comes last: a run
-    that has it has all its maps.
+    it, what moves may have it. ``b_factor`` in Å² sharpens the merged map, if negative; the locally filtered one is not
+    sharpened. ``fsc.json`` comes last: a run that has it has all its maps.
     """
     run.files.forget(FSC)
     imaging = (
@@ -113,7 +113,8 @@ def reconstruct_run(
     _write(run, "map", merged, grid)
     with tell.doing("local resolution"):
         local = local_resolution(volumes["map_half1"], volumes["map_half2"], grid.pixel_size, mask)
-    _write(run, "local_resolution", local, grid)
+    _write(run, "local_resolution", local.resolution, grid)
+    _write(run, "map_local", local.filtered, grid)
     moving = _moving_part(run, grid)
     curves: dict[str, Any] = {name: curve.as_dict(claim_limit) for name, curve in whole.items()}
     if moving is not None:

@@ -28,10 +28,13 @@ class Progress:
     ``epoch`` counts whole epochs. To the epoch that follows belong ``step``, the particles ``seen``, the sums
     ``totals`` of figures and ``power`` ``(s)`` of residuals, and the updates ``skipped``. ``quarantine`` lists
     particles of the half-set that train nothing any more; after each of the ``rollbacks`` all rates are halved.
+    ``noise_power`` ``(s)`` is learned anew in every epoch; ``first_noise`` ``(s)``, of the first epoch's end and empty
+    before it, is what every epoch is judged by.
     """
 
     epoch: int = 0
     noise_power: Tensor = field(default_factory=lambda: torch.ones(1))
+    first_noise: Tensor = field(default_factory=lambda: torch.zeros(0))
     step: int = 0
     seen: int = 0
     totals: dict[str, float] = field(default_factory=dict)

@@ -232,6 +232,6 @@ def _vanished(path: Path) -> DynaflexError:
 
 def _figures(values: dict[str, Any]) -> str:
     """What of an epoch's figures is shown beside the bar; empty for an epoch that has none of them."""
-    if "data_loss" not in values:
+    if not values.keys() >= {"gain", "rms_displacement"}:
         return ""
-    return f"loss {values['data_loss']:.1f} moves {values['rms_displacement']:.2f} Å"
+    return f"gain {values['gain']:.1f} nats, moves {values['rms_displacement']:.2f} Å"

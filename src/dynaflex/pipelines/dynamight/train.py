@@ -24,6 +24,7 @@ from dynaflex.pipelines.dynamight.balance import balance, geometry_loss
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.consensus import closest_conformation, conformation_inside
 from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.likelihood import Likelihood, some_of
 from dynaflex.pipelines.method import EveryBatch, Report
 from dynaflex.pipelines.scale import matching_scale
 from dynaflex.pipelines.steps import Contribution, Progress, Steps
@@ -72,6 +73,10 @@ class HalfTrainer:
         self.poses = PoseRefinement(len(data)).to(data.device) if config.refine_poses else None
         self.optimisers = build_optimisers(model, self.poses, config)
         self.steps = Steps(data, self.progress, config.batch_size)
+        outside = torch.ones(len(data), dtype=torch.bool)
+        outside[training] = False
+        held_out = some_of(outside.nonzero()[:, 0], len(training))
+        self.likelihood = Likelihood(model, data, training, held_out, self.poses)
         self.renew_graph()
 
     @property
@@ -109,7 +114,9 @@ class HalfTrainer:
                 state.add(len(part.index), len(self.training), part.figures, part.left)
             state.step += 1
             every_batch(state.step, total)
-        figures = state.totals
+        if phase != "warm-up":
+            self.likelihood.find_held_out(weights, self.config.latent_prior)
+        figures = state.totals | self.likelihood.figures(state)
         self._finish_epoch(phase)
         report({
             "half": self.data.half, "epoch": state.epoch, "phase": phase, "steps": total, **figures,

@@ -27,6 +27,7 @@ from dynaflex.pipelines.flex.canonical import MapSolver
 from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.flex.marching import band_limit
 from dynaflex.pipelines.half import HalfSet
+from dynaflex.pipelines.likelihood import MOST, Likelihood
 from dynaflex.pipelines.method import EveryBatch, Report
 from dynaflex.pipelines.scale import matching_scale
 from dynaflex.pipelines.steps import Contribution, Progress, Steps
@@ -35,7 +36,6 @@ from dynaflex.shapes import Tensor
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
 _MICRO_BATCH = 64
-_WATCHED = 256
 _STREAM_EPOCH = 1
 
 
@@ -66,7 +66,8 @@ class FlexTrainer:
         self.solver = MapSolver(model, self.map, data, training)
         outside = torch.ones(len(data), dtype=torch.bool)
         outside[training] = False
-        self.held_out = outside.nonzero()[:_WATCHED, 0]
+        self.held_out = outside.nonzero()[:MOST, 0]
+        self.likelihood = Likelihood(model, data, training, self.held_out)
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "flow": torch.optim.Adam(self.flow.parameters(), lr=config.flow_rate)
         }
@@ -93,6 +94,7 @@ class FlexTrainer:
             if self.start is not None:
                 self.table.set_mean(torch.arange(len(self.data)), self.start().to(self.data.device))
         figures = self._map_epoch(every_batch) if phase == "map" else self._flow_epoch(every_batch)
+        figures |= self.likelihood.figures(self.progress)
         self.progress.epoch += 1
         self.progress.begin_epoch()
         report({
