@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dynaflex.analyze.motion import relative_to, rigid_domains, rigid_motion
+from dynaflex.analyze.motion import moving_part, relative_to, rigid_domains, rigid_motion
 
 RANDOM = np.random.default_rng(2)
 POINTS = RANDOM.normal(0.0, 20.0, (120, 3)) + np.array([30.0, -10.0, 5.0])
@@ -91,3 +91,13 @@ def test_a_molecule_that_moves_as_one_is_one_body() -> None:
 def test_a_molecule_that_does_not_move_is_one_body() -> None:
     points, _ = bodies()
     assert rigid_domains(points, np.stack([points, points])).max() == 0
+
+
+def test_the_part_that_moves_is_relative_to_what_moves_most_and_a_few_outliers_do_not_set_it() -> None:
+    moves = np.concatenate([np.full(70, 0.4), np.full(10, 3.9), np.full(20, 8.0)])
+    assert np.array_equal(moving_part(moves), moves == 8.0)
+    assert np.array_equal(moving_part(moves * 100), moves == 8.0)
+    moves[0] = 1000.0
+    assert np.array_equal(moving_part(moves), moves >= 8.0)
+    assert not moving_part(np.full(50, 0.99)).any() and moving_part(np.full(50, 1.01)).all()
+    assert not moving_part(np.array([np.nan, 3.0, 3.0]))[0]

@@ -9,10 +9,12 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from sklearn.cluster import KMeans
 
-from dynaflex.shapes import Array, IntArray
+from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray
 
 SMALLEST_ANGLE = np.radians(0.2)
 """Below it the axis of a rotation is noise, and none is given."""
+STILL = 1.0
+"""What moves less far than this, Å rms over particles, counts as still."""
 _ROUNDS = 60
 _NEIGHBOURS = 12
 _EXPLAINED = 0.1
@@ -59,6 +61,15 @@ def rigid_motion(start: Array, end: Array) -> RigidMotion:
     return RigidMotion(
         rotation, center, translation, angle, axis, point, slide, rmsd=_rms(end - start), residual=_rms(end - moved)
     )
+
+
+def moving_part(rms_displacement: Array | FloatArray) -> BoolArray:
+    """Which points ``(n)`` belong to the part that moves: those that move at least half as far as the most mobile.
+
+    That is the 98th percentile of their ``rms_displacement`` ``(n)`` in Å. Where it is less than 1 Å, none do.
+    """
+    most = np.nanquantile(rms_displacement, 0.98)
+    return np.asarray((rms_displacement >= 0.5 * most) & (most >= STILL))
 
 
 def kabsch(start: Array, end: Array) -> tuple[Array, Array, Array]:

@@ -14,6 +14,7 @@ from dynaflex.grid import Grid
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.report import figures, latents, mesh_picture, page, pictures, summary, training
 from dynaflex.report.files import Arrays, Record, RunFiles
+from dynaflex.report.resolution import sharpness_of
 from dynaflex.report.style import Drawing
 from dynaflex.report.verdicts import stored_controls
 from dynaflex.report.wording import FLEX, wording_of
@@ -193,7 +194,7 @@ class Evidence:
 
     def sharpness(self) -> float:
         """The resolution in Å to show conformations at: where the half-maps agree to 0.5, or what they started from."""
-        return summary.sharpness_of(self.fsc or {}, self.start)
+        return sharpness_of(self.fsc or {}, self.start)
 
     def _training_width(self) -> float | None:
         box, pixel_size = self.grid.get("train_box"), self.grid.get("train_pixel_size")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from dynaflex.report import advice, page, summary, verdicts
 from dynaflex.report.ending import Ending, reached
 from dynaflex.report.evidence import FIGURES, UNUSABLE, Evidence, guarded
 from dynaflex.report.files import NOT_THERE, Record
+from dynaflex.report.resolution import resolution_sentence, resolution_tiles
 from dynaflex.report.views import Views
 from dynaflex.validate.controls import FAIL
 
@@ -138,10 +140,10 @@ class _Report:
         motion, metrics = shown.motion, shown.metrics or []
         if motion is not None:
             yield guarded(
-                "motion.npz", lambda: page.paragraph(summary.Motion.of(motion).sentence(shown.shared), "lead")
+                "motion.npz", lambda: page.paragraph(summary.Motion.of(motion, shown.shared).sentence(), "lead")
             )
         if shown.fsc is not None:
-            yield page.paragraph(summary.resolution_sentence(shown.fsc, shown.shared), "lead")
+            yield page.paragraph(resolution_sentence(shown.fsc, shown.grid, shown.shared), "lead")
         if shown.latents is not None and self.ending is None:
             controls = shown.controls
             told = verdicts.not_run(self.run) if controls is None else verdicts.controls_sentence(controls)
@@ -170,21 +172,10 @@ class _Report:
 
     def _tiles(self) -> Iterator[summary.Tile]:
         if self.shown.fsc is not None:
-            whole = self.shown.fsc
-            value = summary.arrow(summary.resolution(whole.get("rigid")), summary.resolution(whole.get("deformed")))
-            yield summary.Tile("Resolution", value, "rigid → corrected, half-maps at FSC 0.143")
-            part = whole.get("moving_part")
-            if isinstance(part, dict):
-                value = summary.arrow(summary.resolution(part.get("rigid")), summary.resolution(part.get("deformed")))
-                yield summary.Tile("In the moving part", value, "rigid → corrected, half-maps at FSC 0.143")
+            yield from resolution_tiles(self.shown.fsc, self.shown.grid)
         if self.shown.motion is not None:
-            try:
-                motion = summary.Motion.of(self.shown.motion)
-            except UNUSABLE:
-                return
-            yield summary.Tile("Motion", f"{motion.strongest:.1f} Å", "rms; a tenth of the molecule moves more")
-            if motion.error is not None:
-                yield summary.Tile("Uncertainty", f"{motion.error:.1f} Å", "median disagreement of the half models")
+            with suppress(*UNUSABLE):
+                yield summary.Motion.of(self.shown.motion, self.shown.shared).tile()
         counts = self.provenance.get("counts")
         if isinstance(counts, dict) and isinstance(counts.get("used"), int):
             left_out = len(summary.excluded_rows(counts))

@@ -22,8 +22,8 @@ from PIL import Image
 from dynaflex.io import durable
 from dynaflex.pipelines.predict import config_of
 from dynaflex.report.conformations import CarriedSurface, carried, from_the_middle
+from dynaflex.report.resolution import sharpness_of
 from dynaflex.report.style import bare, motion_scale, on_white, scale_bar
-from dynaflex.report.summary import sharpness_of
 from dynaflex.report.surface import draw_surface
 from dynaflex.run.directory import Run
 

@@ -12,9 +12,10 @@ import torch
 from dynaflex.grid import Grid
 from dynaflex.pipelines.analysis.series import SPREAD, first_component
 from dynaflex.pipelines.predict import load_half
-from dynaflex.report import conformations, domains, film, page, pictures, summary
+from dynaflex.report import conformations, domains, film, page, pictures
 from dynaflex.report.evidence import Evidence, guarded
 from dynaflex.report.player import film_figure
+from dynaflex.report.resolution import quoted
 from dynaflex.report.surface import view_from
 from dynaflex.run.directory import Run
 
@@ -113,7 +114,7 @@ class Views:
         whole = Grid(self.corrected.data.shape[0], self.corrected.pixel_size)
         pair = []
         for found, name in ((self.rigid, "rigid"), (self.corrected, "deformed")):
-            sharp = summary.resolution(fsc.get(name)) or self.shown.sharpness()
+            sharp = quoted(fsc.get(name)) or self.shown.sharpness()
             volume, grid = conformations.small(torch.from_numpy(found.data), whole, sharp)
             pair.append(volume)
         level = conformations.contour(pair[1], grid, self.shown.start)
