@@ -72,6 +72,23 @@ def moving_part(rms_displacement: Array | FloatArray) -> BoolArray:
     return np.asarray((rms_displacement >= 0.5 * most) & (most >= STILL))
 
 
+def camera_across(moved: Array) -> Array:
+    """A camera ``(3 3)``, rows to the right, up and towards the eye, for points ``(f n 3)`` in some conformations.
+
+    It looks across their main motion, along where they reach least; up is where they reach furthest. Of the two ways to
+    look and to hold it, it takes those nearer to the map's own: from above z, with y up.
+    """
+    motion = (moved - moved.mean(axis=0)).reshape(-1, 3)
+    main = np.linalg.eigh(motion.T @ motion)[1][:, -1]
+    shape = np.cov(moved[len(moved) // 2].T)
+    plane = np.linalg.svd(main[None])[2][1:]
+    eye = np.linalg.eigh(plane @ shape @ plane.T)[1][:, 0] @ plane
+    upright = np.eye(3) - np.outer(eye, eye)
+    up = np.linalg.eigh(upright @ shape @ upright)[1][:, -1]
+    eye, up = (-axis if axis[nearest] < 0 else axis for axis, nearest in ((eye, 2), (up, 1)))
+    return np.stack([np.cross(up, eye), up, eye])
+
+
 def kabsch(start: Array, end: Array) -> tuple[Array, Array, Array]:
     """Rotation ``(3 3)``, centroid of the start ``(3)`` and its translation ``(3)`` that best take ``start`` ``(n 3)``
     to ``end`` ``(n 3)``; never a reflection."""

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import binary_dilation, label
 
 from dynaflex import fourier
+from dynaflex.analyze.motion import camera_across
 from dynaflex.density.placement import automatic_threshold
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
@@ -178,21 +179,6 @@ def without_islands(volume: FloatArray, level: float) -> FloatArray:
 def from_the_middle(moved: Array) -> Array:
     """How far points ``(f n 3)`` are from where they are in the middle conformation, ``(f n)``."""
     return np.asarray(np.linalg.norm(moved - moved[len(moved) // 2], axis=2))
-
-
-def camera_across(moved: Array) -> Array:
-    """A camera ``(3 3)`` for points ``(f n 3)`` that looks across their main motion, to where they reach least.
-
-    Up is where they reach furthest.
-    """
-    motion = (moved - moved.mean(axis=0)).reshape(-1, 3)
-    main = np.linalg.eigh(motion.T @ motion)[1][:, -1]
-    shape = np.cov(moved[len(moved) // 2].T)
-    plane = np.linalg.svd(main[None])[2][1:]
-    depth = np.linalg.eigh(plane @ shape @ plane.T)[1][:, 0] @ plane
-    upright = np.eye(3) - np.outer(depth, depth)
-    up = np.linalg.eigh(upright @ shape @ upright)[1][:, -1]
-    return np.stack([np.cross(up, depth), up, depth])
 
 
 def carried(surface: Surface, vertices: Array) -> Surface:

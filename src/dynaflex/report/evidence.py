@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 
+from dynaflex.analyze.motion import camera_across
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.mesh.segments import LabelledMesh
@@ -18,6 +21,7 @@ from dynaflex.report.resolution import sharpness_of
 from dynaflex.report.style import Drawing
 from dynaflex.report.verdicts import stored_controls
 from dynaflex.report.wording import FLEX, wording_of
+from dynaflex.shapes import Array
 
 FIGURES = "figures"
 """The folder of a run with the figures of its report."""
@@ -95,7 +99,7 @@ class Evidence:
             caption += "on held-out particles, on one scale."
         else:
             caption = f"Where it moves: {caption}."
-        yield self.figure("motion", caption, "motion.npz", self.motion, _draw_motion)
+        yield self.figure("motion", caption, "motion.npz", self.motion, self._draw_motion)
         caption = f"How far each particle is from the reference conformation, rms over the {self.words.points}."
         yield self.figure(
             "displacement",
@@ -186,6 +190,16 @@ class Evidence:
             return ""
         return page.absent(f"No figure here, because of {source}: {self.reason(source)}. {caption}")
 
+    @cached_property
+    def camera(self) -> Array | None:
+        """The camera ``(3 3)`` of all pictures of a run, across its main motion; None where that is not known."""
+        if self.motion is None:
+            return None
+        with suppress(*UNUSABLE):
+            points, direction = (np.asarray(self.motion[name], np.float64) for name in ("points", "direction"))
+            return camera_across(points + np.array([-1.0, 0.0, 1.0])[:, None, None] * direction)
+        return None
+
     @property
     def start(self) -> float:
         """The resolution in Å of the map that both halves started from."""
@@ -199,6 +213,13 @@ class Evidence:
     def _training_width(self) -> float | None:
         box, pixel_size = self.grid.get("train_box"), self.grid.get("train_pixel_size")
         return box * float(pixel_size) if isinstance(box, int) and isinstance(pixel_size, int | float) else None
+
+    def _draw_motion(self, motion: Arrays) -> Drawing:
+        points, moves, direction = (
+            np.asarray(motion[name], np.float64) for name in ("points", "rms_displacement", "direction")
+        )
+        camera = np.eye(3) if self.camera is None else self.camera
+        return pictures.draw_motion(points, moves, direction, summary.known_error(motion), camera)
 
     def _draw_mesh(self, labelled: LabelledMesh) -> Drawing:
         """The mesh over the merged map, or over nothing while there is none."""
@@ -216,13 +237,6 @@ def guarded(source: str, make: Callable[[], str]) -> str:
         return make()
     except UNUSABLE as error:
         return page.absent(f"The contents of {source} cannot be shown: {type(error).__name__}: {error}")
-
-
-def _draw_motion(motion: Arrays) -> Drawing:
-    points, moves, direction = (
-        np.asarray(motion[name], np.float64) for name in ("points", "rms_displacement", "direction")
-    )
-    return pictures.draw_motion(points, moves, direction, summary.known_error(motion))
 
 
 def _draw_threshold(found: Record) -> Drawing:

@@ -58,25 +58,22 @@ class Motion:
         """Motion and disagreement, over the same points."""
         if not self.share:
             return Tile("Motion", "none", f"98% of the molecule stay within {self.most:.2f} Å rms")
-        where = f"rms over the {self.share:.0%} of the molecule that move"
+        where = f"rms over the {self.share:.0%} of the molecule that moves"
         return Tile("Motion", self._value(), where + ("" if self.error is None else "; ± half models disagree there"))
 
     def sentence(self) -> str:
         """What moved and how sure that is."""
         if not self.share:
             return f"Nothing moves: 98% of the molecule stay within {self.most:.2f} Å rms."
-        text = f"{self.share:.0%} of the molecule move, by {self._value()} rms."
+        text = f"{self.share:.0%} of the molecule moves, by {self._value()} rms."
         if self.shared:
             return text + " How sure this is cannot be said: both halves share one model of the motion."
         if self.error is None or self.certain is None:
             return text + " How sure this is cannot be said without held-out particles."
-        text += (
-            f" The ± says how far the two half models disagree about that part, {self.error:.1f} Å rms, when they are "
-            "asked about particles that trained neither."
-        )
+        text += " The ± is how far the two half models disagree about that part in particles that trained neither."
         if self.certain < 0.01:
             return text + " The motion nowhere exceeds twice that disagreement, so it should not be interpreted."
-        return text + f" {self.certain:.0%} of the part move by more than twice the disagreement found there."
+        return text + f" {self.certain:.0%} of the part moves by more than twice the disagreement found there."
 
     def _value(self) -> str:
         return f"{self.size:.1f} Å" if self.error is None else f"{self.size:.1f} ± {self.error:.1f} Å"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,8 @@ from dynaflex.report import conformations, domains, film, page, pictures
 from dynaflex.report.evidence import Evidence, guarded
 from dynaflex.report.player import film_figure
 from dynaflex.report.resolution import quoted
-from dynaflex.report.surface import view_from
 from dynaflex.run.directory import Run
+from dynaflex.shapes import Array
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class Moving:
     domains: domains.DomainsFound
 
     @classmethod
-    def of(cls, run: Path, resolution: float) -> Moving:
-        """The corrected map of half 1, low-passed to ``resolution`` Å, carried.
+    def of(cls, run: Path, resolution: float, camera: Array | None = None) -> Moving:
+        """The corrected map of half 1, low-passed to ``resolution`` Å, carried, and seen by a ``camera`` ``(3 3)``, or
+        across this motion.
 
         Raises:
             UsageError: the half has not been trained to its end.
@@ -41,6 +42,8 @@ class Moving:
         trained = load_half(opened, 1)
         latents = torch.from_numpy(first_component(trained, film.FRAMES).latents).float()
         surface = conformations.carry_surface(opened, trained, latents, resolution)
+        if camera is not None:
+            surface = replace(surface, camera=camera)
         five = conformations.five_conformations(trained, latents, surface)
         return cls(five, surface, domains.DomainsFound.of(opened, trained))
 
@@ -55,7 +58,7 @@ class Views:
         self.rigid = files.mean_map("maps/rigid_half1.mrc", "maps/rigid_half2.mrc")
         self.moving = None
         if "maps/map_half1.mrc" not in files.absent:
-            self.moving = files.of_the_model(lambda run: Moving.of(run, shown.sharpness()))
+            self.moving = files.of_the_model(lambda run: Moving.of(run, shown.sharpness(), shown.camera))
 
     def compared(self) -> Iterator[str]:
         """The maps before and after."""
@@ -108,8 +111,8 @@ class Views:
 
     def _turning(self) -> str:
         """Both maps as surfaces at one contour."""
-        motion, fsc = self.shown.motion, self.shown.fsc
-        if self.rigid is None or self.corrected is None or motion is None or fsc is None:
+        motion, fsc, camera = self.shown.motion, self.shown.fsc, self.shown.camera
+        if self.rigid is None or self.corrected is None or motion is None or fsc is None or camera is None:
             return ""
         whole = Grid(self.corrected.data.shape[0], self.corrected.pixel_size)
         pair = []
@@ -118,7 +121,6 @@ class Views:
             volume, grid = conformations.small(torch.from_numpy(found.data), whole, sharp)
             pair.append(volume)
         level = conformations.contour(pair[1], grid, self.shown.start)
-        camera = view_from(0.0, 0.0) if self.moving is None else self.moving.surface.camera
         points, moves = (np.asarray(motion[name], np.float64) for name in ("points", "rms_displacement"))
         turning = film.film_of_maps((pair[0].numpy(), pair[1].numpy()), level, grid, camera, points, moves)
         caption = (
