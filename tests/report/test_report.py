@@ -11,6 +11,7 @@ import pytest
 from dynaflex.errors import InputError
 from dynaflex.report.html import write_report
 
+SECTIONS = {"before-and-after", "motion-found", "certainty", "latent-space", "learning", "carrier", "repeat"}
 FIGURES = {"fsc", "film-maps", "slices", "motion", "displacement", "latents", "training", "model"}
 SHARED = [
     "config.json",
@@ -48,6 +49,15 @@ def test_identifiers_are_unique_and_every_reference_finds_one(kind: str, request
     assert len(set(page.identifiers)) == len(page.identifiers)
     inside = {reference[1:] for reference in page.references if reference.startswith("#")}
     assert inside <= set(page.identifiers)
+
+
+@pytest.mark.parametrize("kind", ["page", "flex_page"])
+def test_the_contents_lead_to_every_section_in_order(kind: str, request: pytest.FixtureRequest) -> None:
+    page = request.getfixturevalue(kind)
+    inside = [reference[1:] for reference in page.references if reference.startswith("#")]
+    listed = inside[: inside.index("repeat") + 1]
+    assert listed[0] == "summary" and set(listed[1:]) == SECTIONS
+    assert listed == [name for name in page.identifiers if name in listed]
 
 
 @pytest.mark.parametrize(("kind", "own"), [("page", "threshold"), ("flex_page", "mesh")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from html import escape
+from itertools import chain
 from pathlib import Path
 
 from dynaflex.errors import InputError
@@ -60,18 +61,29 @@ class _Report:
 
     def parts(self) -> Iterator[str]:
         """The page from top to bottom: what was found, the evidence, how it was made."""
-        shown, views = self.shown, self.views
+        sections = [(key, title, content) for key, title, content in self._sections() if content]
         yield self._header()
+        yield page.contents([("summary", "Summary"), *((key, title) for key, title, _ in sections)])
         if self.ending is not None:
             yield self._ending(self.ending)
         yield from self._summary()
-        yield from _section("Before and after", views.compared() if views else (), shown.resolution())
-        yield from _section("Where and how far it moves", views.carried() if views else (), shown.moved())
-        yield from _section("How sure that is", self._controls(), self._shared())
-        yield from _section("Latent space", [shown.latent_space()])
-        yield from _section("Training", self._effort(), [shown.trained()])
-        yield from _section(shown.words.heading, shown.model())
-        yield from _section("To repeat it", self._tables())
+        for key, title, content in sections:
+            yield page.section(key, title, content)
+
+    def _sections(self) -> Iterator[tuple[str, str, str]]:
+        """An identifier, a title and the contents, empty where there are none."""
+        shown, views = self.shown, self.views
+        found: list[tuple[str, str, Iterable[str]]] = [
+            ("before-and-after", "Before and after", chain(views.compared() if views else (), shown.resolution())),
+            ("motion-found", "Where and how far it moves", chain(views.carried() if views else (), shown.moved())),
+            ("certainty", "How sure that is", chain(self._controls(), self._shared())),
+            ("latent-space", "Latent space", [shown.latent_space()]),
+            ("learning", "Training", chain(self._effort(), [shown.trained()])),
+            ("carrier", shown.words.heading, shown.model()),
+            ("repeat", "To repeat it", self._tables()),
+        ]
+        for key, title, parts in found:
+            yield key, title, "\n".join(part for part in parts if part)
 
     def _ending(self, ending: Ending) -> str:
         """That the run is not done, where it is, and how to go on."""
@@ -127,7 +139,7 @@ class _Report:
         known = " · ".join(f"{name} {value}" for name, value in made if value)
         if known:
             lines.append(f'<p class="kicker">{escape(known)}</p>')
-        return "<header>\n" + "\n".join(lines) + "\n</header>"
+        return '<header id="summary">\n' + "\n".join(lines) + "\n</header>"
 
     def _summary(self) -> Iterator[str]:
         warnings = _texts(self.provenance, "warnings")
@@ -210,14 +222,6 @@ class _Report:
                 yield page.folded(
                     title, page.table(summary.flattened(record)) if record else page.absent(f"{name}: {reason}.")
                 )
-
-
-def _section(title: str, *parts: Iterable[str]) -> Iterator[str]:
-    """A heading over its parts, if there is one that is not empty."""
-    filled = [part for several in parts for part in several if part]
-    if filled:
-        yield f"<h2>{escape(title)}</h2>"
-        yield from filled
 
 
 def _tile(tile: summary.Tile) -> str:

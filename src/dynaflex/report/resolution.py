@@ -65,7 +65,7 @@ class Nyquist:
 def resolution_tiles(fsc: Record, grid: Record) -> Iterator[Tile]:
     """Rigid and corrected, in the whole map and in the part that moves."""
     nyquist = Nyquist.of(fsc, grid)
-    for label, curves in (("Resolution", fsc), ("In the part that moves", fsc.get("moving_part"))):
+    for label, curves in (("Resolution", fsc), ("In the moving part", fsc.get("moving_part"))):
         if isinstance(curves, Mapping):
             pair = quoted(curves.get("rigid")), quoted(curves.get("deformed"))
             remark = "rigid → corrected, half-maps at FSC 0.143"

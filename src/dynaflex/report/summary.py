@@ -58,8 +58,9 @@ class Motion:
         """Motion and disagreement, over the same points."""
         if not self.share:
             return Tile("Motion", "none", f"98% of the molecule stay within {self.most:.2f} Å rms")
-        where = f"rms over the {self.share:.0%} of the molecule that moves"
-        return Tile("Motion", self._value(), where + ("" if self.error is None else "; ± half models disagree there"))
+        where = f"rms in the {self.share:.0%} of the molecule that moves"
+        sure = "" if self.error is None else ", ± how far the half models disagree there"
+        return Tile("Motion", self._value(), where + sure)
 
     def sentence(self) -> str:
         """What moved and how sure that is."""
@@ -73,7 +74,8 @@ class Motion:
         text += " The ± is how far the two half models disagree about that part in particles that trained neither."
         if self.certain < 0.01:
             return text + " The motion nowhere exceeds twice that disagreement, so it should not be interpreted."
-        return text + f" {self.certain:.0%} of the part moves by more than twice the disagreement found there."
+        much = "All" if self.certain > 0.995 else f"{self.certain:.0%}"
+        return text + f" {much} of the part moves by more than twice the disagreement found there."
 
     def _value(self) -> str:
         return f"{self.size:.1f} Å" if self.error is None else f"{self.size:.1f} ± {self.error:.1f} Å"
