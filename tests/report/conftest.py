@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from dynaflex.report import conformations, curves, domains, figures, film, latents, mesh_picture, pictures
+from dynaflex.report import conformations, curves, domains, figures, film, latents, mesh_picture, pictures, views
 from dynaflex.report.film import Film
 from dynaflex.report.html import write_report
 from dynaflex.report.style import Drawing
 from report.runs import HOSTILE, flex_epochs, fsc_curves_of, write_flex_run, write_run
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
-DRAWING: tuple[ModuleType, ...] = (conformations, curves, domains, figures, latents, mesh_picture, pictures)
+DRAWING: tuple[ModuleType, ...] = (conformations, curves, domains, figures, latents, mesh_picture, pictures, views)
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 
 

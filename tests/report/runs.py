@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import mrcfile
 import numpy as np
-import torch
 
 from dynaflex.grid import Grid
+from dynaflex.io.mrc import write_map
 from dynaflex.mesh.build import lattice
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.pipelines.mesh_store import save_mesh
@@ -112,12 +111,15 @@ def write_run(run: Path, particles: int = 400, points: int = 300, box: int = 24)
         error=0.3 + 0.1 * lever,
         displacement_norm=np.abs(angle) * 4,
     )
+    radius = Grid(box, 3.0).radius_of_points().view(box, box, box).numpy()
+    molecule = np.exp(-((radius / 12.0) ** 2))
     for kind in ("map", "rigid"):
         for number in (1, 2):
-            molecule = torch.exp(-((Grid(box, 3.0).radius_of_points() / 12.0) ** 2)).view(box, box, box).numpy()
             volume = (molecule + random.normal(scale=0.05, size=molecule.shape)).astype(np.float32)
-            with mrcfile.new(run / "maps" / f"{kind}_half{number}.mrc", volume) as mrc:
-                mrc.voxel_size = 3.0
+            write_map(run / "maps" / f"{kind}_half{number}.mrc", volume, 3.0)
+    write_map(run / "maps" / "map.mrc", molecule.astype(np.float32), 3.0)
+    local = np.where(radius < 20.0, 6.0 + radius / 10.0, 0.0)
+    write_map(run / "maps" / "local_resolution.mrc", local.astype(np.float32), 3.0)
     return run
 
 
@@ -138,10 +140,6 @@ def write_flex_run(run: Path) -> Path:
     mesh = lattice((grid.radius_of_points() < 25.0).view(24, 24, 24), grid, 6)
     mesh.segment[mesh.vertices[mesh.cells].mean(dim=1)[:, 0] > 0] = 1
     save_mesh(run / "mesh.npz", LabelledMesh(mesh))
-    with mrcfile.new(
-        run / "maps" / "map.mrc", torch.exp(-grid.radius_of_points() / 9.0).view(24, 24, 24).numpy()
-    ) as mrc:
-        mrc.voxel_size = 3.0
     return run
 
 

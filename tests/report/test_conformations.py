@@ -43,7 +43,7 @@ def brief(made: Path, tmp_path: Path) -> Path:
 
 
 def test_conformations_of_both_methods_are_those_of_the_model(brief: Path, page_of: Callable[[Path], Any]) -> None:
-    found = Moving.of(brief, 20.0).five
+    found = Moving.of(brief, np.eye(3)).five
     trained = load_half(Run.open(brief), 1)
     middle = trained.latents.mean.mean(dim=0)[None]
     rest = torch.from_numpy(np.ascontiguousarray(found.surface.vertices, np.float32))
@@ -52,7 +52,7 @@ def test_conformations_of_both_methods_are_those_of_the_model(brief: Path, page_
     masses = found.projections.sum(axis=(1, 2))
     np.testing.assert_allclose(masses, masses[2], rtol=1e-4)
     across = Evidence(brief).camera
-    assert np.array_equal(Moving.of(brief, 20.0, across).surface.camera, across)
+    assert np.array_equal(Moving.of(brief, across).surface.camera, across)
     page = page_of(brief)
     assert {"conformations", "film-motion", "film-maps", "domains"} <= set(page.identifiers)
     assert "the model of half 1" in page.text and "turns by" in page.text
@@ -67,7 +67,7 @@ def test_a_run_without_its_checkpoints_says_so(brief: Path, page_of: Callable[[P
     assert "checkpoints: not in the run directory" in page.text and "conformations" not in page.identifiers
     (brief / "checkpoints").mkdir()
     with pytest.raises(UsageError):
-        Moving.of(brief, 20.0)
+        Moving.of(brief, np.eye(3))
     assert "checkpoints: cannot be read" in page_of(brief).text
 
 
@@ -120,6 +120,6 @@ def test_a_carried_surface_turns_its_normals_with_it() -> None:
 
 
 def test_the_picture_names_its_conformations(brief: Path) -> None:
-    picture = draw_conformations(Moving.of(brief, 20.0).five).svg().decode()
+    picture = draw_conformations(Moving.of(brief, np.eye(3)).five).svg().decode()
     for name in ("−2 sd", "−1 sd", "mean", "+1 sd", "+2 sd"):
         assert name in picture

@@ -12,7 +12,7 @@ from dynaflex.errors import InputError
 from dynaflex.report.html import write_report
 
 SECTIONS = {"before-and-after", "motion-found", "certainty", "latent-space", "learning", "carrier", "repeat"}
-FIGURES = {"fsc", "film-maps", "slices", "motion", "displacement", "latents", "training", "model"}
+FIGURES = {"fsc", "film-maps", "slices", "local-resolution", "motion", "displacement", "latents", "training", "model"}
 SHARED = [
     "config.json",
     "provenance.json",
@@ -23,8 +23,10 @@ SHARED = [
     "motion.npz",
     "maps/map_half1.mrc",
     "maps/rigid_half2.mrc",
+    "maps/map.mrc",
+    "maps/local_resolution.mrc",
 ]
-READ = {"run": [*SHARED, "threshold.json"], "flex": [*SHARED, "mesh.npz", "grid.json", "maps/map.mrc"]}
+READ = {"run": [*SHARED, "threshold.json"], "flex": [*SHARED, "mesh.npz", "grid.json"]}
 CASES = [(kind, name) for kind, names in READ.items() for name in names]
 PageOf = Callable[[Path], Any]
 

@@ -18,7 +18,7 @@ from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.report import curves, figures, latents, mesh_picture, page, pictures, summary, training
 from dynaflex.report.curves import Plot
 from dynaflex.report.files import Arrays, Record, RunFiles
-from dynaflex.report.resolution import Nyquist, sharpness_of
+from dynaflex.report.resolution import Nyquist
 from dynaflex.report.style import Drawing
 from dynaflex.report.verdicts import stored_controls
 from dynaflex.report.wording import FLEX, wording_of
@@ -60,7 +60,7 @@ class Evidence:
         self.controls = stored_controls(self.files)
         self.threshold = None if self.flex else self.files.record("threshold.json")
         self.mesh = self.files.mesh() if self.flex else None
-        self.merged = self.files.volume("maps/map.mrc") if self.flex and not unfinished else None
+        self.merged = None if unfinished else self.files.volume("maps/map.mrc")
 
     def resolution(self) -> Iterator[str]:
         """The FSC of the half-maps in the whole and in the part that moves."""
@@ -208,24 +208,20 @@ class Evidence:
         return page.absent(f"No figure here, because of {source}: {self.reason(source)}. {caption}")
 
     @cached_property
-    def camera(self) -> Array | None:
-        """The camera ``(3 3)`` of all pictures of a run, across its main motion; None where that is not known."""
+    def camera(self) -> Array:
+        """The camera ``(3 3)`` of all pictures of a run: across its main motion, or down z where that is not known."""
         if self.motion is None:
-            return None
+            return np.eye(3)
         with suppress(*UNUSABLE):
             points, direction = (np.asarray(self.motion[name], np.float64) for name in ("points", "direction"))
             return camera_across(points + np.array([-1.0, 0.0, 1.0])[:, None, None] * direction)
-        return None
+        return np.eye(3)
 
     @property
     def start(self) -> float:
         """The resolution in Å of the map that both halves started from."""
         found = (self.config or {}).get("shared_resolution")
         return float(found) if isinstance(found, int | float) else 20.0
-
-    def sharpness(self) -> float:
-        """The resolution in Å to show conformations at: where the half-maps agree to 0.5, or what they started from."""
-        return sharpness_of(self.fsc or {}, self.start)
 
     def _beside(self, key: str) -> str | None:
         """The files of a figure beside the page, which that of an unfinished run has not."""
@@ -246,8 +242,7 @@ class Evidence:
         points, moves, direction = (
             np.asarray(motion[name], np.float64) for name in ("points", "rms_displacement", "direction")
         )
-        camera = np.eye(3) if self.camera is None else self.camera
-        return pictures.draw_motion(points, moves, direction, summary.known_error(motion), camera)
+        return pictures.draw_motion(points, moves, direction, summary.known_error(motion), self.camera)
 
     def _draw_mesh(self, labelled: LabelledMesh) -> Drawing:
         """The mesh over the merged map, or over nothing while there is none."""

@@ -73,9 +73,10 @@ class _Report:
     def _sections(self) -> Iterator[tuple[str, str, str]]:
         """An identifier, a title and the contents, empty where there are none."""
         shown, views = self.shown, self.views
+        compared, sharp, carried = (views.compared(), views.local_resolution(), views.carried()) if views else ((),) * 3
         found: list[tuple[str, str, Iterable[str]]] = [
-            ("before-and-after", "Before and after", chain(views.compared() if views else (), shown.resolution())),
-            ("motion-found", "Where and how far it moves", chain(views.carried() if views else (), shown.moved())),
+            ("before-and-after", "Before and after", chain(compared, shown.resolution(), sharp)),
+            ("motion-found", "Where and how far it moves", chain(carried, shown.moved())),
             ("certainty", "How sure that is", chain(self._controls(), self._shared())),
             ("latent-space", "Latent space", [shown.latent_space()]),
             ("learning", "Training", chain(self._effort(), [shown.trained()])),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from dynaflex.report.files import Record
 from dynaflex.report.summary import Tile
@@ -18,11 +17,6 @@ def quoted(curves: object, threshold: str = "0.143") -> float | None:
     found = curves.get("resolution") if isinstance(curves, Mapping) else None
     value = found.get(threshold) if isinstance(found, Mapping) else None
     return float(value) if isinstance(value, int | float) else None
-
-
-def sharpness_of(fsc: Mapping[str, Any], start: float) -> float:
-    """The resolution in Å to show a map at: where its half-maps agree to 0.5, or the one they ``start`` from."""
-    return quoted(fsc.get("deformed"), "0.5") or start
 
 
 @dataclass(frozen=True)
