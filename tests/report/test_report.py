@@ -114,7 +114,7 @@ def test_contents_that_make_no_sense_do_not_stop_the_report(
 
 def test_an_empty_directory_gets_a_report_that_says_so(tmp_path: Path, page_of: PageOf) -> None:
     page = page_of(tmp_path)
-    assert "not complete" in page.text
+    assert "not complete" in page.text and f"dynaflex resume {tmp_path}" in page.text
     assert "figure" not in page.tags
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,11 @@ class Ending:
             return cls(stopped, f"{type(error).__name__}: {error}", None, command)
         place = "" if error.file is None else f"{error.file}: "
         return cls(stopped, place + error.problem, None if stopped else error.fix, command)
+
+
+def resumed_by(run: Path) -> str:
+    """The command that goes on with a run, to be typed anywhere."""
+    return f"dynaflex resume {shlex.quote(str(run.absolute()))}"
 
 
 def reached(run: Path) -> str:

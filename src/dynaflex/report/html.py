@@ -11,7 +11,7 @@ from pathlib import Path
 from dynaflex.errors import InputError
 from dynaflex.io.durable import write_text
 from dynaflex.report import advice, page, summary, verdicts
-from dynaflex.report.ending import Ending, reached
+from dynaflex.report.ending import Ending, reached, resumed_by
 from dynaflex.report.evidence import FIGURES, UNUSABLE, Evidence, guarded
 from dynaflex.report.files import NOT_THERE, Record
 from dynaflex.report.resolution import resolution_sentence, resolution_tiles
@@ -176,7 +176,9 @@ class _Report:
         absent = self.shown.files.absent.items()
         missed = [f"{name}: {reason}" for name, reason in absent if self.ending is None or reason != NOT_THERE]
         if missed:
-            yield page.box("This report is not complete; a stopped run can be resumed", missed, "warnings")
+            yield page.box("This report is not complete", missed, "warnings")
+            yield page.paragraph("A run that was stopped goes on with")
+            yield page.command(resumed_by(self.run))
 
     def _advice(self) -> str:
         shown = self.shown
