@@ -55,7 +55,7 @@ def test_latents_of_two_coordinates_are_shown_with_the_prior(flex: Path, flex_pa
 
 def test_the_gain_on_held_out_particles_is_told(flex_page: Any) -> None:
     assert "likelier by 30.0 and 30.0 nats each" in flex_page.text
-    assert "gain over the map at rest, nats a particle, held out" in flex_page.text
+    assert "gain over rest, nats a particle, held out" in flex_page.text
     assert "Advice" not in flex_page.text
 
 

@@ -13,7 +13,7 @@ from dynaflex.report.training import held_out_gain, training_plots
 
 Epochs = Callable[..., Any]
 NEW = ("log_likelihood", "held_out_log_likelihood", "gain", "held_out_gain")
-GAIN = "gain over the map at rest"
+GAIN = "gain over rest"
 
 
 def plots_of(lines: list[dict[str, Any]], width: float | None = 72.0) -> dict[str, Plot]:

@@ -54,7 +54,7 @@ def _panels(lines: Records, geometry: str, width: float | None) -> Iterator[Pane
         yield Panel("log-likelihood, nats a particle", "log_likelihood", "held_out_log_likelihood")
     else:
         yield Panel("data loss, nats a particle", "data_loss", "held_out_loss")
-    yield Panel("gain over the map at rest, nats a particle", "gain", "held_out_gain", level=0.0)
+    yield Panel("gain over rest, nats a particle", "gain", "held_out_gain", level=0.0)
     yield Panel(geometry, "geometry")
     yield Panel("rms displacement, Å", "rms_displacement")
     if len({line.get("lambda") for line in lines} - {None}) > 1:
