@@ -30,7 +30,8 @@ p { margin: .6rem 0; max-width: 46rem; }
 code { font: .87em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(164px, 1fr)); gap: 10px; margin: 1.5rem 0;
   padding: 0; }
-.tiles div { max-width: 300px; padding: 12px 13px; border: 1px solid var(--line); border-radius: 10px; background: var(--panel); }
+.tiles div { max-width: 300px; padding: 12px 13px; border: 1px solid var(--line); border-radius: 10px;
+  background: var(--panel); }
 .tiles dt { color: var(--soft); font-size: .85rem; }
 .tiles dd { margin: 0; }
 .tiles .value { margin: .1rem 0; font-size: 1.2rem; font-weight: 650; letter-spacing: -.02em;
