@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dynaflex.analyze.motion import relative_to, rigid_domains, rigid_motion
+from dynaflex.analyze.motion import camera_across, moving_part, relative_to, rigid_domains, rigid_motion
 
 RANDOM = np.random.default_rng(2)
 POINTS = RANDOM.normal(0.0, 20.0, (120, 3)) + np.array([30.0, -10.0, 5.0])
@@ -91,3 +91,35 @@ def test_a_molecule_that_moves_as_one_is_one_body() -> None:
 def test_a_molecule_that_does_not_move_is_one_body() -> None:
     points, _ = bodies()
     assert rigid_domains(points, np.stack([points, points])).max() == 0
+
+
+def test_the_part_that_moves_is_relative_to_what_moves_most_and_a_few_outliers_do_not_set_it() -> None:
+    moves = np.concatenate([np.full(70, 0.4), np.full(10, 3.9), np.full(20, 8.0)])
+    assert np.array_equal(moving_part(moves), moves == 8.0)
+    assert np.array_equal(moving_part(moves * 100), moves == 8.0)
+    moves[0] = 1000.0
+    assert np.array_equal(moving_part(moves), moves >= 8.0)
+    assert not moving_part(np.full(50, 0.99)).any() and moving_part(np.full(50, 1.01)).all()
+    assert not moving_part(np.array([np.nan, 3.0, 3.0]))[0]
+
+
+def test_the_camera_is_a_rotation_that_looks_across_the_motion() -> None:
+    rest = RANDOM.normal(scale=(30.0, 10.0, 10.0), size=(200, 3))
+    swing = np.linspace(-1, 1, 5)[:, None, None] * np.array([0.0, 6.0, 0.0]) + 0.01 * RANDOM.normal(size=(5, 200, 3))
+    camera = camera_across(rest + swing)
+    np.testing.assert_allclose(camera @ camera.T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(camera) == pytest.approx(1.0)
+    seen = camera @ np.array([0.0, 1.0, 0.0])
+    assert np.hypot(seen[0], seen[1]) > 0.99
+    assert abs(camera[1, 0]) > 0.9  # the molecule is long in x, which is up
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_camera_keeps_to_one_side(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rest = random.normal(scale=(30.0, 20.0, 10.0), size=(60, 3)) @ Rotation.random(random_state=seed).as_matrix()
+    moved = rest + np.linspace(-1, 1, 5)[:, None, None] * random.normal(scale=4.0, size=(60, 3))
+    camera = camera_across(moved)
+    assert camera[2, 2] >= 0.0 and camera[1, 1] >= 0.0
+    # Which end of the motion comes first, and where the molecule lies, do not turn it round.
+    np.testing.assert_allclose(camera_across(moved[::-1] + 7.0), camera, atol=1e-9)

@@ -1,171 +1,28 @@
-"""Finished runs in small, every file that the report reads, and what a browser would make of the page."""
+"""What the tests of the report share: runs in small, what a browser would make of the page, and haste."""
 
 from __future__ import annotations
 
-import json
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-import mrcfile
-import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
 
-from dynaflex.grid import Grid
-from dynaflex.mesh.build import lattice
-from dynaflex.mesh.segments import LabelledMesh
-from dynaflex.pipelines.mesh_store import save_mesh
-from dynaflex.report import conformations, domains, figures, film, latents, mesh_picture, pictures, training
+from dynaflex.report import conformations, curves, domains, figures, film, latents, mesh_picture, pictures, views
 from dynaflex.report.film import Film
 from dynaflex.report.html import write_report
 from dynaflex.report.style import Drawing
+from report.runs import HOSTILE, flex_epochs, fsc_curves_of, write_flex_run, write_run
 
-HOSTILE = '<script>alert("x")</script> & <b>bold</b>'
 VOID = {"meta", "br", "hr", "img", "link", "input"}
-DRAWING: tuple[ModuleType, ...] = (conformations, domains, figures, latents, mesh_picture, pictures, training)
-
-
-def curves(limit: float, at_0143: float | None, shells: int = 33) -> dict[str, object]:
-    frequency = np.arange(shells) / 192.0
-    fall = 1 / (1 + np.exp((frequency - 1 / limit) * 120))
-    return {
-        "frequency": frequency.tolist(),
-        "unmasked": (fall * 0.97).tolist(),
-        "masked": fall.tolist(),
-        "corrected": (fall * 0.99).tolist(),
-        "resolution": {"0.143": at_0143, "0.5": 9.87},
-    }
-
-
-def write_run(run: Path, particles: int = 400, points: int = 300, box: int = 24) -> Path:
-    """A run of DynaMight."""
-    random = np.random.default_rng(0)
-    (run / "maps").mkdir(parents=True)
-    write = {
-        "config.json": {
-            "method": "dynamight",
-            "seed": 7,
-            "train_box": 64,
-            "nested": {"inner": HOSTILE},
-            "epochs": None,
-        },
-        "provenance.json": {
-            "version": "0.1.0",
-            "command": ["dynaflex", "dynamight", "particles.star", "--map", "map <1>.mrc"],
-            "started": "2024-05-06T07:08:09+00:00",
-            "counts": {
-                "table": particles + 3,
-                "used": particles,
-                "excluded": [{"row": row, "reason": "NaN in the image"} for row in (5, 17, 301)],
-            },
-            "warnings": ["The reference comes from an atomic model: model bias is possible.", HOSTILE],
-            "shared_between_halves": ["mask.mrc", "the map low-passed to 20 Å"],
-            "inputs": {"particles": {"path": "particles.star", "sha256": "abc123"}},
-        },
-        "fsc.json": {"deformed": curves(6.5, 6.21), "rigid": curves(9.0, 8.43), "claim_limit": 20.0},
-        "model_fsc.json": {
-            f"half{half}": {
-                "frequency": curves(8, None)["frequency"],
-                "consensus": curves(12, None)["masked"],
-                "final": curves(8 + half, None)["masked"],
-            }
-            for half in (1, 2)
-        },
-        "threshold.json": {
-            "threshold": 0.0123,
-            "histogram_edges": np.linspace(-0.02, 0.06, 81).tolist(),
-            "histogram_counts": (1e5 * np.exp(-((np.linspace(-0.02, 0.06, 80) / 0.012) ** 2))).tolist(),
-            "automatic": True,
-        },
-        "poses_drift.json": {"rotation_degrees": {"median": 0.42}},
-    }
-    for name, content in write.items():
-        (run / name).write_text(json.dumps(content))
-    phases = ["warm-up"] * 3 + ["joint"] * 20 + ["gaussians"] * 4
-    lines = [
-        {
-            "half": half,
-            "epoch": epoch,
-            "phase": phase,
-            "steps": 150,
-            "data_loss": 1.0 + 0.2 * np.exp(-epoch / 5) + 0.01 * half,
-            "held_out_loss": None if phase == "warm-up" else 1.02 + 0.2 * np.exp(-epoch / 5) + 0.01 * half,
-            "geometry": 0.02 * epoch,
-            "kl": 0.1,
-            "lambda": 0.9 + 0.01 * epoch,
-            "rms_displacement": 4 * (1 - np.exp(-epoch / 6)),
-            "seconds": 10.0,
-            "memory_mb": 612.0,
-        }
-        for half in (1, 2)
-        for epoch, phase in enumerate(phases, 1)
-    ]
-    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    angle = random.uniform(-1, 1, particles)
-    mean = np.stack([angle, angle**2, *random.normal(scale=0.1, size=(2, particles))], axis=1)
-    half = 1 + np.arange(particles) % 2
-    np.savez(run / "latents.npz", index=np.arange(particles), half=half, mean=mean, scale=np.full_like(mean, 0.1))
-    points_ = random.normal(scale=(30.0, 12.0, 12.0), size=(points, 3))
-    lever = np.clip(points_[:, 0], 0, None) / 10
-    np.savez(
-        run / "motion.npz",
-        points=points_,
-        rms_displacement=0.2 + lever,
-        direction=np.stack([0 * lever, lever, 0.3 * lever], axis=1),
-        error=0.3 + 0.1 * lever,
-        displacement_norm=np.abs(angle) * 4,
-    )
-    for kind in ("map", "rigid"):
-        for number in (1, 2):
-            molecule = torch.exp(-((Grid(box, 3.0).radius_of_points() / 12.0) ** 2)).view(box, box, box).numpy()
-            volume = (molecule + random.normal(scale=0.05, size=molecule.shape)).astype(np.float32)
-            with mrcfile.new(run / "maps" / f"{kind}_half{number}.mrc", volume) as mrc:
-                mrc.voxel_size = 3.0
-    return run
-
-
-def write_flex_run(run: Path) -> Path:
-    """The same as a run of 3DFlex: a mesh of two segments and a canonical map in place of the Gaussians."""
-    write_run(run)
-    (run / "threshold.json").unlink()
-    settings = {"method": "flex", "latent_dim": 2, "half_sets": "independent", "prior": "gaussian"}
-    (run / "config.json").write_text(json.dumps(settings))
-    sizes = {"box": 24, "pixel_size": 3.0, "train_box": 16, "train_pixel_size": 4.5}
-    (run / "grid.json").write_text(json.dumps(sizes))
-    (run / "metrics.jsonl").write_text(
-        "".join(json.dumps(line) + "\n" for half in (1, 2) for line in flex_epochs(half))
-    )
-    found = dict(np.load(run / "latents.npz"))
-    np.savez(run / "latents.npz", **{**found, "mean": found["mean"][:, :2], "scale": found["scale"][:, :2]})
-    grid = Grid(24, 3.0)
-    mesh = lattice((grid.radius_of_points() < 25.0).view(24, 24, 24), grid, 6)
-    mesh.segment[mesh.vertices[mesh.cells].mean(dim=1)[:, 0] > 0] = 1
-    save_mesh(run / "mesh.npz", LabelledMesh(mesh))
-    with mrcfile.new(
-        run / "maps" / "map.mrc", torch.exp(-grid.radius_of_points() / 9.0).view(24, 24, 24).numpy()
-    ) as mrc:
-        mrc.voxel_size = 3.0
-    return run
-
-
-def flex_epochs(half: int, epochs: int = 16, gain: float = 30.0) -> Iterable[dict[str, object]]:
-    """Lines of ``metrics.jsonl``: five epochs of the flow, then map and flow in turn; ``gain`` nats in the end."""
-    for epoch in range(1, epochs + 1):
-        line: dict[str, object] = {"half": half, "epoch": epoch, "lambda": 2.0, "seconds": 1.0, "memory_mb": 500.0}
-        if epoch > 5 and epoch % 2 == 0 and epoch < epochs:
-            yield {**line, "phase": "map", "steps": 0, "band": 2 + epoch // 4}
-            continue
-        loss = 1500.0 + 5 * np.exp(-epoch / 4) - (300.0 if epoch == 1 else 0.0)
-        yield {
-            **line, "phase": "flow", "steps": 70, "data_loss": loss, "geometry": 2.0, "kl": 1.0,
-            "rms_displacement": 4 * (1 - np.exp(-epoch / 6)), "latent_spread": 1.0,
-            "held_out_loss": loss + 2.0, "held_out_rigid_loss": loss + 2.0 + gain * epoch / epochs,
-        }  # fmt: skip
+DRAWING: tuple[ModuleType, ...] = (conformations, curves, domains, figures, latents, mesh_picture, pictures, views)
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 
 
 class Page(HTMLParser):
@@ -220,7 +77,7 @@ def hostile() -> str:
 @pytest.fixture
 def fsc_curves() -> Callable[..., dict[str, object]]:
     """``fsc_curves(limit, resolution)``: curves that fall around ``limit`` Å and quote ``resolution`` at 0.143."""
-    return curves
+    return fsc_curves_of
 
 
 @pytest.fixture
@@ -295,6 +152,18 @@ def in_haste() -> Iterator[None]:
 def _in_haste() -> Iterator[None]:
     with in_haste():
         yield
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real browser."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pages are NOT tested")
+    if not Path(CHROMIUM).exists():
+        pytest.skip("no Chromium: pages are NOT tested; apt-get install chromium")
+    with playwright.sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

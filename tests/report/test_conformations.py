@@ -14,15 +14,17 @@ import torch
 from dynaflex.errors import InputError, UsageError
 from dynaflex.grid import Grid
 from dynaflex.pipelines.predict import load_half
+from dynaflex.report import film, pictures
 from dynaflex.report.conformations import (
-    camera_across,
     carried,
     contour,
     draw_conformations,
     without_islands,
 )
+from dynaflex.report.evidence import Evidence
+from dynaflex.report.film import Film
 from dynaflex.report.surface import isosurface
-from dynaflex.report.views import Moving
+from dynaflex.report.views import Moving, Views
 from dynaflex.run.directory import Run
 
 
@@ -41,7 +43,7 @@ def brief(made: Path, tmp_path: Path) -> Path:
 
 
 def test_conformations_of_both_methods_are_those_of_the_model(brief: Path, page_of: Callable[[Path], Any]) -> None:
-    found = Moving.of(brief, 20.0).five
+    found = Moving.of(brief, np.eye(3)).five
     trained = load_half(Run.open(brief), 1)
     middle = trained.latents.mean.mean(dim=0)[None]
     rest = torch.from_numpy(np.ascontiguousarray(found.surface.vertices, np.float32))
@@ -49,6 +51,8 @@ def test_conformations_of_both_methods_are_those_of_the_model(brief: Path, page_
     np.testing.assert_allclose(found.moved[2], expected.numpy(), atol=1e-3)
     masses = found.projections.sum(axis=(1, 2))
     np.testing.assert_allclose(masses, masses[2], rtol=1e-4)
+    across = Evidence(brief).camera
+    assert np.array_equal(Moving.of(brief, across).surface.camera, across)
     page = page_of(brief)
     assert {"conformations", "film-motion", "film-maps", "domains"} <= set(page.identifiers)
     assert "the model of half 1" in page.text and "turns by" in page.text
@@ -63,20 +67,26 @@ def test_a_run_without_its_checkpoints_says_so(brief: Path, page_of: Callable[[P
     assert "checkpoints: not in the run directory" in page.text and "conformations" not in page.identifiers
     (brief / "checkpoints").mkdir()
     with pytest.raises(UsageError):
-        Moving.of(brief, 20.0)
+        Moving.of(brief, np.eye(3))
     assert "checkpoints: cannot be read" in page_of(brief).text
 
 
-def test_the_camera_is_a_rotation_that_looks_across_the_motion() -> None:
-    random = np.random.default_rng(0)
-    rest = random.normal(scale=(30.0, 10.0, 10.0), size=(200, 3))
-    swing = np.linspace(-1, 1, 5)[:, None, None] * np.array([0.0, 6.0, 0.0]) + 0.01 * random.normal(size=(5, 200, 3))
-    camera = camera_across(rest + swing)
-    np.testing.assert_allclose(camera @ camera.T, np.eye(3), atol=1e-9)
-    assert np.linalg.det(camera) == pytest.approx(1.0)
-    seen = camera @ np.array([0.0, 1.0, 0.0])
-    assert np.hypot(seen[0], seen[1]) > 0.99
-    assert abs(camera[1, 0]) > 0.9  # the molecule is long in x, which is up
+@pytest.mark.usefixtures("undrawn")
+def test_all_pictures_of_a_run_face_one_way(brief: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Evidence(brief)
+    cameras = []
+
+    def filmed(_: object, __: object, ___: object, camera: np.ndarray, *rest: object) -> Film:
+        cameras.append(camera)
+        return film.film_of_motion()
+
+    monkeypatch.setattr(film, "film_of_maps", filmed)
+    views = Views(shown)
+    list(views.compared())
+    cameras += [views.moving.five.camera, views.moving.surface.camera]
+    monkeypatch.setattr(pictures, "draw_motion", lambda *given: cameras.append(given[-1]))
+    shown._draw_motion(shown.motion)
+    assert len(cameras) == 4 and all(np.array_equal(camera, shown.camera) for camera in cameras)
 
 
 def test_islands_are_taken_away() -> None:
@@ -110,6 +120,6 @@ def test_a_carried_surface_turns_its_normals_with_it() -> None:
 
 
 def test_the_picture_names_its_conformations(brief: Path) -> None:
-    picture = draw_conformations(Moving.of(brief, 20.0).five).svg().decode()
+    picture = draw_conformations(Moving.of(brief, np.eye(3)).five).svg().decode()
     for name in ("−2 sd", "−1 sd", "mean", "+1 sd", "+2 sd"):
         assert name in picture

@@ -55,7 +55,7 @@ def test_latents_of_two_coordinates_are_shown_with_the_prior(flex: Path, flex_pa
 
 def test_the_gain_on_held_out_particles_is_told(flex_page: Any) -> None:
     assert "likelier by 30.0 and 30.0 nats each" in flex_page.text
-    assert "held out: gain over rigid" in flex_page.text
+    assert "gain over rest, nats a particle, held out" in flex_page.text
     assert "Advice" not in flex_page.text
 
 
@@ -73,7 +73,7 @@ def shared(flex: Path, epochs_of_flex: Callable[..., Any], fsc_curves: Callable[
 def test_what_shared_halves_cannot_show_is_said(shared: Path, page_of: PageOf) -> None:
     text = page_of(shared).text
     assert "one model of the motion" in text and "limit of training (9.00 Å), nothing is independent" in text
-    assert "Uncertainty" not in text and "disagree" not in text
+    assert "±" not in text and "disagree" not in text
     assert "all particles" in text and "Epochs 16," in text
 
 

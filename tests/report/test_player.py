@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,6 @@ from PIL import Image
 from dynaflex.report import page
 from dynaflex.report.film import Film, webp
 from dynaflex.report.player import film_figure
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: films are NOT tested")
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-if not Path(CHROMIUM).exists():
-    pytest.skip("no Chromium: films are NOT tested; apt-get install chromium", allow_module_level=True)
 
 SHADES = [0, 60, 120, 180, 240]
 
@@ -47,14 +40,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("player") / "page.html"
     path.write_text(page.document("films", parts), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 def shade(opened: Any, film: str) -> int:

@@ -11,7 +11,8 @@ import pytest
 from dynaflex.errors import InputError
 from dynaflex.report.html import write_report
 
-FIGURES = {"fsc", "film-maps", "slices", "motion", "displacement", "latents", "training", "model"}
+SECTIONS = {"before-and-after", "motion-found", "certainty", "latent-space", "learning", "carrier", "repeat"}
+FIGURES = {"fsc", "film-maps", "slices", "local-resolution", "motion", "displacement", "latents", "training", "model"}
 SHARED = [
     "config.json",
     "provenance.json",
@@ -22,8 +23,10 @@ SHARED = [
     "motion.npz",
     "maps/map_half1.mrc",
     "maps/rigid_half2.mrc",
+    "maps/map.mrc",
+    "maps/local_resolution.mrc",
 ]
-READ = {"run": [*SHARED, "threshold.json"], "flex": [*SHARED, "mesh.npz", "grid.json", "maps/map.mrc"]}
+READ = {"run": [*SHARED, "threshold.json"], "flex": [*SHARED, "mesh.npz", "grid.json"]}
 CASES = [(kind, name) for kind, names in READ.items() for name in names]
 PageOf = Callable[[Path], Any]
 
@@ -48,6 +51,15 @@ def test_identifiers_are_unique_and_every_reference_finds_one(kind: str, request
     assert len(set(page.identifiers)) == len(page.identifiers)
     inside = {reference[1:] for reference in page.references if reference.startswith("#")}
     assert inside <= set(page.identifiers)
+
+
+@pytest.mark.parametrize("kind", ["page", "flex_page"])
+def test_the_contents_lead_to_every_section_in_order(kind: str, request: pytest.FixtureRequest) -> None:
+    page = request.getfixturevalue(kind)
+    inside = [reference[1:] for reference in page.references if reference.startswith("#")]
+    listed = inside[: inside.index("repeat") + 1]
+    assert listed[0] == "summary" and set(listed[1:]) == SECTIONS
+    assert listed == [name for name in page.identifiers if name in listed]
 
 
 @pytest.mark.parametrize(("kind", "own"), [("page", "threshold"), ("flex_page", "mesh")])
@@ -102,7 +114,7 @@ def test_contents_that_make_no_sense_do_not_stop_the_report(
 
 def test_an_empty_directory_gets_a_report_that_says_so(tmp_path: Path, page_of: PageOf) -> None:
     page = page_of(tmp_path)
-    assert "not complete" in page.text
+    assert "not complete" in page.text and f"dynaflex resume {tmp_path}" in page.text
     assert "figure" not in page.tags
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynaflex.report.summary import displacement_table, resolution_sentence
+from dynaflex.report.summary import Motion, displacement_table
 
 PageOf = Callable[[Path], Any]
 
@@ -60,18 +60,6 @@ def test_no_gain_and_no_claim_are_said_plainly(
     assert "No resolution is claimed" in page.text and "20 Å that both halves started from" in page.text
 
 
-def test_two_maps_that_agree_as_far_as_the_images_reach_are_told_apart_where_it_moves(
-    fsc_curves: Callable[..., dict[str, object]],
-) -> None:
-    # The last shell of these curves lies at 6 Å.
-    fsc = {"deformed": fsc_curves(5, 6.0), "rigid": fsc_curves(5, 6.0)}
-    part = {"deformed": fsc_curves(6.5, 6.11), "rigid": fsc_curves(7, 6.38)}
-    assert "6.38 → 6.11 Å" in resolution_sentence({**fsc, "moving_part": part})
-    coarse = {"deformed": fsc_curves(8, 7.5), "rigid": fsc_curves(8, 7.5), "moving_part": part}
-    said = resolution_sentence(coarse)
-    assert "no better than the rigid control" in said and "in the part that moves most it is 6.38 → 6.11 Å" in said
-
-
 @pytest.mark.usefixtures("undrawn")
 def test_motion_within_its_error_is_not_sold_as_motion(run: Path, page_of: PageOf) -> None:
     motion = dict(np.load(run / "motion.npz"))
@@ -87,7 +75,42 @@ def test_an_error_that_was_not_measured_is_not_certainty(run: Path, page_of: Pag
     for error in (np.zeros(300), np.array(["none"] * 300)):
         np.savez(run / "motion.npz", **{**motion, "error": error})
         text = page_of(run).text
-        assert "cannot be said without held-out particles" in text and "Uncertainty" not in text
+        assert "cannot be said without held-out particles" in text and "±" not in text
+
+
+MOTION = {
+    "rms_displacement": np.array([0.0] * 60 + [0.3] * 10 + [6.0] * 10 + [8.0] * 20),
+    "error": np.array([0.0] * 60 + [0.1] * 10 + [3.0] * 10 + [1.0] * 20),
+    "displacement_norm": np.arange(101.0),
+}
+
+
+def test_motion_and_its_uncertainty_are_of_the_same_points() -> None:
+    found = Motion.of(MOTION, shared=False)
+    assert found.share == pytest.approx(0.3)
+    assert found.size == pytest.approx(np.sqrt((10 * 36 + 20 * 64) / 30))
+    assert found.error == pytest.approx(np.sqrt((10 * 9 + 20) / 30))
+    assert found.certain == pytest.approx(2 / 3)
+    assert found.tile().value == "7.4 ± 1.9 Å" and "7.4 ± 1.9 Å" in found.sentence()
+    # What stands still says nothing about what moves, however surely or unsurely it does.
+    for error in (0.0, 40.0):
+        other = MOTION["error"].copy()
+        other[:70] = error
+        assert Motion.of({**MOTION, "error": other}, shared=False) == found
+    longer = {name: np.concatenate([values[:1].repeat(200), values]) for name, values in MOTION.items()}
+    assert Motion.of(longer, shared=False).tile().value == found.tile().value
+
+
+def test_a_molecule_that_is_still_has_no_motion_to_be_sure_of() -> None:
+    still = {**MOTION, "rms_displacement": MOTION["rms_displacement"] / 9.0}
+    found = Motion.of(still, shared=False)
+    assert found.tile().value == "none" and found.error is None and "±" not in found.sentence()
+    assert "Nothing moves" in found.sentence() and "0.89 Å" in found.sentence()
+
+
+def test_halves_that_share_a_model_cannot_disagree() -> None:
+    found = Motion.of(MOTION, shared=True)
+    assert found.tile().value == "7.4 Å" and "cannot be said" in found.sentence()
 
 
 def test_the_table_of_displacements_holds_their_quantiles() -> None:
@@ -97,6 +120,8 @@ def test_the_table_of_displacements_holds_their_quantiles() -> None:
     assert rows[0][1:] == ("50.00 Å", "90.00 Å", "100.00 Å")
     assert rows[1][1:] == ("2.50 Å",) * 3
     assert len(rows) == 2  # an error that was not measured has no line
+    rows, _ = displacement_table(MOTION)
+    assert [row[1] for row in rows] == ["50.00 Å", "8.00 Å", "1.00 Å"]  # medians, in the part that moves
 
 
 def test_a_single_latent_coordinate_and_many_particles_are_drawn(tmp_path: Path, page_of: PageOf) -> None:

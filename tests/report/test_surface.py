@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynaflex.report.surface import Surface, draw_surface, isosurface, values_at, view_from
+from dynaflex.report.surface import Surface, draw_surface, isosurface, turned, values_at, view_from
 from dynaflex.shapes import Array, FloatArray
 
 BOX, PIXEL = 48, 2.5
@@ -113,6 +113,13 @@ def test_cameras_are_rotations_that_keep_the_z_axis_upright() -> None:
         assert up[0] == pytest.approx(0.0) and up[1] == pytest.approx(np.cos(np.radians(elevation)))
         assert up[2] == pytest.approx(np.sin(np.radians(elevation)))
     assert view_from(0.0, 90.0) == pytest.approx(np.eye(3))
+
+
+def test_a_turn_brings_what_was_on_the_right_to_the_front() -> None:
+    right, up, _ = FRONT
+    np.testing.assert_allclose(turned(FRONT, 90.0) @ right, [0.0, 0.0, 1.0], atol=1e-12)
+    np.testing.assert_allclose(turned(FRONT, 90.0) @ up, [0.0, 1.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(turned(turned(FRONT, 130.0), 230.0), FRONT, atol=1e-12)
 
 
 def test_a_surface_is_coloured_by_another_volume() -> None:

@@ -9,10 +9,12 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from sklearn.cluster import KMeans
 
-from dynaflex.shapes import Array, IntArray
+from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray
 
 SMALLEST_ANGLE = np.radians(0.2)
 """Below it the axis of a rotation is noise, and none is given."""
+STILL = 1.0
+"""What moves less far than this, Å rms over particles, counts as still."""
 _ROUNDS = 60
 _NEIGHBOURS = 12
 _EXPLAINED = 0.1
@@ -59,6 +61,32 @@ def rigid_motion(start: Array, end: Array) -> RigidMotion:
     return RigidMotion(
         rotation, center, translation, angle, axis, point, slide, rmsd=_rms(end - start), residual=_rms(end - moved)
     )
+
+
+def moving_part(rms_displacement: Array | FloatArray) -> BoolArray:
+    """Which points ``(n)`` belong to the part that moves: those that move at least half as far as the most mobile.
+
+    That is the 98th percentile of their ``rms_displacement`` ``(n)`` in Å. Where it is less than 1 Å, none do.
+    """
+    most = np.nanquantile(rms_displacement, 0.98)
+    return np.asarray((rms_displacement >= 0.5 * most) & (most >= STILL))
+
+
+def camera_across(moved: Array) -> Array:
+    """A camera ``(3 3)``, rows to the right, up and towards the eye, for points ``(f n 3)`` in some conformations.
+
+    It looks across their main motion, along where they reach least; up is where they reach furthest. Of the two ways to
+    look and to hold it, it takes those nearer to the map's own: from above z, with y up.
+    """
+    motion = (moved - moved.mean(axis=0)).reshape(-1, 3)
+    main = np.linalg.eigh(motion.T @ motion)[1][:, -1]
+    shape = np.cov(moved[len(moved) // 2].T)
+    plane = np.linalg.svd(main[None])[2][1:]
+    eye = np.linalg.eigh(plane @ shape @ plane.T)[1][:, 0] @ plane
+    upright = np.eye(3) - np.outer(eye, eye)
+    up = np.linalg.eigh(upright @ shape @ upright)[1][:, -1]
+    eye, up = (-axis if axis[nearest] < 0 else axis for axis, nearest in ((eye, 2), (up, 1)))
+    return np.stack([np.cross(up, eye), up, eye])
 
 
 def kabsch(start: Array, end: Array) -> tuple[Array, Array, Array]:

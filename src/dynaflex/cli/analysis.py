@@ -33,7 +33,7 @@ from dynaflex.pipelines.reopen import Moved
 from dynaflex.report.analysis import write_figures
 from dynaflex.report.conformations import carry_surface
 from dynaflex.report.html import write_report
-from dynaflex.report.movie import sharpness, without_mp4, write_movie
+from dynaflex.report.movie import without_mp4, write_movie
 from dynaflex.run.directory import Run
 from dynaflex.run.monitor import shown
 
@@ -85,12 +85,11 @@ def _writing(run: Run, inside: bool) -> AbstractContextManager[None]:
 
 
 def _draw_movies(found: Analysis, folder: Path) -> None:
-    resolution = sharpness(found.run)
     without = without_mp4()
     if without is not None:
         tell.say(without)
     for series in found.series:
-        surface = carry_surface(found.run, found.trained, torch.from_numpy(series.latents).float(), resolution)
+        surface = carry_surface(found.run, found.trained, torch.from_numpy(series.latents).float())
         total = len(series.latents)
 
         def drawn(count: int, task: str = f"movie of {series.title}", total: int = total) -> None:

@@ -12,6 +12,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from dynaflex import fourier, tell
+from dynaflex.analyze.motion import moving_part
 from dynaflex.data.particles import Particles
 from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.errors import NumericalError
@@ -228,13 +229,12 @@ def _compare_models(
 
 
 def _moving_part(run: Run, grid: Grid) -> Tensor | None:
-    """A soft mask around Gaussians that move at least half as far as the most mobile; None where none moves 1 Å."""
+    """A soft mask around the points of the part that moves; None where nothing does."""
     motion = read_motion(run)
-    moves = motion.rms_displacement
-    limit = 0.5 * float(np.quantile(moves, 0.98))
-    if limit < 0.5:
+    moves = moving_part(motion.rms_displacement)
+    if not moves.any():
         return None
-    distance, _ = cKDTree(motion.points[moves >= limit]).query(grid.points().numpy())
+    distance, _ = cKDTree(motion.points[moves]).query(grid.points().numpy())
     nearby = torch.from_numpy(-distance.astype(np.float32)).view(grid.box, grid.box, grid.box)
     return soft_mask(nearby, grid, -_MOVING_REACH)
 

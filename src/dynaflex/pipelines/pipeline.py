@@ -22,7 +22,7 @@ from dynaflex.pipelines.method import Method, Work
 from dynaflex.pipelines.motion import measure_motion
 from dynaflex.pipelines.reopen import Moved, remember, reopened
 from dynaflex.pipelines.training import require_trainable, train_half
-from dynaflex.run.directory import Run
+from dynaflex.run.directory import Run, to_resume
 from dynaflex.run.files import FSC, GRID, TABLE
 from dynaflex.run.stop import Stop, exit_markers, stoppable
 
@@ -145,7 +145,7 @@ def _stored_settings(run: Run, method: Method, asked: RunConfig | None) -> RunCo
     if written.get("method") != method.name:
         raise UsageError(
             "run.other-method", "this run was started with another method", file=run.path,
-            expected=str(written.get("method")), found=method.name, fix=f"dynaflex resume {run.path}",
+            expected=str(written.get("method")), found=method.name, fix=to_resume(run.path),
         )  # fmt: skip
     stored, usual = method.config.from_stored(written), method.config()
     for name, value in asked or ():
@@ -153,7 +153,7 @@ def _stored_settings(run: Run, method: Method, asked: RunConfig | None) -> RunCo
             raise UsageError(
                 "run.other-settings", "a run is resumed with the settings that it was started with", file=run.path,
                 field=name, expected=getattr(stored, name), found=value,
-                fix=f"dynaflex resume {run.path}, or start another run with another -o",
+                fix=f"{to_resume(run.path)}, or start another run with another -o",
             )  # fmt: skip
     return stored
 

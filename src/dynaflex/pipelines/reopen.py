@@ -13,7 +13,7 @@ from dynaflex.errors import DamagedCheckpointError, InputError
 from dynaflex.pipelines.fingerprint import IMAGES, changed_images, changes
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.predict import config_of
-from dynaflex.run.directory import PROVENANCE, Run
+from dynaflex.run.directory import PROVENANCE, Run, to_resume
 
 _OPTIONS = {"particles": "--particles", "consensus": "--map", "mask": "--mask", "datadir": "--datadir"}
 _NEEDED = (*_OPTIONS, "half_maps")
@@ -95,11 +95,11 @@ def resume_command(run: Run) -> str:
     before = InputPaths.from_dict(run.read_json(PROVENANCE)["inputs"])
     home = Path(run.read_json(PROVENANCE).get(HOME, run.path.absolute()))
     gone = [
-        f" {_OPTIONS[name]} NEW_PATH"
+        f"{_OPTIONS[name]} NEW_PATH"
         for name, path in _paths(before)
         if name in _OPTIONS and not path.exists() and not _beside(run, home, path).exists()
     ]
-    return f"dynaflex resume {run.path}{''.join(gone)}"
+    return to_resume(run.path, *gone)
 
 
 def _paths(paths: InputPaths) -> Iterator[tuple[str, Path]]:
@@ -117,7 +117,7 @@ def _beside(run: Run, home: Path, path: Path) -> Path:
 
 def _gone(run: Run, name: str, path: Path) -> InputError:
     option = _OPTIONS.get(name)
-    fix = f"put it back, or dynaflex resume {run.path} {option} NEW_PATH" if option else "put it back"
+    fix = f"put it back, or {to_resume(run.path, option, 'NEW_PATH')}" if option else "put it back"
     return InputError(
         "run.input-gone", "an input of this run is not there any more", file=path,
         expected=f"what the run in {run.path} was started with", found="no such file",

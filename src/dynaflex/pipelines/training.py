@@ -20,7 +20,7 @@ from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.method import Method, Trainer, Work
 from dynaflex.pipelines.steps import Diverged
-from dynaflex.run.directory import PROVENANCE
+from dynaflex.run.directory import PROVENANCE, to_resume
 from dynaflex.run.files import read_table
 from dynaflex.run.monitor import memory_mb
 from dynaflex.run.stop import Stop
@@ -157,13 +157,14 @@ class _Watched:
 
     def _on_epoch(self, values: dict[str, Any]) -> None:
         memory = memory_mb()
-        self.work.run.metrics.record({**values, "memory_mb": memory})
+        self.work.run.metrics.record({**values, "epochs": self.trainer.epochs, "memory_mb": memory})
         if values["epoch"] == SETTLED_AFTER:
             self.settled = memory
         if memory > self.settled + GROWTH:
             self.work.run.warn(
                 f"{self.task}: memory has grown from {self.settled:.0f} to {memory:.0f} MB since epoch "
-                f"{SETTLED_AFTER}, which it should not. Please report this; a run that runs out goes on with --resume"
+                f"{SETTLED_AFTER}, which it should not. Please report this; a run that runs out is resumed with "
+                f"{to_resume(self.work.run.path)}"
             )
             self.settled = math.inf
         self.figures = _figures(values) or self.figures
@@ -226,7 +227,7 @@ def _vanished(path: Path) -> DynaflexError:
         "run.vanished",
         "the run directory was removed or renamed while the run was working in it",
         file=path,
-        fix="put it back and add --resume",
+        fix=f"put it back, then {to_resume(path)}",
     )
 
 

@@ -10,9 +10,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from dynaflex.analyze.embedding import NOISE, PrincipalAxes
+from dynaflex.analyze.motion import camera_across
 from dynaflex.pipelines.analysis.analyse import DENSITY, K_MEANS, Analysis, Cluster
 from dynaflex.pipelines.analysis.chimerax import COLOURS
-from dynaflex.report.conformations import camera_across
 from dynaflex.report.style import (
     ACCENT,
     COUNT_COLOURS,

@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 from scipy.ndimage import binary_dilation, label
 
 from dynaflex import fourier
+from dynaflex.analyze.motion import camera_across
 from dynaflex.density.placement import automatic_threshold
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.splat import splat
-from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.predict import TrainedHalf, config_of
+from dynaflex.pipelines.volumes import map_at_rest
+from dynaflex.reconstruct.carry import CarriedMap
 from dynaflex.report.style import bare, drawn, motion_scale, new_figure, scale_bar
 from dynaflex.report.surface import Surface, draw_surface, isosurface
 from dynaflex.run.directory import Run
@@ -63,39 +65,31 @@ def five_conformations(trained: TrainedHalf, latents: Tensor, found: CarriedSurf
     """Five of the conformations ``latents`` ``(f k)`` that a surface was carried to, evenly from the first to the last,
     and what the map looks like in them."""
     every = slice(None, None, (len(latents) - 1) // (FRAMES - 1))
-    grid, center = found.grid, torch.from_numpy(found.center).float()
-    dense = binary_dilation((found.volume > found.level).numpy(), iterations=2)
-    voxels = torch.from_numpy(np.flatnonzero(dense))
-    points = grid.points()[voxels]
-    destinations = points + trained.displacements(latents[every], points)
-    seen = (destinations - center) @ torch.from_numpy(found.camera.T[:, :2]).float()
-    weights = found.volume.reshape(-1)[voxels].clamp(min=0.0)
-    images = fourier.inverse_transform(splat(seen, weights, grid), 2)
+    dense = torch.from_numpy(binary_dilation((found.volume > found.level).numpy(), iterations=2))
+    at_rest = CarriedMap(
+        found.volume.clamp(min=0.0), found.grid, trained.model.deformation, trained.model.density.home(), within=dense
+    )
+    across, center = torch.from_numpy(found.camera[:2].T).float(), torch.from_numpy(found.center).float()
+    seen = torch.stack([(at_rest.places(z) - center) @ across for z in latents[every]])
+    images = fourier.inverse_transform(splat(seen, at_rest.mass, found.grid), 2)
     return Conformations(
         found.surface,
         found.moved[every],
         images.numpy().astype(np.float64),
-        grid.pixel_size,
+        found.grid.pixel_size,
         found.camera,
         found.center,
     )
 
 
-def carry_surface(run: Run, trained: TrainedHalf, latents: Tensor, resolution: float) -> CarriedSurface:
-    """A contour of the corrected map of a half, low-passed to ``resolution`` Å, in the conformations ``latents``
-    ``(f k)``; before there is a map, of its trained density.
+def carry_surface(run: Run, trained: TrainedHalf, latents: Tensor) -> CarriedSurface:
+    """A contour of the corrected map of all particles, carried by the model of a half to the conformations ``latents``
+    ``(f k)``; before there is a map, of the half's trained density.
 
     Raises:
         InputError: the map cannot be read, or shows no molecule.
     """
-    path = run.maps / f"map_half{trained.half}.mrc"
-    if path.exists():
-        full = read_map(path)
-        whole, values = Grid(full.box, full.pixel_size or 1.0), torch.from_numpy(full.data)
-    else:
-        whole = trained.model.grid
-        values = trained.model.density.volume(whole).detach()
-    volume, grid = small(values, whole, resolution)
+    volume, grid = small(*map_at_rest(run, trained))
     level = contour(volume, grid, config_of(run).shared_resolution)
     shown = without_islands(volume.numpy(), level)
     surface = isosurface(shown, level, grid.pixel_size)
@@ -105,10 +99,10 @@ def carry_surface(run: Run, trained: TrainedHalf, latents: Tensor, resolution: f
     return CarriedSurface(surface, moved, torch.from_numpy(shown), level, grid, camera_across(moved), center)
 
 
-def small(values: Tensor, grid: Grid, resolution: float) -> tuple[Tensor, Grid]:
-    """A map ``(d d d)`` low-passed to ``resolution`` Å, in a box that a picture can show, and the ``grid`` of that."""
+def small(values: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
+    """A map ``(d d d)`` in a box that a picture can show, and the ``grid`` of that."""
     cropped = grid.cropped(min(max(grid.box, _SMALLEST_BOX), _LARGEST_BOX))
-    return fourier.low_pass(fourier.resize(values, cropped.box, 3), cropped, resolution), cropped
+    return fourier.resize(values, cropped.box, 3), cropped
 
 
 def contour(volume: Tensor, grid: Grid, coarse: float) -> float:
@@ -178,21 +172,6 @@ def without_islands(volume: FloatArray, level: float) -> FloatArray:
 def from_the_middle(moved: Array) -> Array:
     """How far points ``(f n 3)`` are from where they are in the middle conformation, ``(f n)``."""
     return np.asarray(np.linalg.norm(moved - moved[len(moved) // 2], axis=2))
-
-
-def camera_across(moved: Array) -> Array:
-    """A camera ``(3 3)`` for points ``(f n 3)`` that looks across their main motion, to where they reach least.
-
-    Up is where they reach furthest.
-    """
-    motion = (moved - moved.mean(axis=0)).reshape(-1, 3)
-    main = np.linalg.eigh(motion.T @ motion)[1][:, -1]
-    shape = np.cov(moved[len(moved) // 2].T)
-    plane = np.linalg.svd(main[None])[2][1:]
-    depth = np.linalg.eigh(plane @ shape @ plane.T)[1][:, 0] @ plane
-    upright = np.eye(3) - np.outer(depth, depth)
-    up = np.linalg.eigh(upright @ shape @ upright)[1][:, -1]
-    return np.stack([np.cross(up, depth), up, depth])
 
 
 def carried(surface: Surface, vertices: Array) -> Surface:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from dynaflex.errors import DynaflexError, StoppedOnRequest
-from dynaflex.run.directory import LOG
-
-_EPOCH = re.compile(r"half (\d) epoch (\d+)/(\d+)")
+from dynaflex.report.files import RunFiles
 
 
 @dataclass(frozen=True)
@@ -42,9 +39,9 @@ def reached(run: Path) -> str:
         return "after its maps were made"
     if (run / "latents.npz").exists():
         return "while its maps were made"
-    found = _EPOCH.findall((run / LOG).read_text(encoding="utf-8", errors="replace")) if (run / LOG).exists() else []
-    if not found:
+    lines = RunFiles(run).metrics()
+    if not lines:
         return "before the first epoch of its training was done"
-    half, epoch, epochs = found[-1]
-    whose = f"half {half}" if half != "0" else "both halves together"
+    half, epoch, epochs = (lines[-1].get(name) for name in ("half", "epoch", "epochs"))
+    whose = f"half {half}" if half else "both halves together"
     return f"in the training of {whose}, with {epoch} of {epochs} epochs done"

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 
+from dynaflex.analyze.motion import camera_across
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.mesh.segments import LabelledMesh
-from dynaflex.report import figures, latents, mesh_picture, page, pictures, summary, training
+from dynaflex.report import curves, figures, latents, mesh_picture, page, pictures, summary, training
+from dynaflex.report.curves import Plot
 from dynaflex.report.files import Arrays, Record, RunFiles
+from dynaflex.report.resolution import Nyquist
 from dynaflex.report.style import Drawing
 from dynaflex.report.verdicts import stored_controls
 from dynaflex.report.wording import FLEX, wording_of
+from dynaflex.shapes import Array
 
 FIGURES = "figures"
 """The folder of a run with the figures of its report."""
@@ -45,7 +51,7 @@ class Evidence:
         self.grid = self.files.record("grid.json") or {}
         self.fsc = self.files.record("fsc.json")
         self.model_fsc = self.files.record("model_fsc.json")
-        self.metrics = self.files.lines("metrics.jsonl")
+        self.metrics = self.files.metrics()
         self.motion = self.files.arrays("motion.npz", "points", "rms_displacement", "direction")
         if self.shared and self.motion is not None:
             # Two halves of one model differ by nothing but where the search for latents began.
@@ -54,12 +60,13 @@ class Evidence:
         self.controls = stored_controls(self.files)
         self.threshold = None if self.flex else self.files.record("threshold.json")
         self.mesh = self.files.mesh() if self.flex else None
-        self.merged = self.files.volume("maps/map.mrc") if self.flex and not unfinished else None
+        self.merged = None if unfinished else self.files.volume("maps/map.mrc")
 
     def resolution(self) -> Iterator[str]:
-        """The FSC, and slices of the maps."""
+        """The FSC of the half-maps in the whole and in the part that moves."""
         caption = (
-            "Fourier shell correlation of the two half-maps: corrected for the motion, and the same particles rigid."
+            "Fourier shell correlation of the two half-maps, corrected for the motion and of the same particles rigid. "
+            "A phase-randomised curve is the masked one without what the mask itself adds; resolution is read from it."
         )
         limit = self.fsc.get("claim_limit") if self.fsc else None
         if isinstance(limit, int | float) and self.shared:
@@ -69,22 +76,7 @@ class Evidence:
             )
         elif isinstance(limit, int | float):
             caption += " Inside the shaded band the halves had a common start, so agreement there proves nothing."
-        yield self.figure(
-            "fsc",
-            caption,
-            "fsc.json",
-            self.fsc,
-            lambda fsc: figures.draw_fsc(fsc["deformed"], fsc.get("rigid"), fsc.get("claim_limit")),
-        )
-        part = self.fsc.get("moving_part") if self.fsc else None
-        if isinstance(part, dict):
-            yield self.figure(
-                "fsc-moving",
-                "The same inside a mask around the part that moves most.",
-                "fsc.json",
-                part,
-                lambda curves: figures.draw_fsc(curves["deformed"], curves.get("rigid"), limit),
-            )
+        yield self.plotted("fsc", caption, "fsc.json", self.fsc, self._fsc_plots, 3.6)
 
     def moved(self) -> Iterator[str]:
         """Where the molecule moves, what that looks like, and by how much."""
@@ -94,7 +86,7 @@ class Evidence:
             caption += "on held-out particles, on one scale."
         else:
             caption = f"Where it moves: {caption}."
-        yield self.figure("motion", caption, "motion.npz", self.motion, _draw_motion)
+        yield self.figure("motion", caption, "motion.npz", self.motion, self._draw_motion)
         caption = f"How far each particle is from the reference conformation, rms over the {self.words.points}."
         yield self.figure(
             "displacement",
@@ -131,17 +123,21 @@ class Evidence:
 
     def trained(self) -> str:
         """Curves by epoch."""
+        lines = self.metrics or []
         caption = f"Training by epoch; {self.words.shaded}"
-        caption += " The loss of the first epoch, in which the noise is not known yet, is left out."
-        if any(training.held_out_gain(line) is not None for line in self.metrics or []):
-            caption += " The gain is that of held-out particles over the same map at rest."
-        return self.figure(
-            "training",
-            caption,
-            "metrics.jsonl",
-            self.metrics,
-            lambda lines: training.draw_training(lines, self.words.geometry, self._training_width()),
-        )
+        if any(isinstance(line.get("log_likelihood"), int | float) for line in lines):
+            caption += (
+                " The likelihood of the images is against one noise for all epochs: it rises as the fit improves."
+            )
+        else:
+            caption += (
+                " The loss is against noise that is learned anew in every epoch, so it may rise while the fit "
+                "improves; that of the first, in which the noise is not known yet, is left out."
+            )
+        if any(training.held_out_gain(line) is not None for line in lines):
+            caption += " The gain is what the motion adds over the same map at rest: above zero it helps."
+        plots = lambda lines: training.training_plots(lines, self.words.geometry, self._training_width())  # noqa: E731
+        return self.plotted("training", caption, "metrics.jsonl", self.metrics, plots, 2.3)
 
     def model(self) -> Iterator[str]:
         """What carried the motion: Gaussians and how they were placed, or a mesh and the map on it."""
@@ -154,7 +150,8 @@ class Evidence:
         caption = (
             f"Fourier shell correlation of each half's {self.words.model} to its consensus map and to its final map."
         )
-        yield self.figure("model", caption, "model_fsc.json", self.model_fsc, figures.draw_model_fsc)
+        plots = lambda halves: [figures.model_fsc_plot(halves)]  # noqa: E731
+        yield self.plotted("model", caption, "model_fsc.json", self.model_fsc, plots, 3.0)
         if not self.flex:
             caption = "Densities of the consensus map; Gaussians were placed where it exceeds the threshold."
             yield self.figure("threshold", caption, "threshold.json", self.threshold, _draw_threshold)
@@ -173,7 +170,32 @@ class Evidence:
 
         def drawn() -> str:
             drawing = draw(content)
-            shown = page.figure(key, drawing.svg(), caption, None if self.unfinished else f"{FIGURES}/{key}")
+            shown = page.figure(key, drawing.svg(), caption, self._beside(key))
+            self.drawings[key] = drawing
+            return shown
+
+        return guarded(source, drawn)
+
+    def plotted(
+        self,
+        key: str,
+        caption: str,
+        source: str,
+        content: _Content | None,
+        plot: Callable[[_Content], list[Plot]],
+        height: float,
+    ) -> str:
+        """The same for curves that the page draws, in plots that are ``height`` inches tall."""
+        if not content:
+            return self.missing(source, caption)
+
+        def drawn() -> str:
+            plots = plot(content)
+            if not plots:
+                return self.missing(source, caption)
+            drawing = curves.draw_curves(plots, height)
+            described = curves.described(plots, height)
+            shown = page.plotted(key, described, drawing.svg(), caption, self._beside(key))
             self.drawings[key] = drawing
             return shown
 
@@ -185,19 +207,42 @@ class Evidence:
             return ""
         return page.absent(f"No figure here, because of {source}: {self.reason(source)}. {caption}")
 
+    @cached_property
+    def camera(self) -> Array:
+        """The camera ``(3 3)`` of all pictures of a run: across its main motion, or down z where that is not known."""
+        if self.motion is None:
+            return np.eye(3)
+        with suppress(*UNUSABLE):
+            points, direction = (np.asarray(self.motion[name], np.float64) for name in ("points", "direction"))
+            return camera_across(points + np.array([-1.0, 0.0, 1.0])[:, None, None] * direction)
+        return np.eye(3)
+
     @property
     def start(self) -> float:
         """The resolution in Å of the map that both halves started from."""
         found = (self.config or {}).get("shared_resolution")
         return float(found) if isinstance(found, int | float) else 20.0
 
-    def sharpness(self) -> float:
-        """The resolution in Å to show conformations at: where the half-maps agree to 0.5, or what they started from."""
-        return summary.sharpness_of(self.fsc or {}, self.start)
+    def _beside(self, key: str) -> str | None:
+        """The files of a figure beside the page, which that of an unfinished run has not."""
+        return None if self.unfinished else f"{FIGURES}/{key}"
+
+    def _fsc_plots(self, fsc: Record) -> list[Plot]:
+        limit, nyquist, part = fsc.get("claim_limit"), Nyquist.of(fsc, self.grid), fsc.get("moving_part")
+        found = [figures.fsc_plot("the whole molecule", fsc, limit, nyquist)]
+        if isinstance(part, dict):
+            found.append(figures.fsc_plot("the part that moves", part, limit, nyquist))
+        return found
 
     def _training_width(self) -> float | None:
         box, pixel_size = self.grid.get("train_box"), self.grid.get("train_pixel_size")
         return box * float(pixel_size) if isinstance(box, int) and isinstance(pixel_size, int | float) else None
+
+    def _draw_motion(self, motion: Arrays) -> Drawing:
+        points, moves, direction = (
+            np.asarray(motion[name], np.float64) for name in ("points", "rms_displacement", "direction")
+        )
+        return pictures.draw_motion(points, moves, direction, summary.known_error(motion), self.camera)
 
     def _draw_mesh(self, labelled: LabelledMesh) -> Drawing:
         """The mesh over the merged map, or over nothing while there is none."""
@@ -215,13 +260,6 @@ def guarded(source: str, make: Callable[[], str]) -> str:
         return make()
     except UNUSABLE as error:
         return page.absent(f"The contents of {source} cannot be shown: {type(error).__name__}: {error}")
-
-
-def _draw_motion(motion: Arrays) -> Drawing:
-    points, moves, direction = (
-        np.asarray(motion[name], np.float64) for name in ("points", "rms_displacement", "direction")
-    )
-    return pictures.draw_motion(points, moves, direction, summary.known_error(motion))
 
 
 def _draw_threshold(found: Record) -> Drawing:

@@ -10,72 +10,65 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from dynaflex.report.style import (
-    ACCENT,
-    DEFORMED,
-    HALF,
-    INK,
-    RIGID,
-    bare,
-    drawn,
-    new_figure,
-    note,
-)
+from dynaflex.report.curves import Curve, Mark, Plot
+from dynaflex.report.resolution import Nyquist, quoted
+from dynaflex.report.style import ACCENT, DEFORMED, HALF, RIGID, drawn, new_figure
 from dynaflex.shapes import Array
 
 Curves = Mapping[str, ArrayLike]
 
-_RESOLUTIONS = (100, 50, 30, 20, 15, 12, 10, 8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.7, 2.5, 2.2, 2, 1.8, 1.6, 1.4, 1.2, 1)
+FSC_LABEL = "Fourier shell correlation"
+THRESHOLDS = {0.143: "0.143", 0.5: "0.5"}
+_KINDS = (
+    ("corrected", "phase-randomised", 2.2, "-"),
+    ("masked", "masked", 1.1, "--"),
+    ("unmasked", "unmasked", 1.1, ":"),
+)
+"""What ``fsc.json`` calls a curve, and what people do, to whom corrected means the map."""
+_MARGIN = 1.03
 
 
-@drawn
-def draw_fsc(deformed: Mapping[str, Any], rigid: Mapping[str, Any] | None, claim_limit: float | None) -> Figure:
-    """FSC of the two half-maps, corrected for deformation and rigid, with what lies inside ``claim_limit`` (Å) shaded.
+def fsc_plot(title: str, sets: Mapping[str, Any], claim_limit: float | None, nyquist: Nyquist | None) -> Plot:
+    """FSC of the two half-maps, corrected for the motion (``deformed``) and ``rigid``, if that is there.
 
-    Each set of curves has ``frequency``, ``unmasked``, ``masked`` and ``corrected`` ``(s)``. Where it also has a
-    ``resolution`` (threshold to Å or None), that is marked.
+    Each of the ``sets`` has ``frequency``, ``unmasked``, ``masked`` and ``corrected`` ``(s)``, the last meaning that
+    phases were randomised. Where it also has a ``resolution`` (threshold to Å or None), that is marked. What lies
+    inside ``claim_limit`` (Å) is shaded.
     """
-    figure = new_figure(4.2)
-    axes = figure.add_subplot()
-    sets = [("deformed", deformed, DEFORMED)] + ([("rigid", rigid, RIGID)] if rigid is not None else [])
-    for kind, width, style in (("corrected", 2.2, "-"), ("masked", 1.1, "--"), ("unmasked", 1.1, ":")):
-        for order, (name, curves, colour) in enumerate(sets):
-            frequency, values = _array(curves["frequency"]), _array(curves[kind])
-            label = f"{name}, {kind}"
-            axes.plot(frequency, values, style, color=colour, linewidth=width, label=label, zorder=3 - order)
+    known = [("corrected", sets["deformed"], DEFORMED)]
+    known += [] if sets.get("rigid") is None else [("rigid", sets["rigid"], RIGID)]
+    curves = [
+        Curve(f"{name}, {words}", _array(found["frequency"]), _array(found[key]), colour, style, width)
+        for key, words, width, style in _KINDS
+        for name, found, colour in known
+    ]
     # Where both end alike, one mark says it.
-    found = {(curves.get("resolution") or {}).get("0.143"): colour for _, curves, colour in reversed(sets)}
-    for resolution, colour in found.items():
-        _mark_resolution(axes, resolution, colour, above=colour == DEFORMED)
-    _frame_fsc(axes, float(_array(deformed["frequency"])[-1]))
-    _name_thresholds(axes)
-    if claim_limit:
-        _shade_shared(axes, claim_limit)
-    figure.legend(loc="outside upper left", ncols=3)
-    return figure
+    ends = {quoted(found): colour for _, found, colour in reversed(known)}
+    marks = [Mark(1 / end, 0.143, f"{end:.2f} Å", colour, colour == RIGID) for end, colour in ends.items() if end]
+    last = float(curves[0].x[-1])
+    return Plot(
+        title, curves, "resolution, Å", FSC_LABEL, in_angstrom=True,
+        x_limits=(0.0, _MARGIN * last), y_limits=(-0.05, 1.05), levels=THRESHOLDS,
+        uprights={} if nyquist is None else {1 / nyquist.limit: f"{nyquist.name}, {nyquist.limit:.2f} Å"},
+        bands=[(0.0, 1 / claim_limit)] if claim_limit else [],
+        band_text=f"inside {claim_limit:.3g} Å: shared, no claim" if claim_limit else "",
+        marks=marks,
+    )  # fmt: skip
 
 
-@drawn
-def draw_model_fsc(halves: Mapping[str, Curves]) -> Figure:
+def model_fsc_plot(halves: Mapping[str, Curves]) -> Plot:
     """FSC of the density that each half trained to the ``consensus`` map and to the ``final`` map, ``(s)`` each."""
-    figure = new_figure(3.1)
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, half in zip(panels, (1, 2), strict=True):
-        axes.set_title(f"half {half}")
-        curves = halves.get(f"half{half}")
-        if curves is None:
-            note(axes, "not in model_fsc.json")
-            bare(axes)
-            continue
-        frequency = _array(curves["frequency"])
-        for name, colour, style in (("consensus", RIGID, "--"), ("final", HALF[half], "-")):
-            if name in curves:
-                axes.plot(frequency, _array(curves[name]), color=colour, linestyle=style, label=f"to the {name} map")
-        _frame_fsc(axes, float(frequency[-1]))
-        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 0.2))
-    panels[1].set_ylabel("")
-    _name_thresholds(panels[1])
-    return figure
+    curves = [
+        Curve(f"half {half}, to its {name} map", _array(found["frequency"]), _array(found[name]), HALF[half], style)
+        for name, style in (("final", "-"), ("consensus", "--"))
+        for half in (1, 2)
+        if name in (found := halves.get(f"half{half}", {}))
+    ]
+    limits = (0.0, _MARGIN * max(float(curve.x[-1]) for curve in curves))
+    return Plot(
+        "", curves, "resolution, Å", FSC_LABEL, in_angstrom=True, x_limits=limits, y_limits=(-0.05, 1.05),
+        levels=THRESHOLDS,
+    )  # fmt: skip
 
 
 @drawn
@@ -125,66 +118,4 @@ def _name_line(axes: Axes, x: float, text: str, colour: str) -> None:
         color=colour,
         fontweight="bold",
         annotation_clip=False,
-    )
-
-
-def _frame_fsc(axes: Axes, nyquist: float) -> None:
-    """Limits, both thresholds, and a frequency axis that is read in Å."""
-    axes.set(xlim=(0.0, nyquist), ylim=(-0.05, 1.03), xlabel="resolution, Å", ylabel="Fourier shell correlation")
-    ticks: list[float] = []
-    for resolution in _RESOLUTIONS:
-        previous = 1 / ticks[-1] if ticks else 0.0
-        if 1 / resolution - previous >= 0.09 * nyquist and 1 / resolution <= nyquist:
-            ticks.append(resolution)
-    axes.set_xticks([1 / tick for tick in ticks], [f"{tick:g}" for tick in ticks])
-    axes.set_yticks(np.arange(0.0, 1.1, 0.2))
-    for level in (0.143, 0.5):
-        axes.axhline(level, color=INK, linewidth=0.8, alpha=0.45)
-
-
-def _name_thresholds(axes: Axes) -> None:
-    """The two thresholds, named in the right margin."""
-    for level in (0.143, 0.5):
-        axes.annotate(
-            f"{level:g}",
-            (1.0, level),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-            alpha=0.75,
-            annotation_clip=False,
-        )
-
-
-def _mark_resolution(axes: Axes, resolution: float | None, colour: str, above: bool) -> None:
-    """A dot where a curve falls below 0.143, and a number ``above`` it to the right, or below it to the left."""
-    if resolution is None:
-        return
-    axes.plot(1 / resolution, 0.143, "o", color=colour, markersize=6, zorder=5)
-    axes.annotate(
-        f"{resolution:.2f} Å",
-        (1 / resolution, 0.143),
-        xytext=(5, 6) if above else (-7, -5),
-        textcoords="offset points",
-        ha="left" if above else "right",
-        va="bottom" if above else "top",
-        color=colour,
-        fontweight="bold",
-    )
-
-
-def _shade_shared(axes: Axes, claim_limit: float) -> None:
-    """The band that the halves had in common."""
-    axes.axvspan(0.0, 1.0 / claim_limit, color=INK, alpha=0.08, linewidth=0)
-    wide = 1.0 / claim_limit > 0.2 * axes.get_xlim()[1]
-    axes.annotate(
-        f"inside {claim_limit:.3g} Å:\nshared, no claim" if wide else f"inside {claim_limit:.3g} Å: shared, no claim",
-        (0.5 / claim_limit, 0.57),
-        rotation=0 if wide else 90,
-        ha="center",
-        va="bottom" if wide else "center",
-        fontsize=8.5,
-        alpha=0.8,
     )

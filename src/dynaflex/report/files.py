@@ -16,6 +16,9 @@ from dynaflex.errors import DynaflexError, StoppedOnRequest
 from dynaflex.io.mrc import MrcMap, read_map
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.pipelines.mesh_store import load_mesh
+from dynaflex.run.directory import Run
+from dynaflex.run.ledger import Ledger
+from dynaflex.run.metrics import METRICS
 from dynaflex.shapes import Array, FloatArray
 
 _T = TypeVar("_T")
@@ -56,18 +59,16 @@ class RunFiles:
 
         return self._read(name, read)
 
-    def lines(self, name: str) -> list[Record] | None:
-        """The JSON objects of a file with one per line; a last line that was cut off is left out."""
+    def metrics(self) -> list[Record] | None:
+        """The figures of the training, a line an epoch."""
 
-        def read(path: Path) -> list[Record]:
-            text = path.read_text(encoding="utf-8")
-            whole = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
-            parsed = [json.loads(line) for line in whole if line.strip()]
-            if not parsed:
+        def read(_: Path) -> list[Record]:
+            found = Run(self.run).metrics.lines()
+            if not found:
                 raise ValueError("no lines yet")
-            return [line for line in parsed if isinstance(line, dict)]
+            return found
 
-        return self._read(name, read)
+        return self._read(METRICS, read)
 
     def arrays(self, name: str, *required: str) -> Arrays | None:
         """The arrays of a NumPy archive, which must hold those ``required``."""
@@ -108,6 +109,9 @@ class RunFiles:
             self.absent[name] = NOT_THERE
             return None
         try:
+            fault = Ledger(self.run).fault(name)
+            if fault is not None:
+                raise ValueError(fault)
             return read(path)
         except StoppedOnRequest:
             raise

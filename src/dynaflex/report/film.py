@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from dynaflex.grid import Grid
 from dynaflex.report.conformations import CarriedSurface, carried, from_the_middle, without_islands
 from dynaflex.report.style import motion_scale, round_length
-from dynaflex.report.surface import Surface, draw_surface, isosurface
+from dynaflex.report.surface import Surface, draw_surface, isosurface, turned
 from dynaflex.shapes import Array, FloatArray
 
 FRAMES, TURNS = 17, 12
@@ -52,7 +52,7 @@ def film_of_motion(found: CarriedSurface, deviations: Array) -> Film:
     motion and from the side; coloured by how far each place is from where it is in the middle one."""
     distance = from_the_middle(found.moved)
     colours = motion_scale(distance)
-    cameras = (found.camera, _about_y(-90.0) @ found.camera)
+    cameras = (found.camera, turned(found.camera, 90.0))
     frames = [
         [(carried(found.surface, places), colours.to_rgba(far)[:, :3], camera) for camera in cameras]
         for places, far in zip(found.moved, distance, strict=True)
@@ -80,7 +80,7 @@ def film_of_maps(
     angles = np.arange(TURNS) * 360.0 / TURNS
     center = (points.max(axis=0) + points.min(axis=0)) / 2
     frames = [
-        [(surface, fill, _about_y(angle) @ camera) for surface, fill in zip(surfaces, fills, strict=True)]
+        [(surface, fill, turned(camera, angle)) for surface, fill in zip(surfaces, fills, strict=True)]
         for angle in angles
     ]
     lines = [f"turned by {angle:.0f}°" for angle in angles]
@@ -141,11 +141,6 @@ def webp(picture: NDArray[np.uint8]) -> bytes:
 def _cut(square: NDArray[np.uint8], half_width: int, half_height: int) -> NDArray[np.uint8]:
     middle = len(square) // 2
     return square[middle - half_height : middle + half_height, middle - half_width : middle + half_width]
-
-
-def _about_y(degrees: float) -> Array:
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
 
 
 def _signed(value: float) -> str:

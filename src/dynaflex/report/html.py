@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from html import escape
+from itertools import chain
 from pathlib import Path
 
 from dynaflex.errors import InputError
@@ -12,7 +14,9 @@ from dynaflex.report import advice, page, summary, verdicts
 from dynaflex.report.ending import Ending, reached
 from dynaflex.report.evidence import FIGURES, UNUSABLE, Evidence, guarded
 from dynaflex.report.files import NOT_THERE, Record
+from dynaflex.report.resolution import resolution_sentence, resolution_tiles
 from dynaflex.report.views import Views
+from dynaflex.run.directory import to_resume
 from dynaflex.validate.controls import FAIL
 
 _OPTIONAL = {
@@ -58,18 +62,30 @@ class _Report:
 
     def parts(self) -> Iterator[str]:
         """The page from top to bottom: what was found, the evidence, how it was made."""
-        shown, views = self.shown, self.views
+        sections = [(key, title, content) for key, title, content in self._sections() if content]
         yield self._header()
+        yield page.contents([("summary", "Summary"), *((key, title) for key, title, _ in sections)])
         if self.ending is not None:
             yield self._ending(self.ending)
         yield from self._summary()
-        yield from _section("Before and after", views.compared() if views else (), shown.resolution())
-        yield from _section("Where and how far it moves", views.carried() if views else (), shown.moved())
-        yield from _section("How sure that is", self._controls(), self._shared())
-        yield from _section("Latent space", [shown.latent_space()])
-        yield from _section("Training", self._effort(), [shown.trained()])
-        yield from _section(shown.words.heading, shown.model())
-        yield from _section("To repeat it", self._tables())
+        for key, title, content in sections:
+            yield page.section(key, title, content)
+
+    def _sections(self) -> Iterator[tuple[str, str, str]]:
+        """An identifier, a title and the contents, empty where there are none."""
+        shown, views = self.shown, self.views
+        compared, sharp, carried = (views.compared(), views.local_resolution(), views.carried()) if views else ((),) * 3
+        found: list[tuple[str, str, Iterable[str]]] = [
+            ("before-and-after", "Before and after", chain(compared, shown.resolution(), sharp)),
+            ("motion-found", "Where and how far it moves", chain(carried, shown.moved())),
+            ("certainty", "How sure that is", chain(self._controls(), self._shared())),
+            ("latent-space", "Latent space", [shown.latent_space()]),
+            ("learning", "Training", chain(self._effort(), [shown.trained()])),
+            ("carrier", shown.words.heading, shown.model()),
+            ("repeat", "To repeat it", self._tables()),
+        ]
+        for key, title, parts in found:
+            yield key, title, "\n".join(part for part in parts if part)
 
     def _ending(self, ending: Ending) -> str:
         """That the run is not done, where it is, and how to go on."""
@@ -125,7 +141,7 @@ class _Report:
         known = " · ".join(f"{name} {value}" for name, value in made if value)
         if known:
             lines.append(f'<p class="kicker">{escape(known)}</p>')
-        return "<header>\n" + "\n".join(lines) + "\n</header>"
+        return '<header id="summary">\n' + "\n".join(lines) + "\n</header>"
 
     def _summary(self) -> Iterator[str]:
         warnings = _texts(self.provenance, "warnings")
@@ -138,10 +154,10 @@ class _Report:
         motion, metrics = shown.motion, shown.metrics or []
         if motion is not None:
             yield guarded(
-                "motion.npz", lambda: page.paragraph(summary.Motion.of(motion).sentence(shown.shared), "lead")
+                "motion.npz", lambda: page.paragraph(summary.Motion.of(motion, shown.shared).sentence(), "lead")
             )
         if shown.fsc is not None:
-            yield page.paragraph(summary.resolution_sentence(shown.fsc, shown.shared), "lead")
+            yield page.paragraph(resolution_sentence(shown.fsc, shown.grid, shown.shared), "lead")
         if shown.latents is not None and self.ending is None:
             controls = shown.controls
             told = verdicts.not_run(self.run) if controls is None else verdicts.controls_sentence(controls)
@@ -161,7 +177,9 @@ class _Report:
         absent = self.shown.files.absent.items()
         missed = [f"{name}: {reason}" for name, reason in absent if self.ending is None or reason != NOT_THERE]
         if missed:
-            yield page.box("This report is not complete; a stopped run can be resumed", missed, "warnings")
+            yield page.box("This report is not complete", missed, "warnings")
+            yield page.paragraph("A run that was stopped goes on with")
+            yield page.command(to_resume(self.run.absolute()))
 
     def _advice(self) -> str:
         shown = self.shown
@@ -170,21 +188,10 @@ class _Report:
 
     def _tiles(self) -> Iterator[summary.Tile]:
         if self.shown.fsc is not None:
-            whole = self.shown.fsc
-            value = summary.arrow(summary.resolution(whole.get("rigid")), summary.resolution(whole.get("deformed")))
-            yield summary.Tile("Resolution", value, "rigid → corrected, half-maps at FSC 0.143")
-            part = whole.get("moving_part")
-            if isinstance(part, dict):
-                value = summary.arrow(summary.resolution(part.get("rigid")), summary.resolution(part.get("deformed")))
-                yield summary.Tile("In the moving part", value, "rigid → corrected, half-maps at FSC 0.143")
+            yield from resolution_tiles(self.shown.fsc, self.shown.grid)
         if self.shown.motion is not None:
-            try:
-                motion = summary.Motion.of(self.shown.motion)
-            except UNUSABLE:
-                return
-            yield summary.Tile("Motion", f"{motion.strongest:.1f} Å", "rms; a tenth of the molecule moves more")
-            if motion.error is not None:
-                yield summary.Tile("Uncertainty", f"{motion.error:.1f} Å", "median disagreement of the half models")
+            with suppress(*UNUSABLE):
+                yield summary.Motion.of(self.shown.motion, self.shown.shared).tile()
         counts = self.provenance.get("counts")
         if isinstance(counts, dict) and isinstance(counts.get("used"), int):
             left_out = len(summary.excluded_rows(counts))
@@ -219,14 +226,6 @@ class _Report:
                 yield page.folded(
                     title, page.table(summary.flattened(record)) if record else page.absent(f"{name}: {reason}.")
                 )
-
-
-def _section(title: str, *parts: Iterable[str]) -> Iterator[str]:
-    """A heading over its parts, if there is one that is not empty."""
-    filled = [part for several in parts for part in several if part]
-    if filled:
-        yield f"<h2>{escape(title)}</h2>"
-        yield from filled
 
 
 def _tile(tile: summary.Tile) -> str:

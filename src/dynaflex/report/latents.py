@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
+from dynaflex.analyze.embedding import principal_axes
 from dynaflex.report.style import COUNT_COLOURS, HALF, INK, bare, drawn, new_figure, note
 from dynaflex.shapes import Array, IntArray
 
@@ -42,8 +43,8 @@ def draw_latents(mean: Array, half: IntArray, shared: bool, wall: bool) -> Figur
 
 
 def _draw_components(axes: Axes, latents: Array, everyone: Array, half: int) -> None:
-    centre, vectors, share = _principal_axes(everyone)
-    scores = (latents - centre) @ vectors[:, :2]
+    components = principal_axes(everyone, 2)
+    scores, share = components.coordinates(latents), components.share
     if scores.shape[1] == 1:
         axes.stairs(*np.histogram(scores[:, 0], bins=60), fill=True, color=HALF[half])
         axes.set(xlabel="the only latent coordinate", ylabel="particles")
@@ -64,15 +65,6 @@ def _draw_coordinates(axes: Axes, latents: Array, half: int, wall: bool) -> None
     axes.locator_params(nbins=5)
     axes.set(xlabel="latent coordinate 1", ylabel="latent coordinate 2")
     axes.set_aspect("equal", adjustable="datalim")
-
-
-def _principal_axes(latents: Array) -> tuple[Array, Array, Array]:
-    """The mean ``(k)``, the axes in the columns of ``(k k)``, largest first, and their shares of the variance."""
-    centre = latents.mean(axis=0)
-    centred = latents - centre
-    values, vectors = np.linalg.eigh(centred.T @ centred)
-    order = np.argsort(values)[::-1]
-    return centre, vectors[:, order], values[order] / max(float(values.sum()), 1e-30)
 
 
 def _draw_density(axes: Axes, x: Array, y: Array, half: int) -> None:

@@ -20,12 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dynaflex.io import durable
-from dynaflex.pipelines.predict import config_of
 from dynaflex.report.conformations import CarriedSurface, carried, from_the_middle
 from dynaflex.report.style import bare, motion_scale, on_white, scale_bar
-from dynaflex.report.summary import sharpness_of
 from dynaflex.report.surface import draw_surface
-from dynaflex.run.directory import Run
 
 PIXELS = 560
 PAUSE = 90
@@ -33,11 +30,6 @@ PAUSE = 90
 _HEIGHT, _BAR = 5.6, 1.15
 _ENCODERS = (("-c:v", "libx264", "-crf", "18", "-preset", "medium"), ("-c:v", "mpeg4", "-q:v", "3"))
 """The better one first; some builds of ffmpeg lack it."""
-
-
-def sharpness(run: Run) -> float:
-    """The resolution in Å to show a run's map at: where its half-maps agree to 0.5, or what they started from."""
-    return sharpness_of(run.read_json("fsc.json"), config_of(run).shared_resolution)
 
 
 def write_movie(found: CarriedSurface, title: str, out: Path, say: Callable[[int], None]) -> None:

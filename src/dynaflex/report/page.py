@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-from dynaflex.report import player
+from dynaflex.report import curves, player
 from dynaflex.report.style import INK
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #24292f; --soft: #59636e; --line: #dfe3e8; --panel: #f6f8fa;
   --warn-paper: #fff6e0; --warn-line: #d9a11c; --warn-ink: #5c4203; }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root { --paper: #14171b; --ink: #e3e7ec; --soft: #9aa5b1; --line: #2e353d; --panel: #1c2127;
     --warn-paper: #2b230f; --warn-line: #b98a1d; --warn-ink: #f2dda6; } }
 * { box-sizing: border-box; }
@@ -28,9 +28,10 @@ p { margin: .6rem 0; max-width: 46rem; }
 .lead { font-size: 1.1rem; line-height: 1.5; }
 .kicker { font-size: .85rem; letter-spacing: .02em; }
 code { font: .87em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(164px, 1fr)); gap: 10px; margin: 1.5rem 0;
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(164px, 1fr)); gap: 10px; margin: 1.5rem 0;
   padding: 0; }
-.tiles div { padding: 12px 13px; border: 1px solid var(--line); border-radius: 10px; background: var(--panel); }
+.tiles div { max-width: 300px; padding: 12px 13px; border: 1px solid var(--line); border-radius: 10px;
+  background: var(--panel); }
 .tiles dt { color: var(--soft); font-size: .85rem; }
 .tiles dd { margin: 0; }
 .tiles .value { margin: .1rem 0; font-size: 1.2rem; font-weight: 650; letter-spacing: -.02em;
@@ -62,6 +63,22 @@ tbody th { width: 34%; font-weight: 500; }
 .numbers { display: block; overflow-x: auto; }
 .numbers th, .numbers td { width: auto; padding-right: 1.4rem; white-space: nowrap; }
 .numbers td:last-child { padding-right: 0; white-space: normal; }
+[id] { scroll-margin-top: 3.5rem; }
+.contents { position: sticky; top: 0; z-index: 1; margin: 1rem -20px 0; padding: .5rem 20px; overflow-x: auto;
+  background: var(--paper); border-bottom: 1px solid var(--line); font-size: .85rem; }
+.contents ol { display: flex; gap: 1.1rem; margin: 0; padding: 0; list-style: none; white-space: nowrap; }
+.contents a { color: var(--soft); text-decoration: none; }
+.contents a:hover { color: var(--ink); text-decoration: underline; }
+@media (min-width: 1270px) {
+  [id] { scroll-margin-top: 1rem; }
+  .contents { position: fixed; top: 2.6rem; left: calc(50% - 630px); width: 160px; margin: 0; padding: 0; border: 0; }
+  .contents ol { flex-direction: column; gap: .55rem; white-space: normal; line-height: 1.35; }
+}
+@media print {
+  :root { color-scheme: light; }
+  .contents { position: static; width: auto; border: 0; }
+  .contents ol { flex-flow: row wrap; gap: .2rem 1.1rem; }
+}
 @media print { details { display: block; } figure, .box, .tiles { break-inside: avoid; } }
 """
 
@@ -69,13 +86,26 @@ tbody th { width: 34%; font-weight: 500; }
 def document(title: str, body: Iterable[str]) -> str:
     """The whole page around its parts, which are HTML already."""
     content = "\n".join(body)
-    script = f"<script>{player.SCRIPT}</script>\n" if 'class="film"' in content else ""
+    scripts = [curves.script()] if 'class="curves"' in content else []
+    scripts += [player.SCRIPT] if 'class="film"' in content else []
+    script = "".join(["<script>", *scripts, "</script>\n"]) if scripts else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}{player.STYLE}</style>\n</head>\n<body>\n<main>\n{content}\n</main>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{player.STYLE}{curves.style()}</style>\n</head>\n<body>\n<main>\n{content}\n</main>\n"
         f"{script}</body>\n</html>\n"
     )
+
+
+def contents(sections: Iterable[tuple[str, str]]) -> str:
+    """The way to each of the ``sections``, by identifier and title."""
+    links = "".join(f"<li>{_link(f'#{key}', title)}</li>" for key, title in sections)
+    return f'<nav class="contents" aria-label="Contents"><ol>{links}</ol></nav>'
+
+
+def section(key: str, title: str, content: str) -> str:
+    """HTML under a heading that can be linked to."""
+    return f'<section id="{key}">\n<h2>{escape(title)}</h2>\n{content}\n</section>'
 
 
 def figure(key: str, svg: bytes, caption: str, beside: str | None = None) -> str:
@@ -83,9 +113,21 @@ def figure(key: str, svg: bytes, caption: str, beside: str | None = None) -> str
 
     ``beside`` is the name of its files beside the page, without their ending, if there are any.
     """
+    return f'<figure id="{key}">\n{_still(key, svg, caption, beside)}\n</figure>'
+
+
+def plotted(key: str, plots: str, svg: bytes, caption: str, beside: str | None = None) -> str:
+    """The same for curves that the page draws from their description as JSON; without JavaScript the SVG is seen."""
+    hint = paragraph("Drag over a part to enlarge it, double-click to see all again.", "hint")
+    charts = f'<div class="charts"></div>\n{hint}\n{_still(key, svg, caption, beside)}'
+    return f'<figure id="{key}" class="curves" data-plots="{escape(plots)}">\n{charts}\n</figure>'
+
+
+def _still(key: str, svg: bytes, caption: str, beside: str | None) -> str:
+    """The drawing over its caption."""
     label = escape(caption)
     links = "" if beside is None else " " + " ".join(_link(f"{beside}.{kind}", kind.upper()) for kind in ("png", "pdf"))
-    return f'<figure id="{key}">\n{inline(key, svg, label)}\n<figcaption>{label}{links}</figcaption>\n</figure>'
+    return f"{inline(key, svg, label)}\n<figcaption>{label}{links}</figcaption>"
 
 
 def _link(target: str, text: str) -> str:

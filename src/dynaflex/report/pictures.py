@@ -20,9 +20,8 @@ from dynaflex.report.style import (
     scale_bar,
     upper_limit,
 )
+from dynaflex.report.surface import turned
 from dynaflex.shapes import Array, IntArray
-
-_VIEWS = ((0, 1, 2, "seen along z"), (0, 2, 1, "seen along y"))
 
 
 @drawn
@@ -77,26 +76,29 @@ def draw_slices(rigid: Sequence[Array], corrected: Sequence[Array], pixel_size: 
 
 
 @drawn
-def draw_motion(points: Array, rms_displacement: Array, direction: Array, error: Array | None) -> Figure:
-    """Where it moves and how sure that is: points ``(n 3)`` by rms displacement and by ``error`` ``(n)``, two views.
+def draw_motion(points: Array, rms_displacement: Array, direction: Array, error: Array | None, camera: Array) -> Figure:
+    """Where it moves and how sure that is: points ``(n 3)`` by rms displacement and by ``error`` ``(n)``, seen by the
+    ``camera`` ``(3 3)`` and from the side.
 
     Arrows show ``direction`` ``(n 3)``, the principal displacement, to and fro, of the points that move most.
     """
     rows = [("moves by, Å rms", rms_displacement, MOTION_COLOURS)]
     if error is not None:
         rows.append(("half models disagree by, Å rms", error, ERROR_COLOURS))
-    figure = new_figure(3.9 * len(rows) + 0.1)
-    panels = figure.subplots(len(rows), 2, squeeze=False)
+    center = (points.max(axis=0) + points.min(axis=0)) / 2
+    views = [((points - center) @ side.T, direction @ side.T) for side in (camera, turned(camera, 90.0))]
+    across, up = 1.1 * np.abs([seen[:, :2] for seen, _ in views]).max(axis=(0, 1)) + 1.0
+    slender = bool(up > 1.3 * across)
+    shape = (1, 2 * len(rows)) if slender else (len(rows), 2)
+    figure = new_figure(min(0.9 + WIDTH / shape[1] * up / across, 4.8) * shape[0])
+    panels = figure.subplots(*shape).reshape(len(rows), 2)
     limit = max(upper_limit(values) for _, values, _ in rows)
-    centre = (points.max(axis=0) + points.min(axis=0)) / 2
-    reach = float(np.ptp(points, axis=0).max()) * 0.58 + 1.0
-    shown, factor = _arrows(points, rms_displacement, direction, reach)
+    shown, factor = _arrows(points, rms_displacement, direction, max(across, up))
     for line, (title, values, colours) in enumerate(rows):
-        for axes, (across, up, depth, view) in zip(panels[line], _VIEWS, strict=True):
-            order = np.argsort(points[:, depth])
+        for axes, (seen, moves), view in zip(panels[line], views, ("across the motion", "turned by 90°"), strict=True):
+            order = np.argsort(seen[:, 2])
             picture = axes.scatter(
-                points[order, across],
-                points[order, up],
+                *seen[order, :2].T,
                 c=values[order],
                 s=max(3.0, min(22.0, 12000.0 / len(points))),
                 cmap=colours,
@@ -105,33 +107,26 @@ def draw_motion(points: Array, rms_displacement: Array, direction: Array, error:
                 linewidths=0,
                 rasterized=True,
             )
-            axes.set_xlim(centre[across] - reach, centre[across] + reach)
-            axes.set_ylim(centre[up] - reach, centre[up] + reach)
-            axes.set_aspect("equal")
+            axes.set(xlim=(-across, across), ylim=(-up, up), aspect="equal")
+            axes.set_title(view, loc="center")
             bare(axes)
-            scale_bar(axes, 2 * reach)
             if line == 0:
-                axes.set_title(view)
                 # Which end of a principal axis is its positive one means nothing: the motion goes both ways.
                 for way in (factor, -factor):
                     axes.quiver(
-                        points[shown, across],
-                        points[shown, up],
-                        way * direction[shown, across],
-                        way * direction[shown, up],
+                        *seen[shown, :2].T,
+                        *(way * moves[shown, :2]).T,
                         angles="xy",
                         scale_units="xy",
                         scale=1,
-                        width=0.0035,
+                        width=0.0035 * (2.0 if slender else 1.0),
                         color=INK,
                     )
         if line == 0 and len(shown):
-            panels[0, 1].set_title(
-                "arrows to scale" if factor == 1 else f"arrows {factor:g} times longer",
-                loc="right",
-                fontweight="normal",
-            )
-        figure.colorbar(picture, ax=panels[line], shrink=0.75, aspect=24, label=title).outline.set_visible(False)
+            title += "; arrows to scale" if factor == 1 else f"; arrows {factor:g} times longer"
+        place = {"location": "bottom"} if slender else {"location": "right", "shrink": 0.75}
+        figure.colorbar(picture, ax=panels[line], aspect=24, label=title, **place).outline.set_visible(False)
+    scale_bar(panels[0, 0], 2 * across)
     return figure
 
 

@@ -31,6 +31,7 @@ ACCENT = "#c8502d"
 # Grey means nothing and stays visible on white and on black; lightness falls steadily towards the strong end.
 MOTION_COLOURS = LinearSegmentedColormap.from_list("motion", ["#b9c0c8", "#e3a33f", "#c4421e"])
 ERROR_COLOURS = LinearSegmentedColormap.from_list("error", ["#b9c0c8", "#6f9bd8", "#3a56c4"])
+RESOLUTION_COLOURS = LinearSegmentedColormap.from_list("resolution", ["#1f5fa8", "#9cc0d9", "#e6c48c", "#b4531f"])
 COUNT_COLOURS = {
     1: LinearSegmentedColormap.from_list("count1", ["#a9c9e6", "#2f7fc1", "#15466f"]),
     2: LinearSegmentedColormap.from_list("count2", ["#ecc99c", "#d07b1f", "#7d430a"]),

@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from dynaflex.analyze.motion import moving_part
 from dynaflex.report.files import Arrays, Record
 from dynaflex.run.monitor import duration
 from dynaflex.shapes import Array
-
-# Motion below this is what noise alone leaves in a rigid data set, in Å rms.
-NO_MOTION = 0.5
 
 
 @dataclass(frozen=True)
@@ -29,40 +27,58 @@ class Tile:
 
 @dataclass(frozen=True)
 class Motion:
-    """The motion in a few numbers, Å rms over particles; the last two are None where no particles were held out."""
+    """How far the part that moves does so, and how far the half models disagree about the same points.
 
-    median: float
-    strongest: float
+    The part is a ``share`` of all points of ``motion.npz``: none where the molecule is still, which 98 % of it then are
+    to within ``most``. ``size`` and ``error``, in Å, are rms over particles and over the points of the part, and
+    ``certain`` is the share of these that move by more than twice their own error. Error and certain are None where no
+    particles were held out, and where the halves ``shared`` one model, which cannot disagree with itself.
+    """
+
+    share: float
+    most: float
+    size: float
     error: float | None
     certain: float | None
+    shared: bool
 
     @classmethod
-    def of(cls, arrays: Arrays) -> Motion:
-        """From ``motion.npz``: median and upper tenth over its points, and the share that moves twice its error."""
+    def of(cls, arrays: Arrays, shared: bool) -> Motion:
+        """From ``motion.npz``."""
         moves = np.asarray(arrays["rms_displacement"], dtype=np.float64)
-        median, strongest = (float(np.nanpercentile(moves, share)) for share in (50, 90))
-        error = known_error(arrays)
-        if error is None:
-            return cls(median, strongest, None, None)
-        known = np.isfinite(error)
-        return cls(median, strongest, float(np.median(error[known])), float((moves > 2 * error)[known].mean()))
+        part = moving_part(moves)
+        share, most = float(part.mean()), float(np.nanquantile(moves, 0.98))
+        error = None if shared else known_error(arrays)
+        if not part.any() or error is None:
+            return cls(share, most, _rms(moves[part]), None, None, shared)
+        certain = float((moves > 2 * error)[part].mean())
+        return cls(share, most, _rms(moves[part]), _rms(error[part]), certain, shared)
 
-    def sentence(self, shared: bool = False) -> str:
-        """What moved and how sure that is; halves that ``shared`` one model cannot disagree."""
-        if self.strongest < NO_MOTION:
-            return f"Nothing moves: nine tenths of the molecule stay within {self.strongest:.2f} Å rms."
-        text = (
-            f"Half of the molecule moves by more than {self.median:.1f} Å rms, "
-            f"the tenth that moves most by more than {self.strongest:.1f} Å."
-        )
-        if shared:
+    def tile(self) -> Tile:
+        """Motion and disagreement, over the same points."""
+        if not self.share:
+            return Tile("Motion", "none", f"98% of the molecule stay within {self.most:.2f} Å rms")
+        where = f"rms in the {self.share:.0%} of the molecule that moves"
+        sure = "" if self.error is None else ", ± how far the half models disagree there"
+        return Tile("Motion", self._value(), where + sure)
+
+    def sentence(self) -> str:
+        """What moved and how sure that is."""
+        if not self.share:
+            return f"Nothing moves: 98% of the molecule stay within {self.most:.2f} Å rms."
+        text = f"{self.share:.0%} of the molecule moves, by {self._value()} rms."
+        if self.shared:
             return text + " How sure this is cannot be said: both halves share one model of the motion."
         if self.error is None or self.certain is None:
             return text + " How sure this is cannot be said without held-out particles."
-        text += f" On particles that trained neither, the two half models disagree by {self.error:.1f} Å in the median."
+        text += " The ± is how far the two half models disagree about that part in particles that trained neither."
         if self.certain < 0.01:
             return text + " The motion nowhere exceeds twice that disagreement, so it should not be interpreted."
-        return text + f" {self.certain:.0%} of the molecule moves by more than twice the disagreement found there."
+        much = "All" if self.certain > 0.995 else f"{self.certain:.0%}"
+        return text + f" {much} of the part moves by more than twice the disagreement found there."
+
+    def _value(self) -> str:
+        return f"{self.size:.1f} Å" if self.error is None else f"{self.size:.1f} ± {self.error:.1f} Å"
 
 
 def asked(method: str, provenance: Record, shared: bool) -> str:
@@ -85,11 +101,16 @@ def known_error(arrays: Arrays) -> Array | None:
 
 
 def displacement_table(arrays: Arrays) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
-    """How far particles and places move, and how sure that is, Å: rows of text and their heading."""
+    """How far particles and places move, and how sure that is, Å: rows of text and their heading. Places are those of
+    the part that moves, where there is one."""
+    moves, error = np.asarray(arrays["rms_displacement"], np.float64), known_error(arrays)
+    part = moving_part(moves)
+    place = "a place in the part that moves" if part.any() else "a place"
+    part |= not part.any()
     rows = [
         ("a particle, rms over its points", arrays["displacement_norm"]),
-        ("a place, rms over particles", arrays["rms_displacement"]),
-        ("a place, disagreement of the half models", known_error(arrays)),
+        (f"{place}, rms over particles", moves[part]),
+        (f"{place}, disagreement of the half models", None if error is None else error[part]),
     ]
     shown = []
     for name, values in rows:
@@ -99,69 +120,8 @@ def displacement_table(arrays: Arrays) -> tuple[list[tuple[str, ...]], tuple[str
     return shown, ("displacement of", "median", "a tenth exceeds", "largest")
 
 
-def resolution(curves: object, threshold: str = "0.143") -> float | None:
-    """The resolution in Å that one set of curves of ``fsc.json`` quotes, None where it quotes none."""
-    quoted = curves.get("resolution") if isinstance(curves, Mapping) else None
-    value = quoted.get(threshold) if isinstance(quoted, Mapping) else None
-    return float(value) if isinstance(value, int | float) else None
-
-
-def sharpness_of(fsc: Mapping[str, Any], start: float) -> float:
-    """The resolution in Å to show a map at: where its half-maps agree to 0.5, or the one they ``start`` from."""
-    return resolution(fsc.get("deformed"), "0.5") or start
-
-
-def resolution_sentence(fsc: Record, shared: bool = False) -> str:
-    """Rigid against corrected, at both thresholds; ``shared`` says that the halves had one model of the motion."""
-    before, after = resolution(fsc.get("rigid")), resolution(fsc.get("deformed"))
-    limit = fsc.get("claim_limit")
-    if after is None and shared:
-        return (
-            f"No resolution is claimed: the halves share one model, so nothing inside {_length(limit)}, the Nyquist "
-            "limit of training, is independent. Train with a smaller --train-box, or with --half-sets independent."
-        )
-    if after is None:
-        inside = f" beyond the {limit:g} Å that both halves started from" if isinstance(limit, int | float) else ""
-        return f"No resolution is claimed: the half-maps do not agree{inside}."
-    halfway = resolution(fsc.get("deformed"), "0.5")
-    text = f"Corrected for the motion, the half-maps agree to {after:.2f} Å at FSC 0.143"
-    text += f" and to {halfway:.2f} Å at 0.5" if halfway is not None else ""
-    if before is None:
-        return text + "; the rigid control reaches no resolution that could be claimed."
-    if after < before - 0.005:
-        return text + f"; without the correction, the same particles reach {before:.2f} Å."
-    part = fsc.get("moving_part")
-    if _at_nyquist(fsc.get("deformed"), after) and isinstance(part, Mapping):
-        inside = arrow(resolution(part.get("rigid")), resolution(part.get("deformed")))
-        return text + (
-            f". The rigid control agrees to {before:.2f} Å as well, which is as far as the images reach; "
-            f"in the part that moves most it is {inside}, rigid → corrected."
-        )
-    text += f". This is no better than the rigid control at {before:.2f} Å"
-    if isinstance(part, Mapping):
-        inside = arrow(resolution(part.get("rigid")), resolution(part.get("deformed")))
-        text += f"; in the part that moves most it is {inside}, rigid → corrected"
-    return f"{text}."
-
-
-def _at_nyquist(curves: object, found: float) -> bool:
-    frequency = curves.get("frequency") if isinstance(curves, Mapping) else None
-    return isinstance(frequency, list) and bool(frequency) and found < 1.0 / float(frequency[-1]) + 0.005
-
-
-def arrow(before: float | None, after: float | None) -> str:
-    """``7.81 → 6.20 Å``, ``none`` where no resolution is claimed."""
-    first, second = ("none" if value is None else _digits(value) for value in (before, after))
-    return f"{first} → {second} Å"
-
-
-def _length(value: object) -> str:
-    """``6.00 Å``, or words where it is not known."""
-    return f"{_digits(float(value))} Å" if isinstance(value, int | float) else "an unknown resolution"
-
-
-def _digits(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.nanmean(np.square(values)))) if len(values) else 0.0
 
 
 def counts_sentence(counts: Record) -> tuple[str, str | None]:

@@ -99,6 +99,13 @@ def view_from(azimuth: float, elevation: float) -> Array:
     return np.asarray(tip @ turn)
 
 
+def turned(camera: Array, angle: float) -> Array:
+    """The ``camera`` ``(3 3)`` after the map has turned by ``angle`` degrees about the upright axis: what was on the
+    right comes to the front."""
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    return np.asarray(np.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]]) @ camera)
+
+
 def _rasterise(pixels: Array, depth: Array, faces: IntArray, size: int) -> _Fragments:
     """Every pixel centre that a triangle covers, for every triangle with corners at ``pixels`` ``(n 2)``.
 

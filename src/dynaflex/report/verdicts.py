@@ -9,6 +9,7 @@ from pathlib import Path
 from dynaflex.pipelines.analysis.controls import VALIDATION, controls_in
 from dynaflex.report import advice, summary
 from dynaflex.report.files import RunFiles
+from dynaflex.report.resolution import resolution_sentence
 from dynaflex.report.wording import wording_of
 from dynaflex.validate.controls import FAIL, PASS, WARN, Control
 
@@ -24,14 +25,14 @@ def verdicts(run: Path) -> list[dict[str, str]]:
     provenance = files.record("provenance.json") or {}
     motion = files.arrays("motion.npz", "points", "rms_displacement")
     latents = files.arrays("latents.npz", "half", "mean")
-    lines = files.lines("metrics.jsonl") or []
+    lines = files.metrics() or []
     shared = config.get("half_sets") == "shared"
     words = wording_of(config.get("method"), (run / "mesh.npz").exists())
     found = []
     if motion is not None:
-        found.append(_note(summary.Motion.of(motion).sentence(shared)))
+        found.append(_note(summary.Motion.of(motion, shared).sentence()))
     if fsc is not None:
-        found.append(_note(summary.resolution_sentence(fsc, shared)))
+        found.append(_note(resolution_sentence(fsc, files.record("grid.json") or {}, shared)))
     gain = advice.gain_sentence(lines)
     found += [_note(gain)] if gain else []
     if latents is not None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from dynaflex import fourier
 from dynaflex.grid import Grid
+from dynaflex.io.mrc import MrcMap
 from dynaflex.pipelines.analysis.series import SPREAD, first_component
 from dynaflex.pipelines.predict import load_half
-from dynaflex.report import conformations, domains, film, page, pictures, summary
+from dynaflex.report import conformations, domains, film, page, pictures
 from dynaflex.report.evidence import Evidence, guarded
+from dynaflex.report.local_resolution import draw_local_resolution
 from dynaflex.report.player import film_figure
-from dynaflex.report.surface import view_from
+from dynaflex.report.resolution import quoted
+from dynaflex.report.style import Drawing
+from dynaflex.report.surface import isosurface
 from dynaflex.run.directory import Run
+from dynaflex.shapes import Array
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,8 @@ class Moving:
     domains: domains.DomainsFound
 
     @classmethod
-    def of(cls, run: Path, resolution: float) -> Moving:
-        """The corrected map of half 1, low-passed to ``resolution`` Å, carried.
+    def of(cls, run: Path, camera: Array) -> Moving:
+        """The corrected map carried, and seen by a ``camera`` ``(3 3)``.
 
         Raises:
             UsageError: the half has not been trained to its end.
@@ -39,7 +45,7 @@ class Moving:
         opened = Run.open(run)
         trained = load_half(opened, 1)
         latents = torch.from_numpy(first_component(trained, film.FRAMES).latents).float()
-        surface = conformations.carry_surface(opened, trained, latents, resolution)
+        surface = replace(conformations.carry_surface(opened, trained, latents), camera=camera)
         five = conformations.five_conformations(trained, latents, surface)
         return cls(five, surface, domains.DomainsFound.of(opened, trained))
 
@@ -52,9 +58,10 @@ class Views:
         files = shown.files
         self.corrected = files.mean_map("maps/map_half1.mrc", "maps/map_half2.mrc")
         self.rigid = files.mean_map("maps/rigid_half1.mrc", "maps/rigid_half2.mrc")
+        self.whose = "the model that both halves share" if shown.shared else "the model of half 1"
         self.moving = None
-        if "maps/map_half1.mrc" not in files.absent:
-            self.moving = files.of_the_model(lambda run: Moving.of(run, shown.sharpness()))
+        if shown.merged is not None:
+            self.moving = files.of_the_model(lambda run: Moving.of(run, shown.camera))
 
     def compared(self) -> Iterator[str]:
         """The maps before and after."""
@@ -69,17 +76,37 @@ class Views:
             lambda pair: pictures.draw_slices(pair[0].slices(), pair[1].slices(), pair[0].pixel_size),
         )
 
+    def local_resolution(self) -> Iterator[str]:
+        """How sharp the corrected map is from place to place."""
+        caption = (
+            "Local resolution, where the corrected half-maps cease to agree around a place (FSC 0.5): on a contour of "
+            "their merged map, and of the voxels inside it."
+        )
+        local = self.shown.files.volume("maps/local_resolution.mrc")
+        missing = [name for name in ("maps/local_resolution.mrc", "maps/map.mrc") if name in self.shown.files.absent]
+        both = (local, self.shown.merged) if local is not None and self.shown.merged is not None else None
+        yield self.shown.figure("local-resolution", caption, ", ".join(missing), both, self._draw_local_resolution)
+
+    def _draw_local_resolution(self, both: tuple[MrcMap, MrcMap]) -> Drawing:
+        local, merged = both
+        whole = Grid(merged.box, merged.pixel_size or 1.0)
+        volume, grid = conformations.small(torch.from_numpy(merged.data), whole)
+        level = conformations.contour(volume, grid, self.shown.start)
+        surface = isosurface(conformations.without_islands(volume.numpy(), level), level, grid.pixel_size)
+        inside = local.data[(local.data > 0) & (merged.data > level)].astype(np.float64)
+        return draw_local_resolution(surface, local.data, whole.pixel_size, inside, self.shown.camera)
+
     def carried(self) -> Iterator[str]:
         """The conformations that the model makes."""
         caption = (
-            "Five conformations of half 1 along the first principal axis of its latents, in standard deviations, seen "
-            "across the motion. Above, a contour of the corrected map, carried by the model and coloured by how far "
-            "it is from the middle one; below, projections of the same map."
+            f"Five conformations along the first principal axis of the latents of {self.whose}, in standard "
+            "deviations, seen across the motion. Above, a contour of the corrected map of all particles, carried by "
+            "that model and coloured by how far it is from the middle one; below, projections of the same map."
         )
         if self.moving is not None:
             yield self._film(self.moving.surface)
             yield from self._domains(self.moving)
-        missing = next((name for name in ("maps/map_half1.mrc", "checkpoints") if name in self.shown.files.absent), "")
+        missing = next((name for name in ("maps/map.mrc", "checkpoints") if name in self.shown.files.absent), "")
         five = None if self.moving is None else self.moving.five
         yield self.shown.figure("conformations", caption, missing, five, conformations.draw_conformations)
 
@@ -97,10 +124,10 @@ class Views:
         )
 
     def _film(self, surface: conformations.CarriedSurface) -> str:
-        whose = "the model that both halves share" if self.shown.shared else "the model of half 1"
         caption = (
-            f"The corrected map of half 1, carried by {whose} along the first principal axis of its latents, from "
-            f"−{SPREAD:g} to +{SPREAD:g} standard deviations. The command dynaflex analyze writes movies as files."
+            f"The corrected map of all particles, carried by {self.whose} along the first principal axis of its "
+            f"latents, from −{SPREAD:g} to +{SPREAD:g} standard deviations. The command dynaflex analyze writes movies "
+            "as files."
         )
         steps = np.linspace(-SPREAD, SPREAD, len(surface.moved))
         return film_figure("film-motion", film.film_of_motion(surface, steps), caption, goes_round=False)
@@ -113,13 +140,11 @@ class Views:
         whole = Grid(self.corrected.data.shape[0], self.corrected.pixel_size)
         pair = []
         for found, name in ((self.rigid, "rigid"), (self.corrected, "deformed")):
-            sharp = summary.resolution(fsc.get(name)) or self.shown.sharpness()
-            volume, grid = conformations.small(torch.from_numpy(found.data), whole, sharp)
-            pair.append(volume)
+            volume, grid = conformations.small(torch.from_numpy(found.data), whole)
+            pair.append(fourier.low_pass(volume, grid, quoted(fsc.get(name)) or self.shown.start))
         level = conformations.contour(pair[1], grid, self.shown.start)
-        camera = view_from(0.0, 0.0) if self.moving is None else self.moving.surface.camera
         points, moves = (np.asarray(motion[name], np.float64) for name in ("points", "rms_displacement"))
-        turning = film.film_of_maps((pair[0].numpy(), pair[1].numpy()), level, grid, camera, points, moves)
+        turning = film.film_of_maps((pair[0].numpy(), pair[1].numpy()), level, grid, self.shown.camera, points, moves)
         caption = (
             "The same particles without and with the correction: the means of the half-maps, each low-passed to where "
             "its FSC falls to 0.143, at one contour. Look where the colour says that it moves."

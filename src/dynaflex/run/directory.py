@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ class Run:
             if (path / CONFIG).exists():
                 raise RunBusyError(
                     "run.exists", "this directory already holds a run", file=path,
-                    fix=f"dynaflex resume {path}, or choose another -o",
+                    fix=f"{to_resume(path)}, or choose another -o",
                 )  # fmt: skip
             run._refuse_to_overwrite()
             try:
@@ -184,9 +185,7 @@ class Run:
                 fix=self.remedy(name),
             )  # fmt: skip
         if not (self.path / name).is_file():
-            raise UsageError(
-                "run.not-yet", f"this run has no {name} yet", file=self.path, fix=f"dynaflex resume {self.path}"
-            )
+            raise UsageError("run.not-yet", f"this run has no {name} yet", file=self.path, fix=to_resume(self.path))
         return self.path / name
 
     def is_made_again(self, name: str) -> bool:
@@ -197,8 +196,8 @@ class Run:
         """What brings a file back that is damaged."""
         if name in _ONCE:
             return "put a copy back, or start another run"
-        command = "validate" if name == "validation.json" else "resume"
-        return f"dynaflex {command} {self.path}, which makes it again; or put a copy back"
+        again = f"dynaflex validate {self.path}" if name == "validation.json" else to_resume(self.path)
+        return f"{again}, which makes it again; or put a copy back"
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the run; an empty mapping where it does not exist yet.
@@ -300,9 +299,14 @@ class Run:
         if loaded is None:
             raise UsageError(
                 "run.untrained", "this run has no trained model yet", file=self.path,
-                fix=f"dynaflex resume {self.path}",
+                fix=to_resume(self.path),
             )  # fmt: skip
         return loaded
+
+
+def to_resume(path: Path, *options: str) -> str:
+    """What to type to go on with a run where it stopped."""
+    return " ".join([f"dynaflex resume {shlex.quote(str(path))}", *options])
 
 
 def _unwritable(path: Path, error: OSError) -> EnvironmentFault:
