@@ -25,7 +25,8 @@ _MOST_IMAGES = 2**50
 class ImageFiles:
     """Where the image of every particle lies: ``stacks[stack[i]]``, image ``index[i]`` from 0; all ``(p)``.
 
-    ``sign`` is what an image is multiplied by, 1 or -1. Images are sampled as ``natives[native[i]]`` on disk.
+    ``sign`` is what an image is multiplied by, 1 or -1. Images are sampled as ``natives[native[i]]`` on disk. ``root``
+    is the folder that their names are relative to, if there is one.
     """
 
     stacks: tuple[ImageStack, ...]
@@ -34,6 +35,7 @@ class ImageFiles:
     sign: FloatArray
     natives: tuple[Grid, ...]
     native: IntArray
+    root: Path | None
 
     def take(self, positions: IntArray) -> ImageFiles:
         """The images at ``positions``, in that order."""
@@ -60,8 +62,12 @@ class ImageFiles:
         return images
 
 
-def find_images(columns: ParticleColumns, pixel_size: Array, datadir: Path | None) -> ImageFiles:
+def find_images(
+    columns: ParticleColumns, pixel_size: Array, datadir: Path | None, strip_prefix: str | None
+) -> ImageFiles:
     """Find and open every stack, and check that it has the images asked for; ``pixel_size`` ``(p)`` is in Å.
+
+    ``datadir`` and ``strip_prefix`` are those of :func:`dynaflex.data.image_paths.find_files`.
 
     Raises:
         InputError: a stack that is missing or damaged, an image it does not have, or one of another size than the
@@ -69,7 +75,7 @@ def find_images(columns: ParticleColumns, pixel_size: Array, datadir: Path | Non
     """
     number, code, names = _split_names(columns)
     _, first = np.unique(code, return_index=True)
-    paths = find_files(columns.path, names, first.tolist(), datadir)
+    paths, root = find_files(columns.path, names, first.tolist(), datadir, strip_prefix)
     stacks = _open_stacks(columns, paths, code, number)
     present = np.array([stack.n_images for stack in stacks], dtype=np.int64)[code]
     outside = np.flatnonzero((number < 1) | (number > present))
@@ -95,6 +101,7 @@ def find_images(columns: ParticleColumns, pixel_size: Array, datadir: Path | Non
         columns.number(SIGN, 1.0).astype(np.float32),
         tuple(Grid(int(n), float(size)) for n, size in sampling),
         native.reshape(-1).astype(np.int64),
+        root,
     )
 
 

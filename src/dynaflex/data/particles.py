@@ -63,6 +63,14 @@ class Particles:
         """The stacks that hold the images."""
         return tuple(stack.path for stack in self.files.stacks)
 
+    @property
+    def image_root(self) -> Path | None:
+        """The folder that image names are relative to: as ``datadir`` it leads to the same images from anywhere.
+
+        None where there is no such folder.
+        """
+        return self.files.root
+
     def take(self, index: IntArray | BoolArray) -> Particles:
         """The particles at ``index`` (positions, or a mask ``(p)``), in that order."""
         positions = np.flatnonzero(index) if index.dtype == np.bool_ else np.asarray(index, dtype=np.int64)
@@ -124,14 +132,15 @@ def read_particles(
     *,
     class_number: int | None = None,
     grid: Grid | None = None,
+    strip_prefix: str | None = None,
 ) -> Particles:
     """Read a particle STAR file of RELION 3.0 to 5, or a ``.cs`` file of cryoSPARC, and find its images.
 
     A value of the particle table wins over that of the optics table. A particle whose pose or optics is not a number is
     excluded and listed, and so is one of another class where ``class_number`` is given (from 1 in ``rlnClassNumber``,
     from 0 in a ``.cs`` file). Halves are ``rlnRandomSubset``, or drawn with ``seed``. ``datadir`` is a folder to look
-    for image files in. ``grid`` is that of the map: where optics groups differ in pixel size or box, all images are
-    brought to it.
+    for image files in, ``strip_prefix`` a beginning that is dropped from their names. ``grid`` is that of the map:
+    where optics groups differ in pixel size or box, all images are brought to it.
 
     Raises:
         InputError: anything that makes the table unusable, with the file, column, row and remedy.
@@ -168,7 +177,8 @@ def read_particles(
     if excluded:
         first = excluded[0]
         warnings.append(f"{len(excluded)} of {len(columns)} particles excluded, first row {first.row}: {first.reason}")
-    files, common = on_one_grid(columns, find_images(columns, pixel_size, datadir), rows, source, grid, warnings)
+    images = find_images(columns, pixel_size, datadir, strip_prefix)
+    files, common = on_one_grid(columns, images, rows, source, grid, warnings)
     if "rlnRandomSubset" not in columns.particles:
         warnings.append(f"no rlnRandomSubset: halves are drawn with seed {seed}, and share the poses of the consensus")
     return Particles(

@@ -35,6 +35,7 @@ def check_inputs(
     read_images: bool = False,
     seed: int = 0,
     class_number: int | None = None,
+    strip_prefix: str | None = None,
 ) -> Report:
     """Read the files, compare them with each other, and collect every problem rather than stop at the first.
 
@@ -51,7 +52,9 @@ def check_inputs(
     particles: Particles | None = None
     try:
         with tell.doing("reading the table"):
-            particles = read_particles(particles_path, datadir, seed, class_number=class_number, grid=grid)
+            particles = read_particles(
+                particles_path, datadir, seed, class_number=class_number, grid=grid, strip_prefix=strip_prefix
+            )
     except InputError as error:
         report.problems.append(error)
     if particles is not None:

@@ -58,19 +58,22 @@ def check_files(
     datadir: Path | None = None,
     class_number: int | None = None,
     invert_contrast: bool = False,
+    strip_prefix: str | None = None,
 ) -> Findings:
     """Read everything, compare it, score the readings of the table against the images, and search for leaks.
 
     What cannot be read is not compared; nothing is raised.
     """
-    report = check_inputs(particles_path, map_path, mask_path, datadir, True, class_number=class_number)
+    report = check_inputs(
+        particles_path, map_path, mask_path, datadir, True, class_number=class_number, strip_prefix=strip_prefix
+    )
     if any(not problem.identifier.startswith("halves.") for problem in report.problems):
         return Findings(report, None, None)
     reference = None if map_path is None else read_map(map_path)
     grid = None
     if reference is not None and reference.pixel_size is not None:
         grid = Grid(reference.box, reference.pixel_size)
-    particles = read_particles(particles_path, datadir, class_number=class_number, grid=grid)
+    particles = read_particles(particles_path, datadir, class_number=class_number, grid=grid, strip_prefix=strip_prefix)
     comparison = None
     if reference is not None:
         mask = None if mask_path is None else torch.from_numpy(read_map(mask_path).data)
