@@ -39,7 +39,7 @@ class ParticleColumns:
             InputError: no particle table, no particles, tomography, or an optics group that does not exist.
         """
         optics = star.blocks.get("optics")
-        block = _particle_block(star)
+        block = particle_block(star)
         particles = star.blocks[block]
         _refuse_tomography(star.path, particles, optics)
         if not len(particles):
@@ -128,8 +128,12 @@ class ParticleColumns:
         return vectors
 
 
-def _particle_block(star: StarFile) -> str:
-    """The block that lists images: ``particles`` since 3.1, any name before."""
+def particle_block(star: StarFile) -> str:
+    """The block that is the particle table: ``particles`` since RELION 3.1, before that whichever lists images.
+
+    Raises:
+        InputError: no block lists images, or several do.
+    """
     candidates = [name for name, table in star.blocks.items() if "rlnImageName" in table and name != "optics"]
     if "particles" in candidates or ("particles" in star.blocks and not candidates):
         candidates = ["particles"]

@@ -125,6 +125,16 @@ class Particles:
         return faults
 
 
+def read_table(path: Path | str, class_number: int | None = None) -> StarFile:
+    """The tables of a STAR file, or those that RELION would have written for a ``.cs`` file.
+
+    Raises:
+        InputError: the file is missing, damaged or something else.
+    """
+    path = Path(path)
+    return read_cryosparc(path, class_number) if looks_like_cs(path) else read_star(path)
+
+
 def read_particles(
     path: Path | str,
     datadir: Path | None = None,
@@ -145,14 +155,12 @@ def read_particles(
     Raises:
         InputError: anything that makes the table unusable, with the file, column, row and remedy.
     """
-    path = Path(path)
-    if looks_like_cs(path):
-        star = read_cryosparc(path, class_number)
-        # A table of one class has no column to choose by; one of several counts them from 1 once it is translated.
-        wanted = class_number + 1 if class_number is not None and CLASS in star.blocks["particles"] else None
-    else:
-        star, wanted = read_star(path), class_number
+    star = read_table(path, class_number)
     columns = ParticleColumns.of(star)
+    wanted = class_number
+    if wanted is not None and looks_like_cs(star.path):
+        # A table of one class has no column to choose by; one of several counts them from 1 once it is translated.
+        wanted = wanted + 1 if CLASS in columns else None
     warnings = list(star.notices)
     refuse_corrected_images(columns)
     columns.require(_ANGLES, "a pose", REFINED)

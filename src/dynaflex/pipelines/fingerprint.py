@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from dynaflex.data.particles import Particles
+from dynaflex.data.columns import particle_block
+from dynaflex.data.particles import Particles, read_table
 from dynaflex.errors import DamagedCheckpointError, DynaflexError
 from dynaflex.io import durable
-from dynaflex.io.star import read_star
+from dynaflex.io.star import StarFile, read_star
 from dynaflex.pipelines.inputs import InputPaths, Inputs
 from dynaflex.run.directory import PROVENANCE, Run
 
@@ -96,7 +97,8 @@ def _of_file(path: Path, before: dict[str, Any] | None = None) -> dict[str, Any]
 def _changed_rows(run: Run, path: Path, columns: list[str]) -> str | None:
     """How the table differs from the run's own copy, in words; None if only the way it is written does."""
     try:
-        now, before = _particles(path), _particles(run.path / "particles.star")
+        now = _particles(read_table(path, run.config().get("class_number")))
+        before = _particles(read_star(run.path / "particles.star"))
     except DynaflexError as error:
         return f" and cannot be compared: {error.problem}"
     other = sorted(set(now) ^ set(columns))
@@ -108,6 +110,5 @@ def _changed_rows(run: Run, path: Path, columns: list[str]) -> str | None:
     return f": {differing} of {len(now)} rows differ" if differing else None
 
 
-def _particles(path: Path) -> pd.DataFrame:
-    blocks = read_star(path).blocks
-    return max(blocks.values(), key=len)
+def _particles(star: StarFile) -> pd.DataFrame:
+    return star.blocks[particle_block(star)]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.columns import particle_block
 from dynaflex.data.cryosparc import UID
 from dynaflex.density.placement import automatic_threshold
 from dynaflex.errors import UsageError
@@ -75,7 +75,7 @@ def _to_cryosparc(run: Run, out: Path) -> list[str]:
     with np.load(run.path / "latents.npz", allow_pickle=False) as stored:
         rows, half, mean = stored["index"], stored["half"], stored["mean"]
     star = read_star(run.path / "particles.star")
-    table = star.blocks[ParticleColumns.of(star).block]
+    table = star.blocks[particle_block(star)]
     if UID not in table:
         _write_csv(table, rows, half, mean, out / "latents.csv")
         return [
