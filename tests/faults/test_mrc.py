@@ -202,7 +202,7 @@ FAULTS = [
     Fault("M-07", "an extended header", as_type("f4", extended=1234), 0, GOOD),
     Fault("M-08", "axes in another order", axes_turned, 0, GOOD),
     Fault("M-09", "a map that is no cube", cuboid, 3,
-          ("consensus.mrc", "found 32 x 32 x 30", "relion_image_handler --i")),
+          ("consensus.mrc", "found 32 x 32 x 30", "as the refinement wrote it")),
     Fault("M-10", "an odd box", odd_box, 3,
           ("particles.mrcs", "expected 32 pixels; found 31 pixels", "--o even; the map alike [particles.odd-box]")),
     Fault("M-11", "an awkward box", awkward_box, 0,

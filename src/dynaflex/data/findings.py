@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dynaflex.errors import InputError
@@ -19,6 +21,14 @@ class Report:
     def ok(self) -> bool:
         """True where nothing forbids a run."""
         return not self.problems
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Note a problem that is raised inside, and go on after it."""
+        try:
+            yield
+        except InputError as error:
+            self.problems.append(error)
 
     def raise_first(self) -> None:
         """Raise the first problem, if there is one."""

@@ -12,9 +12,11 @@ from dynaflex import tell
 from dynaflex.data.duplicates import picked_twice
 from dynaflex.data.findings import Report
 from dynaflex.data.particles import Particles, read_particles
-from dynaflex.data.volume_checks import check_map, check_mask, compare, read_volume, same_pixel_size
+from dynaflex.data.placed import Frame, require_grid, same_pixel_size
+from dynaflex.data.volume_checks import look_at_map, look_at_mask
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
+from dynaflex.io.mrc import Place
 from dynaflex.shapes import Array, IntArray
 
 __all__ = ["Report", "check_inputs"]
@@ -41,36 +43,30 @@ def check_inputs(
 
     The particles are those of :func:`dynaflex.data.particles.read_particles`, brought to the grid of the map where
     their optics groups differ. With ``read_images`` every image is read and looked at. Map and mask must share the
-    particles' box and, within 0.05 %, their pixel size; a header without a pixel size is accepted with a warning.
+    particles' pixel size within 0.05 %, and a header without one is accepted with a warning; the map must have their
+    box, and the mask lie in it.
     """
-    report, volumes = Report(), Report()
-    consensus = read_volume(volumes, map_path, "map")
-    mask = read_volume(volumes, mask_path, "mask")
+    report, of_map = Report(), Report()
+    consensus = look_at_map(of_map, map_path)
     grid = None
     if consensus is not None and consensus.pixel_size is not None:
         grid = Grid(consensus.box, consensus.pixel_size)
     particles: Particles | None = None
-    try:
-        with tell.doing("reading the table"):
-            particles = read_particles(
-                particles_path, datadir, seed, class_number=class_number, grid=grid, strip_prefix=strip_prefix
-            )
-    except InputError as error:
-        report.problems.append(error)
+    with report.collecting(), tell.doing("reading the table"):
+        particles = read_particles(
+            particles_path, datadir, seed, class_number=class_number, grid=grid, strip_prefix=strip_prefix
+        )
     if particles is not None:
+        grid = particles.grid
         _describe(report, particles, seed)
-    report.add(volumes)
-    if consensus is not None and map_path is not None:
-        check_map(report, consensus, map_path)
-    if mask is not None and mask_path is not None:
-        check_mask(report, mask, mask_path)
+    report.add(of_map)
+    if consensus is not None and map_path is not None and particles is not None:
+        with report.collecting():
+            require_grid(consensus, map_path, particles.grid, "the particles", report.warnings)
+    place = Place() if consensus is None else consensus.place
+    mask = look_at_mask(report, mask_path, None if grid is None else Frame(grid, place))
     if particles is not None:
-        report.problems += picked_twice(particles, None if mask is None else mask.data)
-        for volume, path in ((consensus, map_path), (mask, mask_path)):
-            if volume is not None and path is not None:
-                compare(report, volume, path, particles.grid.box, particles.grid.pixel_size, "the particles")
-    elif consensus is not None and mask is not None and mask_path is not None:
-        compare(report, mask, mask_path, consensus.box, consensus.pixel_size, "the map")
+        report.problems += picked_twice(particles, mask)
     if particles is not None and read_images:
         _check_images(report, particles)
     return report

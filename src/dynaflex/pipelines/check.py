@@ -15,6 +15,7 @@ from dynaflex import fourier, tell
 from dynaflex.data import preprocess
 from dynaflex.data.findings import Report
 from dynaflex.data.particles import Particles, read_particles
+from dynaflex.data.placed import Frame, read_mask
 from dynaflex.data.preflight import check_inputs
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
@@ -76,7 +77,9 @@ def check_files(
     particles = read_particles(particles_path, datadir, class_number=class_number, grid=grid, strip_prefix=strip_prefix)
     comparison = None
     if reference is not None:
-        mask = None if mask_path is None else torch.from_numpy(read_map(mask_path).data)
+        mask = None
+        if mask_path is not None:
+            mask = torch.from_numpy(read_mask(mask_path, Frame(particles.grid, reference.place), []))
         sign = -1.0 if invert_contrast else 1.0
         comparison = compare_readings(particles, torch.from_numpy(reference.data), mask, sign)
         error = refusal(comparison, particles)

@@ -116,7 +116,7 @@ def _prepare(work: Work, method: Method) -> None:
     excluded = [{"row": item.row, "reason": item.reason} for item in particles.excluded]
     used = len(particles)
     run.write_provenance(counts={"table": used + len(excluded), "used": used, "excluded": excluded})
-    for message in particles.warnings:
+    for message in inputs.warnings:
         run.warn(message)
     grid, train = inputs.full_imaging.grid, inputs.imaging.grid
     run.write_json(

@@ -13,6 +13,7 @@ import torch
 
 from dynaflex.data.columns import particle_block
 from dynaflex.data.cryosparc import UID
+from dynaflex.data.placed import read_mask
 from dynaflex.density.placement import automatic_threshold
 from dynaflex.errors import UsageError
 from dynaflex.io import durable
@@ -20,7 +21,7 @@ from dynaflex.io.mrc import read_map, write_map
 from dynaflex.io.star import read_star
 from dynaflex.pipelines.analysis import chimerax
 from dynaflex.pipelines.analysis.analyse import place_of_box
-from dynaflex.pipelines.analysis.series import main_series, write_series
+from dynaflex.pipelines.analysis.series import frame_of, main_series, write_series
 from dynaflex.pipelines.analysis.space import conformation_space
 from dynaflex.pipelines.predict import config_of, load_half
 from dynaflex.reconstruct.postprocess import merge
@@ -152,11 +153,13 @@ def _write_csv(table: pd.DataFrame, rows: IntArray, half: IntArray, mean: Array,
 
 
 def _copy_mask(run: Run, out: Path) -> Path | None:
-    """The mask of the run, if one was given and is still there."""
+    """The mask of the run in the voxels of its maps, if one was given and is still there."""
     given = run.read_json(PROVENANCE).get("inputs", {}).get("mask")
     if given is None or not Path(given).is_file():
         return None
-    _copy(Path(given), out / "mask.mrc")
+    frame = frame_of(run)
+    mask = read_mask(given, frame, [])
+    write_map(out / "mask.mrc", mask, frame.grid.pixel_size, frame.place)
     return out / "mask.mrc"
 
 
