@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynaflex.data.placed import Frame, read_mask, read_other_map, read_segments
+from dynaflex.data.placed import Frame, matched, read_mask, read_segments
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
-from dynaflex.io.mrc import Place, write_map
+from dynaflex.io.mrc import Place, read_map, write_map
 
 BOX, PIXEL = 20, 1.5
 GRID = Grid(BOX, PIXEL)
@@ -155,9 +155,9 @@ def test_maps_to_be_compared_are_not_cut_or_moved(tmp_path: Path) -> None:
     ):
         write_map(tmp_path / "half.mrc", block(), PIXEL, place)
         with pytest.raises(InputError, match=identifier):
-            read_other_map(tmp_path / "half.mrc", frame, [])
+            matched(read_map(tmp_path / "half.mrc"), "half.mrc", frame, [])
     write_map(tmp_path / "half.mrc", block(), PIXEL, Place((-0.5 * BOX * PIXEL,) * 3))
-    np.testing.assert_array_equal(read_other_map(tmp_path / "half.mrc", frame, []), block())
+    np.testing.assert_array_equal(matched(read_map(tmp_path / "half.mrc"), "half.mrc", frame, []), block())
 
 
 def test_what_mrcfile_writes_is_read_where_it_says(tmp_path: Path) -> None:

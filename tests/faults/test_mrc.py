@@ -221,7 +221,7 @@ FAULTS = [
           ("consensus.mrc", "NaN or infinite values", "the first at x=")),
     Fault("M-17", "a map as the mask", lambda toy: ["check", toy.particles, "--map", toy.map, "--mask", toy.map], 3,
           ("consensus.mrc", "expected values from 0 to 1", "relion_mask_create")),
-    Fault("M-17", "map and mask swapped", swapped, 3, ("mask.mrc, column --map", "this is a mask", "with --mask")),
+    Fault("M-17", "map and mask swapped", swapped, 3, ("mask.mrc: this is a mask", "expected density", "with --mask")),
     Fault("M-17", "a mask with a hard edge", volume("mask", lambda data: np.round(data)), 0,
           ("warning", "mask.mrc", "hard edge, which inflates")),
     Fault("M-18", "a mask that covers all", volume("mask", lambda data: 0.9 + 0.1 * data), 0,

@@ -91,17 +91,16 @@ def read_segments(path: Path | str, frame: Frame, warnings: list[str]) -> IntArr
     return put(replace(volume, data=labels), path, frame, SEGMENTS, warnings).astype(np.int64)
 
 
-def read_other_map(path: Path | str, frame: Frame, warnings: list[str]) -> FloatArray:
-    """The map at ``path``, ``(d d d)``, which must lie on that of ``frame`` voxel by voxel.
+def matched(volume: MrcMap, path: Path | str, frame: Frame, warnings: list[str]) -> FloatArray:
+    """The map that was read from ``path``, ``(d d d)``, which must lie on that of ``frame`` voxel by voxel.
 
     Raises:
-        InputError: it cannot be read, has another pixel size or box, or lies elsewhere.
+        InputError: it has another pixel size or box, or lies elsewhere.
     """
-    volume = read_region(path)
-    require_grid(volume, path, frame.grid, "the map", warnings)
+    require_grid(volume, path, frame.grid, "the other", warnings)
     offset = _offset(volume, path, frame, warnings, MAP)
     if offset.any():
-        raise _misplaced(path, frame, f"its first voxel at {_words(offset)} of the map's")
+        raise _misplaced(path, frame, f"its first voxel at {_words(offset)} of the other's")
     return volume.data
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dynaflex.data.findings import Report
-from dynaflex.data.placed import MASK, Frame, put, read_other_map
+from dynaflex.data.placed import MASK, Frame, matched, put
 from dynaflex.errors import InputError
 from dynaflex.io.mrc import MrcMap, read_map, read_region
 from dynaflex.shapes import Array, FloatArray
@@ -51,7 +51,7 @@ def read_half_maps(
     """
     report, halves = Report(), []
     for path in paths:
-        half = read_other_map(path, frame, report.warnings)
+        half = matched(read_region(path), path, frame, report.warnings)
         check_map(report, MrcMap(half, frame.grid.pixel_size), path)
         halves.append(half)
     report.raise_first()
@@ -111,10 +111,9 @@ def check_map(report: Report, consensus: MrcMap, path: Path | str) -> None:
                 "map.mask",
                 "this is a mask, not a map",
                 file=path,
-                field="--map",
                 expected="density",
                 found="values from 0 to 1, most of them 0 or 1",
-                fix="give the map with --map and the mask with --mask",
+                fix="give a map in its place, and the mask with --mask",
             )
         )
         return
