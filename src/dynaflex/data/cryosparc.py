@@ -133,10 +133,13 @@ def _coordinates(table: CsTable) -> dict[str, object]:
     if any(name not in table for name in needed):
         return {}
     shape = table.numbers("location/micrograph_shape", width=2)
-    return {
+    coordinates: dict[str, object] = {
         "rlnCoordinateX": _decimals(table.numbers("location/center_x_frac") * shape[:, 1]),
         "rlnCoordinateY": _decimals(table.numbers("location/center_y_frac") * shape[:, 0]),
     }
+    if "location/micrograph_psize_A" in table:
+        coordinates["rlnMicrographPixelSize"] = _decimals(table.numbers("location/micrograph_psize_A"))
+    return coordinates
 
 
 def _signs(table: CsTable) -> list[str]:

@@ -48,8 +48,11 @@ def pixel_sizes(columns: ParticleColumns, warnings: list[str]) -> tuple[Array, s
     """
     for name in _PIXEL_SIZES:
         if name in columns:
-            if name == "rlnMicrographOriginalPixelSize":
-                warnings.append(f"the pixel size comes from {name}: it is wrong if the particles were downscaled")
+            if name != "rlnImagePixelSize":
+                whose = "micrographs" if name == "rlnMicrographPixelSize" else "movies"
+                warnings.append(
+                    f"the pixel size comes from {name}, that of the {whose}: it is wrong if they were downscaled since"
+                )
             return columns.number(name), name
     columns.require(
         ("rlnDetectorPixelSize", "rlnMagnification"),

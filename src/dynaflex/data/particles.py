@@ -187,15 +187,14 @@ def read_particles(
         warnings.append(f"{len(excluded)} of {len(columns)} particles excluded, first row {first.row}: {first.reason}")
     images = find_images(columns, pixel_size, datadir, strip_prefix)
     files, common = on_one_grid(columns, images, rows, source, grid, warnings)
-    if "rlnRandomSubset" not in columns.particles:
-        warnings.append(f"no rlnRandomSubset: halves are drawn with seed {seed}, and share the poses of the consensus")
+    half = assign_halves(columns.particles, seed, warnings, star.path)
     return Particles(
         source=star,
         particles_block=columns.block,
         rows=rows,
         pose=Pose(euler_to_matrix(torch.from_numpy(np.deg2rad(degrees[rows]))), torch.from_numpy(shift[rows])),
         ctf=CtfParams(**{name: torch.from_numpy(values[rows]) for name, values in ctf.items()}),
-        half=assign_halves(columns.particles, seed, star.path)[rows],
+        half=half[rows],
         group=columns.group[rows],
         files=files.take(rows),
         grid=common,

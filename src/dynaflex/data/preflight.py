@@ -139,7 +139,7 @@ def _check_halves(report: Report, particles: Particles, halves: list[int]) -> No
                 field="rlnRandomSubset",
                 expected="particles in halves 1 and 2",
                 found=f"{halves[0]} and {halves[1]}",
-                fix="use the table of a 3D auto-refinement, or remove the column to have halves drawn",
+                fix="use the table of a 3D auto-refinement, or remove the column: halves that are drawn share poses",
             )
         )
     elif min(halves) < 0.4 * len(particles):
@@ -155,7 +155,7 @@ def _check_halves(report: Report, particles: Particles, halves: list[int]) -> No
                 file=path,
                 field="rlnRandomSubset",
                 expected="every copy of an image in the same half",
-                fix="remove the duplicates, or remove the column to have halves drawn",
+                fix="remove the copies, or give all copies of an image, as of one expanded particle, the same half",
             )
         )
     elif len(np.unique(image)) < len(image):

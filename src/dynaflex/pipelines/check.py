@@ -14,6 +14,7 @@ import torch
 from dynaflex import fourier, tell
 from dynaflex.data import preprocess
 from dynaflex.data.findings import Report
+from dynaflex.data.halves import held_out, too_few
 from dynaflex.data.particles import Particles, read_particles
 from dynaflex.data.placed import Frame, read_mask
 from dynaflex.data.preflight import check_inputs
@@ -21,6 +22,7 @@ from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import transfer_function
 from dynaflex.io.mrc import read_map
+from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.leak_search import Leaks, find_leaks
 from dynaflex.shapes import IntArray, Tensor
 from dynaflex.validate.misreadings import misreadings
@@ -75,6 +77,7 @@ def check_files(
     if reference is not None and reference.pixel_size is not None:
         grid = Grid(reference.box, reference.pixel_size)
     particles = read_particles(particles_path, datadir, class_number=class_number, grid=grid, strip_prefix=strip_prefix)
+    _look_at_counts(report, particles)
     comparison = None
     if reference is not None:
         mask = None
@@ -91,6 +94,20 @@ def check_files(
     if leaks.images == 0:
         report.warnings.append("copies across the half-sets were not searched for: the images show too little noise")
     return Findings(report, comparison, leaks)
+
+
+def _look_at_counts(report: Report, particles: Particles) -> None:
+    """Too few particles for any training are an error, too few for one with the usual settings a warning."""
+    usual = RunConfig()
+    apart = held_out(particles.rows, particles.half, usual.held_out_fraction, usual.seed)
+    few = [
+        too_few(particles.half, apart, usual.trained_halves, batch_size, particles.source.path)
+        for batch_size in (1, usual.batch_size)
+    ]
+    if few[0] is not None and report.ok:
+        report.problems.append(few[0])
+    elif few[1] is not None:
+        report.warnings.append(f"with the usual settings: {few[1]}")
 
 
 def compare_readings(particles: Particles, consensus: Tensor, mask: Tensor | None, sign: float = 1.0) -> Comparison:

@@ -12,7 +12,7 @@ import torch
 
 from dynaflex import tell
 from dynaflex.data.halves import halves_digest
-from dynaflex.errors import DynaflexError, EnvironmentFault, InputError, NumericalError, ResourceError
+from dynaflex.errors import DynaflexError, EnvironmentFault, NumericalError, ResourceError
 from dynaflex.io.star import read_star, write_star
 from dynaflex.pipelines import checkpoint, embedding
 from dynaflex.pipelines.half import HalfSet
@@ -38,26 +38,16 @@ def train_half(work: Work, method: Method, half: int, stop: Stop) -> None:
     """Train one half to its end, or do nothing if it is there, and find the final latents of its particles.
 
     Raises:
-        InputError: there are too few particles.
         NumericalError: the training diverged again and again.
         ResourceError, EnvironmentFault: its checkpoints cannot be written.
         StoppedOnRequest: it was asked to stop, and is saved.
     """
-    run, inputs, config = work.run, work.inputs, work.config
+    run, inputs = work.run, work.inputs
     if run.load_checkpoint(f"latents{half}") is not None:
         return
     mine = inputs.members(half)
     members = inputs.particles.take(mine)
     training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
-    if len(training) < 2 * config.batch_size:
-        raise InputError(
-            "halves.too-few",
-            f"half {half} has too few particles to train on",
-            file=inputs.particles.source.path,
-            expected=f"at least {2 * config.batch_size} besides those held out",
-            found=len(training),
-            fix="use more particles or a smaller --batch-size",
-        )
     data = HalfSet(members, half, inputs.imaging, work.device)
     digest = halves_digest(members.half, members.rows)
     trainer = _at_newest(work, method.trainer(work, data, training), digest)
