@@ -109,20 +109,25 @@ class Particles:
         finite = np.isfinite(lowest) & np.isfinite(highest)
         faults = []
         for i in np.flatnonzero(~finite | (lowest == highest)):
-            particle = int(index[i])
-            number = int(self.files.index[particle]) + 1
+            stack, number, row = self.image_of(int(index[i]))
             problem = "has the same value everywhere" if finite[i] else "has NaN or infinite values"
             faults.append(
                 InputError(
                     "particles.bad-image",
                     f"image {number} {problem}",
-                    file=self.image_paths[self.files.stack[particle]],
+                    file=stack,
                     expected="finite values that vary",
-                    found=f"particle row {int(self.rows[particle])} of {self.source.path}",
+                    found=row,
                     fix="remove this particle from the table, or extract it again",
                 )
             )
         return faults
+
+    def image_of(self, position: int) -> tuple[Path, int, str]:
+        """Where the image of a particle lies, for messages: its stack, its number there from 1, its row in words."""
+        stack = self.image_paths[self.files.stack[position]]
+        row = f"particle row {int(self.rows[position])} of {self.source.path}"
+        return stack, int(self.files.index[position]) + 1, row
 
 
 def read_table(path: Path | str, class_number: int | None = None) -> StarFile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -11,22 +10,15 @@ import numpy as np
 from dynaflex import tell
 from dynaflex.data.duplicates import picked_twice
 from dynaflex.data.findings import Report
+from dynaflex.data.image_checks import check_images
 from dynaflex.data.particles import Particles, read_particles
 from dynaflex.data.placed import Frame, require_grid, same_pixel_size
 from dynaflex.data.volume_checks import look_at_map, look_at_mask
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import Place
-from dynaflex.shapes import Array, IntArray
 
 __all__ = ["Report", "check_inputs"]
-
-_READ_AT_ONCE = 256
-_LISTED = 20
-# Seconds of reading that are worth a word, and the MB a second below which they are.
-_WORTH_TELLING, _SLOW = 5.0, 20.0
-# Images whose deviation is so many times the usual one, or so small a part of it, are not like the others.
-_OUTLIER = 10.0
 
 
 def check_inputs(
@@ -68,7 +60,7 @@ def check_inputs(
     if particles is not None:
         report.problems += picked_twice(particles, mask)
     if particles is not None and read_images:
-        _check_images(report, particles)
+        check_images(report, particles)
     return report
 
 
@@ -180,53 +172,4 @@ def _check_metadata(report: Report, particles: Particles) -> None:
     if longer:
         report.warnings.append(
             f"{longer[0].path} has {longer[0].surplus} bytes more than its header says ({len(longer)} such files)"
-        )
-
-
-def _check_images(report: Report, particles: Particles) -> None:
-    """Read every image once, stack by stack."""
-    order = np.lexsort((particles.files.index, particles.files.stack))
-    faults: list[InputError] = []
-    read: list[int] = []
-    means: list[float] = []
-    deviations: list[float] = []
-    seconds = 0.0
-    for start in tell.each(range(0, len(order), _READ_AT_ONCE), "reading the images"):
-        index = order[start : start + _READ_AT_ONCE]
-        began = time.monotonic()
-        try:
-            images = particles.unchecked_images(index)
-        except InputError as error:
-            report.problems.append(error)
-            return
-        seconds += time.monotonic() - began
-        faults += particles.image_faults(index, images)
-        finite = np.isfinite(images).all(axis=(1, 2))
-        read += index[finite].tolist()
-        means += images[finite].mean(axis=(1, 2), dtype=np.float64).tolist()
-        deviations += images[finite].std(axis=(1, 2), dtype=np.float64).tolist()
-    report.problems += faults[:_LISTED]
-    report.facts["images_read"] = len(order)
-    rate = 4e-6 * len(order) * particles.grid.box**2 / max(seconds, 1e-9)
-    if seconds > _WORTH_TELLING and rate < _SLOW:
-        report.warnings.append(
-            f"the images were read at {rate:.1f} MB/s in {seconds:.0f} s, and a reconstruction reads them some ten "
-            "times: copy them to a local disk and give --datadir"
-        )
-    if len(faults) > _LISTED:
-        report.facts["bad_images"] = len(faults)
-    if means:
-        report.facts["image_mean"] = float(np.mean(means))
-        report.facts["image_deviation"] = [float(v) for v in np.quantile(deviations, (0.0, 0.5, 1.0))]
-        _warn_of_outliers(report, particles.rows[read], np.array(deviations))
-
-
-def _warn_of_outliers(report: Report, rows: IntArray, deviation: Array) -> None:
-    usual = float(np.median(deviation))
-    unlike = np.flatnonzero((deviation > _OUTLIER * usual) | ((deviation < usual / _OUTLIER) & (deviation > 0.0)))
-    if unlike.size:
-        worst = unlike[np.argsort(-np.abs(np.log(deviation[unlike] / usual)))][:10]
-        listed = ", ".join(f"row {rows[i]}: {deviation[i] / usual:.2g}" for i in worst)
-        report.warnings.append(
-            f"{unlike.size} images deviate more than {_OUTLIER:g} times more or less than usual ({listed} times)"
         )
