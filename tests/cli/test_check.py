@@ -29,7 +29,7 @@ def files(folder: Path) -> tuple[object, ...]:
 
 
 def train(command: Command, folder: Path, run: Path, *options: object, method: str = "dynamight") -> Any:
-    size = ("--gaussians", 40) if method == "dynamight" else ("--cells", 6, "--width", 8)
+    size = ("--gaussians", 40) if method == "dynamight" else ("--cells", 6, "--width", 8, "--batch-size", 8)
     return command(method, *files(folder), "-o", run, *size, "--until", "prepare", *options)
 
 

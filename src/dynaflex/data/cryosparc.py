@@ -157,8 +157,8 @@ def _signs(table: CsTable) -> list[str]:
 def _optics_table(table: CsTable) -> tuple[IntArray, pd.DataFrame]:
     """The optics group of every particle (from 0), and RELION's optics table: one group for each set of values."""
     cs, tilt = table.numbers("ctf/cs_mm"), table.numbers("ctf/tilt_A", default=0.0, width=2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mrad = 1e3 * np.arcsin(np.where(tilt == 0.0, 0.0, tilt / cs[:, None]) * 1e-7)
+    # The tilt that makes the same aberration; without any spherical aberration none does.
+    mrad = np.divide(1e-4 * tilt, cs[:, None], out=np.zeros_like(tilt), where=cs[:, None] != 0.0)
     stretch = table.numbers("ctf/anisomag", default=0.0, width=4)
     columns = {
         "rlnVoltage": table.numbers("ctf/accel_kv"),
@@ -188,15 +188,19 @@ def _optics_table(table: CsTable) -> tuple[IntArray, pd.DataFrame]:
 
 
 def _refuse_aberrations(table: CsTable) -> None:
-    """Trefoil, tetrafoil and the like have no counterpart here, so they may only be there where they do not matter.
+    """Trefoil, tetrafoil and the like have no counterpart here, so they may only be there where they do not matter; the
+    same goes for a beam tilt at a Cs of 0, as corrected microscopes have.
 
     The phase that one can add at Nyquist is bounded by that of a wave aberration of its size and order.
     """
     volts = table.numbers("ctf/accel_kv") * 1e3
     wavelength = 12.2643247 / np.sqrt(volts * (1.0 + volts * 0.978466e-6))
     nyquist = 0.5 / table.numbers("blob/psize_A")
-    for name, order, width in (("ctf/shift_A", 1, 2), ("ctf/trefoil_A", 3, 2), ("ctf/tetra_A", 4, 4)):
+    tilt = ("ctf/tilt_A", 3, 2)
+    for name, order, width in (("ctf/shift_A", 1, 2), ("ctf/trefoil_A", 3, 2), ("ctf/tetra_A", 4, 4), tilt):
         size = np.linalg.norm(table.numbers(name, default=0.0, width=width), axis=1)
+        if name == tilt[0]:
+            size *= table.numbers("ctf/cs_mm") == 0.0
         phase = 2.0 * np.pi * size * wavelength ** (order - 1) * nyquist**order
         worst = np.flatnonzero(phase > _LARGEST_PHASE)
         if worst.size:

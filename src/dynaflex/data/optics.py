@@ -140,17 +140,21 @@ def ctf_fields(columns: ParticleColumns, warnings: list[str]) -> dict[str, Array
 def check_ranges(columns: ParticleColumns, ctf: dict[str, Array], rows: IntArray, warnings: list[str]) -> None:
     """Values in other units (volts, per cent) give a plausible but wrong CTF, so they are refused.
 
+    A microscope that corrects spherical aberration has next to none, of either sign.
+
     Raises:
         InputError: a value of the particles at ``rows`` that cannot be right.
     """
-    for field, name, lowest, highest, unit in (
-        ("rlnVoltage", "voltage_kv", 10.0, 3000.0, "kV"),
-        ("rlnAmplitudeContrast", "amplitude_contrast", 0.0, 0.9999, "(a fraction)"),
-        ("rlnSphericalAberration", "cs_mm", 0.0, 50.0, "mm"),
+    for field, name, lowest, highest, unit, factor in (
+        ("rlnVoltage", "voltage_kv", 10.0, 3000.0, "kV", 1000.0),
+        ("rlnAmplitudeContrast", "amplitude_contrast", 0.0, 0.9999, "parts of 1", 100.0),
+        ("rlnSphericalAberration", "cs_mm", -1.0, 50.0, "mm", 1000.0),
     ):
         values = ctf[name][rows]
         outside = np.flatnonzero((values < lowest) | (values > highest))
         if outside.size:
+            wrong = float(values[outside[0]])
+            unlike = f"divide it by {factor:g}" if lowest <= wrong / factor <= highest else "correct it"
             raise InputError(
                 "particles.out-of-range",
                 "this value cannot be right; is its unit another?",
@@ -158,8 +162,8 @@ def check_ranges(columns: ParticleColumns, ctf: dict[str, Array], rows: IntArray
                 field=field,
                 row=int(rows[outside[0]]),
                 expected=f"{lowest:g} to {highest:g} {unit}",
-                found=f"{values[outside[0]]:g} ({outside.size} such rows)",
-                fix=f"give {field} {unit} in the table",
+                found=f"{wrong:g} ({outside.size} such rows)",
+                fix=f"{unlike}: {field} is in {unit}",
             )
     if (ctf["amplitude_contrast"][rows] == 0.0).any():
-        warnings.append("rlnAmplitudeContrast is 0, which real images never have: 0.07 to 0.1 is usual")
+        warnings.append("rlnAmplitudeContrast is 0: usual for images of a vitreous specimen is 0.07 to 0.1")

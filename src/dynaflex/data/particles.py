@@ -14,6 +14,7 @@ from dynaflex.data.halves import assign_halves
 from dynaflex.data.image_files import ImageFiles, find_images
 from dynaflex.data.optics import REFINED, check_ranges, ctf_fields, pixel_sizes, refuse_corrected_images, shifts
 from dynaflex.data.sampling import on_one_grid
+from dynaflex.data.views import views_of_halves
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams
@@ -192,14 +193,17 @@ def read_particles(
         warnings.append(f"{len(excluded)} of {len(columns)} particles excluded, first row {first.row}: {first.reason}")
     images = find_images(columns, pixel_size, datadir, strip_prefix)
     files, common = on_one_grid(columns, images, rows, source, grid, warnings)
-    half = assign_halves(columns.particles, seed, warnings, star.path)
+    half = assign_halves(columns.particles, seed, warnings, star.path)[rows]
+    rotation = euler_to_matrix(torch.from_numpy(np.deg2rad(degrees[rows])))
+    told = (views.warning(whose) for whose, views in views_of_halves(rotation.numpy(), half).items())
+    warnings += [warning for warning in told if warning is not None]
     return Particles(
         source=star,
         particles_block=columns.block,
         rows=rows,
-        pose=Pose(euler_to_matrix(torch.from_numpy(np.deg2rad(degrees[rows]))), torch.from_numpy(shift[rows])),
+        pose=Pose(rotation, torch.from_numpy(shift[rows])),
         ctf=CtfParams(**{name: torch.from_numpy(values[rows]) for name, values in ctf.items()}),
-        half=half[rows],
+        half=half,
         group=columns.group[rows],
         files=files.take(rows),
         grid=common,

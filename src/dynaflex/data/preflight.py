@@ -13,6 +13,7 @@ from dynaflex.data.findings import Report
 from dynaflex.data.image_checks import check_images
 from dynaflex.data.particles import Particles, read_particles
 from dynaflex.data.placed import Frame, require_grid, same_pixel_size
+from dynaflex.data.views import views_of_halves
 from dynaflex.data.volume_checks import look_at_map, look_at_mask
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
@@ -85,6 +86,10 @@ def _describe(report: Report, particles: Particles, seed: int) -> None:
         "voltage_kv": sorted({float(v) for v in particles.ctf.voltage_kv}),
         "defocus": [float(defocus.min()), float(defocus.median()), float(defocus.max())],
         "largest_shift": float(particles.pose.shift.abs().max()),
+        "views": {
+            whose: {"missing": views.missing, "efficiency": views.efficiency}
+            for whose, views in views_of_halves(particles.pose.rotation.numpy(), particles.half).items()
+        },
     }
     _check_halves(report, particles, halves)
     _check_metadata(report, particles)
