@@ -50,7 +50,7 @@ FAULTS = [
     Fault("H-01", "one micrograph with nearly all", one_full_micrograph, 0,
           ("warning", "full.mrc holds 112 of 120 particles", "half2: 60")),
     Fault("H-02", "splits of cryoSPARC", cryosparc, 0,
-          ("half_sets: rlnRandomSubset", "half1: 60", "half2: 60")),
+          ("half_sets: alignments3D/split", "half1: 60", "half2: 60")),
 ]  # fmt: skip
 
 

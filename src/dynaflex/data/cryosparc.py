@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from dynaflex.data.cs_table import CsTable, read_joined
+from dynaflex.data.cs_words import words
 from dynaflex.errors import InputError
 from dynaflex.io.star import StarFile
 from dynaflex.rotations import axis_angle_to_matrix, matrix_to_euler
@@ -67,12 +68,13 @@ def read_cryosparc(path: Path | str, class_number: int | None = None) -> StarFil
         UID: table.rows["uid"].astype(str),
     }  # fmt: skip
     if f"{alignments}/split" in table:
-        particles["rlnRandomSubset"] = (table.numbers(f"{alignments}/split", class_number) + 1).astype(int).astype(str)
+        particles["rlnRandomSubset"] = _halves(table, f"{alignments}/split", class_number)
     if likeliest is not None:
         particles["rlnClassNumber"] = (likeliest + 1).astype(str)
     if "blob/sign" in table:
         particles[SIGN] = _signs(table)
-    return StarFile(Path(path), {"optics": optics, "particles": pd.DataFrame(particles, dtype=object)})
+    blocks = {"optics": optics, "particles": pd.DataFrame(particles, dtype=object)}
+    return StarFile(Path(path), blocks, words=words(alignments))
 
 
 def _alignments(table: CsTable, class_number: int | None) -> tuple[str, IntArray | None]:
@@ -142,6 +144,20 @@ def _coordinates(table: CsTable) -> dict[str, object]:
     return coordinates
 
 
+def _halves(table: CsTable, name: str, class_number: int | None) -> list[str]:
+    """The half-sets 1 and 2 of the splits 0 and 1."""
+    split = table.numbers(name, class_number)
+    bad = np.flatnonzero(~np.isin(split, (0.0, 1.0)))
+    if bad.size:
+        raise InputError(
+            "cs.split", "a split is 0 or 1",
+            file=table.path, field=name, row=int(bad[0]), expected="0 or 1",
+            found=f"{split[bad[0]]:g} ({bad.size} such rows)",
+            fix="give the particles of a homogeneous or non-uniform refinement, which splits them",
+        )  # fmt: skip
+    return [f"{half:.0f}" for half in split + 1.0]
+
+
 def _signs(table: CsTable) -> list[str]:
     sign = table.numbers("blob/sign")
     bad = np.flatnonzero(np.abs(sign) != 1.0)
@@ -194,14 +210,17 @@ def _refuse_aberrations(table: CsTable) -> None:
     The phase that one can add at Nyquist is bounded by that of a wave aberration of its size and order.
     """
     volts = table.numbers("ctf/accel_kv") * 1e3
-    wavelength = 12.2643247 / np.sqrt(volts * (1.0 + volts * 0.978466e-6))
-    nyquist = 0.5 / table.numbers("blob/psize_A")
+    # Values that cannot be are refused where all are looked at; here they are large or no number.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wavelength = 12.2643247 / np.sqrt(volts * (1.0 + volts * 0.978466e-6))
+        nyquist = 0.5 / table.numbers("blob/psize_A")
     tilt = ("ctf/tilt_A", 3, 2)
     for name, order, width in (("ctf/shift_A", 1, 2), ("ctf/trefoil_A", 3, 2), ("ctf/tetra_A", 4, 4), tilt):
         size = np.linalg.norm(table.numbers(name, default=0.0, width=width), axis=1)
         if name == tilt[0]:
             size *= table.numbers("ctf/cs_mm") == 0.0
-        phase = 2.0 * np.pi * size * wavelength ** (order - 1) * nyquist**order
+        with np.errstate(over="ignore", invalid="ignore"):
+            phase = 2.0 * np.pi * size * wavelength ** (order - 1) * nyquist**order
         worst = np.flatnonzero(phase > _LARGEST_PHASE)
         if worst.size:
             raise InputError(

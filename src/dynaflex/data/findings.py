@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from dynaflex.errors import InputError
+from dynaflex.errors import InputError, Words
 
 
 @dataclass
@@ -34,6 +34,11 @@ class Report:
         """Raise the first problem, if there is one."""
         for problem in self.problems:
             raise problem
+
+    def speak(self, words: Words) -> None:
+        """Say everything in the words of the user's own program."""
+        self.problems = list(map(words.error, self.problems))
+        self.warnings = list(map(words.said, self.warnings))
 
     def add(self, other: Report) -> None:
         """Take over what another check found."""

@@ -17,6 +17,7 @@ from dynaflex.grid import Grid
 from dynaflex.io.mrc import ImageStack, TruncatedStack
 from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray
 
+_NAME = "rlnImageName"
 # Beyond this a number is not exact as a float, and no stack holds as many.
 _MOST_IMAGES = 2**50
 
@@ -85,10 +86,10 @@ def find_images(
             "star.image-index",
             f"{stacks[code[row]].path} has no such image",
             file=columns.path,
-            field="rlnImageName",
+            field=_NAME,
             row=row,
-            expected=f"1 to {present[row]}",
-            found=f"{number[row]} ({outside.size} such rows)",
+            expected=f"{columns.words.counted(_NAME, 1)} to {columns.words.counted(_NAME, int(present[row]))}",
+            found=f"{columns.words.counted(_NAME, int(number[row]))} ({outside.size} such rows)",
             fix="use the stack this table was made with; images are counted from 1",
         )
     box = np.array([stack.box for stack in stacks], dtype=np.int64)[code]
@@ -144,7 +145,7 @@ def _split_names(columns: ParticleColumns) -> tuple[IntArray, IntArray, list[str
 
     A name without ``@`` is a file with a single image.
     """
-    names = pd.Series(columns.text("rlnImageName"), dtype=object)
+    names = pd.Series(columns.text(_NAME), dtype=object)
     parts = names.str.partition("@")
     plain: BoolArray = (parts[1] == "").to_numpy(dtype=bool)
     number = pd.to_numeric(parts[0].where(~plain, "1"), errors="coerce").to_numpy(dtype=np.float64)
@@ -155,7 +156,7 @@ def _split_names(columns: ParticleColumns) -> tuple[IntArray, IntArray, list[str
             "star.image-name",
             "this is not the name of an image",
             file=columns.path,
-            field="rlnImageName",
+            field=_NAME,
             row=int(bad[0]),
             expected="NUMBER@STACK",
             found=names.iloc[int(bad[0])],

@@ -64,6 +64,26 @@ def pixel_sizes(columns: ParticleColumns, warnings: list[str]) -> tuple[Array, s
     return size, "rlnDetectorPixelSize"
 
 
+def require_pixel_sizes(columns: ParticleColumns, sizes: Array, rows: IntArray, source: str) -> None:
+    """Refuse a pixel size in ``sizes`` ``(p)``, those of the particles at ``rows`` from the column ``source``.
+
+    Raises:
+        InputError: one is no length.
+    """
+    wrong = np.flatnonzero(~(np.isfinite(sizes) & (sizes > 0.0)))
+    if wrong.size:
+        raise InputError(
+            "particles.pixel-size",
+            "no pixel size",
+            file=columns.path,
+            field=source,
+            row=int(rows[wrong[0]]),
+            expected="Å > 0",
+            found=f"{sizes[wrong[0]]:g}",
+            fix="correct the column",
+        )
+
+
 def shifts(columns: ParticleColumns, pixel_size: Array, warnings: list[str]) -> Array:
     """The particle's centre in its image, Å, ``(p 2)``: minus RELION's origin.
 

@@ -15,7 +15,7 @@ from dynaflex.data.image_files import ImageFiles, find_images
 from dynaflex.data.optics import REFINED, check_ranges, ctf_fields, pixel_sizes, refuse_corrected_images, shifts
 from dynaflex.data.sampling import on_one_grid
 from dynaflex.data.views import views_of_halves
-from dynaflex.errors import InputError
+from dynaflex.errors import InputError, Words
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams
 from dynaflex.imaging.pose import Pose
@@ -63,6 +63,11 @@ class Particles:
     def image_paths(self) -> tuple[Path, ...]:
         """The stacks that hold the images."""
         return tuple(stack.path for stack in self.files.stacks)
+
+    @property
+    def words(self) -> Words:
+        """What the user's file calls things, for messages."""
+        return self.source.words
 
     @property
     def image_root(self) -> Path | None:
@@ -122,7 +127,7 @@ class Particles:
                     fix="remove this particle from the table, or extract it again",
                 )
             )
-        return faults
+        return list(map(self.words.error, faults))
 
     def image_of(self, position: int) -> tuple[Path, int, str]:
         """Where the image of a particle lies, for messages: its stack, its number there from 1, its row in words."""
@@ -162,6 +167,18 @@ def read_particles(
         InputError: anything that makes the table unusable, with the file, column, row and remedy.
     """
     star = read_table(path, class_number)
+    with star.words.spoken():
+        return _particles_of(star, datadir, seed, class_number, grid, strip_prefix)
+
+
+def _particles_of(
+    star: StarFile,
+    datadir: Path | None,
+    seed: int,
+    class_number: int | None,
+    grid: Grid | None,
+    strip_prefix: str | None,
+) -> Particles:
     columns = ParticleColumns.of(star)
     wanted = class_number
     if wanted is not None and looks_like_cs(star.path):
@@ -208,7 +225,7 @@ def read_particles(
         files=files.take(rows),
         grid=common,
         excluded=tuple(excluded),
-        warnings=tuple(warnings),
+        warnings=tuple(map(star.words.said, warnings)),
     )
 
 
@@ -220,7 +237,7 @@ def _other_classes(columns: ParticleColumns, wanted: int | None, warnings: list[
         return []
     classes = columns.number(CLASS)
     counts = {int(k): int((classes == k).sum()) for k in np.unique(classes[np.isfinite(classes)])}
-    listed = ", ".join(f"class {k}: {n}" for k, n in counts.items())
+    listed = ", ".join(f"class {columns.words.counted(CLASS, k)}: {n}" for k, n in counts.items())
     if wanted is None:
         if len(counts) > 1:
             warnings.append(f"the particles were sorted into {len(counts)} classes ({listed}); --class K takes one")
@@ -229,10 +246,12 @@ def _other_classes(columns: ParticleColumns, wanted: int | None, warnings: list[
         raise InputError(
             "particles.no-such-class",
             "no particle is of this class",
-            file=columns.path, field=CLASS, expected=listed, found=wanted, fix="--class with one of these",
+            file=columns.path, field=CLASS, expected=listed, found=columns.words.counted(CLASS, wanted),
+            fix="--class with one of these",
         )  # fmt: skip
     others = np.flatnonzero(classes != wanted)
-    return [Exclusion(int(row), f"of class {classes[row]:g}, not {wanted}") for row in others]
+    named = {k: columns.words.counted(CLASS, k) for k in (*counts, wanted)}
+    return [Exclusion(int(row), f"of class {named.get(classes[row])}, not {named[wanted]}") for row in others]
 
 
 def _unusable(columns: ParticleColumns, degrees: Array, shift: Array, ctf: dict[str, Array]) -> list[Exclusion]:

@@ -21,6 +21,8 @@ from dynaflex.io.mrc import Place
 
 __all__ = ["Report", "check_inputs"]
 
+_HALF = "rlnRandomSubset"
+
 
 def check_inputs(
     particles_path: Path | str,
@@ -62,6 +64,8 @@ def check_inputs(
         report.problems += picked_twice(particles, mask)
     if particles is not None and read_images:
         check_images(report, particles)
+    if particles is not None:
+        report.speak(particles.words)
     return report
 
 
@@ -75,7 +79,7 @@ def _describe(report: Report, particles: Particles, seed: int) -> None:
         "particles_used": len(particles),
         "particles_excluded": len(particles.excluded),
         "excluded": [{"row": exclusion.row, "reason": exclusion.reason} for exclusion in particles.excluded],
-        "half_sets": "rlnRandomSubset" if "rlnRandomSubset" in table else f"drawn with seed {seed}",
+        "half_sets": particles.words.said(_HALF) if _HALF in table else f"drawn with seed {seed}",
         "half1": halves[0],
         "half2": halves[1],
         "box": particles.grid.box,
@@ -107,7 +111,7 @@ def _check_box(report: Report, particles: Particles) -> None:
                 file=particles.image_paths[0],
                 expected=f"{box + 1} pixels",
                 found=f"{box} pixels",
-                fix=f"relion_image_handler --i {particles.image_paths[0]} --new_box {box + 1} --o even; the map alike",
+                fix=f"relion_image_handler --i {particles.source.path} --new_box {box + 1} --o even; the map alike",
             )
         )
         return
@@ -133,7 +137,7 @@ def _check_halves(report: Report, particles: Particles, halves: list[int]) -> No
                 "halves.empty",
                 "one half-set has no particles",
                 file=path,
-                field="rlnRandomSubset",
+                field=_HALF,
                 expected="particles in halves 1 and 2",
                 found=f"{halves[0]} and {halves[1]}",
                 fix="use the table of a 3D auto-refinement, or remove the column: halves that are drawn share poses",
@@ -150,7 +154,7 @@ def _check_halves(report: Report, particles: Particles, halves: list[int]) -> No
                 "halves.shared-image",
                 f"{shared} images are in both half-sets, which are then not independent",
                 file=path,
-                field="rlnRandomSubset",
+                field=_HALF,
                 expected="every copy of an image in the same half",
                 fix="remove the copies, or give all copies of an image, as of one expanded particle, the same half",
             )

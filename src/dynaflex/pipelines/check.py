@@ -93,6 +93,7 @@ def check_files(
     report.problems += leaks.errors(particles)
     if leaks.images == 0:
         report.warnings.append("copies across the half-sets were not searched for: the images show too little noise")
+    report.speak(particles.words)
     return Findings(report, comparison, leaks)
 
 
@@ -118,8 +119,9 @@ def compare_readings(particles: Particles, consensus: Tensor, mask: Tensor | Non
     Raises:
         InputError: an image that cannot be used.
     """
+    readings = [replace(one, remedy=particles.words.said(one.remedy)) for one in misreadings()]
     with tell.doing("comparing the images with the map"):
-        return compare(state(particles, consensus, mask, sign), misreadings())
+        return compare(state(particles, consensus, mask, sign), readings)
 
 
 def state(particles: Particles, consensus: Tensor, mask: Tensor | None, sign: float) -> Stated:
@@ -172,6 +174,11 @@ def _neighbours(particles: Particles, step: int, index: IntArray) -> Tensor:
 
 def refusal(comparison: Comparison, particles: Particles) -> InputError | None:
     """What forbids a run: nothing fits, or another reading fits better; None where the reading as given is right."""
+    error = _refusal(comparison, particles)
+    return None if error is None else particles.words.error(error)
+
+
+def _refusal(comparison: Comparison, particles: Particles) -> InputError | None:
     given, better = comparison.given, comparison.better
     if not comparison.matches:
         return InputError(

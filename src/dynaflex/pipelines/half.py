@@ -49,9 +49,7 @@ class Imaging:
         except InputError as error:
             stack, number, row = particles.image_of(int(index[error.row or 0]))
             problem = f"image {number} {error.problem}"
-            raise InputError(
-                error.identifier, problem, file=stack, expected=error.expected, found=row, fix=error.fix
-            ) from error
+            raise particles.words.error(error.but(problem=problem, file=stack, row=None, found=row)) from error
 
     def _mask(self, particles: Particles, index: Tensor) -> Tensor:
         return preprocess.circular_mask(self.grid, self.diameter, self.edge, particles.pose.shift[index])
