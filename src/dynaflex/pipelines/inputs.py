@@ -11,7 +11,7 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.data import preprocess
-from dynaflex.data.halves import held_out, too_few
+from dynaflex.data.halves import held_out
 from dynaflex.data.particles import Particles, read_particles
 from dynaflex.data.placed import Frame, read_mask
 from dynaflex.data.preflight import check_inputs
@@ -118,10 +118,6 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         grid=None if reference.pixel_size is None else Grid(reference.box, reference.pixel_size),
     )
     grid = particles.grid
-    apart = held_out(particles.rows, particles.half, config.held_out_fraction, config.seed)
-    few = too_few(particles.half, apart, config.trained_halves, config.batch_size, paths.particles)
-    if few is not None:
-        raise few
     frame = Frame(grid, reference.place)
     starts = [reference.data] * 2
     if paths.half_maps is not None:
@@ -137,7 +133,7 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
     return Inputs(
         paths=paths,
         particles=particles,
-        held_out=apart,
+        held_out=held_out(particles.rows, particles.half, config.held_out_fraction, config.seed),
         mask=mask,
         given_mask=given,
         consensus={half: torch.from_numpy(volume) for half, volume in enumerate((reference.data, *starts))},

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from dynaflex import tell
+from dynaflex.data.halves import too_few
 from dynaflex.errors import DamagedCheckpointError, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import embedding, maps
@@ -54,10 +56,10 @@ def run_method(
             paths = InputPaths.from_dict(run.read_json(PROVENANCE)["inputs"])
             inputs = read_inputs(paths, config)
             require_unchanged(run, inputs)
-            plan = method.examine(inputs, config)
+            plan = _examined(method, inputs, config, until)
         else:
             inputs = read_inputs(paths, config, read_images=True)
-            plan = method.examine(inputs, config)
+            plan = _examined(method, inputs, config, until)
             require_room(path, inputs, config)
             known = fingerprint(paths, inputs.particles)
             run = Run.create(path, method.name, config.model_dump(), paths.as_dict(), known)
@@ -78,6 +80,20 @@ def run_method(
                     measure_motion(run, inputs, device)
                 maps.reconstruct_run(run, inputs, device, solver=config.solver)
     return run
+
+
+def _examined(method: Method, inputs: Inputs, config: RunConfig, until: str) -> Any:
+    """What the method makes of its inputs, once all is known that can forbid a training.
+
+    Raises:
+        InputError: something is wrong, or a half has too few particles.
+    """
+    plan = method.examine(inputs, config)
+    halves = inputs.particles.half
+    few = too_few(halves, inputs.held_out, config.trained_halves, config.batch_size, inputs.paths.particles)
+    if few is not None and until != "prepare":
+        raise few
+    return plan
 
 
 def _stored_settings(run: Run, method: Method, asked: RunConfig) -> RunConfig:
