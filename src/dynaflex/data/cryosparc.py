@@ -27,6 +27,8 @@ UID = "cryosparcUid"
 _LARGEST_PHASE = 0.1
 
 
+# What cannot be computed from damaged values is no number, and its particle is excluded or refused by name.
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def read_cryosparc(path: Path | str, class_number: int | None = None) -> StarFile:
     """The particles of a ``.cs`` file as the optics and particle tables of RELION 3.1.
 
@@ -210,17 +212,14 @@ def _refuse_aberrations(table: CsTable) -> None:
     The phase that one can add at Nyquist is bounded by that of a wave aberration of its size and order.
     """
     volts = table.numbers("ctf/accel_kv") * 1e3
-    # Values that cannot be are refused where all are looked at; here they are large or no number.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        wavelength = 12.2643247 / np.sqrt(volts * (1.0 + volts * 0.978466e-6))
-        nyquist = 0.5 / table.numbers("blob/psize_A")
+    wavelength = 12.2643247 / np.sqrt(volts * (1.0 + volts * 0.978466e-6))
+    nyquist = 0.5 / table.numbers("blob/psize_A")
     tilt = ("ctf/tilt_A", 3, 2)
     for name, order, width in (("ctf/shift_A", 1, 2), ("ctf/trefoil_A", 3, 2), ("ctf/tetra_A", 4, 4), tilt):
         size = np.linalg.norm(table.numbers(name, default=0.0, width=width), axis=1)
         if name == tilt[0]:
-            size *= table.numbers("ctf/cs_mm") == 0.0
-        with np.errstate(over="ignore", invalid="ignore"):
-            phase = 2.0 * np.pi * size * wavelength ** (order - 1) * nyquist**order
+            size = np.where(table.numbers("ctf/cs_mm") == 0.0, size, 0.0)
+        phase = 2.0 * np.pi * size * wavelength ** (order - 1) * nyquist**order
         worst = np.flatnonzero(phase > _LARGEST_PHASE)
         if worst.size:
             raise InputError(

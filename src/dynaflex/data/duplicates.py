@@ -18,6 +18,8 @@ _MICROGRAPH, _PIXEL_SIZE = "rlnMicrographName", "rlnMicrographPixelSize"
 CLOSE = 0.25
 """Particles whose centres are this part of a diameter apart are one particle."""
 _NAMED = 3
+# No micrograph is as wide as this, in Å: 1 cm.
+_FARTHEST = 1e8
 
 
 def picked_twice(particles: Particles, mask: FloatArray | None) -> list[InputError]:
@@ -35,7 +37,7 @@ def picked_twice(particles: Particles, mask: FloatArray | None) -> list[InputErr
     if mask is not None and mask.shape[0] == particles.grid.box and mask.max() > 0.5:
         diameter = particle_diameter(particles.grid, torch.from_numpy(mask))
     place = _positions(particles, columns)
-    known = np.isfinite(place).all(axis=1)
+    known = (np.abs(place) < _FARTHEST).all(axis=1)
     codes, names = pd.factorize(columns.text(_MICROGRAPH)[particles.rows])
     # A third coordinate keeps micrographs farther apart than any two particles of one.
     apart = np.column_stack([place, codes * (2.0 * CLOSE * diameter)])[known]
@@ -76,5 +78,6 @@ def _positions(particles: Particles, columns: ParticleColumns) -> Array:
         native = np.array([native.pixel_size for native in particles.files.natives])[particles.files.native]
         pixel_size = np.fmax(movie, native)
     picked = np.stack([columns.number(name)[rows] for name in _COORDINATES], axis=1)
-    place: Array = picked * pixel_size[:, None] + particles.pose.shift.numpy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        place: Array = picked * pixel_size[:, None] + particles.pose.shift.numpy()
     return place

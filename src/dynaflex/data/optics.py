@@ -12,6 +12,8 @@ REFINED = "use the particle table of a 3D refinement (run_data.star)"
 
 _CTF = ("rlnDefocusU", "rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 _PIXEL_SIZES = ("rlnImagePixelSize", "rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
+# What a pixel of a microscope can be, in Å; others are in another unit.
+_PIXEL_SIZE = (0.01, 1000.0)
 _MAGNIFICATION = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
 _ANGSTROMS, _PIXELS = ("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY")
 
@@ -70,15 +72,16 @@ def require_pixel_sizes(columns: ParticleColumns, sizes: Array, rows: IntArray, 
     Raises:
         InputError: one is no length.
     """
-    wrong = np.flatnonzero(~(np.isfinite(sizes) & (sizes > 0.0)))
+    low, high = _PIXEL_SIZE
+    wrong = np.flatnonzero(~((sizes >= low) & (sizes <= high)))
     if wrong.size:
         raise InputError(
             "particles.pixel-size",
-            "no pixel size",
+            "this is no pixel size in Å",
             file=columns.path,
             field=source,
             row=int(rows[wrong[0]]),
-            expected="Å > 0",
+            expected=f"{low:g} to {high:g} Å",
             found=f"{sizes[wrong[0]]:g}",
             fix="correct the column",
         )
@@ -134,7 +137,9 @@ def ctf_fields(columns: ParticleColumns, warnings: list[str]) -> dict[str, Array
         InputError: a column that has no default is missing.
     """
     columns.require(_CTF, "the CTF", f"{REFINED}, or add the column")
-    stretch = max(float(np.nanmax(np.abs(columns.number(name, one) - one))) for name, one in _MAGNIFICATION.items())
+    stretch = max(
+        float(np.abs(np.nan_to_num(columns.number(name, one) - one)).max()) for name, one in _MAGNIFICATION.items()
+    )
     if stretch > 1e-4:
         warnings.append(f"anisotropic magnification (rlnMagMat) of up to {100 * stretch:.2g} % is not modelled")
     u = columns.number("rlnDefocusU")

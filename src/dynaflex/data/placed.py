@@ -25,6 +25,8 @@ _DEFAULT = ", which other programs write when they do not know it"
 _WHOLE = 0.1
 # What of a mask or of segments may fall outside the map's box.
 _LOST = 0.01
+# Numbers beyond this are none of segments.
+_MOST_SEGMENTS = 2**20
 _VOXELWISE = "they are laid centre on centre, as RELION does"
 _SAY_WHERE = "say so in the header, in ChimeraX with this as #1: volume #1 origin"
 
@@ -77,7 +79,7 @@ def read_segments(path: Path | str, frame: Frame, warnings: list[str]) -> IntArr
     """
     volume = read_region(path)
     labels = np.rint(volume.data)
-    off = np.abs(volume.data - labels) > 1e-3
+    off = (np.abs(volume.data - labels) > 1e-3) | (np.abs(labels) > _MOST_SEGMENTS)
     if off.any():
         raise InputError(
             "mesh.labels", "a segmentation holds whole numbers, one for each segment",

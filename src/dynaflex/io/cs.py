@@ -94,7 +94,10 @@ def _header(path: Path, stream: Any) -> tuple[np.dtype[Any], int]:
             "cs.objects", "refused: this table holds Python objects, which could run code",
             file=path, field=_object_column(dtype), expected="numbers and text", fix=_SAVE_AGAIN,
         )  # fmt: skip
-    if dtype.names is None or len(shape) != 1 or shape[0] < 0 or "uid" not in dtype.names or dtype.itemsize == 0:
+    particles = (
+        dtype.names is not None and "uid" in dtype.names and dtype["uid"].kind in "iu" and dtype["uid"].ndim == 0
+    )
+    if not particles or len(shape) != 1 or shape[0] < 0:
         raise InputError(
             "cs.not-particles", "this is an array, but not a table of particles",
             file=path, field="uid", expected="rows with a uid", found=f"{str(dtype)[:60]} of shape {shape}",
