@@ -15,6 +15,7 @@ from dynaflex.cli.options import pick_device
 from dynaflex.cli.reporting import again, reported
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io import durable
+from dynaflex.io.arrays import UNREADABLE, read_arrays
 from dynaflex.io.magic import describe_file
 from dynaflex.pipelines import maps, predict, volumes
 from dynaflex.pipelines.fingerprint import require_unchanged
@@ -159,8 +160,8 @@ def _rows(text: str) -> list[int]:
 def _array(path: Path, columns: int) -> FloatArray:
     """A two-dimensional array of finite numbers from a ``.npy`` file; pickles are not read."""
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        (values,) = read_arrays(path).values()
+    except UNREADABLE as error:
         raise InputError(
             "npy.unreadable",
             "this array cannot be read",
@@ -168,7 +169,8 @@ def _array(path: Path, columns: int) -> FloatArray:
             found=describe_file(path) if path.is_file() else "no such file",
             fix="save it with numpy.save",
         ) from error
-    if values.ndim != 2 or values.shape[1] != columns or not np.isfinite(values).all():
+    numbers = values.ndim == 2 and values.dtype.kind in "fiu" and np.isfinite(values).all()
+    if not numbers or values.shape[1] != columns:
         raise InputError(
             "npy.shape",
             "unexpected array",
