@@ -21,6 +21,7 @@ from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.memory import require_room
 from dynaflex.pipelines.method import Method, Work
 from dynaflex.pipelines.motion import measure_motion
+from dynaflex.pipelines.place import write_frame
 from dynaflex.pipelines.training import train_half
 from dynaflex.run.directory import CONFIG, PROVENANCE, Run
 from dynaflex.run.stop import exit_markers, stoppable
@@ -134,16 +135,7 @@ def _prepare(work: Work, method: Method) -> None:
     run.write_provenance(counts={"table": used + len(excluded), "used": used, "excluded": excluded})
     for message in inputs.warnings:
         run.warn(message)
-    grid, train = inputs.full_imaging.grid, inputs.imaging.grid
-    run.write_json(
-        "grid.json",
-        {
-            "box": grid.box,
-            "pixel_size": grid.pixel_size,
-            "train_box": train.box,
-            "train_pixel_size": train.pixel_size,
-        },
-    )
+    write_frame(run, inputs.frame, inputs.imaging.grid)
     if not (run.path / "particles.star").exists():
         # A run that is resumed may have its latents in there.
         write_star(embedding.table_with_halves(particles, work.config.seed), run.path / "particles.star")

@@ -22,12 +22,12 @@ from dynaflex.pipelines.analysis.series import (
     Domains,
     Series,
     find_domains,
-    frame_of,
     main_series,
     motion_table,
     write_series,
 )
 from dynaflex.pipelines.analysis.space import ConformationSpace, conformation_space
+from dynaflex.pipelines.place import frame_of
 from dynaflex.pipelines.predict import TrainedHalf, load_half
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray

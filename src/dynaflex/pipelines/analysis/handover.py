@@ -21,8 +21,9 @@ from dynaflex.io.mrc import read_map, write_map
 from dynaflex.io.star import read_star
 from dynaflex.pipelines.analysis import chimerax
 from dynaflex.pipelines.analysis.analyse import place_of_box
-from dynaflex.pipelines.analysis.series import frame_of, main_series, write_series
+from dynaflex.pipelines.analysis.series import main_series, write_series
 from dynaflex.pipelines.analysis.space import conformation_space
+from dynaflex.pipelines.place import frame_of
 from dynaflex.pipelines.predict import config_of, load_half
 from dynaflex.reconstruct.postprocess import merge
 from dynaflex.run.directory import PROVENANCE, Run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,16 +13,16 @@ from dynaflex import tell
 from dynaflex.analyze.embedding import PrincipalAxes, principal_axes
 from dynaflex.analyze.motion import RigidMotion, relative_to, rigid_domains, rigid_motion
 from dynaflex.analyze.trajectory import dense_path
-from dynaflex.data.placed import Frame, read_segments
-from dynaflex.errors import DynaflexError, InputError
+from dynaflex.data.placed import read_segments
+from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.io import durable
-from dynaflex.io.mrc import Place, read_map
 from dynaflex.pipelines.analysis.space import ConformationSpace, some_landmarks
 from dynaflex.pipelines.mesh_store import load_mesh
+from dynaflex.pipelines.place import frame_of
 from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.pipelines.volumes import write_volumes
-from dynaflex.run.directory import PROVENANCE, Run
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray
 
 SPREAD = 2.0
@@ -118,17 +117,6 @@ def find_domains(run: Run, trained: TrainedHalf, series: list[Series], segments:
         return Domains(points, cut, "the segments of the mesh", moved)
     found = 1 + rigid_domains(points, np.concatenate(list(moved.values())))
     return Domains(points, found, "found: parts that move as rigid bodies", moved)
-
-
-def frame_of(run: Run) -> Frame:
-    """The voxels of the map that the run was started with, or where that is gone, of the run's own."""
-    stored = run.read_json("grid.json")
-    grid = Grid(stored["box"], stored["pixel_size"])
-    for path in (Path(run.read_json(PROVENANCE)["inputs"]["consensus"]), run.maps / "map.mrc"):
-        with suppress(DynaflexError):
-            return Frame(grid, read_map(path).place)
-    run.log("warning: the consensus map cannot be read; its origin is taken for 0")
-    return Frame(grid, Place())
 
 
 def displaced(trained: TrainedHalf, series: Series, points: Array) -> Array:
