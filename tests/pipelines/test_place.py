@@ -52,3 +52,21 @@ def test_the_warnings_of_the_check_are_kept_with_the_run(
     assert outcome.code == 0, outcome.err
     (warning,) = Run.open(path).read_json("provenance.json")["warnings"]
     assert "was put where its header says" in warning and warning in outcome.err
+
+
+def test_every_map_of_a_run_lies_on_the_consensus(
+    few: Path, tmp_path: Path, brief: Callable[..., tuple[Path, Any]], command: Callable[..., Any]
+) -> None:
+    place = PLACES[2]
+    data = moved(few, tmp_path / "data", place)
+    path, outcome = brief("--epochs", 1, data=data)
+    assert outcome.code == 0, outcome.err
+    assert command("volumes", path, "--axis", 0, "--frames", 2, "-o", tmp_path / "series").code == 0
+    assert command("export", path, "--to", "chimerax", "-o", tmp_path / "chimerax").code == 0
+    written = [*path.rglob("*.mrc"), *(tmp_path / "series").rglob("*.mrc"), *(tmp_path / "chimerax").rglob("*.mrc")]
+    assert len(written) > 20
+    for name in written:
+        assert read_map(name).place == place, name
+    assert command("reconstruct", path, "--box", 16).code == 0
+    coarse = read_map(path / "maps" / "map.mrc")
+    assert coarse.box == 16 and coarse.origin == pytest.approx(place.corner(6.0))

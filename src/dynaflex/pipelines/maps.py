@@ -23,6 +23,7 @@ from dynaflex.pipelines.half import Imaging
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.inverse import learn_inverse
 from dynaflex.pipelines.mesh_store import load_mesh
+from dynaflex.pipelines.place import place_of
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.reconstruct import lbfgs
 from dynaflex.reconstruct.backproject import RampFilter, backproject
@@ -95,7 +96,7 @@ def reconstruct_run(
             if len(group) > 1:
                 volume = symmetrise(volume, group)
             volumes[f"{name}_half{half}"] = volume
-            write_map(run.maps / f"{name}_half{half}.mrc", volume.numpy(), grid.pixel_size)
+            write_map(run.maps / f"{name}_half{half}.mrc", volume.numpy(), grid.pixel_size, place_of(run, grid))
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
     claim_limit = _claim_limit(run, inputs)
 
@@ -109,14 +110,14 @@ def reconstruct_run(
     merged = merge(volumes["map_half1"], volumes["map_half2"], whole["deformed"].corrected)
     if b_factor is not None:
         merged = sharpen(merged, grid, b_factor)
-    write_map(run.maps / "map.mrc", merged.numpy(), grid.pixel_size)
+    write_map(run.maps / "map.mrc", merged.numpy(), grid.pixel_size, place_of(run, grid))
     with tell.doing("local resolution"):
         local = local_resolution(volumes["map_half1"], volumes["map_half2"], grid.pixel_size, mask)
-    write_map(run.maps / "local_resolution.mrc", local.numpy(), grid.pixel_size)
+    write_map(run.maps / "local_resolution.mrc", local.numpy(), grid.pixel_size, place_of(run, grid))
     moving = _moving_part(run, grid)
     curves: dict[str, Any] = {name: curve.as_dict(claim_limit) for name, curve in whole.items()}
     if moving is not None:
-        write_map(run.maps / "moving_part_mask.mrc", moving.numpy(), grid.pixel_size)
+        write_map(run.maps / "moving_part_mask.mrc", moving.numpy(), grid.pixel_size, place_of(run, grid))
         curves["moving_part"] = {name: curve.as_dict(claim_limit) for name, curve in compare(moving).items()}
     _compare_models(run, inputs, models, volumes, grid)
     _map_of_errors(run, grid)
@@ -215,7 +216,7 @@ def _compare_models(
     full, resolution = inputs.full_imaging.grid, config_of(run).shared_resolution
     starts = {half: fourier.low_pass(volume, full, resolution) for half, volume in inputs.consensus.items()}
     for half, model in models.items():
-        write_map(run.maps / f"model_half{half}.mrc", model.numpy(), grid.pixel_size)
+        write_map(run.maps / f"model_half{half}.mrc", model.numpy(), grid.pixel_size, place_of(run, grid))
         start = fourier.resize(starts[half], grid.box, 3)
         curves[f"half{half}"] = {
             "frequency": grid.shell_frequencies().tolist(),
@@ -242,4 +243,9 @@ def _map_of_errors(run: Run, grid: Grid, reach: float = 10.0) -> None:
     motion = np.load(run.path / "motion.npz")
     distance, nearest = cKDTree(motion["points"]).query(grid.points().numpy(), distance_upper_bound=reach)
     error = np.append(motion["error"], 0.0)[np.where(np.isfinite(distance), nearest, len(motion["error"]))]
-    write_map(run.maps / "deformation_error.mrc", error.reshape((grid.box,) * 3).astype(np.float32), grid.pixel_size)
+    write_map(
+        run.maps / "deformation_error.mrc",
+        error.reshape((grid.box,) * 3).astype(np.float32),
+        grid.pixel_size,
+        place_of(run, grid),
+    )

@@ -12,6 +12,7 @@ from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.pipelines.place import place_of
 from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.reconstruct.convect import convect
 from dynaflex.run.directory import Run
@@ -62,7 +63,7 @@ def write_volumes(run: Run, conformations: list[tuple[TrainedHalf, Tensor]], out
         volume = convect(shown, grid, trained.displacements, z.float())
         if number == 0:
             level = float(volume.flatten().kthvalue(int(0.98 * volume.numel())).values)
-        write_map(out / f"vol_{number:03d}.mrc", volume.numpy(), grid.pixel_size)
+        write_map(out / f"vol_{number:03d}.mrc", volume.numpy(), grid.pixel_size, place_of(run, grid))
     script = [
         "set bgColor white",
         f"open {' '.join(f'vol_{number:03d}.mrc' for number in range(len(conformations)))} vseries true",

@@ -105,7 +105,7 @@ def _to_chimerax(run: Run, out: Path) -> list[str]:
     agreement = torch.tensor(run.read_json("fsc.json")["rigid"]["corrected"])
     before = merge(halves[0], halves[1], agreement)
     after = read_map(run.maps / "map.mrc")
-    write_map(out / "before.mrc", before.numpy(), after.pixel_size or 1.0)
+    write_map(out / "before.mrc", before.numpy(), after.pixel_size or 1.0, after.place)
     _copy(run.maps / "map.mrc", out / "after.mrc")
     series = main_series(conformation_space(run), 1, _FRAMES)[0]
     write_series(run, load_half(run, 1), series, out / series.name)

@@ -22,6 +22,7 @@ from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines.analysis.scene import Judge, Scene, SimulatedScene
 from dynaflex.pipelines.inputs import InputPaths, read_inputs
 from dynaflex.pipelines.maps import SOLVERS, views
+from dynaflex.pipelines.place import place_of
 from dynaflex.pipelines.predict import config_of, displacements, load_half
 from dynaflex.pipelines.volumes import map_at_rest
 from dynaflex.reconstruct.convect import convect
@@ -77,7 +78,7 @@ def score_run(run: Run, truth: Path, images: int, ideal: bool) -> dict[str, Any]
             if ideal:
                 maps[IDEAL] = true_motion_reconstruction(run.path, scene, half)
                 path = run.maps / f"{IDEAL}_half{half}.mrc"
-                write_map(path, maps[IDEAL].numpy(), scene.grid.pixel_size)
+                write_map(path, maps[IDEAL].numpy(), scene.grid.pixel_size, place_of(run, scene.grid))
             with tell.doing(f"maps of half {half}"):
                 found |= map_scores(scene, maps)
             found["fsc_area_per_image"] = per_image_area(run, scene, half, images)
