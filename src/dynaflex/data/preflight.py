@@ -91,7 +91,7 @@ def _describe(report: Report, particles: Particles, seed: int) -> None:
         "defocus": [float(defocus.min()), float(defocus.median()), float(defocus.max())],
         "largest_shift": float(particles.pose.shift.abs().max()),
         "views": {
-            whose: {"missing": views.missing, "efficiency": views.efficiency}
+            whose: {"missing": round(views.missing, 3), "efficiency": round(views.efficiency, 3)}
             for whose, views in views_of_halves(particles.pose.rotation.numpy(), particles.half).items()
         },
     }
