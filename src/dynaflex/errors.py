@@ -6,7 +6,12 @@ leaves with its exit code; ``--debug`` shows the traceback too.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 
 class DynaflexError(Exception):
@@ -39,6 +44,13 @@ class DynaflexError(Exception):
         self.fix = fix
         super().__init__(self.render())
 
+    def but(self, **changes: object) -> Self:
+        """The same error with other attributes, such as the ``file`` where it was not known before."""
+        other = type(self).__new__(type(self))
+        vars(other).update(vars(self) | changes)
+        other.args = (other.render(),)
+        return other
+
     def render(self) -> str:
         """The whole message on one line: place, problem, expected, found, fix, identifier."""
         place = ", ".join(
@@ -58,6 +70,44 @@ class DynaflexError(Exception):
         if self.fix is not None:
             text += f". Fix: {self.fix}"
         return f"{text} [{self.identifier}]"
+
+
+@dataclass(frozen=True)
+class Words:
+    """What things are called in the file of a user whose program is not RELION.
+
+    ``names`` has its name for each of ours; ``remedies`` what to do there, by the identifier of an error, in place of
+    our fix or, where it begins with a semicolon, after it; ``first`` what it counts from where our column does from 1.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    remedies: Mapping[str, str] = field(default_factory=dict)
+    first: Mapping[str, int] = field(default_factory=dict)
+
+    def said(self, text: str) -> str:
+        """A text with the user's names."""
+        return re.sub(r"\brln\w+", lambda match: self.names.get(match[0], match[0]), text)
+
+    def counted(self, column: str, number: int) -> int:
+        """A number that counts from 1 in our column, as the user's counts."""
+        return number - 1 + self.first.get(column, 1)
+
+    def error(self, error: InputError) -> InputError:
+        """An error with the user's names and remedies; one that has them already stays as it is."""
+        remedy = self.remedies.get(error.identifier)
+        if remedy is not None:
+            ours = (error.fix or "").removesuffix(remedy)
+            error = error.but(fix=ours + remedy if remedy.startswith(";") else remedy)
+        texts = {name: getattr(error, name) for name in ("problem", "field", "expected", "found", "fix")}
+        return error.but(**{name: self.said(text) for name, text in texts.items() if isinstance(text, str)})
+
+    @contextmanager
+    def spoken(self) -> Iterator[None]:
+        """An error that is raised inside is raised with the user's names and remedies."""
+        try:
+            yield
+        except InputError as error:
+            raise self.error(error) from error
 
 
 class UsageError(DynaflexError):

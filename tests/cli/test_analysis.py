@@ -150,13 +150,13 @@ def test_domains_can_be_given(simulated: Path, finished_run: Path, command: Comm
 
 def test_segments_elsewhere_are_refused(finished_run: Path, command: Command, tmp_path: Path) -> None:
     labels = np.full((32, 32, 32), -1.0, dtype=np.float32)
-    for pixel_size, identifier in ((6.0, "segments.off-map"), (0.0, "segments.no-pixel-size")):
-        write_map(tmp_path / "seg.mrc", labels, 6.0)
-        if pixel_size == 0.0:
-            raw = bytearray((tmp_path / "seg.mrc").read_bytes())
-            raw[40:52] = bytes(12)
-            (tmp_path / "seg.mrc").write_bytes(raw)
-        options = ("--segments", tmp_path / "seg.mrc", "-o", tmp_path / "out")
+    options = ("--segments", tmp_path / "seg.mrc", "-o", tmp_path / "out")
+    for part, pixel_size, identifier in (
+        (labels, 6.0, "segments.off-map"),
+        (labels, 5.0, "volume.pixel-size"),
+        (labels[:24, :28], 6.0, "volume.box"),
+    ):
+        write_map(tmp_path / "seg.mrc", part, pixel_size)
         outcome = command("analyze", finished_run, *options)
         assert outcome.code == 3 and f"[{identifier}]" in outcome.err.splitlines()[-1]
 

@@ -29,8 +29,8 @@ def files(folder: Path) -> tuple[object, ...]:
 
 
 def train(command: Command, folder: Path, run: Path, *options: object, method: str = "dynamight") -> Any:
-    size = ("--gaussians", 40) if method == "dynamight" else ("--cells", 6, "--width", 8)
-    return command(method, *files(folder), "-o", run, *size, "--until", "prepare", "--batch-size", 8, *options)
+    size = ("--gaussians", 40) if method == "dynamight" else ("--cells", 6, "--width", 8, "--batch-size", 8)
+    return command(method, *files(folder), "-o", run, *size, "--until", "prepare", *options)
 
 
 def test_the_best_reading_stands_first_and_the_verdict_last(command: Command, data: Path) -> None:

@@ -57,6 +57,39 @@ def test_cryodrgns_particles_are_relions(few: Path, tmp_path: Path, command: Com
     assert_same(read_particles(tmp_path / "out.star"), read_particles(few / "particles.star"), 1e-6)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        (5, 300000.0, "5 (voltage)"),
+        (7, 10.0, "7 (amplitude contrast)"),
+        (1, 0.0, "1 (pixel size)"),
+        (6, 2700.0, "6 (Cs)"),
+    ],
+)
+def test_mistakes_in_cryodrgns_parameters_are_told_in_its_words(
+    few: Path, tmp_path: Path, command: Command, column: int, value: float, words: str
+) -> None:
+    poses, path = as_cryodrgn(few / "particles.star", tmp_path)
+    ctf = pickle.loads(path.read_bytes())
+    ctf[7:, column] = value
+    path.write_bytes(pickle.dumps(ctf))
+    outcome = command("convert", poses, path, "--images", few / "particles.mrcs", "-o", tmp_path / "out.star")
+    line = outcome.error_line()
+    assert outcome.code == 3 and not (tmp_path / "out.star").exists()
+    assert f"{path}, column {words}, row 7" in line and "cryodrgn parse_ctf_star" in line and "rln" not in line
+
+
+@pytest.mark.parametrize("ending", ["cs", "csl", "npy"])
+def test_a_stream_of_cryosparc_is_told_what_converts_it(tmp_path: Path, command: Command, ending: str) -> None:
+    path = tmp_path / f"particles.{ending}"
+    path.write_bytes(b"\x95CSDAT" + bytes(200))
+    outcome = command("check", path)
+    assert outcome.code == 3 and "[cs.stream]" in outcome.out
+    advice = outcome.out.split("cryosparc-tools: ")[1]
+    assert advice.startswith(f"from cryosparc.dataset import Dataset; Dataset.load('{path}').save('")
+    assert "particles_numpy.cs', format=1)" in advice
+
+
 def test_cryosparcs_particles_are_relions(few: Path, tmp_path: Path, command: Command) -> None:
     rows = in_classes(records(few / "particles.star", 2.0), np.arange(120) % 2, 2)
     cs = write_cs(tmp_path / "classes.cs", rows)

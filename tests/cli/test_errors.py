@@ -208,7 +208,7 @@ def test_a_device_that_is_not_there_is_a_fault_of_the_machine(start: Command) ->
 
 def test_a_contour_above_the_map_is_bad_input(start: Command) -> None:
     outcome = start({"--threshold": 1e6})
-    assert outcome.code == 3 and "--threshold" in outcome.error_line()
+    assert outcome.code == 3 and all(words in outcome.error_line() for words in ("--threshold", "map.empty-contour"))
 
 
 def test_debug_adds_the_traceback_and_keeps_the_line(command: Command, tmp_path: Path) -> None:

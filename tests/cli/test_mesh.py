@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from dynaflex import fourier
 from dynaflex.grid import Grid
 from dynaflex.io.mesh_file import read_mesh
-from dynaflex.io.mrc import read_map, write_map
+from dynaflex.io.mrc import Place, read_map, write_map
 from dynaflex.mesh.fuse import shared_vertices
 from dynaflex.mesh.voxels import cell_of_voxels
 from dynaflex.pipelines.mesh_store import load_mesh
@@ -53,6 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     two[labels == 2] = -1
     two[28:30, 28:30, 28:30] = 5
     write_map(folder / "outside.mrc", two.numpy(), GRID.pixel_size)
+    write_map(folder / "islands.mrc", (two >= 0).float().numpy(), GRID.pixel_size)
     return folder
 
 
@@ -114,6 +115,23 @@ def test_the_suggestion_can_be_followed(mesh: Command, tmp_path: Path) -> None:
     assert (tmp_path / "mesh.npz").read_bytes() == given
 
 
+@pytest.mark.parametrize("whole", ["segments", "from_one"])
+def test_what_was_cropped_is_used_in_place(mesh: Command, folder: Path, tmp_path: Path, whole: str) -> None:
+    """As ChimeraX crops: a region, and in the header where it begins."""
+    named = {"--mask": "mask", "--segments": whole, "--stationary": "still", "--refine": "arm"}
+    options = ("--fuse", "auto", "--cells", 8)
+    assert mesh(*(part for pair in named.items() for part in pair), *options).code == 0
+    expected = (tmp_path / "mesh.npz").read_bytes()
+    for name in named.values():
+        volume = read_map(folder / f"{name}.mrc").data
+        write_map(tmp_path / f"{name}.mrc", volume[3:30, 2:, 4:29], GRID.pixel_size, Place(start=(4, 2, 3)))
+    cropped = (part for option, name in named.items() for part in (option, tmp_path / f"{name}.mrc"))
+    outcome = mesh(*cropped, *options)
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "mesh.npz").read_bytes() == expected
+    assert outcome.out.count("was put where its header says") == 4
+
+
 def test_segments_may_be_numbered_from_one_with_solvent_zero(mesh: Command, tmp_path: Path) -> None:
     outcome = mesh("--mask", "mask", "--segments", "from_one", "--fuse", "1>2,1>3", "--cells", 8)
     assert outcome.code == 0, outcome.err
@@ -144,7 +162,7 @@ def test_rigid_stationary_stiff_and_fine(mesh: Command, folder: Path, tmp_path: 
 
 
 def test_islands_are_told(mesh: Command, folder: Path) -> None:
-    outcome = mesh("--mask", "outside", "--cells", 8)
+    outcome = mesh("--mask", "islands", "--cells", 8)
     assert outcome.code == 0
     assert "warning: the mesh falls into 2 parts that nothing joins" in outcome.out
 
@@ -179,7 +197,7 @@ SEGMENTED = ("--mask", "mask", "--segments", "segments")
 MISTAKES: dict[str, tuple[tuple[object, ...], int, list[str]]] = {
     "mask of another box": (("--mask", "small"), 3, ["small.mrc", "32 voxels", "24 voxels", "volume.box"]),
     "mask of another pixel size": (("--mask", "stretched"), 3, ["stretched.mrc", "4 Å", "4.4 Å", "volume.pixel-size"]),
-    "an empty mask": (("--mask", "nothing"), 3, ["nothing.mrc", "mesh.empty-mask"]),
+    "an empty mask": (("--mask", "nothing"), 3, ["nothing.mrc", "mask.values"]),
     "no such mask": (("--mask", "none.mrc"), 3, ["none.mrc", "No such file"]),
     "segments of another box": (("--mask", "mask", "--segments", "small"), 3, ["small.mrc", "volume.box"]),
     "segments that are no whole numbers": (("--segments", "halves"), 3, ["halves.mrc", "mesh.labels", "whole numbers"]),
@@ -222,7 +240,7 @@ def test_a_mistake_is_one_clear_line_and_writes_nothing(mesh: Command, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("map", "told"), [("no_scale", "map.no-pixel-size"), ("nothing", "map.empty-contour"), ("small", "volume.box")]
+    ("map", "told"), [("no_scale", "map.no-pixel-size"), ("nothing", "map.constant"), ("small", "volume.box")]
 )
 def test_a_map_that_cannot_be_used_is_told(mesh: Command, map: str, told: str) -> None:
     options = ("--mask", "mask") if map == "small" else ()

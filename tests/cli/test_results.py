@@ -153,7 +153,7 @@ def test_fsc_refuses_maps_that_do_not_fit(command: Command, few: Path, tmp_path:
     write_map(tmp_path / "small.mrc", read_map(few / "consensus.mrc").data[:16, :16, :16], 6.0)
     outcome = command("fsc", few / "consensus.mrc", tmp_path / "small.mrc")
     assert outcome.code == 3
-    assert all(fact in outcome.error_line() for fact in ("small.mrc", "32 voxels", "found 16", "[fsc.box]"))
+    assert all(fact in outcome.error_line() for fact in ("small.mrc", "32 voxels", "found 16", "[volume.box]"))
 
 
 # displacements

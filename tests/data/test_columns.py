@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.columns import ParticleColumns, particle_block
 from dynaflex.errors import InputError
 from dynaflex.io.star import StarFile
 
@@ -44,6 +44,25 @@ def test_the_single_block_of_relion_30_has_any_name(name: str) -> None:
     table = columns(**{name: IMAGES})
     assert table.block == name
     np.testing.assert_array_equal(table.group, [1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("blocks", "block"),
+    [
+        # More optics groups than particles, more micrographs than particles, and a name of its own among longer tables.
+        ({"optics": {"rlnOpticsGroup": [str(n) for n in range(1, 300)]}, "particles": IMAGES | GROUPS}, "particles"),
+        ({"micrographs": {"rlnMicrographName": ["m"] * 50}, "particles": IMAGES}, "particles"),
+        ({"images": IMAGES, "model_classes": {"rlnReferenceImage": ["1@c"] * 50}}, "images"),
+        ({"particles": IMAGES, "copies": {"rlnImageName": ["1@a"] * 50}}, "particles"),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_particle_table_is_that_of_the_particles_however_long(
+    blocks: dict[str, dict[str, list[str]]], block: str, turned: bool
+) -> None:
+    tables = {name: pd.DataFrame(table, dtype=object) for name, table in blocks.items()}
+    star = StarFile(Path("x.star"), dict(reversed(tables.items())) if turned else tables)
+    assert particle_block(star) == block
 
 
 def test_lists_are_padded() -> None:

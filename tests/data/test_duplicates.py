@@ -67,6 +67,22 @@ def test_the_micrographs_own_pixel_size_is_used(placed: Blocks, save: Save) -> N
     assert len(found(save(placed))) == 1
 
 
+@pytest.mark.parametrize(
+    ("movie", "binned", "pairs"),
+    [("1.0", 1, 0), ("0.5", 1, 0), ("3.0", 1, 0), ("1.0", 0, 1)],
+)
+def test_the_movies_pixel_size_is_not_the_micrographs(
+    placed: Blocks, save: Save, movie: str, binned: int, pairs: int
+) -> None:
+    """Between that of the movie and that of the images, 2 Å, any may be the micrograph's, and none is to be guessed:
+    too far apart with the largest is fine, however close with the smallest; at one place with every one is a pair."""
+    put(placed, 11, 0.9 * CLOSE if binned else 0.1)
+    placed["optics"]["rlnMicrographOriginalPixelSize"] = [movie, movie]
+    assert len(found(save(placed))) == pairs
+    placed["optics"]["rlnMicrographPixelSize"] = ["1.0", "1.0"]
+    assert len(found(save(placed))) == 1, "what is certain is used"
+
+
 def test_shifts_count(placed: Blocks, save: Save) -> None:
     """Two picks 10 pixels apart that refinement brings together: the origin is minus the particle's place."""
     put(placed, 11, 10.0)

@@ -115,16 +115,107 @@ def test_two_names_for_one_shortened_path_are_refused(blocks: Blocks, save: Save
     assert "Extract/job001/a.mrcs and Extract/job002/a.mrcs" in str(error)
 
 
-def test_two_files_for_one_shortened_path_are_refused(blocks: Blocks, save: Save, tmp_path: Path) -> None:
+def test_the_users_folder_wins_over_the_project(blocks: Blocks, save: Save, images: np.ndarray, tmp_path: Path) -> None:
+    """Whole or shortened, relative or absolute: who copied the images to a fast disk means the copies."""
     path = save(blocks)
-    job = tmp_path / "project" / "Extract" / "job001"
-    (tmp_path / "data").mkdir()
-    shutil.copy(job / "a.mrcs", tmp_path / "data" / "a.mrcs")
-    shutil.move(job / "a.mrcs", path.parent / "a.mrcs")
-    with pytest.raises(InputError) as caught:
-        read_particles(path, datadir=tmp_path / "data")
-    assert caught.value.identifier == "particles.ambiguous-images"
-    assert all(str(folder / "a.mrcs") in str(caught.value) for folder in (tmp_path / "data", path.parent))
+    for place, names in (("disk/Extract/job001", None), ("flat", None), ("flat", tmp_path / "project")):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        for stack, part in (("a.mrcs", images[:6]), ("b.mrcs", images[6:])):
+            write_stack(tmp_path / place / stack, -part, 2.0)
+        if names is not None:
+            column = blocks["particles"]["rlnImageName"]
+            blocks["particles"]["rlnImageName"] = [name.replace("@", f"@{names}/") for name in column]
+            path = save(blocks)
+        np.testing.assert_array_equal(read_particles(path).images(np.arange(12)).numpy(), images)
+        copied = read_particles(path, datadir=tmp_path / place.partition("/")[0])
+        np.testing.assert_array_equal(copied.images(np.arange(12)).numpy(), -images)
+
+
+def other_project(path: Path, name: str = "other") -> Path:
+    """A project with files of the same names and sizes, and other images."""
+    project = path.parents[2].parent / name
+    (project / "Extract/job001").mkdir(parents=True)
+    for stack in ("a.mrcs", "b.mrcs"):
+        write_stack(project / "Extract/job001" / stack, np.ones((6, 16, 16), dtype=np.float32), 2.0)
+    return project
+
+
+def test_another_project_in_the_working_directory_is_not_taken_for_the_tables(
+    blocks: Blocks, save: Save, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(blocks)
+    other = other_project(path)
+    monkeypatch.chdir(other)
+    error = refusal(path)
+    assert error.identifier == "particles.ambiguous-images"
+    for project in (path.parents[2], other):
+        assert str(project / "Extract/job001/a.mrcs") in str(error.found)
+        assert f"--datadir {project}" in str(error.fix)
+    # Following either advice ends the doubt.
+    given = read_particles(path, datadir=path.parents[2])
+    np.testing.assert_array_equal(given.images(np.arange(12)).numpy(), images)
+    assert read_particles(path, datadir=other).image_root == other
+
+
+def test_one_file_under_two_roofs_is_no_doubt(
+    blocks: Blocks, save: Save, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(blocks)
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "Extract").symlink_to(tmp_path / "project" / "Extract")
+    monkeypatch.chdir(tmp_path / "scratch")
+    np.testing.assert_array_equal(read_particles(path).images(np.arange(12)).numpy(), images)
+
+
+@pytest.mark.parametrize("marker", ["default_pipeline.star", ".relion_lock/", "cs.lock", "J7/"])
+def test_the_search_ends_at_the_root_of_the_project(
+    blocks: Blocks, save: Save, images: np.ndarray, tmp_path: Path, marker: str
+) -> None:
+    path = save(blocks)
+    # A folder above the project has files of the same names: an older copy, say.
+    (tmp_path / "Extract/job001").mkdir(parents=True)
+    for stack in ("a.mrcs", "b.mrcs"):
+        write_stack(tmp_path / "Extract/job001" / stack, np.ones((6, 16, 16), dtype=np.float32), 2.0)
+    assert refusal(path).identifier == "particles.ambiguous-images"
+    root = tmp_path / "project"
+    (root / marker).mkdir() if marker.endswith("/") else (root / marker).touch()
+    np.testing.assert_array_equal(read_particles(path).images(np.arange(12)).numpy(), images)
+    shutil.rmtree(root / "Extract")
+    assert str(tmp_path / "Extract") not in str(refusal(path).expected)
+
+
+def test_a_link_to_a_table_leads_to_its_project(blocks: Blocks, save: Save, images: np.ndarray, tmp_path: Path) -> None:
+    path = save(blocks)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "mine.star").symlink_to(path)
+    particles = read_particles(tmp_path / "home" / "mine.star")
+    np.testing.assert_array_equal(particles.images(np.arange(12)).numpy(), images)
+
+
+def test_a_prefix_is_stripped_before_anything_is_looked_for(blocks: Blocks, save: Save, images: np.ndarray) -> None:
+    names = blocks["particles"]["rlnImageName"]
+    blocks["particles"]["rlnImageName"] = [name.replace("@", "@/gone/scratch/") for name in names]
+    path = save(blocks)
+    assert refusal(path).identifier == "particles.missing-images"
+    for prefix in ("/gone/scratch", "/gone/scratch/"):
+        particles = read_particles(path, strip_prefix=prefix)
+        np.testing.assert_array_equal(particles.images(np.arange(12)).numpy(), images)
+    with pytest.raises(InputError, match="--strip-prefix") as caught:
+        read_particles(path, strip_prefix="/elsewhere")
+    assert (caught.value.identifier, caught.value.found) == (
+        "particles.strip-prefix",
+        "/gone/scratch/Extract/job001/a.mrcs",
+    )
+
+
+def test_the_root_of_the_names_finds_them_from_anywhere(
+    blocks: Blocks, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(blocks)
+    first = read_particles(path)
+    assert first.image_root == tmp_path / "project"
+    monkeypatch.chdir(other_project(path))
+    assert read_particles(path, datadir=first.image_root).image_paths == first.image_paths
 
 
 def test_links_are_followed_and_broken_ones_named(blocks: Blocks, save: Save, tmp_path: Path) -> None:

@@ -157,6 +157,32 @@ def test_bad_images_are_all_found_by_reading(blocks: Blocks, save: Save, images:
     json.dumps(report.as_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.7])
+@pytest.mark.parametrize(("radius", "which"), [(8.0, range(6)), (5.0, [3]), (6.5, [5, 2])])
+def test_masked_images_are_told_with_the_first_of_them(
+    blocks: Blocks, save: Save, images: np.ndarray, value: float, radius: float, which: list[int]
+) -> None:
+    star = save(blocks)
+    axis = np.arange(16) - 8
+    outside = np.hypot(axis[:, None], axis[None, :]) > radius
+    masked = images[6:].copy()
+    masked[np.ix_(list(which))] = np.where(outside, value, masked[list(which)])
+    stack = star.parents[2] / "Extract/job001/b.mrcs"
+    write_stack(stack, masked, 2.0)
+    (problem,) = check_inputs(star, read_images=True).problems
+    assert (problem.identifier, problem.file) == ("particles.masked", stack)
+    assert f"image {min(which) + 1} " in str(problem) and f"{len(which)} of 12" in str(problem)
+    assert f"row {6 + min(which)} of {star}" in str(problem)
+
+
+def test_noise_within_a_large_circle_is_enough(blocks: Blocks, save: Save, images: np.ndarray) -> None:
+    star = save(blocks)
+    axis = np.arange(16) - 8
+    inside = np.hypot(axis[:, None], axis[None, :]) < 10.0
+    write_stack(star.parents[2] / "Extract/job001/b.mrcs", images[6:] * inside, 2.0)
+    assert check_inputs(star, read_images=True).ok
+
+
 def test_a_truncated_stack(blocks: Blocks, save: Save) -> None:
     star = save(blocks)
     os.truncate(star.parents[2] / "Extract/job001/a.mrcs", 2000)

@@ -81,9 +81,9 @@ def test_no_background_is_an_error() -> None:
     with pytest.raises(UsageError, match="background") as caught:
         normalise(noise(1), torch.ones(64, 64))
     assert caught.value.identifier == "preprocess.no-background"
-    with pytest.raises(InputError, match="image 1 ") as constant:
+    with pytest.raises(InputError, match="around the particle") as constant:
         normalise(torch.stack([noise(1)[0], torch.zeros(64, 64)]), circular_mask(GRID, 60.0, 6.0))
-    assert constant.value.identifier == "preprocess.constant-background"
+    assert (constant.value.identifier, constant.value.row) == ("preprocess.constant-background", 1)
 
 
 def test_cropping_keeps_density_and_thins_noise() -> None:

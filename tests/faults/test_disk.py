@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
-from dynaflex.data import preflight
+from dynaflex.data import image_checks
 from dynaflex.io import durable
 from dynaflex.pipelines import memory, training
 from dynaflex.run.directory import Run
@@ -175,7 +175,7 @@ def test_d_01_a_disk_that_fills_up_and_is_emptied_loses_nothing(few: Path, tmp_p
 
 def test_d_08_slow_storage_is_measured(toy: Toy, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10_000, 7))
-    monkeypatch.setattr(preflight.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(image_checks.time, "monotonic", lambda: float(next(clock)))
     outcome = command(*toy.check())
     assert outcome.code == 0
     for words in ("warning: the images were read at 0.1 MB/s in 7 s", "some ten times", "--datadir"):

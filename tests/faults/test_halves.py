@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,17 @@ def halves(first: int) -> Callable[[Toy], list[object]]:
     return command
 
 
+def one_full_micrograph(toy: Toy) -> list[object]:
+    """Two stacks merged outside RELION, and no halves."""
+
+    def merge(table: Any) -> Any:
+        names = ["full.mrc" if row < 112 else "other.mrc" for row in range(120)]
+        return table.drop(columns="rlnRandomSubset").assign(rlnMicrographName=names)
+
+    toy.change(merge)
+    return toy.check()
+
+
 def cryosparc(toy: Toy) -> list[object]:
     path = write_cs(toy.folder / "particles.cs", records(toy.particles, 6.0))
     return ["check", path, "--map", toy.map, "--mask", toy.mask]
@@ -30,8 +42,15 @@ FAULTS = [
           ("column rlnRandomSubset", "found 120 and 0", "3D auto-refinement")),
     Fault("H-01", "a small half", halves(90), 0,
           ("warning", "the half-sets are unequal: 90 and 30", "half2: 30")),
+    Fault("H-01", "a half of three to check", halves(117), 0,
+          ("warning: with the usual settings", "half 2 has too few particles to train on", "found 3")),
+    Fault("H-01", "a half of three to train on", lambda toy: (halves(117)(toy), toy.train())[1], 3,
+          ("particles.star", "half 2 has too few particles to train on", "smaller --batch-size [halves.too-few]")),
+    Fault("H-01", "a half of one", halves(119), 3, ("half 2 has too few particles", "expected at least 2", "found 1")),
+    Fault("H-01", "one micrograph with nearly all", one_full_micrograph, 0,
+          ("warning", "full.mrc holds 112 of 120 particles", "half2: 60")),
     Fault("H-02", "splits of cryoSPARC", cryosparc, 0,
-          ("half_sets: rlnRandomSubset", "half1: 60", "half2: 60")),
+          ("half_sets: alignments3D/split", "half1: 60", "half2: 60")),
 ]  # fmt: skip
 
 

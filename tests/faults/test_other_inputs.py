@@ -173,7 +173,7 @@ FAULTS = [
     Fault("K-01", "a web page for a .cs file", content(lambda raw: b"<html>" + raw), 3,
           ("J12_particles.cs", "a web page", "export the particles from cryoSPARC again")),
     Fault("K-01", "a stream of cryoSPARC's tools", content(lambda raw: b"\x95CSDAT" + raw), 3,
-          ("J12_particles.cs", "a cryoSPARC CSDAT stream", "export the particles")),
+          ("J12_particles.cs", "found a cryoSPARC CSDAT stream", "from cryosparc.dataset import Dataset")),
     Fault("K-02", "Python objects", with_objects, 3,
           ("column ctf/notes", "refused: this table holds Python objects", "export the particles")),
     Fault("K-03", "a cut .cs file", content(lambda raw: raw[: len(raw) // 2]), 3,

@@ -101,10 +101,12 @@ def two_jobs(toy: Toy) -> list[object]:
 
 
 def two_files(toy: Toy) -> list[object]:
-    (toy.folder / "data").mkdir()
-    shutil.copy(toy.stack, toy.folder / "data" / "particles.mrcs")
-    named("Extract/job001/particles.mrcs")(toy)
-    return toy.check("--datadir", toy.folder / "data")
+    """The name leads to a file beside the table, and to another above it."""
+    named("job/particles.mrcs")(toy)
+    for folder in (toy.folder / "job", toy.folder.parent / "job"):
+        folder.mkdir()
+        shutil.copy(toy.stack, folder / "particles.mrcs")
+    return toy.check()
 
 
 def some_used(toy: Toy) -> list[object]:
@@ -116,7 +118,7 @@ FAULTS = [
     Fault("I-01", "no image file", images_gone, 3, ("particles.star", "1 of 1 image files not found", "--datadir")),
     Fault("I-01", "many files gone", many_gone, 3,
           ("50 of 51 image files not found: job/m0.mrcs, job/m1.mrcs, job/m2.mrcs …",
-           "in one of: the working directory, /", "--datadir")),
+           "in one of: /", "--datadir")),
     Fault("I-01", "the project is elsewhere", in_another_project, 3,
           ("particles.star", "Extract/job001/p.mrcs", "toy/project")),
     Fault("I-02", "cryoSPARC's mark of its project", marked, 0, GOOD),
@@ -132,7 +134,7 @@ FAULTS = [
           ("Extract/job001/particles.mrcs and Extract/job002/particles.mrcs", "two names lead to the file",
            "--datadir")),
     Fault("I-05", "two files of one name", two_files, 3,
-          ("two files may be meant by Extract/job001/particles.mrcs", "data/particles.mrcs and", "--datadir")),
+          ("2 different files may be meant by job/particles.mrcs", "toy/job/particles.mrcs and", "--datadir")),
     Fault("I-07", "a stack with more images than are used", some_used, 0,
           ("particles_used: 90", "images_in_files: 120", "nothing wrong")),
 ]  # fmt: skip

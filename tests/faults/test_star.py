@@ -216,7 +216,7 @@ FAULTS = [
     Fault("S-17", "an image twice in a half", same_half_copy, 0,
           ("warning", "1 particles show an image that is listed before", "particles_used: 120")),
     Fault("S-17", "an image in both halves", other_half_copy, 3,
-          ("column rlnRandomSubset", "1 images are in both half-sets", "remove the duplicates")),
+          ("column rlnRandomSubset", "1 images are in both half-sets", "remove the copies")),
     Fault("S-20", "a map for a table", a_map_for_a_table, 3, ("consensus.mrc", "an MRC file", "run_data.star")),
     Fault("S-20", "bytes of no text", in_bytes(lambda raw: raw.replace(b"opticsGroup", b"optics\0\0\0\0\0")), 3,
           ("particles.star", "not a text file", "star.not-text")),

@@ -10,7 +10,7 @@ import pytest
 
 from dynaflex.errors import EnvironmentFault, InputError
 from dynaflex.io import mrc_header
-from dynaflex.io.mrc import ImageStack, read_map, write_map, write_stack
+from dynaflex.io.mrc import ImageStack, Place, read_map, write_map, write_stack
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no experimental data in {SHARED}")
@@ -27,13 +27,42 @@ def edit_header(path: Path, field: str, value: object) -> None:
 
 
 def test_a_map_survives(tmp_path: Path, volume: np.ndarray) -> None:
-    write_map(tmp_path / "m.mrc", volume, 1.05, origin=(1.0, -2.0, 3.5))
+    write_map(tmp_path / "m.mrc", volume, 1.05, Place((1.0, -2.0, 3.5)))
     read = read_map(tmp_path / "m.mrc")
     np.testing.assert_array_equal(read.data, volume)
     assert read.data.dtype == np.float32
     assert read.pixel_size == 1.05
     assert read.origin == (1.0, -2.0, 3.5)
     assert read.box == 6
+
+
+@pytest.mark.parametrize(
+    "place",
+    [Place(), Place(start=(-60, 4, 9)), Place((-12.5, 0.1, 7.25)), Place((-90.0, 6.0, 13.5), (-60, 4, 9))],
+)
+def test_the_place_of_a_map_is_kept_to_the_letter(tmp_path: Path, volume: np.ndarray, place: Place) -> None:
+    """Whether a header says it in Å, by the number of the first voxel, or in both ways."""
+    with mrcfile.new(tmp_path / "m.mrc") as file:
+        file.set_data(volume)
+        file.voxel_size = 1.5
+        file.header.origin = place.origin
+        file.header.nxstart, file.header.nystart, file.header.nzstart = place.start
+    read = read_map(tmp_path / "m.mrc")
+    write_map(tmp_path / "again.mrc", read.data, 1.5, read.place)
+    for name in ("m.mrc", "again.mrc"):
+        with mrcfile.open(tmp_path / name, header_only=True) as file:
+            header = file.header
+            assert tuple(header.origin.tolist()) == tuple(np.float32(value) for value in place.origin)
+            assert (header.nxstart, header.nystart, header.nzstart) == place.start
+    corner = place.origin if any(place.origin) else tuple(1.5 * number for number in place.start)
+    np.testing.assert_allclose(read.origin, corner, rtol=1e-6)
+
+
+def test_a_resampled_map_keeps_its_corner() -> None:
+    for place in (Place(start=(-60, 4, 8)), Place(start=(-60, 5, 7)), Place((3.25, 0.0, -1.0), (1, 0, 0))):
+        coarser = place.resampled(1.5, 3.0)
+        assert coarser.corner(3.0) == place.corner(1.5)
+    assert Place(start=(-60, 4, 8)).resampled(1.5, 3.0).start == (-30, 2, 4)
 
 
 def test_mrcfile_reads_what_is_written(tmp_path: Path, volume: np.ndarray) -> None:

@@ -16,15 +16,15 @@ from dynaflex.cli.options import pick_device
 from dynaflex.cli.reporting import again, reported
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io import durable
+from dynaflex.io.arrays import UNREADABLE, read_arrays
 from dynaflex.io.magic import describe_file
-from dynaflex.io.mrc import read_map
 from dynaflex.pipelines import maps, predict, volumes
 from dynaflex.pipelines.reopen import Moved, remember, reopened
 from dynaflex.run.directory import Run
 from dynaflex.run.monitor import shown
 from dynaflex.run.stop import stoppable
 from dynaflex.shapes import FloatArray
-from dynaflex.validate.fsc import fsc_curves
+from dynaflex.validate.two_maps import compare_maps
 
 
 def reconstruct_command(
@@ -127,30 +127,12 @@ def fsc_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print all curves for machines.")] = False,
 ) -> None:
     """Fourier shell correlation of two maps: unmasked, masked, corrected by phase randomisation."""
-    a, b = read_map(first), read_map(second)
-    m = None if mask is None else read_map(mask)
-    for path, other in ((second, b), (mask, m)):
-        if other is not None and other.box != a.box:
-            raise InputError(
-                "fsc.box",
-                "the maps differ in box",
-                file=path,
-                expected=f"{a.box} voxels as in {first}",
-                found=other.box,
-                fix=f"relion_image_handler --i {path} --new_box {a.box} --o same.mrc, if it is the same molecule",
-            )
-    curves = fsc_curves(
-        torch.from_numpy(a.data),
-        torch.from_numpy(b.data),
-        a.pixel_size or 1.0,
-        None if m is None else torch.from_numpy(m.data),
-    )
-    if as_json:
-        typer.echo(json.dumps(curves.as_dict(), indent=2))
-        return
-    for threshold in (0.143, 0.5):
-        value = curves.resolution(threshold)
-        typer.echo(f"resolution at FSC {threshold:g}: {'none' if value is None else f'{value:.2f} Å'}")
+    agreement = compare_maps(first, second, mask)
+    with shown(results_only=as_json):
+        for warning in agreement.warnings:
+            tell.warn(warning)
+    for line in [json.dumps(agreement.as_dict(), indent=2)] if as_json else agreement.lines():
+        typer.echo(line)
 
 
 def _half(value: int) -> int:
@@ -177,8 +159,8 @@ def _rows(text: str) -> list[int]:
 def _array(path: Path, columns: int) -> FloatArray:
     """A two-dimensional array of finite numbers from a ``.npy`` file; pickles are not read."""
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        (values,) = read_arrays(path).values()
+    except UNREADABLE as error:
         raise InputError(
             "npy.unreadable",
             "this array cannot be read",
@@ -186,7 +168,8 @@ def _array(path: Path, columns: int) -> FloatArray:
             found=describe_file(path) if path.is_file() else "no such file",
             fix="save it with numpy.save",
         ) from error
-    if values.ndim != 2 or values.shape[1] != columns or not np.isfinite(values).all():
+    numbers = values.ndim == 2 and values.dtype.kind in "fiu" and np.isfinite(values).all()
+    if not numbers or values.shape[1] != columns:
         raise InputError(
             "npy.shape",
             "unexpected array",

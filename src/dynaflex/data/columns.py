@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dynaflex.errors import InputError
+from dynaflex.errors import InputError, Words
 from dynaflex.io.star import StarFile
 from dynaflex.shapes import Array, IntArray
 
@@ -29,6 +29,7 @@ class ParticleColumns:
     particles: pd.DataFrame
     optics: pd.DataFrame | None
     group: IntArray
+    words: Words
     _optics_row: IntArray
 
     @classmethod
@@ -39,7 +40,7 @@ class ParticleColumns:
             InputError: no particle table, no particles, tomography, or an optics group that does not exist.
         """
         optics = star.blocks.get("optics")
-        block = _particle_block(star)
+        block = particle_block(star)
         particles = star.blocks[block]
         _refuse_tomography(star.path, particles, optics)
         if not len(particles):
@@ -52,9 +53,9 @@ class ParticleColumns:
             )
         if optics is None or not len(optics):
             ones = np.ones(len(particles), dtype=np.int64)
-            return cls(star.path, block, particles, None, ones, np.zeros_like(ones))
+            return cls(star.path, block, particles, None, ones, star.words, np.zeros_like(ones))
         group, optics_row = _optics_rows(star.path, particles, optics)
-        return cls(star.path, block, particles, optics, group, optics_row)
+        return cls(star.path, block, particles, optics, group, star.words, optics_row)
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -119,7 +120,7 @@ class ParticleColumns:
                     row=int(np.flatnonzero(codes == i)[0]),
                     expected="[a,b,…]",
                     found=text,
-                    fix="correct this value, or remove the column",
+                    fix="correct this value",
                 ) from error
         padded = np.zeros((len(lists), max(map(len, lists))))
         for row, values in zip(padded, lists, strict=True):
@@ -128,8 +129,12 @@ class ParticleColumns:
         return vectors
 
 
-def _particle_block(star: StarFile) -> str:
-    """The block that lists images: ``particles`` since 3.1, any name before."""
+def particle_block(star: StarFile) -> str:
+    """The block that is the particle table: ``particles`` since RELION 3.1, before that whichever lists images.
+
+    Raises:
+        InputError: no block lists images, or several do.
+    """
     candidates = [name for name, table in star.blocks.items() if "rlnImageName" in table and name != "optics"]
     if "particles" in candidates or ("particles" in star.blocks and not candidates):
         candidates = ["particles"]

@@ -12,13 +12,28 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dynaflex.errors import InputError
+from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.optics import check_ranges, ctf_fields, require_pixel_sizes
+from dynaflex.errors import InputError, Words
 from dynaflex.io.mrc import ImageStack
 from dynaflex.io.star import StarFile
 from dynaflex.rotations import matrix_to_euler
 from dynaflex.shapes import Array
 
 _CTF = ("box", "pixel size", "defocus U", "defocus V", "defocus angle", "kV", "Cs", "amplitude contrast", "phase shift")
+
+_WORDS = Words(
+    {
+        "rlnImagePixelSize": "1 (pixel size)",
+        "rlnVoltage": "5 (voltage)",
+        "rlnSphericalAberration": "6 (Cs)",
+        "rlnAmplitudeContrast": "7 (amplitude contrast)",
+    },
+    {
+        name: "; write the file again with cryodrgn parse_ctf_star (--kv, --cs, -w, --Apix) or parse_ctf_csparc"
+        for name in ("particles.out-of-range", "particles.pixel-size")
+    },
+)
 
 
 def relion_tables(poses: list[Array], ctf: list[Array], files: tuple[Path, Path], images: Path, name: str) -> StarFile:
@@ -61,8 +76,19 @@ def relion_tables(poses: list[Array], ctf: list[Array], files: tuple[Path, Path]
         "rlnDefocusAngle": _decimals(parameters[:, 4]),
         "rlnPhaseShift": _decimals(parameters[:, 8]),
     }
-    blocks = {"optics": optics, "particles": particles}
-    return StarFile(files[0], {name: pd.DataFrame(table, dtype=object) for name, table in blocks.items()})
+    tables = {"optics": optics, "particles": particles}
+    star = StarFile(files[1], {name: pd.DataFrame(table, dtype=object) for name, table in tables.items()}, words=_WORDS)
+    _check(star)
+    return star
+
+
+def _check(star: StarFile) -> None:
+    """Refuse what would be refused when the table is read, while the file that it comes from is known."""
+    with star.words.spoken():
+        columns = ParticleColumns.of(star)
+        rows = np.arange(len(columns))
+        check_ranges(columns, ctf_fields(columns, []), rows, [])
+        require_pixel_sizes(columns, columns.number("rlnImagePixelSize"), rows, "rlnImagePixelSize")
 
 
 def _require_shapes(arrays: list[Array], file: Path, shapes: tuple[tuple[int, ...], ...], least: int) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from dynaflex.data.cs_table import CsTable, read_joined
+from dynaflex.data.cs_words import words
 from dynaflex.errors import InputError
 from dynaflex.io.star import StarFile
 from dynaflex.rotations import axis_angle_to_matrix, matrix_to_euler
@@ -26,6 +27,8 @@ UID = "cryosparcUid"
 _LARGEST_PHASE = 0.1
 
 
+# What cannot be computed from damaged values is no number, and its particle is excluded or refused by name.
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def read_cryosparc(path: Path | str, class_number: int | None = None) -> StarFile:
     """The particles of a ``.cs`` file as the optics and particle tables of RELION 3.1.
 
@@ -67,12 +70,13 @@ def read_cryosparc(path: Path | str, class_number: int | None = None) -> StarFil
         UID: table.rows["uid"].astype(str),
     }  # fmt: skip
     if f"{alignments}/split" in table:
-        particles["rlnRandomSubset"] = (table.numbers(f"{alignments}/split", class_number) + 1).astype(int).astype(str)
+        particles["rlnRandomSubset"] = _halves(table, f"{alignments}/split", class_number)
     if likeliest is not None:
         particles["rlnClassNumber"] = (likeliest + 1).astype(str)
     if "blob/sign" in table:
         particles[SIGN] = _signs(table)
-    return StarFile(Path(path), {"optics": optics, "particles": pd.DataFrame(particles, dtype=object)})
+    blocks = {"optics": optics, "particles": pd.DataFrame(particles, dtype=object)}
+    return StarFile(Path(path), blocks, words=words(alignments))
 
 
 def _alignments(table: CsTable, class_number: int | None) -> tuple[str, IntArray | None]:
@@ -133,10 +137,27 @@ def _coordinates(table: CsTable) -> dict[str, object]:
     if any(name not in table for name in needed):
         return {}
     shape = table.numbers("location/micrograph_shape", width=2)
-    return {
+    coordinates: dict[str, object] = {
         "rlnCoordinateX": _decimals(table.numbers("location/center_x_frac") * shape[:, 1]),
         "rlnCoordinateY": _decimals(table.numbers("location/center_y_frac") * shape[:, 0]),
     }
+    if "location/micrograph_psize_A" in table:
+        coordinates["rlnMicrographPixelSize"] = _decimals(table.numbers("location/micrograph_psize_A"))
+    return coordinates
+
+
+def _halves(table: CsTable, name: str, class_number: int | None) -> list[str]:
+    """The half-sets 1 and 2 of the splits 0 and 1."""
+    split = table.numbers(name, class_number)
+    bad = np.flatnonzero(~np.isin(split, (0.0, 1.0)))
+    if bad.size:
+        raise InputError(
+            "cs.split", "a split is 0 or 1",
+            file=table.path, field=name, row=int(bad[0]), expected="0 or 1",
+            found=f"{split[bad[0]]:g} ({bad.size} such rows)",
+            fix="give the particles of a homogeneous or non-uniform refinement, which splits them",
+        )  # fmt: skip
+    return [f"{half:.0f}" for half in split + 1.0]
 
 
 def _signs(table: CsTable) -> list[str]:
@@ -154,8 +175,8 @@ def _signs(table: CsTable) -> list[str]:
 def _optics_table(table: CsTable) -> tuple[IntArray, pd.DataFrame]:
     """The optics group of every particle (from 0), and RELION's optics table: one group for each set of values."""
     cs, tilt = table.numbers("ctf/cs_mm"), table.numbers("ctf/tilt_A", default=0.0, width=2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mrad = 1e3 * np.arcsin(np.where(tilt == 0.0, 0.0, tilt / cs[:, None]) * 1e-7)
+    # The tilt that makes the same aberration; without any spherical aberration none does.
+    mrad = np.divide(1e-4 * tilt, cs[:, None], out=np.zeros_like(tilt), where=cs[:, None] != 0.0)
     stretch = table.numbers("ctf/anisomag", default=0.0, width=4)
     columns = {
         "rlnVoltage": table.numbers("ctf/accel_kv"),
@@ -185,15 +206,19 @@ def _optics_table(table: CsTable) -> tuple[IntArray, pd.DataFrame]:
 
 
 def _refuse_aberrations(table: CsTable) -> None:
-    """Trefoil, tetrafoil and the like have no counterpart here, so they may only be there where they do not matter.
+    """Trefoil, tetrafoil and the like have no counterpart here, so they may only be there where they do not matter; the
+    same goes for a beam tilt at a Cs of 0, as corrected microscopes have.
 
     The phase that one can add at Nyquist is bounded by that of a wave aberration of its size and order.
     """
     volts = table.numbers("ctf/accel_kv") * 1e3
     wavelength = 12.2643247 / np.sqrt(volts * (1.0 + volts * 0.978466e-6))
     nyquist = 0.5 / table.numbers("blob/psize_A")
-    for name, order, width in (("ctf/shift_A", 1, 2), ("ctf/trefoil_A", 3, 2), ("ctf/tetra_A", 4, 4)):
+    tilt = ("ctf/tilt_A", 3, 2)
+    for name, order, width in (("ctf/shift_A", 1, 2), ("ctf/trefoil_A", 3, 2), ("ctf/tetra_A", 4, 4), tilt):
         size = np.linalg.norm(table.numbers(name, default=0.0, width=width), axis=1)
+        if name == tilt[0]:
+            size = np.where(table.numbers("ctf/cs_mm") == 0.0, size, 0.0)
         phase = 2.0 * np.pi * size * wavelength ** (order - 1) * nyquist**order
         worst = np.flatnonzero(phase > _LARGEST_PHASE)
         if worst.size:

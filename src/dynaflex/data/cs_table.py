@@ -60,12 +60,7 @@ class CsTable:
         if name.startswith("alignments3D_multi/") and values.ndim == len(shape) + 1 and class_number is not None:
             values = values[:, class_number]
         if values.shape != shape or values.dtype.kind not in "biuf":
-            raise InputError(
-                "cs.column-shape", "this column does not hold what its name says",
-                file=self.path, field=name, expected=f"numbers of shape {shape}",
-                found=f"{values.dtype} of shape {values.shape}",
-                fix="give the .cs file as cryoSPARC wrote it",
-            )  # fmt: skip
+            raise self._shape(name, f"numbers of shape {shape}")
         numbers: Array = values.astype(np.float64)
         return numbers
 
@@ -73,12 +68,22 @@ class CsTable:
         """A column as strings.
 
         Raises:
-            InputError: there is no such column.
+            InputError: there is no such column, or it holds no text.
         """
         if name not in self.columns:
             self.numbers(name)
+        if self.columns[name].shape != (len(self),) or self.columns[name].dtype.kind not in "SU":
+            raise self._shape(name, f"text of shape {(len(self),)}")
         return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
                 for value in self.columns[name].tolist()]  # fmt: skip
+
+    def _shape(self, name: str, expected: str) -> InputError:
+        found = self.columns[name]
+        return InputError(
+            "cs.column-shape", "this column does not hold what its name says",
+            file=self.path, field=name, expected=expected, found=f"{found.dtype} of shape {found.shape}",
+            fix="give the .cs file as cryoSPARC wrote it",
+        )  # fmt: skip
 
     def class_posteriors(self) -> Array | None:
         """The probability of every class ``(p k)``, or None where the particles were not aligned to classes."""

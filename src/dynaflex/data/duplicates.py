@@ -14,11 +14,12 @@ from dynaflex.errors import InputError
 from dynaflex.shapes import Array, FloatArray, IntArray
 
 _COORDINATES = ("rlnCoordinateX", "rlnCoordinateY")
-_MICROGRAPH = "rlnMicrographName"
-_PIXEL_SIZES = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
+_MICROGRAPH, _PIXEL_SIZE = "rlnMicrographName", "rlnMicrographPixelSize"
 CLOSE = 0.25
 """Particles whose centres are this part of a diameter apart are one particle."""
 _NAMED = 3
+# No micrograph is as wide as this, in Å: 1 cm.
+_FARTHEST = 1e8
 
 
 def picked_twice(particles: Particles, mask: FloatArray | None) -> list[InputError]:
@@ -26,8 +27,8 @@ def picked_twice(particles: Particles, mask: FloatArray | None) -> list[InputErr
 
     The diameter is that of the ``mask`` ``(d d d)`` where it has the particles' box, else half the width of the box.
 
-    A particle lies at ``rlnCoordinateX`` and ``Y`` (pixels of its micrograph) plus its shift. Without coordinates and
-    names of micrographs nothing is known, and nothing is said. Copies of one and the same image are not looked at here.
+    A particle lies at ``rlnCoordinateX`` and ``Y`` plus its shift. Without coordinates and names of micrographs nothing
+    is known, and nothing is said. Copies of one and the same image are not looked at here.
     """
     columns = ParticleColumns.of(particles.source)
     if any(name not in columns for name in (*_COORDINATES, _MICROGRAPH)):
@@ -36,7 +37,7 @@ def picked_twice(particles: Particles, mask: FloatArray | None) -> list[InputErr
     if mask is not None and mask.shape[0] == particles.grid.box and mask.max() > 0.5:
         diameter = particle_diameter(particles.grid, torch.from_numpy(mask))
     place = _positions(particles, columns)
-    known = np.isfinite(place).all(axis=1)
+    known = (np.abs(place) < _FARTHEST).all(axis=1)
     codes, names = pd.factorize(columns.text(_MICROGRAPH)[particles.rows])
     # A third coordinate keeps micrographs farther apart than any two particles of one.
     apart = np.column_stack([place, codes * (2.0 * CLOSE * diameter)])[known]
@@ -56,19 +57,27 @@ def picked_twice(particles: Particles, mask: FloatArray | None) -> list[InputErr
             field=" and ".join(_COORDINATES),
             expected=f"centres at least {CLOSE * diameter:.0f} Å apart, a quarter of the diameter",
             found=f"{first} (in {names[codes[across[0, 0]]]})",
-            fix="remove the duplicates (relion_star_handler --remove_duplicates "
-            f"{CLOSE * diameter:.0f}), or remove rlnRandomSubset to have halves drawn by micrograph",
+            fix=f"remove the duplicates: relion_star_handler --i {particles.source.path} --o unique.star "
+            f"--remove_duplicates {CLOSE * diameter:.0f} --image_angpix A, with the Å a pixel of the micrographs for A",
         )
     ]
 
 
 def _positions(particles: Particles, columns: ParticleColumns) -> Array:
-    """Where the particles lie on their micrographs, in Å, ``(p 2)``."""
+    """Where the particles lie on their micrographs, in Å, ``(p 2)``; where that is not certain, at the least closely.
+
+    Coordinates are in pixels of the micrograph, whose size RELION's Extract drops. The movie's is
+    ``rlnMicrographOriginalPixelSize``, the images' their own: micrographs lie between the two, and only what is close
+    with the largest of them is close.
+    """
     rows: IntArray = particles.rows
-    pixel_size = np.full(len(rows), particles.grid.pixel_size)
-    for name in reversed(_PIXEL_SIZES):
-        if name in columns:
-            pixel_size = columns.number(name)[rows]
+    if _PIXEL_SIZE in columns:
+        pixel_size = columns.number(_PIXEL_SIZE)[rows]
+    else:
+        movie = columns.number("rlnMicrographOriginalPixelSize", 0.0)[rows]
+        native = np.array([native.pixel_size for native in particles.files.natives])[particles.files.native]
+        pixel_size = np.fmax(movie, native)
     picked = np.stack([columns.number(name)[rows] for name in _COORDINATES], axis=1)
-    place: Array = picked * pixel_size[:, None] + particles.pose.shift.numpy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        place: Array = picked * pixel_size[:, None] + particles.pose.shift.numpy()
     return place

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from dynaflex.errors import InputError
+from dynaflex.errors import InputError, Words
 
 
 @dataclass
@@ -20,10 +22,23 @@ class Report:
         """True where nothing forbids a run."""
         return not self.problems
 
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Note a problem that is raised inside, and go on after it."""
+        try:
+            yield
+        except InputError as error:
+            self.problems.append(error)
+
     def raise_first(self) -> None:
         """Raise the first problem, if there is one."""
         for problem in self.problems:
             raise problem
+
+    def speak(self, words: Words) -> None:
+        """Say everything in the words of the user's own program."""
+        self.problems = list(map(words.error, self.problems))
+        self.warnings = list(map(words.said, self.warnings))
 
     def add(self, other: Report) -> None:
         """Take over what another check found."""

@@ -13,26 +13,59 @@ from numpy.typing import NDArray
 from dynaflex.errors import InputError
 from dynaflex.shapes import BoolArray, IntArray
 
+# The smaller half has at least this part of the particles.
+_EVEN = 0.45
 
-def assign_halves(table: pd.DataFrame, seed: int, file: Path | str | None = None) -> IntArray:
-    """The half of every particle of a RELION particle table, 1 or 2, ``(p)``.
+
+def assign_halves(table: pd.DataFrame, seed: int, warnings: list[str], file: Path | str | None = None) -> IntArray:
+    """The half of every particle of a RELION particle table, 1 or 2, ``(p)``; ``warnings`` gains how they were drawn.
 
     ``rlnRandomSubset`` is used where the table has it. Otherwise halves are drawn with ``seed`` per micrograph, so that
-    neighbours and duplicates stay together; per image where the table names no two micrographs. Neither the order of
-    the rows nor the run changes the draw, and the halves differ by at most the particles of the fullest micrograph.
-    ``file`` is named in errors.
+    neighbours and duplicates stay together; per image where the table names no two micrographs, or one holds so many
+    particles that the halves would be more unequal than 45 to 55. Neither the order of the rows nor the run changes the
+    draw. ``file`` is named in errors.
 
     Raises:
         InputError: ``rlnRandomSubset`` holds anything but 1 and 2.
     """
     if "rlnRandomSubset" in table:
         return _halves_given(table["rlnRandomSubset"], file)
-    for column in ("rlnMicrographName", "rlnImageName"):
-        if column in table:
-            codes, names = pd.factorize(table[column])
-            if len(names) > 1:
-                return _draw(codes.astype(np.int64), [str(name) for name in names], seed)
-    return np.ones(len(table), dtype=np.int64)
+    warnings.append(f"no rlnRandomSubset: halves are drawn with seed {seed}, and share the poses of the consensus")
+    micrograph, image = (_groups(table, name) for name in ("rlnMicrographName", "rlnImageName"))
+    if micrograph is None:
+        return np.ones(len(table), dtype=np.int64) if image is None else _draw(*image, seed)
+    halves = _draw(*micrograph, seed)
+    if image is None or _even(halves):
+        return halves
+    codes, names = micrograph
+    fullest, first = np.bincount(codes), int((halves == 1).sum())
+    warnings.append(
+        f"halves are drawn per image, and neighbours on a micrograph may be in both: {names[fullest.argmax()]} holds "
+        f"{fullest.max()} of {len(table)} particles, and whole micrographs would make halves of {first} and "
+        f"{len(table) - first}"
+    )
+    return _draw(*image, seed)
+
+
+def too_few(
+    half: IntArray, held_out: BoolArray, trained: Sequence[int], batch_size: int, file: Path | str
+) -> InputError | None:
+    """The error if one of the halves ``trained`` (0: all particles) has less than two batches to train on.
+
+    ``half`` and ``held_out`` are ``(p)``.
+    """
+    for number in trained:
+        left = int((((half == number) | (number == 0)) & ~held_out).sum())
+        if left < 2 * batch_size:
+            return InputError(
+                "halves.too-few",
+                f"{f'half {number} has' if number else 'there are'} too few particles to train on",
+                file=file,
+                expected=f"at least {2 * batch_size} besides those held out, two batches",
+                found=left,
+                fix="use more particles or a smaller --batch-size",
+            )
+    return None
 
 
 def halves_digest(half: IntArray, rows: IntArray) -> str:
@@ -65,24 +98,42 @@ def _halves_given(column: pd.Series[str], file: Path | str | None) -> IntArray:
             row=int(bad[0]),
             expected="1 or 2",
             found=f"{column.iloc[int(bad[0])]!r} ({bad.size} such rows)",
-            fix="use the table of a 3D auto-refinement, or remove the column to have halves drawn",
+            fix="use the table of a 3D auto-refinement, or remove the column: halves that are drawn share poses",
         )
     halves: IntArray = values.astype(np.int64)
     return halves
 
 
+def _groups(table: pd.DataFrame, column: str) -> tuple[IntArray, list[str]] | None:
+    """The group of every particle by the names in a column, and these; None unless there are two."""
+    if column not in table:
+        return None
+    codes, names = pd.factorize(table[column])
+    return (codes.astype(np.int64), [str(name) for name in names]) if len(names) > 1 else None
+
+
 def _draw(codes: IntArray, names: Sequence[str], seed: int) -> IntArray:
-    """Deal whole groups, in an order drawn from the seed, each to the half with fewer particles."""
+    """Deal whole groups, each to the half with fewer particles, in an order drawn from the seed; where a large one came
+    so late that this is uneven, the largest first."""
     counts = np.bincount(codes, minlength=len(names))
     order = sorted(range(len(names)), key=lambda i: hashlib.sha256(f"{seed}:{names[i]}".encode()).digest())
-    half_of_group = np.ones(len(names), dtype=np.int64)
+    halves = _dealt(order, counts)[codes]
+    return halves if _even(halves) else _dealt(sorted(order, key=lambda i: -counts[i]), counts)[codes]
+
+
+def _dealt(order: Sequence[int], counts: IntArray) -> IntArray:
+    """The half of each group, 1 or 2."""
+    half_of_group = np.ones(len(counts), dtype=np.int64)
     filled = [0, 0]
     for group in order:
         smaller = int(filled[1] < filled[0])
         half_of_group[group] = smaller + 1
         filled[smaller] += int(counts[group])
-    halves: IntArray = half_of_group[codes]
-    return halves
+    return half_of_group
+
+
+def _even(halves: IntArray) -> bool:
+    return min(int((halves == 1).sum()), int((halves == 2).sum())) >= _EVEN * len(halves)
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -17,6 +17,7 @@ from dynaflex.grid import Grid
 from dynaflex.io.mrc import ImageStack, TruncatedStack
 from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray
 
+_NAME = "rlnImageName"
 # Beyond this a number is not exact as a float, and no stack holds as many.
 _MOST_IMAGES = 2**50
 
@@ -25,7 +26,8 @@ _MOST_IMAGES = 2**50
 class ImageFiles:
     """Where the image of every particle lies: ``stacks[stack[i]]``, image ``index[i]`` from 0; all ``(p)``.
 
-    ``sign`` is what an image is multiplied by, 1 or -1. Images are sampled as ``natives[native[i]]`` on disk.
+    ``sign`` is what an image is multiplied by, 1 or -1. Images are sampled as ``natives[native[i]]`` on disk. ``root``
+    is the folder that their names are relative to, if there is one.
     """
 
     stacks: tuple[ImageStack, ...]
@@ -34,6 +36,7 @@ class ImageFiles:
     sign: FloatArray
     natives: tuple[Grid, ...]
     native: IntArray
+    root: Path | None
 
     def take(self, positions: IntArray) -> ImageFiles:
         """The images at ``positions``, in that order."""
@@ -60,8 +63,12 @@ class ImageFiles:
         return images
 
 
-def find_images(columns: ParticleColumns, pixel_size: Array, datadir: Path | None) -> ImageFiles:
+def find_images(
+    columns: ParticleColumns, pixel_size: Array, datadir: Path | None, strip_prefix: str | None
+) -> ImageFiles:
     """Find and open every stack, and check that it has the images asked for; ``pixel_size`` ``(p)`` is in Å.
+
+    ``datadir`` and ``strip_prefix`` are those of :func:`dynaflex.data.image_paths.find_files`.
 
     Raises:
         InputError: a stack that is missing or damaged, an image it does not have, or one of another size than the
@@ -69,7 +76,7 @@ def find_images(columns: ParticleColumns, pixel_size: Array, datadir: Path | Non
     """
     number, code, names = _split_names(columns)
     _, first = np.unique(code, return_index=True)
-    paths = find_files(columns.path, names, first.tolist(), datadir)
+    paths, root = find_files(columns.path, names, first.tolist(), datadir, strip_prefix)
     stacks = _open_stacks(columns, paths, code, number)
     present = np.array([stack.n_images for stack in stacks], dtype=np.int64)[code]
     outside = np.flatnonzero((number < 1) | (number > present))
@@ -79,10 +86,10 @@ def find_images(columns: ParticleColumns, pixel_size: Array, datadir: Path | Non
             "star.image-index",
             f"{stacks[code[row]].path} has no such image",
             file=columns.path,
-            field="rlnImageName",
+            field=_NAME,
             row=row,
-            expected=f"1 to {present[row]}",
-            found=f"{number[row]} ({outside.size} such rows)",
+            expected=f"{columns.words.counted(_NAME, 1)} to {columns.words.counted(_NAME, int(present[row]))}",
+            found=f"{columns.words.counted(_NAME, int(number[row]))} ({outside.size} such rows)",
             fix="use the stack this table was made with; images are counted from 1",
         )
     box = np.array([stack.box for stack in stacks], dtype=np.int64)[code]
@@ -95,6 +102,7 @@ def find_images(columns: ParticleColumns, pixel_size: Array, datadir: Path | Non
         columns.number(SIGN, 1.0).astype(np.float32),
         tuple(Grid(int(n), float(size)) for n, size in sampling),
         native.reshape(-1).astype(np.int64),
+        root,
     )
 
 
@@ -137,7 +145,7 @@ def _split_names(columns: ParticleColumns) -> tuple[IntArray, IntArray, list[str
 
     A name without ``@`` is a file with a single image.
     """
-    names = pd.Series(columns.text("rlnImageName"), dtype=object)
+    names = pd.Series(columns.text(_NAME), dtype=object)
     parts = names.str.partition("@")
     plain: BoolArray = (parts[1] == "").to_numpy(dtype=bool)
     number = pd.to_numeric(parts[0].where(~plain, "1"), errors="coerce").to_numpy(dtype=np.float64)
@@ -148,7 +156,7 @@ def _split_names(columns: ParticleColumns) -> tuple[IntArray, IntArray, list[str
             "star.image-name",
             "this is not the name of an image",
             file=columns.path,
-            field="rlnImageName",
+            field=_NAME,
             row=int(bad[0]),
             expected="NUMBER@STACK",
             found=names.iloc[int(bad[0])],

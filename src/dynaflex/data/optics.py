@@ -12,6 +12,8 @@ REFINED = "use the particle table of a 3D refinement (run_data.star)"
 
 _CTF = ("rlnDefocusU", "rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 _PIXEL_SIZES = ("rlnImagePixelSize", "rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
+# What a pixel of a microscope can be, in Å; others are in another unit.
+_PIXEL_SIZE = (0.01, 1000.0)
 _MAGNIFICATION = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
 _ANGSTROMS, _PIXELS = ("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY")
 
@@ -48,8 +50,11 @@ def pixel_sizes(columns: ParticleColumns, warnings: list[str]) -> tuple[Array, s
     """
     for name in _PIXEL_SIZES:
         if name in columns:
-            if name == "rlnMicrographOriginalPixelSize":
-                warnings.append(f"the pixel size comes from {name}: it is wrong if the particles were downscaled")
+            if name != "rlnImagePixelSize":
+                whose = "micrographs" if name == "rlnMicrographPixelSize" else "movies"
+                warnings.append(
+                    f"the pixel size comes from {name}, that of the {whose}: it is wrong if they were downscaled since"
+                )
             return columns.number(name), name
     columns.require(
         ("rlnDetectorPixelSize", "rlnMagnification"),
@@ -59,6 +64,27 @@ def pixel_sizes(columns: ParticleColumns, warnings: list[str]) -> tuple[Array, s
     with np.errstate(divide="ignore", invalid="ignore"):
         size = columns.number("rlnDetectorPixelSize") * 1e4 / columns.number("rlnMagnification")
     return size, "rlnDetectorPixelSize"
+
+
+def require_pixel_sizes(columns: ParticleColumns, sizes: Array, rows: IntArray, source: str) -> None:
+    """Refuse a pixel size in ``sizes`` ``(p)``, those of the particles at ``rows`` from the column ``source``.
+
+    Raises:
+        InputError: one is no length.
+    """
+    low, high = _PIXEL_SIZE
+    wrong = np.flatnonzero(~((sizes >= low) & (sizes <= high)))
+    if wrong.size:
+        raise InputError(
+            "particles.pixel-size",
+            "this is no pixel size in Å",
+            file=columns.path,
+            field=source,
+            row=int(rows[wrong[0]]),
+            expected=f"{low:g} to {high:g} Å",
+            found=f"{sizes[wrong[0]]:g}",
+            fix="correct the column",
+        )
 
 
 def shifts(columns: ParticleColumns, pixel_size: Array, warnings: list[str]) -> Array:
@@ -111,7 +137,9 @@ def ctf_fields(columns: ParticleColumns, warnings: list[str]) -> dict[str, Array
         InputError: a column that has no default is missing.
     """
     columns.require(_CTF, "the CTF", f"{REFINED}, or add the column")
-    stretch = max(float(np.nanmax(np.abs(columns.number(name, one) - one))) for name, one in _MAGNIFICATION.items())
+    stretch = max(
+        float(np.abs(np.nan_to_num(columns.number(name, one) - one)).max()) for name, one in _MAGNIFICATION.items()
+    )
     if stretch > 1e-4:
         warnings.append(f"anisotropic magnification (rlnMagMat) of up to {100 * stretch:.2g} % is not modelled")
     u = columns.number("rlnDefocusU")
@@ -137,17 +165,21 @@ def ctf_fields(columns: ParticleColumns, warnings: list[str]) -> dict[str, Array
 def check_ranges(columns: ParticleColumns, ctf: dict[str, Array], rows: IntArray, warnings: list[str]) -> None:
     """Values in other units (volts, per cent) give a plausible but wrong CTF, so they are refused.
 
+    A microscope that corrects spherical aberration has next to none, of either sign.
+
     Raises:
         InputError: a value of the particles at ``rows`` that cannot be right.
     """
-    for field, name, lowest, highest, unit in (
-        ("rlnVoltage", "voltage_kv", 10.0, 3000.0, "kV"),
-        ("rlnAmplitudeContrast", "amplitude_contrast", 0.0, 0.9999, "(a fraction)"),
-        ("rlnSphericalAberration", "cs_mm", 0.0, 50.0, "mm"),
+    for field, name, lowest, highest, unit, factor in (
+        ("rlnVoltage", "voltage_kv", 10.0, 3000.0, "kV", 1000.0),
+        ("rlnAmplitudeContrast", "amplitude_contrast", 0.0, 0.9999, "parts of 1", 100.0),
+        ("rlnSphericalAberration", "cs_mm", -1.0, 50.0, "mm", 1000.0),
     ):
         values = ctf[name][rows]
         outside = np.flatnonzero((values < lowest) | (values > highest))
         if outside.size:
+            wrong = float(values[outside[0]])
+            unlike = f"divide it by {factor:g}" if lowest <= wrong / factor <= highest else "correct it"
             raise InputError(
                 "particles.out-of-range",
                 "this value cannot be right; is its unit another?",
@@ -155,8 +187,8 @@ def check_ranges(columns: ParticleColumns, ctf: dict[str, Array], rows: IntArray
                 field=field,
                 row=int(rows[outside[0]]),
                 expected=f"{lowest:g} to {highest:g} {unit}",
-                found=f"{values[outside[0]]:g} ({outside.size} such rows)",
-                fix=f"give {field} {unit} in the table",
+                found=f"{wrong:g} ({outside.size} such rows)",
+                fix=f"{unlike}: {field} is in {unit}",
             )
     if (ctf["amplitude_contrast"][rows] == 0.0).any():
-        warnings.append("rlnAmplitudeContrast is 0, which real images never have: 0.07 to 0.1 is usual")
+        warnings.append("rlnAmplitudeContrast is 0: usual for images of a vitreous specimen is 0.07 to 0.1")

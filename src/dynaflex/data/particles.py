@@ -14,7 +14,8 @@ from dynaflex.data.halves import assign_halves
 from dynaflex.data.image_files import ImageFiles, find_images
 from dynaflex.data.optics import REFINED, check_ranges, ctf_fields, pixel_sizes, refuse_corrected_images, shifts
 from dynaflex.data.sampling import on_one_grid
-from dynaflex.errors import InputError
+from dynaflex.data.views import views_of_halves
+from dynaflex.errors import InputError, Words
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams
 from dynaflex.imaging.pose import Pose
@@ -63,6 +64,19 @@ class Particles:
         """The stacks that hold the images."""
         return tuple(stack.path for stack in self.files.stacks)
 
+    @property
+    def words(self) -> Words:
+        """What the user's file calls things, for messages."""
+        return self.source.words
+
+    @property
+    def image_root(self) -> Path | None:
+        """The folder that image names are relative to: as ``datadir`` it leads to the same images from anywhere.
+
+        None where there is no such folder.
+        """
+        return self.files.root
+
     def take(self, index: IntArray | BoolArray) -> Particles:
         """The particles at ``index`` (positions, or a mask ``(p)``), in that order."""
         positions = np.flatnonzero(index) if index.dtype == np.bool_ else np.asarray(index, dtype=np.int64)
@@ -101,20 +115,35 @@ class Particles:
         finite = np.isfinite(lowest) & np.isfinite(highest)
         faults = []
         for i in np.flatnonzero(~finite | (lowest == highest)):
-            particle = int(index[i])
-            number = int(self.files.index[particle]) + 1
+            stack, number, row = self.image_of(int(index[i]))
             problem = "has the same value everywhere" if finite[i] else "has NaN or infinite values"
             faults.append(
                 InputError(
                     "particles.bad-image",
                     f"image {number} {problem}",
-                    file=self.image_paths[self.files.stack[particle]],
+                    file=stack,
                     expected="finite values that vary",
-                    found=f"particle row {int(self.rows[particle])} of {self.source.path}",
+                    found=row,
                     fix="remove this particle from the table, or extract it again",
                 )
             )
-        return faults
+        return list(map(self.words.error, faults))
+
+    def image_of(self, position: int) -> tuple[Path, int, str]:
+        """Where the image of a particle lies, for messages: its stack, its number there from 1, its row in words."""
+        stack = self.image_paths[self.files.stack[position]]
+        row = f"particle row {int(self.rows[position])} of {self.source.path}"
+        return stack, int(self.files.index[position]) + 1, row
+
+
+def read_table(path: Path | str, class_number: int | None = None) -> StarFile:
+    """The tables of a STAR file, or those that RELION would have written for a ``.cs`` file.
+
+    Raises:
+        InputError: the file is missing, damaged or something else.
+    """
+    path = Path(path)
+    return read_cryosparc(path, class_number) if looks_like_cs(path) else read_star(path)
 
 
 def read_particles(
@@ -124,26 +153,37 @@ def read_particles(
     *,
     class_number: int | None = None,
     grid: Grid | None = None,
+    strip_prefix: str | None = None,
 ) -> Particles:
     """Read a particle STAR file of RELION 3.0 to 5, or a ``.cs`` file of cryoSPARC, and find its images.
 
     A value of the particle table wins over that of the optics table. A particle whose pose or optics is not a number is
     excluded and listed, and so is one of another class where ``class_number`` is given (from 1 in ``rlnClassNumber``,
     from 0 in a ``.cs`` file). Halves are ``rlnRandomSubset``, or drawn with ``seed``. ``datadir`` is a folder to look
-    for image files in. ``grid`` is that of the map: where optics groups differ in pixel size or box, all images are
-    brought to it.
+    for image files in, ``strip_prefix`` a beginning that is dropped from their names. ``grid`` is that of the map:
+    where optics groups differ in pixel size or box, all images are brought to it.
 
     Raises:
         InputError: anything that makes the table unusable, with the file, column, row and remedy.
     """
-    path = Path(path)
-    if looks_like_cs(path):
-        star = read_cryosparc(path, class_number)
-        # A table of one class has no column to choose by; one of several counts them from 1 once it is translated.
-        wanted = class_number + 1 if class_number is not None and CLASS in star.blocks["particles"] else None
-    else:
-        star, wanted = read_star(path), class_number
+    star = read_table(path, class_number)
+    with star.words.spoken():
+        return _particles_of(star, datadir, seed, class_number, grid, strip_prefix)
+
+
+def _particles_of(
+    star: StarFile,
+    datadir: Path | None,
+    seed: int,
+    class_number: int | None,
+    grid: Grid | None,
+    strip_prefix: str | None,
+) -> Particles:
     columns = ParticleColumns.of(star)
+    wanted = class_number
+    if wanted is not None and looks_like_cs(star.path):
+        # A table of one class has no column to choose by; one of several counts them from 1 once it is translated.
+        wanted = wanted + 1 if CLASS in columns else None
     warnings = list(star.notices)
     refuse_corrected_images(columns)
     columns.require(_ANGLES, "a pose", REFINED)
@@ -168,21 +208,24 @@ def read_particles(
     if excluded:
         first = excluded[0]
         warnings.append(f"{len(excluded)} of {len(columns)} particles excluded, first row {first.row}: {first.reason}")
-    files, common = on_one_grid(columns, find_images(columns, pixel_size, datadir), rows, source, grid, warnings)
-    if "rlnRandomSubset" not in columns.particles:
-        warnings.append(f"no rlnRandomSubset: halves are drawn with seed {seed}, and share the poses of the consensus")
+    images = find_images(columns, pixel_size, datadir, strip_prefix)
+    files, common = on_one_grid(columns, images, rows, source, grid, warnings)
+    half = assign_halves(columns.particles, seed, warnings, star.path)[rows]
+    rotation = euler_to_matrix(torch.from_numpy(np.deg2rad(degrees[rows])))
+    told = (views.warning(whose) for whose, views in views_of_halves(rotation.numpy(), half).items())
+    warnings += [warning for warning in told if warning is not None]
     return Particles(
         source=star,
         particles_block=columns.block,
         rows=rows,
-        pose=Pose(euler_to_matrix(torch.from_numpy(np.deg2rad(degrees[rows]))), torch.from_numpy(shift[rows])),
+        pose=Pose(rotation, torch.from_numpy(shift[rows])),
         ctf=CtfParams(**{name: torch.from_numpy(values[rows]) for name, values in ctf.items()}),
-        half=assign_halves(columns.particles, seed, star.path)[rows],
+        half=half,
         group=columns.group[rows],
         files=files.take(rows),
         grid=common,
         excluded=tuple(excluded),
-        warnings=tuple(warnings),
+        warnings=tuple(map(star.words.said, warnings)),
     )
 
 
@@ -194,7 +237,7 @@ def _other_classes(columns: ParticleColumns, wanted: int | None, warnings: list[
         return []
     classes = columns.number(CLASS)
     counts = {int(k): int((classes == k).sum()) for k in np.unique(classes[np.isfinite(classes)])}
-    listed = ", ".join(f"class {k}: {n}" for k, n in counts.items())
+    listed = ", ".join(f"class {columns.words.counted(CLASS, k)}: {n}" for k, n in counts.items())
     if wanted is None:
         if len(counts) > 1:
             warnings.append(f"the particles were sorted into {len(counts)} classes ({listed}); --class K takes one")
@@ -203,10 +246,12 @@ def _other_classes(columns: ParticleColumns, wanted: int | None, warnings: list[
         raise InputError(
             "particles.no-such-class",
             "no particle is of this class",
-            file=columns.path, field=CLASS, expected=listed, found=wanted, fix="--class with one of these",
+            file=columns.path, field=CLASS, expected=listed, found=columns.words.counted(CLASS, wanted),
+            fix="--class with one of these",
         )  # fmt: skip
     others = np.flatnonzero(classes != wanted)
-    return [Exclusion(int(row), f"of class {classes[row]:g}, not {wanted}") for row in others]
+    named = {k: columns.words.counted(CLASS, k) for k in (*counts, wanted)}
+    return [Exclusion(int(row), f"of class {named.get(classes[row])}, not {named[wanted]}") for row in others]
 
 
 def _unusable(columns: ParticleColumns, degrees: Array, shift: Array, ctf: dict[str, Array]) -> list[Exclusion]:

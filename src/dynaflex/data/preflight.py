@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -11,20 +10,18 @@ import numpy as np
 from dynaflex import tell
 from dynaflex.data.duplicates import picked_twice
 from dynaflex.data.findings import Report
+from dynaflex.data.image_checks import check_images
 from dynaflex.data.particles import Particles, read_particles
-from dynaflex.data.volume_checks import check_map, check_mask, compare, read_volume, same_pixel_size
+from dynaflex.data.placed import Frame, require_grid, same_pixel_size
+from dynaflex.data.views import views_of_halves
+from dynaflex.data.volume_checks import look_at_map, look_at_mask
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
-from dynaflex.shapes import Array, IntArray
+from dynaflex.io.mrc import Place
 
 __all__ = ["Report", "check_inputs"]
 
-_READ_AT_ONCE = 256
-_LISTED = 20
-# Seconds of reading that are worth a word, and the MB a second below which they are.
-_WORTH_TELLING, _SLOW = 5.0, 20.0
-# Images whose deviation is so many times the usual one, or so small a part of it, are not like the others.
-_OUTLIER = 10.0
+_HALF = "rlnRandomSubset"
 
 
 def check_inputs(
@@ -35,41 +32,40 @@ def check_inputs(
     read_images: bool = False,
     seed: int = 0,
     class_number: int | None = None,
+    strip_prefix: str | None = None,
 ) -> Report:
     """Read the files, compare them with each other, and collect every problem rather than stop at the first.
 
     The particles are those of :func:`dynaflex.data.particles.read_particles`, brought to the grid of the map where
     their optics groups differ. With ``read_images`` every image is read and looked at. Map and mask must share the
-    particles' box and, within 0.05 %, their pixel size; a header without a pixel size is accepted with a warning.
+    particles' pixel size within 0.05 %, and a header without one is accepted with a warning; the map must have their
+    box, and the mask lie in it.
     """
-    report, volumes = Report(), Report()
-    consensus = read_volume(volumes, map_path, "map")
-    mask = read_volume(volumes, mask_path, "mask")
+    report, of_map = Report(), Report()
+    consensus = look_at_map(of_map, map_path)
     grid = None
     if consensus is not None and consensus.pixel_size is not None:
         grid = Grid(consensus.box, consensus.pixel_size)
     particles: Particles | None = None
-    try:
-        with tell.doing("reading the table"):
-            particles = read_particles(particles_path, datadir, seed, class_number=class_number, grid=grid)
-    except InputError as error:
-        report.problems.append(error)
+    with report.collecting(), tell.doing("reading the table"):
+        particles = read_particles(
+            particles_path, datadir, seed, class_number=class_number, grid=grid, strip_prefix=strip_prefix
+        )
     if particles is not None:
+        grid = particles.grid
         _describe(report, particles, seed)
-    report.add(volumes)
-    if consensus is not None and map_path is not None:
-        check_map(report, consensus, map_path)
-    if mask is not None and mask_path is not None:
-        check_mask(report, mask, mask_path)
+    report.add(of_map)
+    if consensus is not None and map_path is not None and particles is not None:
+        with report.collecting():
+            require_grid(consensus, map_path, particles.grid, "the particles", report.warnings)
+    place = Place() if consensus is None else consensus.place
+    mask = look_at_mask(report, mask_path, None if grid is None else Frame(grid, place))
     if particles is not None:
-        report.problems += picked_twice(particles, None if mask is None else mask.data)
-        for volume, path in ((consensus, map_path), (mask, mask_path)):
-            if volume is not None and path is not None:
-                compare(report, volume, path, particles.grid.box, particles.grid.pixel_size, "the particles")
-    elif consensus is not None and mask is not None and mask_path is not None:
-        compare(report, mask, mask_path, consensus.box, consensus.pixel_size, "the map")
+        report.problems += picked_twice(particles, mask)
     if particles is not None and read_images:
-        _check_images(report, particles)
+        check_images(report, particles)
+    if particles is not None:
+        report.speak(particles.words)
     return report
 
 
@@ -83,7 +79,7 @@ def _describe(report: Report, particles: Particles, seed: int) -> None:
         "particles_used": len(particles),
         "particles_excluded": len(particles.excluded),
         "excluded": [{"row": exclusion.row, "reason": exclusion.reason} for exclusion in particles.excluded],
-        "half_sets": "rlnRandomSubset" if "rlnRandomSubset" in table else f"drawn with seed {seed}",
+        "half_sets": particles.words.said(_HALF) if _HALF in table else f"drawn with seed {seed}",
         "half1": halves[0],
         "half2": halves[1],
         "box": particles.grid.box,
@@ -94,6 +90,10 @@ def _describe(report: Report, particles: Particles, seed: int) -> None:
         "voltage_kv": sorted({float(v) for v in particles.ctf.voltage_kv}),
         "defocus": [float(defocus.min()), float(defocus.median()), float(defocus.max())],
         "largest_shift": float(particles.pose.shift.abs().max()),
+        "views": {
+            whose: {"missing": round(views.missing, 3), "efficiency": round(views.efficiency, 3)}
+            for whose, views in views_of_halves(particles.pose.rotation.numpy(), particles.half).items()
+        },
     }
     _check_halves(report, particles, halves)
     _check_metadata(report, particles)
@@ -111,7 +111,7 @@ def _check_box(report: Report, particles: Particles) -> None:
                 file=particles.image_paths[0],
                 expected=f"{box + 1} pixels",
                 found=f"{box} pixels",
-                fix=f"relion_image_handler --i {particles.image_paths[0]} --new_box {box + 1} --o even; the map alike",
+                fix=f"relion_image_handler --i {particles.source.path} --new_box {box + 1} --o even; the map alike",
             )
         )
         return
@@ -137,10 +137,10 @@ def _check_halves(report: Report, particles: Particles, halves: list[int]) -> No
                 "halves.empty",
                 "one half-set has no particles",
                 file=path,
-                field="rlnRandomSubset",
+                field=_HALF,
                 expected="particles in halves 1 and 2",
                 found=f"{halves[0]} and {halves[1]}",
-                fix="use the table of a 3D auto-refinement, or remove the column to have halves drawn",
+                fix="use the table of a 3D auto-refinement, or remove the column: halves that are drawn share poses",
             )
         )
     elif min(halves) < 0.4 * len(particles):
@@ -154,9 +154,9 @@ def _check_halves(report: Report, particles: Particles, halves: list[int]) -> No
                 "halves.shared-image",
                 f"{shared} images are in both half-sets, which are then not independent",
                 file=path,
-                field="rlnRandomSubset",
+                field=_HALF,
                 expected="every copy of an image in the same half",
-                fix="remove the duplicates, or remove the column to have halves drawn",
+                fix="remove the copies, or give all copies of an image, as of one expanded particle, the same half",
             )
         )
     elif len(np.unique(image)) < len(image):
@@ -181,53 +181,4 @@ def _check_metadata(report: Report, particles: Particles) -> None:
     if longer:
         report.warnings.append(
             f"{longer[0].path} has {longer[0].surplus} bytes more than its header says ({len(longer)} such files)"
-        )
-
-
-def _check_images(report: Report, particles: Particles) -> None:
-    """Read every image once, stack by stack."""
-    order = np.lexsort((particles.files.index, particles.files.stack))
-    faults: list[InputError] = []
-    read: list[int] = []
-    means: list[float] = []
-    deviations: list[float] = []
-    seconds = 0.0
-    for start in tell.each(range(0, len(order), _READ_AT_ONCE), "reading the images"):
-        index = order[start : start + _READ_AT_ONCE]
-        began = time.monotonic()
-        try:
-            images = particles.unchecked_images(index)
-        except InputError as error:
-            report.problems.append(error)
-            return
-        seconds += time.monotonic() - began
-        faults += particles.image_faults(index, images)
-        finite = np.isfinite(images).all(axis=(1, 2))
-        read += index[finite].tolist()
-        means += images[finite].mean(axis=(1, 2), dtype=np.float64).tolist()
-        deviations += images[finite].std(axis=(1, 2), dtype=np.float64).tolist()
-    report.problems += faults[:_LISTED]
-    report.facts["images_read"] = len(order)
-    rate = 4e-6 * len(order) * particles.grid.box**2 / max(seconds, 1e-9)
-    if seconds > _WORTH_TELLING and rate < _SLOW:
-        report.warnings.append(
-            f"the images were read at {rate:.1f} MB/s in {seconds:.0f} s, and a reconstruction reads them some ten "
-            "times: copy them to a local disk and give --datadir"
-        )
-    if len(faults) > _LISTED:
-        report.facts["bad_images"] = len(faults)
-    if means:
-        report.facts["image_mean"] = float(np.mean(means))
-        report.facts["image_deviation"] = [float(v) for v in np.quantile(deviations, (0.0, 0.5, 1.0))]
-        _warn_of_outliers(report, particles.rows[read], np.array(deviations))
-
-
-def _warn_of_outliers(report: Report, rows: IntArray, deviation: Array) -> None:
-    usual = float(np.median(deviation))
-    unlike = np.flatnonzero((deviation > _OUTLIER * usual) | ((deviation < usual / _OUTLIER) & (deviation > 0.0)))
-    if unlike.size:
-        worst = unlike[np.argsort(-np.abs(np.log(deviation[unlike] / usual)))][:10]
-        listed = ", ".join(f"row {rows[i]}: {deviation[i] / usual:.2g}" for i in worst)
-        report.warnings.append(
-            f"{unlike.size} images deviate more than {_OUTLIER:g} times more or less than usual ({listed} times)"
         )

@@ -42,7 +42,7 @@ def normalise(images: Tensor, mask: Tensor) -> Tensor:
 
     Raises:
         UsageError: the mask leaves less than one pixel in a hundred to measure the noise in.
-        InputError: an image is constant outside the particle.
+        InputError: an image is constant outside the particle; ``row`` is its place among ``images``.
     """
     weight = (1.0 - mask).double().expand(images.shape)
     total = weight.sum((-2, -1), keepdim=True)
@@ -55,12 +55,12 @@ def normalise(images: Tensor, mask: Tensor) -> Tensor:
     mean = (weight * images).sum((-2, -1), keepdim=True) / total
     variance = (weight * (images - mean).square()).sum((-2, -1), keepdim=True) / total
     if not bool((variance > 0).all()):
-        bad = int((~(variance > 0)).flatten().nonzero()[0])
         raise InputError(
             "preprocess.constant-background",
-            f"image {bad} of this batch has the same value everywhere around the particle",
+            "has the same value everywhere around the particle",
+            row=int((~(variance > 0)).flatten().nonzero()[0]),
             expected="noise",
-            fix="use particles that were not masked, or a smaller particle diameter",
+            fix="give the particles as they were extracted, not masked, or a smaller particle diameter",
         )
     return ((images - mean) * variance.rsqrt()).to(images.dtype)
 

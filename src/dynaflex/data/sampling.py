@@ -8,6 +8,7 @@ import numpy as np
 
 from dynaflex.data.columns import ParticleColumns
 from dynaflex.data.image_files import ImageFiles
+from dynaflex.data.optics import require_pixel_sizes
 from dynaflex.data.resample import fits
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
@@ -32,15 +33,8 @@ def on_one_grid(
     native = files.native[rows]
     sizes = np.array([files.natives[i].pixel_size for i in native])
     boxes = np.array([files.natives[i].box for i in native])
+    require_pixel_sizes(columns, sizes, rows, source)
     middle = float(np.median(sizes))
-    if not (np.isfinite(sizes) & (sizes > 0.0)).all():
-        row = int(np.flatnonzero(~(np.isfinite(sizes) & (sizes > 0.0)))[0])
-        raise InputError(
-            "particles.pixel-size",
-            "no pixel size",
-            file=columns.path, field=source, row=int(rows[row]), expected="Å > 0", found=sizes[row],
-            fix="correct the column",
-        )  # fmt: skip
     if (boxes == boxes[0]).all() and (np.abs(sizes - middle) <= _SAME * middle).all():
         common = Grid(int(boxes[0]), middle)
         return replace(files, natives=(common,), native=np.zeros_like(files.native)), common

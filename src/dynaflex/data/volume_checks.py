@@ -7,32 +7,87 @@ from pathlib import Path
 import numpy as np
 
 from dynaflex.data.findings import Report
+from dynaflex.data.placed import MASK, Frame, matched, put
 from dynaflex.errors import InputError
-from dynaflex.io.mrc import MrcMap, read_map
-from dynaflex.shapes import Array
+from dynaflex.io.mrc import MrcMap, read_map, read_region
+from dynaflex.shapes import Array, FloatArray
 
-# A pixel size is wrong, not rounded, when it differs by more than this fraction. Scores cannot tell: a map that is
-# 3 % too large fits the images nearly as well.
-_PIXEL_SIZE_TOLERANCE = 5e-4
-_DEFAULT = ", which other programs write when they do not know it"
+# Half-maps of the strongest signal differ by far more of their correlation than this; rounding does not.
+_EQUAL = 1e-6
 
 
-def read_volume(report: Report, path: Path | str | None, kind: str) -> MrcMap | None:
-    """The volume at ``path``, described in the report's facts under ``kind``; None where it cannot be read."""
+def look_at_map(report: Report, path: Path | str | None) -> MrcMap | None:
+    """The map at ``path`` with all that can be said about it alone; None where it cannot be read."""
     if path is None:
         return None
-    try:
-        volume = read_map(path)
-    except InputError as error:
-        report.problems.append(error)
+    with report.collecting():
+        consensus = read_map(path)
+        _describe(report, consensus, "map")
+        check_map(report, consensus, path)
+        return consensus
+    return None
+
+
+def look_at_mask(report: Report, path: Path | str | None, frame: Frame | None) -> FloatArray | None:
+    """The mask at ``path`` in the voxels of ``frame``, ``(d d d)``; None where that cannot be."""
+    if path is None:
         return None
-    report.facts[kind] = {
-        "box": volume.box,
+    with report.collecting():
+        mask = read_region(path)
+        _describe(report, mask, "mask")
+        placed = None if frame is None else put(mask, path, frame, MASK, report.warnings)
+        check_mask(report, mask.data if placed is None else placed, path)
+        return placed
+    return None
+
+
+def read_half_maps(
+    paths: tuple[Path, Path], consensus: MrcMap, consensus_path: Path, frame: Frame, warnings: list[str]
+) -> list[FloatArray]:
+    """The maps of the two halves that a consensus was merged from, in its voxels, ``(d d d)`` each.
+
+    Raises:
+        InputError: one cannot be read, does not lie on the consensus, is no map, or is another of the three.
+    """
+    report, halves = Report(), []
+    for path in paths:
+        half = matched(read_region(path), path, frame, report.warnings)
+        check_map(report, MrcMap(half, frame.grid.pixel_size), path)
+        halves.append(half)
+    report.raise_first()
+    require_different(paths[0], halves[0], paths[1], halves[1])
+    for path, half in zip(paths, halves, strict=True):
+        require_different(consensus_path, consensus.data, path, half)
+    warnings += report.warnings
+    return halves
+
+
+def require_different(first_path: Path, first: FloatArray, second_path: Path, second: FloatArray) -> None:
+    """Two maps ``(d d d)`` must not be one, at whatever grey scale: compared with itself, a map agrees fully.
+
+    Raises:
+        InputError: they are.
+    """
+    if first_path.resolve() != second_path.resolve():
+        a, b = (values.astype(np.float64) - values.mean(dtype=np.float64) for values in (first, second))
+        if float((a * b).sum()) < (1.0 - _EQUAL) * float(np.sqrt((a * a).sum() * (b * b).sum())):
+            return
+    raise InputError(
+        "map.same", f"this is the same map as {first_path}",
+        file=second_path, expected="maps made from different particles", found="equal values",
+        fix="give run_half1_class001_unfil.mrc and run_half2_class001_unfil.mrc of a RELION refinement, or "
+        "cryoSPARC's map_half_A and map_half_B",
+    )  # fmt: skip
+
+
+def _describe(report: Report, volume: MrcMap, name: str) -> None:
+    """What the header of a volume says and how far its values go, as facts under ``name``."""
+    report.facts[name] = {
+        "box": volume.box if len(set(volume.data.shape)) == 1 else list(volume.data.shape[::-1]),
         "pixel_size": volume.pixel_size,
         "minimum": float(volume.data.min()),
         "maximum": float(volume.data.max()),
     }
-    return volume
 
 
 def check_map(report: Report, consensus: MrcMap, path: Path | str) -> None:
@@ -56,10 +111,9 @@ def check_map(report: Report, consensus: MrcMap, path: Path | str) -> None:
                 "map.mask",
                 "this is a mask, not a map",
                 file=path,
-                field="--map",
                 expected="density",
                 found="values from 0 to 1, most of them 0 or 1",
-                fix="give the map with --map and the mask with --mask",
+                fix="give a map in its place, and the mask with --mask",
             )
         )
         return
@@ -73,9 +127,9 @@ def check_map(report: Report, consensus: MrcMap, path: Path | str) -> None:
         )
 
 
-def check_mask(report: Report, mask: MrcMap, path: Path | str) -> None:
+def check_mask(report: Report, mask: FloatArray, path: Path | str) -> None:
     """A mask must run from 0 to 1; it should be soft, and cover neither nothing nor all."""
-    lowest, highest = float(mask.data.min()), float(mask.data.max())
+    lowest, highest = float(mask.min()), float(mask.max())
     if lowest < -1e-3 or highest > 1.001 or highest < 0.5:
         report.problems.append(
             InputError(
@@ -88,45 +142,11 @@ def check_mask(report: Report, mask: MrcMap, path: Path | str) -> None:
             )
         )
         return
-    covered = float((mask.data > 0.5).mean())
+    covered = float((mask > 0.5).mean())
     if not 0.01 <= covered <= 0.6:
         report.warnings.append(f"the mask {path} covers {100 * covered:.3g} % of the box")
-    if bool(np.isin(mask.data, (0.0, 1.0)).all()):
+    if bool(np.isin(mask, (0.0, 1.0)).all()):
         report.warnings.append(f"the mask {path} has a hard edge, which inflates masked FSC curves")
-    faces = [mask.data.take(side, axis) for axis in range(3) for side in (0, -1)]
+    faces = [mask.take(side, axis) for axis in range(3) for side in (0, -1)]
     if max(float(face.max()) for face in faces) > 0.1:
         report.warnings.append(f"the mask {path} touches the edge of the box, where maps are not to be trusted")
-
-
-def compare(report: Report, volume: MrcMap, path: Path | str, box: int, pixel_size: float | None, what: str) -> None:
-    """A volume must have ``box`` voxels of ``pixel_size`` Å a side, as ``what`` has."""
-    if volume.box != box:
-        report.problems.append(
-            InputError(
-                "volume.box",
-                f"this volume and {what} have different boxes",
-                file=path,
-                expected=f"{box} voxels",
-                found=f"{volume.box} voxels",
-                fix=f"relion_image_handler --i {path} --new_box {box} --o out.mrc (rescale first if need be)",
-            )
-        )
-    if volume.pixel_size is None:
-        report.warnings.append(f"{path} has no pixel size in its header; that of the particles is assumed")
-    elif pixel_size is not None and not same_pixel_size(volume.pixel_size, pixel_size):
-        report.problems.append(
-            InputError(
-                "volume.pixel-size",
-                f"this volume and {what} have different pixel sizes",
-                file=path,
-                expected=f"{pixel_size:.6g} Å",
-                found=f"{volume.pixel_size:.6g} Å{_DEFAULT if volume.pixel_size == 1.0 else ''}",
-                fix=f"if the header is wrong: relion_image_handler --i {path} --force_header_angpix {pixel_size:.5g} "
-                f"--o out.mrc; if the volume is: --angpix {volume.pixel_size:.5g} --rescale_angpix {pixel_size:.5g}",
-            )
-        )
-
-
-def same_pixel_size(a: float, b: float) -> bool:
-    """Whether two pixel sizes in Å are the same but for rounding."""
-    return abs(a - b) <= _PIXEL_SIZE_TOLERANCE * b

@@ -58,8 +58,14 @@ def read_atoms(path: Path | str) -> Atoms:
         InputError: the file is missing, cannot be read, holds no atoms to keep, or a coordinate is not finite.
     """
     path = Path(path)
+    try:
+        return _kept(_read_structure(path), path)
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, error) from error
+
+
+def _kept(structure: gemmi.Structure, path: Path) -> Atoms:
     skipped: Counter[str] = Counter()
-    structure = _read_structure(path)
     for model in list(structure)[1:]:
         skipped["other model"] += model.count_atom_sites()
     kept = [
@@ -107,14 +113,18 @@ def _read_structure(path: Path) -> gemmi.Structure:
             require_whole(path)
         return gemmi.read_structure(str(path))
     except (RuntimeError, ValueError, OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            "atoms.unreadable",
-            "this is no readable atomic model",
-            file=path,
-            expected="PDB or mmCIF, plain or .gz, with the usual ending (.pdb, .ent, .cif)",
-            found=" ".join(str(error).split()),
-            fix="give the model in one of these formats; copy it again if it was cut off",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        "atoms.unreadable",
+        "this is no readable atomic model",
+        file=path,
+        expected="PDB or mmCIF, plain or .gz, with the usual ending (.pdb, .ent, .cif)",
+        found=" ".join(str(error).split()),
+        fix="give the model in one of these formats; copy it again if it was cut off",
+    )
 
 
 def require_whole(path: Path) -> None:

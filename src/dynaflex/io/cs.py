@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dynaflex.errors import InputError
 from dynaflex.io.magic import HEAD_SIZE, describe
 
-_MAGIC = b"\x93NUMPY"
+_MAGIC, _STREAM = b"\x93NUMPY", b"\x95CSDAT"
 _MALFORMED = (KeyError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError, TokenError)
 _LONGEST_HEADER = 2**17
 _SAVE_AGAIN = "copy the file again, or export the particles from cryoSPARC again"
@@ -29,7 +29,7 @@ def looks_like_cs(path: Path) -> bool:
         return True
     try:
         with path.open("rb") as stream:
-            return stream.read(len(_MAGIC)) == _MAGIC
+            return stream.read(len(_MAGIC)) in (_MAGIC, _STREAM)
     except OSError:
         return False
 
@@ -46,10 +46,7 @@ def read_cs(path: Path | str) -> NDArray[np.void]:
             head = stream.read(HEAD_SIZE)
             stream.seek(0)
             if not head.startswith(_MAGIC):
-                raise InputError(
-                    "cs.not-cs", "this is not a cryoSPARC table",
-                    file=path, expected="a .cs file", found=describe(head), fix=_SAVE_AGAIN,
-                )  # fmt: skip
+                raise _not_cs(path, head)
             dtype, n_rows = _header(path, stream)
             present = (path.stat().st_size - stream.tell()) // dtype.itemsize
             if present < n_rows:
@@ -62,6 +59,23 @@ def read_cs(path: Path | str) -> NDArray[np.void]:
         raise InputError(
             "cs.missing", error.strerror or "cannot read this file", file=path, fix="check the path"
         ) from error
+
+
+def _not_cs(path: Path, head: bytes) -> InputError:
+    """Another file, or one of cryoSPARC's in another form: what makes a table of it."""
+    if head.startswith(_STREAM):
+        numpy_table = path.with_name(f"{path.stem}_numpy.cs")
+        return InputError(
+            "cs.stream", "this table is a CSDAT stream, which is not read here",
+            file=path, expected="a .cs file in NumPy's format", found=describe(head),
+            fix="convert it in Python with cryosparc-tools: from cryosparc.dataset import Dataset; "
+            f"Dataset.load({str(path)!r}).save({str(numpy_table)!r}, format=1)",
+        )  # fmt: skip
+    return InputError(
+        "cs.not-cs", "this is not a cryoSPARC table",
+        file=path, expected="a .cs file", found="a result group" if path.suffix == ".csg" else describe(head),
+        fix="give the .cs file that it names as metafile" if path.suffix == ".csg" else _SAVE_AGAIN,
+    )  # fmt: skip
 
 
 def _header(path: Path, stream: Any) -> tuple[np.dtype[Any], int]:
@@ -80,7 +94,10 @@ def _header(path: Path, stream: Any) -> tuple[np.dtype[Any], int]:
             "cs.objects", "refused: this table holds Python objects, which could run code",
             file=path, field=_object_column(dtype), expected="numbers and text", fix=_SAVE_AGAIN,
         )  # fmt: skip
-    if dtype.names is None or len(shape) != 1 or shape[0] < 0 or "uid" not in dtype.names or dtype.itemsize == 0:
+    particles = (
+        dtype.names is not None and "uid" in dtype.names and dtype["uid"].kind in "iu" and dtype["uid"].ndim == 0
+    )
+    if not particles or len(shape) != 1 or shape[0] < 0:
         raise InputError(
             "cs.not-particles", "this is an array, but not a table of particles",
             file=path, field="uid", expected="rows with a uid", found=f"{str(dtype)[:60]} of shape {shape}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from dynaflex.errors import InputError
+from dynaflex.io.arrays import UNREADABLE, read_arrays
 from dynaflex.io.cs import read_cs
 from dynaflex.io.magic import describe_file
 from dynaflex.io.restricted_pickle import load_arrays
@@ -127,10 +127,8 @@ def _read_pickle(path: Path, _rows: int) -> Array:
 def _numpy(path: Path) -> dict[str, Any]:
     """All arrays of a numpy file; that of a single one has no name."""
     try:
-        with path.open("rb") as stream:
-            content = np.load(stream, allow_pickle=False)
-            return {name: content[name] for name in content.files} if hasattr(content, "files") else {"": content}
-    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        return read_arrays(path)
+    except UNREADABLE as error:
         # numpy's own words would advise to load pickles.
         raise InputError(
             "latents.not-readable", "this is no whole numpy file of numbers",

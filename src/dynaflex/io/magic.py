@@ -9,7 +9,7 @@ HEAD_SIZE = 1024
 _KINDS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the data: run `git lfs pull`"),
     (b"\x93NUMPY", "a NumPy array, as cryoSPARC writes .cs files"),
-    (b"\x95CSDAT", "a cryoSPARC CSDAT stream, as in .csl files"),
+    (b"\x95CSDAT", "a cryoSPARC CSDAT stream"),
     (b"\x1f\x8b", "a gzip file: unpack it with gunzip"),
     (b"BZh", "a bzip2 file: unpack it with bunzip2"),
     (b"\xfd7zXZ\x00", "an xz file: unpack it with unxz"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dynaflex.errors import InputError
+from dynaflex.io.arrays import UNREADABLE
 from dynaflex.io.durable import write_npz
 from dynaflex.io.magic import describe_file
 from dynaflex.shapes import BoolArray, FloatArray, IntArray
@@ -18,16 +17,6 @@ from dynaflex.shapes import BoolArray, FloatArray, IntArray
 VERSION = 1
 _REQUIRED = ("version", "vertices", "cells", "weights", "segment", "fixed")
 _OPTIONAL = ("labels", "pixel_size")
-_UNREADABLE = (
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -152,7 +141,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
             raise ValueError("a single array")
         with archive:
             return {name: archive[name] for name in archive.files if name in _REQUIRED + _OPTIONAL}
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(
             "mesh-file.unreadable",
             "this is no readable mesh",

@@ -17,32 +17,38 @@ from numpy.typing import NDArray
 
 from dynaflex.errors import InputError
 from dynaflex.io.durable import write_stream
-from dynaflex.io.mrc_header import HEADER_SIZE, Layout, TruncatedStack, parse_layout, read_layout
+from dynaflex.io.mrc_header import HEADER_SIZE, Layout, Place, TruncatedStack, parse_layout, read_layout
 from dynaflex.shapes import Array, FloatArray, IntArray
 
-__all__ = ["ImageStack", "MrcMap", "TruncatedStack", "read_map", "write_map", "write_stack"]
+__all__ = ["ImageStack", "MrcMap", "Place", "TruncatedStack", "read_map", "read_region", "write_map", "write_stack"]
 
 _LABEL = b"Written by dynaflex"
 _UNPACK: dict[bytes, type[gzip.GzipFile] | type[bz2.BZ2File]] = {b"\x1f\x8b": gzip.GzipFile, b"BZ": bz2.BZ2File}
 _PIECE = 2**24
+_NOWHERE = Place()
 
 
 @dataclass(frozen=True)
 class MrcMap:
-    """A cubic map.
+    """A map, cubic unless it was read as a region.
 
-    ``data`` is ``(d d d)`` float32 ``[z, y, x]``. ``pixel_size`` is None where the header does not give one. ``origin``
-    (x, y, z) in Å is the header's, kept so that a map written from this one opens in the same place.
+    ``data`` is ``(d d d)`` float32 ``[z, y, x]``. ``pixel_size`` is None where the header does not give one. ``place``
+    is the header's, kept so that a map written from this one opens in the same place.
     """
 
     data: FloatArray
     pixel_size: float | None
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    place: Place = _NOWHERE
 
     @property
     def box(self) -> int:
         """Voxels a side."""
         return int(self.data.shape[0])
+
+    @property
+    def origin(self) -> tuple[float, float, float]:
+        """Where the first voxel lies, (x, y, z) in Å."""
+        return self.place.corner(self.pixel_size or 0.0)
 
 
 @dataclass(frozen=True)
@@ -109,20 +115,29 @@ def read_map(path: Path | str) -> MrcMap:
     Raises:
         InputError: missing, not an MRC file, truncated, not cubic, voxels not cubic, or NaN or infinite values.
     """
-    layout, values = _values(Path(path))
-    # The header names the direction (1 x, 2 y, 3 z) of columns, rows and sections; values lie [section, row, column].
-    directions = layout.axes[::-1]
-    data = values.transpose([directions.index(direction) for direction in (3, 2, 1)]).astype(np.float32)
-    if len(set(data.shape)) > 1:
-        size = " x ".join(str(n) for n in data.shape[::-1])
+    volume = read_region(path)
+    if len(set(volume.data.shape)) > 1:
         raise InputError(
             "mrc.not-cubic",
             "this map is not cubic",
             file=path,
             expected="as many voxels along x, y and z",
-            found=size,
-            fix=f"pad or crop it: relion_image_handler --i {path} --new_box {max(data.shape)} --o cubic.mrc",
+            found=" x ".join(str(n) for n in volume.data.shape[::-1]),
+            fix="give the map as the refinement wrote it: what was cut off cannot be put back",
         )
+    return volume
+
+
+def read_region(path: Path | str) -> MrcMap:
+    """Read a map of any shape, such as the part of one that was cropped; all else is as in :func:`read_map`.
+
+    Raises:
+        InputError: missing, not an MRC file, truncated, voxels not cubic, or NaN or infinite values.
+    """
+    layout, values = _values(Path(path))
+    # The header names the direction (1 x, 2 y, 3 z) of columns, rows and sections; values lie [section, row, column].
+    directions = layout.axes[::-1]
+    data = values.transpose([directions.index(direction) for direction in (3, 2, 1)]).astype(np.float32)
     if not np.isfinite(data).all():
         z, y, x = (int(i) for i in np.argwhere(~np.isfinite(data))[0])
         raise InputError(
@@ -132,7 +147,7 @@ def read_map(path: Path | str) -> MrcMap:
             found=f"{int((~np.isfinite(data)).sum())} of them, the first at x={x} y={y} z={z}",
             fix="make the map again, or set these voxels to 0",
         )
-    return MrcMap(np.ascontiguousarray(data), _cubic_pixel_size(layout), layout.origin)
+    return MrcMap(np.ascontiguousarray(data), _cubic_pixel_size(layout), layout.place)
 
 
 def _values(path: Path) -> tuple[Layout, NDArray[Any]]:
@@ -167,15 +182,15 @@ def _first_bytes(path: Path, n: int) -> bytes:
         return b""
 
 
-def write_map(
-    path: Path | str, volume: FloatArray, pixel_size: float, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
-) -> None:
-    """Write a volume ``[z, y, x]`` as float32 (mode 2). Equal volumes give equal bytes: no date is written.
+def write_map(path: Path | str, volume: FloatArray, pixel_size: float, place: Place = _NOWHERE) -> None:
+    """Write a volume ``[z, y, x]`` as float32 (mode 2), lying at ``place``.
+
+    Equal volumes give equal bytes: no date is written.
 
     Raises:
         EnvironmentFault: the file cannot be written.
     """
-    _write(path, volume, pixel_size, origin, is_stack=False)
+    _write(path, volume, pixel_size, place, is_stack=False)
 
 
 def write_stack(path: Path | str, images: FloatArray, pixel_size: float) -> None:
@@ -184,12 +199,10 @@ def write_stack(path: Path | str, images: FloatArray, pixel_size: float) -> None
     Raises:
         EnvironmentFault: the file cannot be written.
     """
-    _write(path, images, pixel_size, (0.0, 0.0, 0.0), is_stack=True)
+    _write(path, images, pixel_size, _NOWHERE, is_stack=True)
 
 
-def _write(
-    path: Path | str, values: FloatArray, pixel_size: float, origin: tuple[float, float, float], *, is_stack: bool
-) -> None:
+def _write(path: Path | str, values: FloatArray, pixel_size: float, place: Place, *, is_stack: bool) -> None:
     data = np.ascontiguousarray(values, dtype="<f4")
     depth, height, width = data.shape
     header = np.zeros((), dtype=HEADER_DTYPE.newbyteorder("<"))
@@ -203,7 +216,8 @@ def _write(
     header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
     header["mode"], header["nversion"], header["map"] = 2, 20141, b"MAP "
     header["machst"] = machine_stamp_from_byte_order("<")
-    header["origin"] = origin
+    header["origin"] = place.origin
+    header["nxstart"], header["nystart"], header["nzstart"] = place.start
     header["dmin"], header["dmax"] = data.min(), data.max()
     header["dmean"], header["rms"] = data.mean(dtype=np.float64), data.std(dtype=np.float64)
     header["nlabl"], header["label"][0] = 1, _LABEL

@@ -25,6 +25,8 @@ HEADER_SIZE = HEADER_DTYPE.itemsize
 
 _REAL_MODES = (0, 1, 2, 6, 12)
 _OPEN_STACKS = 64
+# An origin as far off as this, in Å, was never set.
+_FARTHEST = 1e8
 # A file changed so lately, in seconds, may still be being written.
 _RECENT = 60.0
 # Bytes 152 and on of files of IMOD: its mark, and flags of which the first says that bytes are signed.
@@ -35,6 +37,37 @@ class TruncatedStack(InputError):
     """A file shorter than its header says; the first ``present`` sections are there."""
 
     present = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a volume lies, in the two ways that a header can say it, both (x, y, z).
+
+    ``origin`` is in Å; ``start`` is the number of the first voxel, as in entries of the EMDB. Zeros say nothing.
+    """
+
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    start: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def stated(self) -> bool:
+        """Whether the header says where the volume lies."""
+        return any(self.origin) or any(self.start)
+
+    def corner(self, pixel_size: float) -> tuple[float, float, float]:
+        """Where the first voxel lies, in Å: the origin, or where there is none, as in older files, its number."""
+        if any(self.origin):
+            return self.origin
+        x, y, z = (number * pixel_size for number in self.start)
+        return x, y, z
+
+    def resampled(self, pixel_size: float, other: float) -> Place:
+        """The place of the same volume with voxels of ``other`` Å instead of ``pixel_size``: its corner stays."""
+        numbers = [number * pixel_size / other for number in self.start]
+        x, y, z = (round(number) for number in numbers)
+        if all(abs(number - round(number)) < 1e-3 for number in numbers):
+            return Place(self.origin, (x, y, z))
+        return Place(self.corner(pixel_size))
 
 
 @dataclass(frozen=True)
@@ -51,7 +84,7 @@ class Layout:
     offset: int
     pixel_size: tuple[float, float, float]
     axes: tuple[int, int, int]
-    origin: tuple[float, float, float]
+    place: Place
     surplus: int
     stamp: tuple[int, int]
 
@@ -106,15 +139,14 @@ def parse_layout(path: Path, raw: bytes, size: int | None, changed: int) -> Layo
     axes = (int(header["mapc"]), int(header["mapr"]), int(header["maps"]))
     if sorted(axes) != [1, 2, 3]:
         axes = (1, 2, 3)
-    pixel_size = _pixel_size(header)
     layout = Layout(
         path=path,
         shape=shape,
         dtype=_dtype(path, header),
         offset=HEADER_SIZE + int(header["nsymbt"]),
-        pixel_size=pixel_size,
+        pixel_size=_pixel_size(header),
         axes=axes,
-        origin=_origin(header, pixel_size, axes),
+        place=_place(header, axes),
         surplus=0,
         stamp=(changed, 0 if size is None else size),
     )
@@ -171,17 +203,14 @@ def _pixel_size(header: NDArray[np.void]) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _origin(
-    header: NDArray[np.void], pixel_size: tuple[float, float, float], axes: tuple[int, int, int]
-) -> tuple[float, float, float]:
-    """Where the first voxel lies, in Å: the header's origin, or in older files the number of the first voxel."""
-    x, y, z = (float(header["origin"][name]) for name in ("x", "y", "z"))
-    if any((x, y, z)):
-        return x, y, z
-    # They count columns, rows and sections, whatever direction these have.
+def _place(header: NDArray[np.void], axes: tuple[int, int, int]) -> Place:
+    """Where the volume lies; an origin that is no number says nothing."""
+    origin = [float(header["origin"][name]) for name in ("x", "y", "z")]
+    x, y, z = origin if all(abs(value) < _FARTHEST for value in origin) else (0.0, 0.0, 0.0)
+    # First voxels are numbered along columns, rows and sections, whatever direction these have.
     first = [int(header[name]) for name in ("nxstart", "nystart", "nzstart")]
-    x, y, z = (first[axes.index(direction)] * size for direction, size in zip((1, 2, 3), pixel_size, strict=True))
-    return x, y, z
+    column, row, section = (first[axes.index(direction)] for direction in (1, 2, 3))
+    return Place((x, y, z), (column, row, section))
 
 
 def _header(path: Path, raw: bytes) -> NDArray[np.void]:

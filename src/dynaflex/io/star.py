@@ -8,7 +8,7 @@ second table in a block, and stamps the time into what it writes, so that equal 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynaflex.errors import InputError
+from dynaflex.errors import InputError, Words
 from dynaflex.io.durable import write_text
 from dynaflex.io.magic import HEAD_SIZE, describe
 from dynaflex.io.star_text import read_text
@@ -38,13 +38,14 @@ class StarFile:
     """The tables of a STAR file in file order, every value a string exactly as written.
 
     ``lists`` names the blocks that are simple lists (``_name value``) rather than loops; each is a table of one row.
-    ``notices`` say what about the file is unusual, though it could be read.
+    ``notices`` say what about the file is unusual, though it could be read; ``words`` are those of its user.
     """
 
     path: Path
     blocks: dict[str, pd.DataFrame]
     lists: frozenset[str] = frozenset()
     notices: tuple[str, ...] = ()
+    words: Words = field(default_factory=Words)
 
 
 def read_star(path: Path | str) -> StarFile:

@@ -14,12 +14,15 @@ import torch
 from dynaflex import fourier, tell
 from dynaflex.data import preprocess
 from dynaflex.data.findings import Report
+from dynaflex.data.halves import held_out, too_few
 from dynaflex.data.particles import Particles, read_particles
+from dynaflex.data.placed import Frame, read_mask
 from dynaflex.data.preflight import check_inputs
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import transfer_function
 from dynaflex.io.mrc import read_map
+from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.leak_search import Leaks, find_leaks
 from dynaflex.shapes import IntArray, Tensor
 from dynaflex.validate.misreadings import misreadings
@@ -58,22 +61,28 @@ def check_files(
     datadir: Path | None = None,
     class_number: int | None = None,
     invert_contrast: bool = False,
+    strip_prefix: str | None = None,
 ) -> Findings:
     """Read everything, compare it, score the readings of the table against the images, and search for leaks.
 
     What cannot be read is not compared; nothing is raised.
     """
-    report = check_inputs(particles_path, map_path, mask_path, datadir, True, class_number=class_number)
+    report = check_inputs(
+        particles_path, map_path, mask_path, datadir, True, class_number=class_number, strip_prefix=strip_prefix
+    )
     if any(not problem.identifier.startswith("halves.") for problem in report.problems):
         return Findings(report, None, None)
     reference = None if map_path is None else read_map(map_path)
     grid = None
     if reference is not None and reference.pixel_size is not None:
         grid = Grid(reference.box, reference.pixel_size)
-    particles = read_particles(particles_path, datadir, class_number=class_number, grid=grid)
+    particles = read_particles(particles_path, datadir, class_number=class_number, grid=grid, strip_prefix=strip_prefix)
+    _look_at_counts(report, particles)
     comparison = None
     if reference is not None:
-        mask = None if mask_path is None else torch.from_numpy(read_map(mask_path).data)
+        mask = None
+        if mask_path is not None:
+            mask = torch.from_numpy(read_mask(mask_path, Frame(particles.grid, reference.place), []))
         sign = -1.0 if invert_contrast else 1.0
         comparison = compare_readings(particles, torch.from_numpy(reference.data), mask, sign)
         error = refusal(comparison, particles)
@@ -84,7 +93,22 @@ def check_files(
     report.problems += leaks.errors(particles)
     if leaks.images == 0:
         report.warnings.append("copies across the half-sets were not searched for: the images show too little noise")
+    report.speak(particles.words)
     return Findings(report, comparison, leaks)
+
+
+def _look_at_counts(report: Report, particles: Particles) -> None:
+    """Too few particles for any training are an error, too few for one with the usual settings a warning."""
+    usual = RunConfig()
+    apart = held_out(particles.rows, particles.half, usual.held_out_fraction, usual.seed)
+    few = [
+        too_few(particles.half, apart, usual.trained_halves, batch_size, particles.source.path)
+        for batch_size in (1, usual.batch_size)
+    ]
+    if few[0] is not None and report.ok:
+        report.problems.append(few[0])
+    elif few[1] is not None:
+        report.warnings.append(f"with the usual settings: {few[1]}")
 
 
 def compare_readings(particles: Particles, consensus: Tensor, mask: Tensor | None, sign: float = 1.0) -> Comparison:
@@ -95,8 +119,9 @@ def compare_readings(particles: Particles, consensus: Tensor, mask: Tensor | Non
     Raises:
         InputError: an image that cannot be used.
     """
+    readings = [replace(one, remedy=particles.words.said(one.remedy)) for one in misreadings()]
     with tell.doing("comparing the images with the map"):
-        return compare(state(particles, consensus, mask, sign), misreadings())
+        return compare(state(particles, consensus, mask, sign), readings)
 
 
 def state(particles: Particles, consensus: Tensor, mask: Tensor | None, sign: float) -> Stated:
@@ -149,6 +174,11 @@ def _neighbours(particles: Particles, step: int, index: IntArray) -> Tensor:
 
 def refusal(comparison: Comparison, particles: Particles) -> InputError | None:
     """What forbids a run: nothing fits, or another reading fits better; None where the reading as given is right."""
+    error = _refusal(comparison, particles)
+    return None if error is None else particles.words.error(error)
+
+
+def _refusal(comparison: Comparison, particles: Particles) -> InputError | None:
     given, better = comparison.given, comparison.better
     if not comparison.matches:
         return InputError(

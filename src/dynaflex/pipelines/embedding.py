@@ -158,6 +158,6 @@ def table_with_halves(particles: Particles, seed: int) -> StarFile:
     blocks = dict(particles.source.blocks)
     table = blocks[particles.particles_block].copy()
     if "rlnRandomSubset" not in table:
-        table["rlnRandomSubset"] = assign_halves(table, seed).astype(str).astype(object)
+        table["rlnRandomSubset"] = assign_halves(table, seed, []).astype(str).astype(object)
     blocks[particles.particles_block] = table
     return replace(particles.source, blocks=blocks)

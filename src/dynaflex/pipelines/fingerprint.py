@@ -9,10 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from dynaflex.data.columns import particle_block
 from dynaflex.data.particles import Particles
+from dynaflex.data.particles import read_table as read_particle_table
 from dynaflex.errors import DynaflexError
 from dynaflex.io import durable
-from dynaflex.io.star import read_star
+from dynaflex.io.star import StarFile
 from dynaflex.pipelines.inputs import InputPaths
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import read_table
@@ -104,7 +106,8 @@ def _of_file(path: Path, before: dict[str, Any] | None = None) -> dict[str, Any]
 def _changed_rows(run: Run, path: Path, columns: list[str]) -> str | None:
     """How the table differs from the run's own copy, in words; None if only the way it is written does."""
     try:
-        now, before = _particles(read_star(path).blocks), _particles(read_table(run).blocks)
+        now = _particles(read_particle_table(path, run.config().get("class_number")))
+        before = _particles(read_table(run))
     except DynaflexError as error:
         return f" and cannot be compared: {error.problem}"
     other = sorted(set(now) ^ set(columns))
@@ -116,5 +119,5 @@ def _changed_rows(run: Run, path: Path, columns: list[str]) -> str | None:
     return f": {differing} of {len(now)} rows differ" if differing else None
 
 
-def _particles(blocks: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    return max(blocks.values(), key=len)
+def _particles(star: StarFile) -> pd.DataFrame:
+    return star.blocks[particle_block(star)]

@@ -14,6 +14,7 @@ import torch
 from dynaflex import fourier, tell
 from dynaflex.data import preprocess
 from dynaflex.data.particles import Particles
+from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.pose import Pose
@@ -37,9 +38,18 @@ class Imaging:
         return self.normalise(particles, index) * self._mask(particles, index)
 
     def normalise(self, particles: Particles, index: Tensor) -> Tensor:
-        """The images to reconstruct from. They are not masked: the CTF spreads signal beyond the particle."""
+        """The images to reconstruct from. They are not masked: the CTF spreads signal beyond the particle.
+
+        Raises:
+            InputError: one has no noise around the particle.
+        """
         images = preprocess.fourier_crop(particles.images(index.numpy()) * self.sign, self.grid.box)
-        return preprocess.normalise(images, self._mask(particles, index))
+        try:
+            return preprocess.normalise(images, self._mask(particles, index))
+        except InputError as error:
+            stack, number, row = particles.image_of(int(index[error.row or 0]))
+            problem = f"image {number} {error.problem}"
+            raise particles.words.error(error.but(problem=problem, file=stack, row=None, found=row)) from error
 
     @property
     def coverage(self) -> float:

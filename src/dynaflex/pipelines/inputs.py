@@ -13,11 +13,13 @@ from dynaflex import fourier
 from dynaflex.data import preprocess
 from dynaflex.data.halves import held_out
 from dynaflex.data.particles import Particles, read_particles
+from dynaflex.data.placed import Frame, read_mask
 from dynaflex.data.preflight import check_inputs
+from dynaflex.data.volume_checks import read_half_maps
 from dynaflex.density import placement
 from dynaflex.errors import InputError, UsageError
 from dynaflex.grid import Grid
-from dynaflex.io.mrc import read_map
+from dynaflex.io.mrc import Place, read_map
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.half import Imaging
 from dynaflex.reconstruct.postprocess import soft_mask
@@ -70,7 +72,8 @@ class Inputs:
 
     ``mask`` ``(d d d)`` is soft and serves the FSC and the placement, ``given_mask`` is the one the user gave;
     ``consensus`` holds the map that each half starts from, to be low-passed to R0, and under 0 the one
-    that both have in common; ``threshold`` is the contour of the molecule in it at R0, ``origin`` what its header says.
+    that both have in common; ``threshold`` is the contour of the molecule in it at R0, ``place`` what its header says;
+    ``warnings`` say what of the files deserves a look.
     """
 
     paths: InputPaths
@@ -79,11 +82,17 @@ class Inputs:
     mask: Tensor
     given_mask: Tensor | None
     consensus: dict[int, Tensor]
-    origin: tuple[float, float, float]
+    place: Place
     threshold: float
     imaging: Imaging
     full_imaging: Imaging
     independent_starts: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def frame(self) -> Frame:
+        """The voxels of the consensus, which volumes that belong to it are brought to."""
+        return Frame(self.full_imaging.grid, self.place)
 
     def members(self, half: int) -> BoolArray:
         """Which particles a half holds, ``(p)``; half 0 holds all."""
@@ -96,9 +105,10 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
     Raises:
         InputError: something is missing or does not fit.
     """
-    check_inputs(
+    report = check_inputs(
         paths.particles, paths.consensus, paths.mask, paths.datadir, read_images, config.seed, config.class_number
-    ).raise_first()
+    )
+    report.raise_first()
     reference = read_map(paths.consensus)
     particles = read_particles(
         paths.particles,
@@ -108,12 +118,11 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         grid=None if reference.pixel_size is None else Grid(reference.box, reference.pixel_size),
     )
     grid = particles.grid
-    volumes = [reference, reference]
+    frame = Frame(grid, reference.place)
+    starts = [reference.data] * 2
     if paths.half_maps is not None:
-        for path in paths.half_maps:
-            check_inputs(paths.particles, path, datadir=paths.datadir, class_number=config.class_number).raise_first()
-        volumes = [read_map(path) for path in paths.half_maps]
-    given = None if paths.mask is None else torch.from_numpy(read_map(paths.mask).data)
+        starts = read_half_maps(paths.half_maps, reference, paths.consensus, frame, report.warnings)
+    given = None if paths.mask is None else torch.from_numpy(read_mask(paths.mask, frame, []))
     low = fourier.low_pass(torch.from_numpy(reference.data), grid, config.shared_resolution)
     threshold = contour(low if given is None else low * given, config)
     mask = soft_mask(low, grid, threshold) if given is None else given
@@ -127,12 +136,13 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         held_out=held_out(particles.rows, particles.half, config.held_out_fraction, config.seed),
         mask=mask,
         given_mask=given,
-        consensus={half: torch.from_numpy(volume.data) for half, volume in enumerate((reference, *volumes))},
-        origin=reference.origin,
+        consensus={half: torch.from_numpy(volume) for half, volume in enumerate((reference.data, *starts))},
+        place=reference.place,
         threshold=threshold,
         imaging=Imaging(grid.cropped(train_box), diameter, edge, sign),
         full_imaging=Imaging(grid, diameter, edge, sign),
         independent_starts=paths.half_maps is not None,
+        warnings=tuple(report.warnings),
     )
 
 

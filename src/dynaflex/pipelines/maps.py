@@ -24,6 +24,7 @@ from dynaflex.pipelines.half import Imaging
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.inverse import learn_inverse
 from dynaflex.pipelines.mesh_store import load_mesh
+from dynaflex.pipelines.place import place_of
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.reconstruct import lbfgs
 from dynaflex.reconstruct.backproject import RampFilter, backproject
@@ -250,4 +251,4 @@ def _map_of_errors(run: Run, grid: Grid, reach: float = 10.0) -> None:
 def _write(run: Run, name: str, volume: Tensor, grid: Grid) -> None:
     """Write a map of the run, ``map`` as ``maps/map.mrc``."""
     with run.files.writing(f"maps/{name}.mrc") as path:
-        write_map(path, volume.numpy(), grid.pixel_size)
+        write_map(path, volume.numpy(), grid.pixel_size, place_of(run, grid))

@@ -79,13 +79,4 @@ def naming(path: Path | None) -> Iterator[None]:
     except InputError as error:
         if error.file is not None or path is None:
             raise
-        raise InputError(
-            error.identifier,
-            error.problem,
-            file=path,
-            field=error.field,
-            row=error.row,
-            expected=error.expected,
-            found=error.found,
-            fix=error.fix,
-        ) from error
+        raise error.but(file=path) from error

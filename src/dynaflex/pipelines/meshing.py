@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from dynaflex import fourier
+from dynaflex.data.findings import Report
+from dynaflex.data.placed import Frame, read_mask, read_segments
+from dynaflex.data.volume_checks import check_map, check_mask
 from dynaflex.density.placement import automatic_threshold
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
@@ -33,7 +35,6 @@ from dynaflex.reconstruct.postprocess import soft_mask
 from dynaflex.shapes import Tensor
 
 _MASK_RESOLUTION = 20.0
-_SAME_PIXEL_SIZE = 0.01
 
 
 @dataclass(frozen=True)
@@ -96,18 +97,18 @@ def make_mesh(files: MeshFiles, settings: MeshSettings) -> MeshReport:
         UsageError: a setting that cannot mean anything.
     """
     connections = parse_connections(settings.fuse) if settings.fuse not in ("", "auto") else []
-    grid, density, mask = _molecule(files)
-    inside = mask > 0.5
+    warnings: list[str] = []
+    frame, density, mask = _molecule(files, warnings)
+    grid, inside = frame.grid, mask > 0.5
     with naming(files.mask or files.map):
         mesh = lattice(inside, grid, settings.cells)
     if files.refine is not None:
         with naming(files.refine):
-            mesh = refine(mesh, read_like(files.refine, grid) > 0.5, grid)
-    warnings: list[str] = []
+            mesh = refine(mesh, torch.from_numpy(read_mask(files.refine, frame, warnings)) > 0.5, grid)
     labelled, touching = LabelledMesh(mesh), []
     if files.segments is not None:
         with naming(files.segments):
-            labels = expand_labels(_read_labels(files.segments, grid, warnings), mask)
+            labels = expand_labels(torch.from_numpy(read_segments(files.segments, frame, warnings)), mask)
             touching = contacts(labels, grid, density)
             if settings.fuse == "auto":
                 connections = suggest_connections(touching)
@@ -118,7 +119,7 @@ def make_mesh(files: MeshFiles, settings: MeshSettings) -> MeshReport:
     weights = density_weights(carrier, density, labelled.mesh.volumes(), settings.minimum_weight, settings.stiffen)
     labelled = replace(labelled, mesh=replace(labelled.mesh, weights=weights))
     report = MeshReport(labelled, grid, mask, density, tuple(touching), tuple(warnings))
-    return _finished(report, files, settings)
+    return _finished(report, frame, files, settings)
 
 
 def inspect_mesh(path: Path, files: MeshFiles, settings: MeshSettings) -> MeshReport:
@@ -128,10 +129,12 @@ def inspect_mesh(path: Path, files: MeshFiles, settings: MeshSettings) -> MeshRe
         InputError: a file is missing, damaged or does not fit the map.
     """
     labelled = load_mesh(path)
-    grid, density, mask = _molecule(files)
-    labels = labelled.labels_on(grid)
-    touching = [] if labels is None else contacts(labels, grid, density)
-    return _finished(MeshReport(labelled, grid, mask, density, tuple(touching), ()), files, settings)
+    warnings: list[str] = []
+    frame, density, mask = _molecule(files, warnings)
+    labels = labelled.labels_on(frame.grid)
+    touching = [] if labels is None else contacts(labels, frame.grid, density)
+    report = MeshReport(labelled, frame.grid, mask, density, tuple(touching), tuple(warnings))
+    return _finished(report, frame, files, settings)
 
 
 def export_mesh(path: Path | str, report: MeshReport) -> None:
@@ -146,15 +149,17 @@ def export_mesh(path: Path | str, report: MeshReport) -> None:
     write_product_mesh(path, arrays, report.carrier().numpy(), report.mask.numpy(), report.grid.pixel_size)
 
 
-def _finished(report: MeshReport, files: MeshFiles, settings: MeshSettings) -> MeshReport:
+def _finished(report: MeshReport, frame: Frame, files: MeshFiles, settings: MeshSettings) -> MeshReport:
     """Make segments rigid, hold what is stationary, and look for what is odd about the result."""
+    warnings: list[str] = []
     with naming(files.segments):
         mesh = stiff_segments(report.mesh, list(settings.rigid))
     if files.stationary is not None:
+        still = torch.from_numpy(read_mask(files.stationary, frame, warnings))
         with naming(files.stationary):
-            mesh = hold(mesh, read_like(files.stationary, report.grid), report.grid)
+            mesh = hold(mesh, still, report.grid)
     report = replace(report, labelled=replace(report.labelled, mesh=mesh))
-    warnings = [
+    warnings += [
         f"segments {first} and {second} are rigid and fused: they move as one"
         for first, second in (contact.pair for contact in report.touching)
         if {first, second} <= set(settings.rigid) and shared_vertices(mesh, (first, second)) > 0
@@ -170,8 +175,8 @@ def _finished(report: MeshReport, files: MeshFiles, settings: MeshSettings) -> M
     return replace(report, warnings=(*report.warnings, *warnings))
 
 
-def _molecule(files: MeshFiles) -> tuple[Grid, Tensor, Tensor]:
-    """Grid, density and mask ``(d d d)`` of the molecule; without a mask, around the density at 20 Å."""
+def _molecule(files: MeshFiles, warnings: list[str]) -> tuple[Frame, Tensor, Tensor]:
+    """Frame, density and mask ``(d d d)`` of the molecule; without a mask, around the density at 20 Å."""
     consensus = read_map(files.map)
     if consensus.pixel_size is None:
         raise InputError(
@@ -180,12 +185,18 @@ def _molecule(files: MeshFiles) -> tuple[Grid, Tensor, Tensor]:
             file=files.map,
             fix=f"relion_image_handler --i {files.map} --force_header_angpix 1.05 --o out.mrc, with the true Å a voxel",
         )
-    grid, density = Grid(consensus.box, consensus.pixel_size), torch.from_numpy(consensus.data)
+    frame, density, found = Frame.of(consensus), torch.from_numpy(consensus.data), Report()
+    check_map(found, consensus, files.map)
+    warnings += found.warnings
     if files.mask is not None:
-        return grid, density, read_like(files.mask, grid)
-    low = fourier.low_pass(density, grid, _MASK_RESOLUTION)
+        mask = read_mask(files.mask, frame, warnings)
+        check_mask(found, mask, files.mask)
+        found.raise_first()
+        return frame, density, torch.from_numpy(mask)
+    found.raise_first()
+    low = fourier.low_pass(density, frame.grid, _MASK_RESOLUTION)
     threshold = automatic_threshold(low)
-    if density.min() == density.max() or not bool((low > threshold).any()):
+    if not bool((low > threshold).any()):
         raise InputError(
             "map.empty-contour",
             "no molecule can be seen in this map",
@@ -194,47 +205,4 @@ def _molecule(files: MeshFiles) -> tuple[Grid, Tensor, Tensor]:
             found=f"values from {float(density.min()):.4g} to {float(density.max()):.4g}",
             fix="give a mask with --mask",
         )
-    return grid, density, soft_mask(low, grid, threshold)
-
-
-def read_like(path: Path, grid: Grid) -> Tensor:
-    """A volume ``(d d d)`` of the box and pixel size of the map; a header without a pixel size is believed."""
-    volume = read_map(path)
-    if volume.box != grid.box:
-        raise InputError(
-            "volume.box",
-            "this volume and the map have different boxes",
-            file=path,
-            expected=f"{grid.box} voxels",
-            found=f"{volume.box} voxels",
-            fix=f"relion_image_handler --i {path} --new_box {grid.box} --o out.mrc (rescale first if need be)",
-        )
-    if volume.pixel_size is not None and abs(volume.pixel_size / grid.pixel_size - 1.0) > _SAME_PIXEL_SIZE:
-        raise InputError(
-            "volume.pixel-size",
-            "this volume and the map have different pixel sizes",
-            file=path,
-            expected=f"{grid.pixel_size:.5g} Å",
-            found=f"{volume.pixel_size:.5g} Å",
-            fix="rescale it to the map, or correct its header",
-        )
-    return torch.from_numpy(volume.data)
-
-
-def _read_labels(path: Path, grid: Grid, warnings: list[str]) -> Tensor:
-    """Segments ``(d d d)`` int64; solvent is negative or, where nothing is, 0."""
-    values = read_like(path, grid).numpy()
-    labels = np.rint(values)
-    if np.abs(values - labels).max() > 1e-3:
-        raise InputError(
-            "mesh.labels",
-            "a segmentation holds whole numbers, one for each segment",
-            file=path,
-            expected="-1 in solvent and 0, 1, 2 … in the segments",
-            found=f"{values[np.abs(values - labels) > 1e-3][0]:.4g}",
-            fix="do not filter, mask or rescale it",
-        )
-    if labels.min() >= 0:
-        warnings.append("no voxel of the segmentation is negative, so 0 is taken for solvent")
-        labels[labels == 0] = -1
-    return torch.from_numpy(labels.astype(np.int64))
+    return frame, density, soft_mask(low, frame.grid, threshold)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from dynaflex import tell
+from dynaflex.data.halves import too_few
 from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import embedding, maps
@@ -20,10 +21,11 @@ from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.memory import require_room
 from dynaflex.pipelines.method import Method, Work
 from dynaflex.pipelines.motion import measure_motion
+from dynaflex.pipelines.place import write_frame
 from dynaflex.pipelines.reopen import Moved, remember, reopened
-from dynaflex.pipelines.training import require_trainable, train_half
+from dynaflex.pipelines.training import train_half
 from dynaflex.run.directory import Run, to_resume
-from dynaflex.run.files import FSC, GRID, TABLE
+from dynaflex.run.files import FSC, TABLE
 from dynaflex.run.stop import Stop, exit_markers, stoppable
 
 STAGES = ("prepare", "train", "reconstruct", "report")
@@ -56,7 +58,8 @@ def start_run(method: Method, path: Path, paths: InputPaths, config: RunConfig, 
     with stoppable(path) as stop:
         inputs = read_inputs(paths, config, read_images=True)
         plan = method.examine(inputs, config)
-        require_trainable(inputs, config)
+        if task.until != "prepare":
+            _require_enough(inputs, config)
         require_room(path, inputs, config)
         known = fingerprint(paths, inputs.particles)
         run = Run.create(path, method.name, config.model_dump(), paths.as_dict(), known)
@@ -89,6 +92,14 @@ def resume_run(method: Method, path: Path, moved: Moved, asked: RunConfig | None
             _forget_damaged(run)
             _go_on(work, method, task.until, stop)
     return run
+
+
+def _require_enough(inputs: Inputs, config: RunConfig) -> None:
+    few = too_few(
+        inputs.particles.half, inputs.held_out, config.trained_halves, config.batch_size, inputs.paths.particles
+    )
+    if few is not None:
+        raise few
 
 
 def _go_on(work: Work, method: Method, until: str, stop: Stop) -> None:
@@ -165,18 +176,9 @@ def _prepare(work: Work, method: Method) -> None:
     excluded = [{"row": item.row, "reason": item.reason} for item in particles.excluded]
     used = len(particles)
     run.write_provenance(counts={"table": used + len(excluded), "used": used, "excluded": excluded})
-    for message in particles.warnings:
+    for message in inputs.warnings:
         run.warn(message)
-    grid, train = inputs.full_imaging.grid, inputs.imaging.grid
-    run.write_json(
-        GRID,
-        {
-            "box": grid.box,
-            "pixel_size": grid.pixel_size,
-            "train_box": train.box,
-            "train_pixel_size": train.pixel_size,
-        },
-    )
+    write_frame(run, inputs.frame, inputs.imaging.grid)
     if not run.files.has(TABLE):
         # A run that is resumed may have its latents in there.
         with run.files.writing(TABLE) as path:

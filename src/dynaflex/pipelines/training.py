@@ -12,12 +12,10 @@ import torch
 
 from dynaflex import tell
 from dynaflex.data.halves import halves_digest
-from dynaflex.errors import DynaflexError, EnvironmentFault, InputError, NumericalError, ResourceError
+from dynaflex.errors import DynaflexError, EnvironmentFault, NumericalError, ResourceError
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import checkpoint, embedding
-from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.half import HalfSet
-from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.method import Method, Trainer, Work
 from dynaflex.pipelines.steps import Diverged
 from dynaflex.run.directory import PROVENANCE, to_resume
@@ -33,32 +31,8 @@ UNSAVED = 7200.0
 
 ROLLBACKS = 3
 
-_TRIED = 64
-"""Images of a half that are prepared as for training, to see that they can be."""
-
 SETTLED_AFTER, GROWTH = 3, 1000.0
 """Epochs after which the memory in use should not grow any more, and the MB by which it may."""
-
-
-def require_trainable(inputs: Inputs, config: RunConfig) -> None:
-    """Refuse halves that cannot be trained, before a run is made.
-
-    Raises:
-        InputError: a half has too few particles besides those held out, or images without a background.
-        UsageError: the mask around the particle leaves none.
-    """
-    for half in config.trained_halves:
-        mine = inputs.members(half)
-        training = np.flatnonzero(mine & ~inputs.held_out)
-        if len(training) < 2 * config.batch_size:
-            raise InputError(
-                "halves.too-few", f"half {half} has too few particles to train on",
-                file=inputs.particles.source.path, expected=f"at least {2 * config.batch_size} besides those held out",
-                found=len(training), fix="use more particles or a smaller --batch-size",
-            )  # fmt: skip
-        some = inputs.particles.take(training[:_TRIED])
-        for imaging in (inputs.imaging, inputs.full_imaging):
-            imaging.prepare(some, torch.arange(len(some)))
 
 
 def train_half(work: Work, method: Method, half: int, stop: Stop) -> None:

@@ -13,6 +13,7 @@ from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io import durable
 from dynaflex.io.mrc import write_map
+from dynaflex.pipelines.place import place_of
 from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.reconstruct.carry import CarriedMap
 from dynaflex.reconstruct.postprocess import merge
@@ -69,7 +70,7 @@ def write_volumes(
             volume = carried.at(z.float())
             if name == names[0]:
                 level = float(volume.flatten().kthvalue(int(0.98 * volume.numel())).values)
-            write_map(folder / name, volume.numpy(), carried.grid.pixel_size)
+            write_map(folder / name, volume.numpy(), carried.grid.pixel_size, place_of(run, carried.grid))
         script = [
             "set bgColor white",
             f"open {' '.join(names)} vseries true",

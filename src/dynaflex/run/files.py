@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynaflex.errors import DamagedCheckpointError, DynaflexError
 from dynaflex.grid import Grid
-from dynaflex.io.mrc import MrcMap
+from dynaflex.io.mrc import MrcMap, Place
 from dynaflex.io.mrc import read_map as read_mrc
 from dynaflex.io.star import StarFile, read_star
 from dynaflex.run.directory import Run
 from dynaflex.shapes import FloatArray, IntArray
 
+_T = TypeVar("_T", int, float)
 TABLE, LATENTS, MOTION, GRID, FSC, MESH = (
     "particles.star", "latents.npz", "motion.npz", "grid.json", "fsc.json", "mesh.npz",
 )  # fmt: skip
@@ -60,10 +62,11 @@ class StoredMotion:
 
 @dataclass(frozen=True)
 class Grids:
-    """``grid.json``: the grid of the images and maps, and the one of training."""
+    """``grid.json``: the grid of the images and maps, the one of training, and where the corner of the maps lies."""
 
     full: Grid
     train: Grid
+    place: Place
 
 
 def read_latents(run: Run) -> StoredLatents:
@@ -101,9 +104,15 @@ def read_grids(run: Run) -> Grids:
         return Grids(
             Grid(int(found["box"]), float(found["pixel_size"])),
             Grid(int(found["train_box"]), float(found["train_pixel_size"])),
+            Place(_three(float, found.get("origin", (0.0,) * 3)), _three(int, found.get("start", (0,) * 3))),
         )
     except (LookupError, TypeError, ValueError) as error:
         raise _damaged(run, GRID, "boxes and pixel sizes") from error
+
+
+def _three(kind: Callable[[Any], _T], values: Sequence[Any]) -> tuple[_T, _T, _T]:
+    first, second, third = map(kind, values)
+    return first, second, third
 
 
 def read_map(run: Run, name: str) -> MrcMap:

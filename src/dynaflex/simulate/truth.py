@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from dynaflex import fourier
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
+from dynaflex.io.arrays import UNREADABLE, read_arrays
 from dynaflex.io.durable import write_npz
 from dynaflex.shapes import Array, IntArray, Tensor
 from dynaflex.simulate.fourier_sum import gaussian_envelope, volume_coefficients
@@ -80,9 +81,8 @@ def read_truth(path: Path) -> Truth:
             "truth.not-found", "there is no such file", file=path, fix="give the truth.npz of `dynaflex simulate`"
         )
     try:
-        with np.load(path, allow_pickle=False) as data:
-            return _from_arrays({name: data[name] for name in data.files})
-    except (KeyError, ValueError, OSError) as error:
+        return _from_arrays(read_arrays(path))
+    except UNREADABLE as error:
         raise InputError(
             "truth.not-readable",
             "this is not the truth of a simulated data set",

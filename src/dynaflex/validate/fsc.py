@@ -24,6 +24,11 @@ class FscCurves:
         """Where the corrected curve first falls below ``threshold``, in Å; None if it starts below."""
         return resolution_at(self.frequency, self.corrected, threshold)
 
+    def resolutions(self, threshold: float) -> dict[str, float | None]:
+        """Where each curve first falls below ``threshold``, in Å: Nyquist if it never does, None if it starts below."""
+        curves = {"corrected": self.corrected, "masked": self.masked, "unmasked": self.unmasked}
+        return {name: resolution_at(self.frequency, curve, threshold) for name, curve in curves.items()}
+
     def as_dict(self, claim_limit: float | None = None) -> dict[str, object]:
         """JSON-ready curves; no resolution is quoted that is not finer than ``claim_limit`` Å."""
 

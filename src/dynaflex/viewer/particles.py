@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dynaflex.data.columns import particle_block
 from dynaflex.errors import DynaflexError
 from dynaflex.io.star import StarFile
 from dynaflex.run.directory import Run
@@ -219,8 +220,7 @@ class ParticleTable:
 
     @cached_property
     def _block(self) -> str:
-        blocks = self._star.blocks
-        return next((name for name, table in blocks.items() if "rlnImageName" in table.columns), next(reversed(blocks)))
+        return particle_block(self._star)
 
     @property
     def _table(self) -> pd.DataFrame:

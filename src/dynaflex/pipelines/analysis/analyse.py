@@ -12,7 +12,6 @@ import pandas as pd
 
 from dynaflex import tell
 from dynaflex.analyze.embedding import density_clusters, k_means, medoid, umap
-from dynaflex.errors import DynaflexError
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.analysis import chimerax
@@ -28,9 +27,9 @@ from dynaflex.pipelines.analysis.series import (
     write_series,
 )
 from dynaflex.pipelines.analysis.space import ConformationSpace, conformation_space
+from dynaflex.pipelines.place import frame_of
 from dynaflex.pipelines.predict import TrainedHalf, load_half
-from dynaflex.run.directory import PROVENANCE, Run
-from dynaflex.run.files import read_grids
+from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray
 
 PARTICLES, CLUSTERS, MOTION, SUMMARY = "particles.csv", "clusters.csv", "motion.csv", "analysis.json"
@@ -200,15 +199,11 @@ def _script(out: Path, series: Series, atoms: bool, origin: tuple[float, float, 
 
 
 def place_of_box(run: Run) -> tuple[tuple[float, float, float], Array]:
-    """The origin in Å in the header of the map that the run was started with, and with it the box centre in the
-    coordinates of models fitted into that map; an origin of 0 where the map is gone."""
-    grid = read_grids(run).full
-    origin = (0.0, 0.0, 0.0)
-    try:
-        origin = read_map(Path(run.read_json(PROVENANCE)["inputs"]["consensus"])).origin
-    except (DynaflexError, KeyError):
-        run.log("warning: the consensus map cannot be read; its origin is taken for 0")
-    return origin, np.array(origin) + grid.center * grid.pixel_size
+    """The origin in Å of the map that the run was started with, and the box centre in the coordinates of models fitted
+    into that map."""
+    frame = frame_of(run)
+    origin = frame.place.corner(frame.grid.pixel_size)
+    return origin, np.array(origin) + frame.grid.center * frame.grid.pixel_size
 
 
 def _rounded(value: float, digits: int) -> float | None:

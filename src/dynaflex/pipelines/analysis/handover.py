@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.columns import particle_block
 from dynaflex.data.cryosparc import UID
+from dynaflex.data.placed import read_mask
 from dynaflex.density.placement import automatic_threshold
 from dynaflex.errors import UsageError
 from dynaflex.io import durable
@@ -22,6 +23,7 @@ from dynaflex.pipelines.analysis import chimerax
 from dynaflex.pipelines.analysis.analyse import place_of_box
 from dynaflex.pipelines.analysis.series import main_series, write_series
 from dynaflex.pipelines.analysis.space import conformation_space
+from dynaflex.pipelines.place import frame_of
 from dynaflex.pipelines.predict import config_of, load_half
 from dynaflex.pipelines.volumes import merged_map
 from dynaflex.run.directory import PROVENANCE, Run
@@ -76,7 +78,7 @@ def _to_cryosparc(run: Run, out: Path) -> list[str]:
     stored = read_latents(run)
     rows, owner, mean = stored.index, stored.half, stored.mean
     star = read_table(run)
-    table = star.blocks[ParticleColumns.of(star).block]
+    table = star.blocks[particle_block(star)]
     if UID not in table:
         _write_csv(table, rows, owner, mean, out / "latents.csv")
         return [
@@ -102,7 +104,7 @@ def _to_chimerax(run: Run, out: Path) -> list[str]:
     """The map before and after, each at a contour of its own, and a series along the main axis of the latents."""
     before, _ = merged_map(run, "rigid")
     after = read_map(run, "map")
-    write_map(out / "before.mrc", before.numpy(), after.pixel_size or 1.0)
+    write_map(out / "before.mrc", before.numpy(), after.pixel_size or 1.0, after.place)
     _copy(run.verified("maps/map.mrc"), out / "after.mrc")
     series = main_series(conformation_space(run), 1, _FRAMES)[0]
     write_series(run, load_half(run, 1), series, out / series.name)
@@ -151,11 +153,13 @@ def _write_csv(table: pd.DataFrame, rows: IntArray, half: IntArray, mean: FloatA
 
 
 def _copy_mask(run: Run, out: Path) -> Path | None:
-    """The mask of the run, if one was given and is still there."""
+    """The mask of the run in the voxels of its maps, if one was given and is still there."""
     given = run.read_json(PROVENANCE).get("inputs", {}).get("mask")
     if given is None or not Path(given).is_file():
         return None
-    _copy(Path(given), out / "mask.mrc")
+    frame = frame_of(run)
+    mask = read_mask(given, frame, [])
+    write_map(out / "mask.mrc", mask, frame.grid.pixel_size, frame.place)
     return out / "mask.mrc"
 
 

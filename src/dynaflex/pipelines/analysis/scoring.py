@@ -21,6 +21,7 @@ from dynaflex.imaging.pose import Pose, project
 from dynaflex.io.mrc import write_map
 from dynaflex.pipelines.analysis.scene import Judge, Scene, SimulatedScene
 from dynaflex.pipelines.maps import SOLVERS, views
+from dynaflex.pipelines.place import place_of
 from dynaflex.pipelines.predict import config_of, displacements, load_half
 from dynaflex.pipelines.reopen import Moved, reopened
 from dynaflex.pipelines.volumes import carried_map
@@ -77,7 +78,7 @@ def score_run(run: Run, truth: Path, images: int, ideal: bool, moved: Moved) -> 
             if ideal:
                 maps[IDEAL] = true_motion_reconstruction(run.path, scene, half, moved)
                 with run.files.writing(f"maps/{IDEAL}_half{half}.mrc") as path:
-                    write_map(path, maps[IDEAL].numpy(), scene.grid.pixel_size)
+                    write_map(path, maps[IDEAL].numpy(), scene.grid.pixel_size, place_of(run, scene.grid))
             with tell.doing(f"maps of half {half}"):
                 found |= map_scores(scene, maps)
             found["fsc_area_per_image"] = per_image_area(run, scene, half, images)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dynaflex.analyze.select import inside_box, inside_polygon
-from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.columns import particle_block
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.pipelines.analysis.analyse import PARTICLES
@@ -153,7 +153,7 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> tuple[int, int]:
         InputError: a row is not in the table.
     """
     star = read_table(run)
-    block = ParticleColumns.of(star).block
+    block = particle_block(star)
     table = star.blocks[block]
     kept = np.unique(rows)
     if not len(kept):

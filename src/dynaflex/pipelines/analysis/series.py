@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dynaflex import tell
 from dynaflex.analyze.embedding import PrincipalAxes, principal_axes
 from dynaflex.analyze.motion import RigidMotion, relative_to, rigid_domains, rigid_motion
 from dynaflex.analyze.trajectory import dense_path
+from dynaflex.data.placed import read_segments
 from dynaflex.errors import InputError
+from dynaflex.grid import Grid
 from dynaflex.io import durable
-from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.analysis.space import ConformationSpace, some_landmarks
 from dynaflex.pipelines.mesh_store import load_mesh
+from dynaflex.pipelines.place import frame_of
 from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.pipelines.volumes import write_volumes
 from dynaflex.run.directory import Run
@@ -99,7 +102,7 @@ def write_series(run: Run, trained: TrainedHalf, series: Series, out: Path) -> N
 def find_domains(run: Run, trained: TrainedHalf, series: list[Series], segments: Path | None) -> Domains:
     """The parts of the molecule that move as bodies: those of ``segments``, else of the run's mesh, else found.
 
-    ``segments`` is a map with a whole number in each voxel, negative in solvent.
+    ``segments`` is a map with a whole number in each voxel, negative in solvent (or 0 where nothing is).
 
     Raises:
         InputError: the segments cannot be read, or hold none of the molecule.
@@ -107,7 +110,7 @@ def find_domains(run: Run, trained: TrainedHalf, series: list[Series], segments:
     where = some_landmarks(trained, _POINTS)
     points = where.double().numpy()
     moved = {one.name: points + displaced(trained, one, points) for one in series}
-    given = None if segments is None else _labels_of_map(segments, points)
+    given = None if segments is None else _labels_of_map(run, segments, points)
     if given is not None:
         return Domains(points, given, f"the segments in {segments}", moved)
     cut = _labels_of_mesh(run, points)
@@ -140,22 +143,13 @@ def motion_table(domains: Domains) -> list[DomainMotion]:
     return table
 
 
-def _labels_of_map(path: Path, points: Array) -> IntArray:
-    segments = read_map(path)
-    pixel_size = segments.pixel_size
-    if pixel_size is None:
-        raise InputError(
-            "segments.no-pixel-size",
-            "the header of these segments gives no pixel size",
-            file=path,
-            fix="save them with the voxel size of the map they belong to",
-        )
-    voxel = np.rint(points / pixel_size).astype(np.int64) + segments.box // 2
-    inside = ((voxel >= 0) & (voxel < segments.box)).all(axis=1)
-    label = np.full(len(points), -1, dtype=np.int64)
-    x, y, z = voxel[inside].T
-    label[inside] = np.rint(segments.data[z, y, x]).astype(np.int64)
-    return _renumbered(label, path)
+def _labels_of_map(run: Run, path: Path, points: Array) -> IntArray:
+    warnings: list[str] = []
+    frame = frame_of(run)
+    labels = read_segments(path, frame, warnings)
+    for warning in warnings:
+        tell.warn(warning)
+    return _renumbered(_at(labels, points, frame.grid), path)
 
 
 def _labels_of_mesh(run: Run, points: Array) -> IntArray | None:
@@ -166,9 +160,14 @@ def _labels_of_mesh(run: Run, points: Array) -> IntArray | None:
     mesh = load_mesh(path)
     if mesh.labels is None or mesh.grid is None or int(mesh.labels.max()) < 1:
         return None
-    voxel = np.rint(points / mesh.grid.pixel_size).astype(np.int64) + mesh.grid.center
-    x, y, z = voxel.clip(0, mesh.grid.box - 1).T
-    return _renumbered(mesh.labels.numpy()[z, y, x].astype(np.int64), path)
+    return _renumbered(_at(mesh.labels.numpy(), points, mesh.grid), path)
+
+
+def _at(labels: IntArray, points: Array, grid: Grid) -> IntArray:
+    """The labels ``(d d d)`` of the voxels that points ``(n 3)`` in Å from the box centre lie in, ``(n)``."""
+    voxel = np.rint(points / grid.pixel_size).astype(np.int64) + grid.center
+    x, y, z = voxel.clip(0, grid.box - 1).T
+    return labels[z, y, x].astype(np.int64)
 
 
 def _renumbered(label: IntArray, path: Path) -> IntArray:

@@ -118,7 +118,7 @@ def atomic_model(inputs: Inputs) -> CoarseModel | None:
             fix="give a model with its side chains or main chain, or leave out --model",
         )
     grid = inputs.full_imaging.grid
-    points = to_box_frame(model.points, grid.box, grid.pixel_size, inputs.origin)
+    points = to_box_frame(model.points, grid.box, grid.pixel_size, inputs.place.corner(grid.pixel_size))
     require_on_map(path, points, inputs.mask, grid)
     return replace(model, points=points)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dynaflex import fourier
+import torch
+
+from dynaflex import fourier, tell
+from dynaflex.data.placed import read_mask
 from dynaflex.errors import InputError
 from dynaflex.mesh.build import build_mesh, hold
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.mesh_store import load_mesh, naming
-from dynaflex.pipelines.meshing import read_like
 
 
 def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
@@ -32,8 +34,12 @@ def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
         _require_density(paths.mesh, labelled, inputs)
     if paths.stationary is None:
         return labelled
+    warnings: list[str] = []
+    still = torch.from_numpy(read_mask(paths.stationary, inputs.frame, warnings))
+    for warning in warnings:
+        tell.warn(warning)
     with naming(paths.stationary):
-        return replace(labelled, mesh=hold(labelled.mesh, read_like(paths.stationary, grid), grid))
+        return replace(labelled, mesh=hold(labelled.mesh, still, grid))
 
 
 def _require_density(path: Path, labelled: LabelledMesh, inputs: Inputs) -> None:
