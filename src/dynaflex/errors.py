@@ -12,10 +12,12 @@ from pathlib import Path
 class DynaflexError(Exception):
     """An error with an address and a remedy.
 
-    ``identifier`` is a short stable name (``star.missing-column``) that scripts and the documentation can rely on.
+    ``identifier`` is a short stable name (``star.missing-column``) that scripts and the documentation can rely on;
+    ``field`` names a column of a table, or of a usage error the option.
     """
 
     exit_code = 1
+    field_is = "column"
 
     def __init__(
         self,
@@ -45,7 +47,7 @@ class DynaflexError(Exception):
             part
             for part in (
                 str(self.file) if self.file is not None else "",
-                f"column {self.field}" if self.field is not None else "",
+                f"{self.field_is} {self.field}" if self.field is not None else "",
                 f"row {self.row}" if self.row is not None else "",
             )
             if part
@@ -64,6 +66,7 @@ class UsageError(DynaflexError):
     """A command that cannot mean anything: contradictory or impossible options."""
 
     exit_code = 2
+    field_is = "option"
 
 
 class InputError(DynaflexError):

@@ -165,7 +165,6 @@ def test_segments_elsewhere_are_refused(finished_run: Path, command: Command, tm
     ("options", "code", "words"),
     [
         (("--frames", 1), 2, "[analyze.too-few]"),
-        (("--half", 3), 2, "[usage.half]"),
         (("--model", "nowhere.pdb"), 3, "[analyze.unreadable-model]"),
         (("--model", "{empty}"), 3, "[analyze.empty-model]"),
         (("--model", "{cut}"), 3, "[analyze.unreadable-model]"),

@@ -102,8 +102,8 @@ def test_ranges_of_latents_select_what_lies_in_all(
         (("--latents", "0:1"), "", 2, "[select.which-half]"),
         (("--latents", "0:2:1", "--half", 1), "", 2, "[select.range]"),
         (("--polygon", "FILE"), "1 2\n3 4\n", 3, "[select.no-outline]"),
+        (("--polygon", "FILE"), '{"axes": "space", "points": [[0, 0], [1, 0], [1, 1]]}', 2, "[select.axes]"),
         (("--polygon", "FILE"), "a b\n", 3, "[select.no-outline]"),
-        (("--polygon", "FILE", "--axes", "space"), "0 0\n1 0\n1 1\n", 2, "[select.axes]"),
         (("--polygon", "FILE", "--axes", "umap"), "0 0\n1 0\n1 1\n", 3, "--umap [select.no-column]"),
         (
             ("--polygon", "FILE", "--axes", "umap"),

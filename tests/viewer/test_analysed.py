@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynaflex.pipelines.analysis.analyse import PARTICLES, analyse, write_analysis
+from dynaflex.pipelines.analysis.analyse import analyse, write_analysis
+from dynaflex.pipelines.analysis.names import PARTICLES
 from dynaflex.run.directory import Run
 from dynaflex.viewer.analysed import ANALYSIS, Analysed
 from dynaflex.viewer.particles import ParticleTable

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
+from dynaflex.cli.options import AsJson, use_one_thread
 from dynaflex.errors import InputError
-from dynaflex.pipelines.check import HAND, check_files, ranked, verdict
-from dynaflex.run.monitor import shown
-from dynaflex.validate.readings import Comparison
+
+if TYPE_CHECKING:
+    from dynaflex.validate.readings import Comparison
 
 _ROWS = 12
 
@@ -24,11 +24,13 @@ def check_command(
     datadir: Annotated[Path | None, typer.Option(help="Where to look for image files.")] = None,
     class_number: Annotated[int | None, typer.Option("--class", help="Take only this class of particles.")] = None,
     invert_contrast: Annotated[bool, typer.Option("--invert-contrast", help="For particles that are black.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read everything, compare it, score the table against the images, and say what is wrong before any training."""
-    # Torch's threads wait for each other on tensors of this size; see pick_device.
-    torch.set_num_threads(1)
+    from dynaflex.pipelines.check import check_files
+    from dynaflex.run.monitor import shown
+
+    use_one_thread()
     with shown(results_only=as_json):
         findings = check_files(
             particles, map, mask, datadir=datadir, class_number=class_number, invert_contrast=invert_contrast
@@ -56,6 +58,8 @@ def check_command(
 
 def _print_readings(comparison: Comparison) -> None:
     """A table of the best readings, the one as given and chance, and what it means."""
+    from dynaflex.pipelines.check import HAND, ranked, verdict
+
     rows = [score for score in ranked(comparison) if not score.same or score is comparison.given]
     shown = [s for i, s in enumerate(rows) if i < _ROWS or s in (comparison.given, comparison.control)]
     typer.echo(f"readings of the table, on {comparison.particles} particles:")

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-import torch
 import typer
 
-from dynaflex import tell
-from dynaflex.cli.options import pick_device
-from dynaflex.cli.reporting import again, reported
+from dynaflex.cli.options import AsJson, Device, Half, RunFolder, pick_device
 from dynaflex.errors import InputError, UsageError
-from dynaflex.io import durable
-from dynaflex.io.magic import describe_file
-from dynaflex.io.mrc import read_map
-from dynaflex.pipelines import maps, predict, volumes
-from dynaflex.pipelines.fingerprint import require_unchanged
-from dynaflex.pipelines.inputs import InputPaths, read_inputs
-from dynaflex.run.directory import Run
-from dynaflex.run.monitor import shown
-from dynaflex.run.stop import stoppable
-from dynaflex.shapes import FloatArray
-from dynaflex.validate.fsc import fsc_curves
+from dynaflex.pipelines.config import RunConfig, Solver
+
+if TYPE_CHECKING:
+    from dynaflex.run.directory import Run
+    from dynaflex.shapes import FloatArray
 
 
 def reconstruct_command(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
-    solver: Annotated[str, typer.Option(help="'iterative', 'wiener', 'lbfgs' or 'backprojection'.")] = "iterative",
+    run: RunFolder,
+    solver: Annotated[Solver, typer.Option(help=RunConfig.model_fields["solver"].description)] = "iterative",
     box: Annotated[
         int | None, typer.Option(help="Fourier-cropped box of the maps; default that of the images.")
     ] = None,
     field: Annotated[
-        str, typer.Option(help="'decoder': gather where the decoder sends each point; 'inverse'.")
+        Literal["decoder", "inverse"],
+        typer.Option(help="Gather where the decoder sends each point, or along its learned inverse."),
     ] = "decoder",
     symmetry: Annotated[
         str, typer.Option(help="Imposed on the finished half-maps: C4, D2, T, O, I (RELION's axes).")
@@ -42,13 +33,17 @@ def reconstruct_command(
     b_factor: Annotated[
         float | None, typer.Option(help="Å²; a negative one sharpens the merged map. The half-maps stay as they are.")
     ] = None,
-    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Rebuild the half-maps of a trained run, corrected and rigid."""
-    if solver not in maps.SOLVERS:
-        raise UsageError("reconstruct.solver", f"no solver {solver!r}", expected=" or ".join(maps.SOLVERS))
-    if field not in ("decoder", "inverse"):
-        raise UsageError("reconstruct.field", f"no field {field!r}", expected="decoder or inverse")
+    from dynaflex.cli.reporting import again, reported
+    from dynaflex.pipelines import maps, predict
+    from dynaflex.pipelines.fingerprint import require_unchanged
+    from dynaflex.pipelines.inputs import InputPaths, read_inputs
+    from dynaflex.run.directory import Run
+    from dynaflex.run.monitor import shown
+    from dynaflex.run.stop import stoppable
+
     opened = Run.open(run)
     inputs = read_inputs(InputPaths.from_dict(opened.read_json("provenance.json")["inputs"]), predict.config_of(opened))
     require_unchanged(opened, inputs)
@@ -72,25 +67,29 @@ def reconstruct_command(
 
 
 def volumes_command(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: RunFolder,
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory to write to.")],
     particles: Annotated[str | None, typer.Option(help="Rows of the input table from 0: 0,5,9.")] = None,
     latents: Annotated[Path | None, typer.Option(help="Latent vectors (n, K), .npy.")] = None,
     axis: Annotated[int | None, typer.Option(help="Principal axis of the latents, from 0.")] = None,
     frames: Annotated[int, typer.Option(help="Maps along --axis.")] = 41,
     path: Annotated[Path | None, typer.Option(help="A path through latent space (n, K), .npy.")] = None,
-    half: Annotated[
-        int | None, typer.Option(help="Whose model, 1 or 2; default 1, for --particles each one's own.")
-    ] = None,
+    half: Annotated[Half | None, typer.Option(help="Whose model; default 1, for --particles each one's own.")] = None,
 ) -> None:
     """Write conformations as maps, on one grey scale, with a ChimeraX script."""
+    import torch
+
+    from dynaflex.pipelines import predict, volumes
+    from dynaflex.run.directory import Run
+    from dynaflex.run.monitor import shown
+
     given = [option is not None for option in (particles, latents, axis, path)]
     if sum(given) != 1:
         raise UsageError(
             "volumes.what", "say which conformations", expected="one of --particles --latents --axis --path"
         )
     opened = Run.open(run)
-    halves = (1, 2) if half is None and particles is not None else (1 if half is None else _half(half),)
+    halves = (1, 2) if half is None and particles is not None else (half or 1,)
     trained = [predict.load_half(opened, number) for number in halves]
     if particles is not None:
         chosen = [volumes.conformation_of(trained, row) for row in _rows(particles)]
@@ -106,17 +105,26 @@ def volumes_command(
 
 
 def displacements_command(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: RunFolder,
     points: Annotated[Path, typer.Option(help="Points (P, 3) x y z in Å, origin at the box centre, .npy.")],
     particles: Annotated[str, typer.Option(help="Rows of the input table from 0: 0,5,9, or 'all'.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Output .npz.")],
-    half: Annotated[int | None, typer.Option(help="Whose model, 1 or 2; default each particle's own.")] = None,
+    half: Annotated[Half | None, typer.Option(help="Whose model; default each particle's own.")] = None,
 ) -> None:
     """Where the model moves given points in given particles."""
-    where, asked = _array(points, 3), None if half is None else _half(half)
-    rows = _all_rows(Run.open(run), asked) if particles == "all" else _rows(particles)
+    import numpy as np
+
+    from dynaflex import tell
+    from dynaflex.io import durable
+    from dynaflex.pipelines import predict
+    from dynaflex.run.directory import Run
+    from dynaflex.run.monitor import shown
+
+    where = _array(points, 3)
+    rows = _all_rows(Run.open(run), half) if particles == "all" else _rows(particles)
     with shown(), tell.doing("displacements"):
-        moved = predict.displacements(run, where, rows, asked)
+        moved = predict.displacements(run, where, rows, half)
+    durable.make_folder(out.parent)
     durable.write_npz(out, points=where, displacement=moved, particles=np.asarray(rows))
     typer.echo(f"displacements of {len(where)} points in {len(rows)} particles in {out}")
 
@@ -125,9 +133,14 @@ def fsc_command(
     first: Annotated[Path, typer.Argument(help="Half-map 1, .mrc.")],
     second: Annotated[Path, typer.Argument(help="Half-map 2, .mrc.")],
     mask: Annotated[Path | None, typer.Option(help="Soft mask, .mrc.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all curves for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fourier shell correlation of two maps: unmasked, masked, corrected by phase randomisation."""
+    import torch
+
+    from dynaflex.io.mrc import read_map
+    from dynaflex.validate.fsc import fsc_curves
+
     a, b = read_map(first), read_map(second)
     m = None if mask is None else read_map(mask)
     for path, other in ((second, b), (mask, m)):
@@ -154,14 +167,10 @@ def fsc_command(
         typer.echo(f"resolution at FSC {threshold:g}: {'none' if value is None else f'{value:.2f} Å'}")
 
 
-def _half(value: int) -> int:
-    if value not in (1, 2):
-        raise UsageError("usage.half", f"no half {value}", expected="1 or 2")
-    return value
-
-
-def _all_rows(run: Run, half: int | None) -> list[int]:
+def _all_rows(run: Run, half: Half | None) -> list[int]:
     """The particles that have latents, in both halves or in one."""
+    from dynaflex.pipelines import predict
+
     halves = [predict.load_half(run, number) for number in ((1, 2) if half is None else (half,))]
     return sorted(int(row) for part in halves for row in part.rows)
 
@@ -177,6 +186,10 @@ def _rows(text: str) -> list[int]:
 
 def _array(path: Path, columns: int) -> FloatArray:
     """A two-dimensional array of finite numbers from a ``.npy`` file; pickles are not read."""
+    import numpy as np
+
+    from dynaflex.io.magic import describe_file
+
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
+from dynaflex.cli.options import use_one_thread
 from dynaflex.errors import EnvironmentFault
-from dynaflex.report.verdicts import verdicts
 
 
 def view_command(
@@ -24,6 +23,8 @@ def view_command(
     idle_hours: Annotated[float, typer.Option(min=0.01, help="Stop after so long without use.")] = 8.0,
 ) -> None:
     """Explore a run in a browser: latent space, conformations, maps, curves. Prints the link and the ssh line."""
+    from dynaflex.report.verdicts import verdicts
+
     try:
         from dynaflex.viewer.scene import Scene
         from dynaflex.viewer.serve import Address, serve
@@ -34,8 +35,7 @@ def view_command(
             found=f"no module {error.name}",
             fix="pip install 'dynaflex[view]'",
         ) from error
-    # Torch's threads wait for each other on tensors of this size; see pick_device.
-    torch.set_num_threads(1)
+    use_one_thread()
     serve(Scene(run), lambda: verdicts(run), Address(host, port, socket), idle_hours * 3600.0, _say)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dynaflex.data.particles import Particles
 from dynaflex.errors import DamagedCheckpointError, DynaflexError
 from dynaflex.io import durable
 from dynaflex.io.star import read_star
-from dynaflex.pipelines.inputs import InputPaths, Inputs
+from dynaflex.pipelines.input_paths import InputPaths
 from dynaflex.run.directory import PROVENANCE, Run
+
+if TYPE_CHECKING:
+    from dynaflex.data.particles import Particles
+    from dynaflex.pipelines.inputs import Inputs
 
 
 def fingerprint(paths: InputPaths, particles: Particles) -> dict[str, Any]:

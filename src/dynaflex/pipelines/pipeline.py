@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -13,7 +14,7 @@ from dynaflex.errors import DamagedCheckpointError, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import embedding, maps
 from dynaflex.pipelines.alignment import align_halves
-from dynaflex.pipelines.config import RunConfig
+from dynaflex.pipelines.config import RunConfig, Stage
 from dynaflex.pipelines.fingerprint import fingerprint, require_unchanged
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.memory import require_room
@@ -23,7 +24,7 @@ from dynaflex.pipelines.training import train_half
 from dynaflex.run.directory import CONFIG, PROVENANCE, Run
 from dynaflex.run.stop import exit_markers, stoppable
 
-STAGES = ("prepare", "train", "reconstruct", "report")
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 def run_method(
@@ -33,7 +34,7 @@ def run_method(
     config: RunConfig,
     *,
     resume: bool,
-    until: str,
+    until: Stage,
     device: torch.device,
     reported: Callable[[Run], AbstractContextManager[None]],
 ) -> Run:
@@ -103,7 +104,7 @@ def _stored_settings(run: Run, method: Method, asked: RunConfig) -> RunConfig:
         if value != getattr(usual, name) and value != getattr(stored, name):
             raise UsageError(
                 "run.other-settings", "a run is resumed with the settings that it was started with", file=run.path,
-                field=name, expected=getattr(stored, name), found=value,
+                field=method.config.option_name(name), expected=getattr(stored, name), found=value,
                 fix="leave the option out, or start another run with another -o",
             )  # fmt: skip
     return stored

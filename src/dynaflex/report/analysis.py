@@ -10,8 +10,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from dynaflex.analyze.embedding import NOISE, PrincipalAxes
-from dynaflex.pipelines.analysis.analyse import DENSITY, K_MEANS, Analysis, Cluster
+from dynaflex.pipelines.analysis.analyse import Analysis, Cluster
 from dynaflex.pipelines.analysis.chimerax import COLOURS
+from dynaflex.pipelines.analysis.names import DENSITY, K_MEANS
 from dynaflex.report.conformations import camera_across
 from dynaflex.report.style import (
     ACCENT,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dynaflex.pipelines.analysis.analyse import DENSITY, K_MEANS, PARTICLES
+from dynaflex.pipelines.analysis.names import DENSITY, K_MEANS, PARTICLES
 from dynaflex.shapes import FloatArray, IntArray
 from dynaflex.viewer.columns import Column, numbered
 

@@ -17,6 +17,7 @@ from dynaflex.io import durable
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.analysis import chimerax
 from dynaflex.pipelines.analysis.atomic import AtomicModel
+from dynaflex.pipelines.analysis.names import CLUSTERS, DENSITY, K_MEANS, MOTION, PARTICLES, SUMMARY
 from dynaflex.pipelines.analysis.series import (
     MAP_FRAME,
     DomainMotion,
@@ -32,8 +33,6 @@ from dynaflex.pipelines.predict import TrainedHalf, load_half
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.shapes import Array, IntArray
 
-PARTICLES, CLUSTERS, MOTION, SUMMARY = "particles.csv", "clusters.csv", "motion.csv", "analysis.json"
-K_MEANS, DENSITY = "kmeans", "density"
 _SMALLEST_CLUSTER = 0.02
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,14 @@ import pandas as pd
 from dynaflex.analyze.select import inside_box, inside_polygon
 from dynaflex.data.columns import ParticleColumns
 from dynaflex.errors import InputError, UsageError
+from dynaflex.io.durable import make_folder
 from dynaflex.io.star import read_star, write_star
-from dynaflex.pipelines.analysis.analyse import PARTICLES
-from dynaflex.pipelines.predict import config_of
+from dynaflex.pipelines.analysis.names import PARTICLES, Plane
+from dynaflex.pipelines.settings import config_of
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray
 
-AXES = ("motion", "pca", "latent", "umap")
-"""Planes in which an outline can be drawn; those of ``pca`` and ``latent`` belong to one half."""
+AXES = get_args(Plane)
 _OF_ONE_HALF = ("pca", "latent")
 _LATENT_COLUMN = "dynaflexLatent"
 
@@ -165,6 +165,7 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> tuple[int, int]:
             fix="count the rows from 0, the first of the input table",
         )  # fmt: skip
     columns = [name for name in table.columns if not name.startswith(_LATENT_COLUMN)]
+    make_folder(out.parent)
     write_star(replace(star, blocks={**star.blocks, block: table.iloc[kept][columns]}), out)
     return len(kept), len(table)
 
