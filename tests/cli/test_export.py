@@ -88,7 +88,7 @@ def test_particles_without_uid_are_listed_by_image(brief_run: Path, command: Com
     assert outcome.code == 0 and "no uid" in outcome.out and not list(tmp_path.glob("*.cs"))
     table = pd.read_csv(tmp_path / "latents.csv")
     with np.load(brief_run / "latents.npz") as stored:
-        assert np.allclose(table[[f"latent{k}" for k in range(stored["mean"].shape[1])]], stored["mean"], atol=1e-6)
+        assert np.allclose(table[[f"latent{k}" for k in (1, 2, 3, 4, 5, 6)]], stored["mean"], atol=1e-6)
     assert table["rlnImageName"][5] == "000006@particles.mrcs"
 
 

@@ -215,7 +215,7 @@ def test_displacements_refuse_what_they_cannot_answer(
 def test_volumes_along_an_axis_go_from_one_end_to_the_other(
     command: Command, finished_run: Path, tmp_path: Path
 ) -> None:
-    outcome = command("volumes", finished_run, "-o", tmp_path / "v", "--axis", 0, "--frames", 3)
+    outcome = command("volumes", finished_run, "-o", tmp_path / "v", "--axis", 1, "--frames", 3)
     assert outcome.code == 0, outcome.err
     first, middle, last = volumes_in(tmp_path / "v")
     ends, steps = np.linalg.norm(first - last), [np.linalg.norm(a - b) for a, b in ((first, middle), (middle, last))]
@@ -262,8 +262,9 @@ def test_volumes_of_particles_come_from_their_own_halves(
     ("options", "identifier"),
     [
         ((), "volumes.what"),
-        (("--axis", 0, "--particles", 0), "volumes.what"),
-        (("--axis", 6), "volumes.axis"),
+        (("--axis", 1, "--particles", 0), "volumes.what"),
+        (("--axis", 7), "volumes.axis"),
+        (("--axis", 0), "volumes.axis"),
         (("--axis", -1), "volumes.axis"),
         (("--particles", "a"), "usage.particles"),
     ],
@@ -283,7 +284,7 @@ def test_a_run_of_a_method_that_is_not_known_is_not_guessed_at(
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.json").write_text((brief_run / "config.json").read_text().replace('"dynamight"', '"telepathy"'))
-    outcome = command("volumes", run, "-o", tmp_path / "v", "--axis", 0)
+    outcome = command("volumes", run, "-o", tmp_path / "v", "--axis", 1)
     assert outcome.code == 2
     line = outcome.error_line()
     assert str(run / "config.json") in line and "found telepathy" in line and line.endswith("[run.method]")

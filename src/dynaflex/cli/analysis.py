@@ -115,7 +115,7 @@ def select_command(
     ] = None,
     particles: Annotated[Path | None, typer.Option(help="Rows of the input table from 0, one a line.")] = None,
     latents: Annotated[
-        list[str] | None, typer.Option(help="AXIS:LOW:HIGH, a range of a latent; repeat for several axes from 0.")
+        list[str] | None, typer.Option(help="AXIS:LOW:HIGH, a range of a latent; repeat for several axes from 1.")
     ] = None,
     half: Annotated[Half | None, typer.Option(help="Whose latents, where each half has its own.")] = None,
     analysis: Annotated[Path | None, typer.Option(help="Folder of dynaflex analyze; default RUN/analysis.")] = None,

@@ -71,7 +71,7 @@ def volumes_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory to write to.")],
     particles: Annotated[str | None, typer.Option(help="Rows of the input table from 0: 0,5,9.")] = None,
     latents: Annotated[Path | None, typer.Option(help="Latent vectors (n, K), .npy.")] = None,
-    axis: Annotated[int | None, typer.Option(help="Principal axis of the latents, from 0.")] = None,
+    axis: Annotated[int | None, typer.Option(help="Principal axis of the latents, from 1.")] = None,
     frames: Annotated[int, typer.Option(help="Maps along --axis.")] = 41,
     path: Annotated[Path | None, typer.Option(help="A path through latent space (n, K), .npy.")] = None,
     half: Annotated[Half | None, typer.Option(help="Whose model; default 1, for --particles each one's own.")] = None,
@@ -94,7 +94,8 @@ def volumes_command(
     if particles is not None:
         chosen = [volumes.conformation_of(trained, row) for row in _rows(particles)]
     elif axis is not None:
-        chosen = [(trained[0], z) for z in volumes.along_axis(trained[0].latents.mean, axis, frames)]
+        mean = trained[0].latents.mean
+        chosen = [(trained[0], z) for z in volumes.along_axis(mean, _index(axis, mean.shape[1]), frames)]
     else:
         source = latents if latents is not None else path
         assert source is not None
@@ -173,6 +174,13 @@ def _all_rows(run: Run, half: Half | None) -> list[int]:
 
     halves = [predict.load_half(run, number) for number in ((1, 2) if half is None else (half,))]
     return sorted(int(row) for part in halves for row in part.rows)
+
+
+def _index(axis: int, count: int) -> int:
+    """The place, from 0, of an axis that is counted from 1."""
+    if not 1 <= axis <= count:
+        raise UsageError("volumes.axis", f"there is no axis {axis}", expected=f"from 1 to {count}")
+    return axis - 1
 
 
 def _rows(text: str) -> list[int]:

@@ -61,7 +61,7 @@ def _flat(scores: dict[str, Any], prefix: str = "") -> dict[str, float]:
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name} ")
         elif isinstance(value, list):
-            flat |= {f"{prefix}{name} {i}": one for i, one in enumerate(value)}
+            flat |= {f"{prefix}{name} {i}": one for i, one in enumerate(value, 1)}
         else:
             flat[f"{prefix}{name}"] = value
     return flat

@@ -176,9 +176,9 @@ def _particles(found: Analysis) -> pd.DataFrame:
     space = found.space
     columns: dict[str, Any] = {"row": space.rows, "half": space.half, **found.labels}
     for name, values in (("latent", space.latents), ("pca", space.pca), ("motion", space.motion)):
-        columns |= {f"{name}{axis}": np.round(values[:, axis], 5) for axis in range(values.shape[1])}
+        columns |= {f"{name}{axis}": np.round(value, 5) for axis, value in enumerate(values.T, 1)}
     if found.plane is not None:
-        columns |= {f"umap{axis}": np.round(found.plane[:, axis], 4) for axis in range(2)}
+        columns |= {f"umap{axis}": np.round(value, 4) for axis, value in enumerate(found.plane.T, 1)}
     return pd.DataFrame(columns)
 
 
