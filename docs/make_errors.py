@@ -27,7 +27,7 @@ MEANING = {
     6: "the run directory belongs to another process, or already holds a run",
     7: "a computation left the finite numbers",
     8: "a checkpoint that does not match its manifest or the data",
-    75: "stopped on request, saved, and can be resumed",
+    75: "stopped on request; a run is saved, and can be resumed",
 }
 
 _HEADER = """\
@@ -58,7 +58,7 @@ class Entry:
 def exit_codes() -> dict[str, int]:
     """The exit code of every class of error, those made from them in other modules included."""
     classes = inspect.getmembers(errors, inspect.isclass)
-    known = {name: kind.exit_code for name, kind in classes if issubclass(kind, errors.DynaflexError)}
+    known = {name: kind.exit_code for name, kind in classes if hasattr(kind, "exit_code")}
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):

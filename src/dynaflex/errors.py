@@ -105,7 +105,16 @@ class DamagedCheckpointError(DynaflexError):
     exit_code = 8
 
 
-class StoppedOnRequest(DynaflexError):
-    """The run was asked to stop, saved its state, and can be resumed."""
+class StoppedOnRequest(BaseException):
+    """The program was asked to stop. What it had begun is saved, or not there; ``fix`` says how to go on, if it can.
+
+    It is no :class:`Exception`: what goes on after an error, here or in a library, must not go on after this.
+    """
 
     exit_code = 75
+
+    def __init__(self, identifier: str, problem: str, *, fix: str | None = None) -> None:
+        self.identifier = identifier
+        self.problem = problem
+        self.fix = fix
+        super().__init__(f"{problem if fix is None else f'{problem}; {fix}'} [{identifier}]")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import traceback
 
-from dynaflex.errors import DynaflexError
+from dynaflex.errors import DynaflexError, StoppedOnRequest
+from dynaflex.run.stop import stoppable
 
 _PROGRAM = "dynaflex"
 
@@ -15,9 +16,14 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        from dynaflex.cli.app import app
+        # Whoever types Ctrl-C while the program is still loading means it as well.
+        with stoppable():
+            from dynaflex.cli.app import app
 
-        app(args=arguments, prog_name=_PROGRAM)
+            app(args=arguments, prog_name=_PROGRAM)
+    except StoppedOnRequest as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except DynaflexError as error:
         _fail(str(error), error.exit_code, debug)
     except MemoryError as error:

@@ -49,7 +49,7 @@ def reconstruct_command(
     require_unchanged(opened, inputs)
     with (
         shown(),
-        stoppable(run),
+        stoppable(run, "give the same command again"),
         opened.locked(),
         reported(opened, again(resume=False)),
     ):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dynaflex.cli.options import use_one_thread
-from dynaflex.errors import EnvironmentFault
+from dynaflex.errors import EnvironmentFault, StoppedOnRequest
 
 
 def view_command(
@@ -23,6 +24,12 @@ def view_command(
     idle_hours: Annotated[float, typer.Option(min=0.01, help="Stop after so long without use.")] = 8.0,
 ) -> None:
     """Explore a run in a browser: latent space, conformations, maps, curves. Prints the link and the ssh line."""
+    # To be stopped is how it ends.
+    with suppress(StoppedOnRequest):
+        _serve(run, port, host, socket, idle_hours)
+
+
+def _serve(run: Path, port: int | None, host: str, socket: Path | None, idle_hours: float) -> None:
     from dynaflex.report.verdicts import verdicts
 
     try:
