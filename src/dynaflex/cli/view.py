@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -24,9 +23,11 @@ def view_command(
     idle_hours: Annotated[float, typer.Option(min=0.01, help="Stop after so long without use.")] = 8.0,
 ) -> None:
     """Explore a run in a browser: latent space, conformations, maps, curves. Prints the link and the ssh line."""
-    # To be stopped is how it ends.
-    with suppress(StoppedOnRequest):
+    try:
         _serve(run, port, host, socket, idle_hours)
+    except StoppedOnRequest:
+        # It was not listening yet; to be stopped is how it ends.
+        _say("stopped")
 
 
 def _serve(run: Path, port: int | None, host: str, socket: Path | None, idle_hours: float) -> None:

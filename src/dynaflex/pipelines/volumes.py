@@ -57,7 +57,7 @@ def write_volumes(run: Run, conformations: list[tuple[TrainedHalf, Tensor]], out
     level = 0.0
     halves = {trained.half: trained for trained, _ in conformations}
     at_rest = {half: map_at_rest(run, trained) for half, trained in halves.items()}
-    for number, (trained, z) in enumerate(tell.each(conformations, f"maps in {out}")):
+    for number, (trained, z) in enumerate(tell.each(conformations, f"maps in {out.name}")):
         shown, grid = at_rest[trained.half]
         volume = convect(shown, grid, trained.displacements, z.float())
         if number == 0:
