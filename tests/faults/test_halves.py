@@ -29,9 +29,9 @@ FAULTS = [
     Fault("H-01", "an empty half", halves(120), 3,
           ("column rlnRandomSubset", "found 120 and 0", "3D auto-refinement")),
     Fault("H-01", "a small half", halves(90), 0,
-          ("warning", "the half-sets are unequal: 90 and 30", "half2: 30")),
+          ("warning", "the half-sets are unequal: 90 and 30", "half-sets: 90 and 30")),
     Fault("H-02", "splits of cryoSPARC", cryosparc, 0,
-          ("half_sets: rlnRandomSubset", "half1: 60", "half2: 60")),
+          ("half-sets: 60 and 60", "from rlnRandomSubset", "nothing wrong")),
 ]  # fmt: skip
 
 

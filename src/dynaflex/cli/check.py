@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dynaflex.cli.options import AsJson, use_one_thread
+from dynaflex.cli.words import counted, described, typable
 from dynaflex.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ def check_command(
     if as_json:
         typer.echo(json.dumps(findings.as_dict(), indent=2))
     else:
-        for name, value in report.facts.items():
-            typer.echo(f"{name}: {value}")
+        for line in described(report.facts):
+            typer.echo(line)
         if findings.comparison is not None:
             _print_readings(findings.comparison)
         elif map is None:
@@ -51,9 +53,21 @@ def check_command(
             typer.echo(f"warning: {warning}")
         for problem in report.problems:
             typer.echo(f"error: {problem}")
-        typer.echo("nothing wrong found" if report.ok else f"{len(report.problems)} problems")
+        typer.echo("nothing wrong found" if report.ok else counted(len(report.problems), "problem"))
+        if report.ok:
+            given = {"--map": map, "--mask": mask, "--datadir": datadir, "--class": class_number}
+            typer.echo(f"next: {_next(particles, given, invert_contrast)}")
     if not report.ok:
         raise typer.Exit(InputError.exit_code)
+
+
+def _next(particles: Path, given: Mapping[str, object], invert_contrast: bool) -> str:
+    """What to type when all is well: the check with a map, if there was none, or a run."""
+    options = [part for name, value in given.items() if value is not None for part in (name, value)]
+    if given["--map"] is None:
+        return f"{typable('dynaflex', 'check', particles, *options)} --map MAP.mrc --mask MASK.mrc"
+    black = ["--invert-contrast"] if invert_contrast else []
+    return typable("dynaflex", "dynamight", particles, *options, *black, "-o", "run")
 
 
 def _print_readings(comparison: Comparison) -> None:
@@ -67,12 +81,13 @@ def _print_readings(comparison: Comparison) -> None:
     for score in shown:
         gain = "" if score is comparison.given else f"{score.gain:+.1f}"
         typer.echo(f"  {score.correlation:+11.4f}  {score.z:6.1f}  {gain:>13}  {score.name}")
-    if len(shown) < len(rows):
-        typer.echo(f"  and {len(rows) - len(shown)} others that fit worse (--json lists all)")
+    more = [score for score in comparison.others if score not in shown and not score.same]
+    if more:
+        typer.echo(f"  and {len(more)} more that fit worse (--json lists all)")
     untold = [score.name for score in comparison.untold if not score.same]
     if untold and comparison.better is None:
         typer.echo(f"  as good as the one as given: {', '.join(untold)}")
-    same = [score.name for score in comparison.untold if score.same]
+    same = [score.name for score in comparison.others if score.same]
     if same:
         typer.echo(f"  the same for these particles: {', '.join(same)}")
     typer.echo(f"verdict: {verdict(comparison)}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dynaflex.cli.options import AsJson, Device, RunFolder, held_for, pick_device, use_one_thread
+from dynaflex.cli.words import score_in_words
 from dynaflex.errors import DynaflexError, UsageError
 
 if TYPE_CHECKING:
@@ -39,10 +40,12 @@ def score_command(
     if as_json:
         typer.echo(json.dumps(_plain(scores), indent=2))
         return
-    typer.echo(f"{'score':<32}{'half 1':>10}{'half 2':>10}")
     halves = [_flat(scores[f"half{half}"]) for half in (1, 2)]
-    for name in halves[0]:
-        typer.echo(f"{name:<32}" + "".join(f"{_shown(half[name]):>10}" for half in halves))
+    names = {name: score_in_words(name) for name in halves[0]}
+    width = max(map(len, names.values()))
+    typer.echo(f"{'score':<{width}}{'half 1':>10}{'half 2':>10}")
+    for name, words in names.items():
+        typer.echo(f"{words:<{width}}" + "".join(f"{_shown(half[name]):>10}" for half in halves))
 
 
 def _plain(value: Any) -> Any:
@@ -68,7 +71,7 @@ def _flat(scores: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def _shown(value: float) -> str:
-    return "-" if not math.isfinite(value) else f"{value:.0f}" if isinstance(value, int) else f"{value:.4f}"
+    return "-" if not math.isfinite(value) else f"{value:.0f}" if isinstance(value, int) else f"{value:.3f}"
 
 
 def validate_command(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dynaflex.cli.options import use_one_thread
+from dynaflex.cli.words import typable
 from dynaflex.simulate.names import MotionName
 
 
@@ -29,6 +30,6 @@ def simulate_command(
     use_one_thread()
     with shown():
         simulate(out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
-    typer.echo(
-        f"{particles} particles in {out / 'particles.star'}, map {out / 'consensus.mrc'}, truth {out / 'truth.npz'}"
-    )
+    table, consensus, mask = (out / name for name in ("particles.star", "consensus.mrc", "mask.mrc"))
+    typer.echo(f"{particles} particles in {table}, map {consensus}, mask {mask}, truth {out / 'truth.npz'}")
+    typer.echo(f"next: {typable('dynaflex', 'check', table, '--map', consensus, '--mask', mask)}")
