@@ -27,15 +27,17 @@ MEANING = {
     6: "the run directory belongs to another process, or already holds a run",
     7: "a computation left the finite numbers",
     8: "a checkpoint that does not match its manifest or the data",
-    75: "stopped on request, saved, and can be resumed",
+    75: "stopped on request; a run is saved, and can be resumed",
 }
 
 _HEADER = """\
 # Errors
 
-Made from the source by `make docs`; a test keeps this page complete. An error is one line: the place (file, column,
-row), what is wrong, what was expected and found, the fix, and in brackets the identifier under which it stands here.
-Identifiers and exit codes stay as they are, so scripts may rely on them. `--debug` shows where an error was raised.
+Made from the source by `make docs`; a test keeps this page complete. An error is one line: the place (file, column or
+option, row), what is wrong, what was expected and found, the fix, and in brackets the identifier under which it stands
+here. Identifiers and exit codes stay as they are, so scripts may rely on them. `--debug` shows where an error was
+raised. What cannot be typed at all, such as a word that is none of an option's choices, is told with the usage of the
+command, exit code 2.
 
 Two more have no table: `memory`, exit code 5, where Python itself runs out of memory, and `bug`, exit code 1, for
 anything that was not foreseen. `dynaflex validate` ends with 1, and without an error, where a control failed.
@@ -56,7 +58,7 @@ class Entry:
 def exit_codes() -> dict[str, int]:
     """The exit code of every class of error, those made from them in other modules included."""
     classes = inspect.getmembers(errors, inspect.isclass)
-    known = {name: kind.exit_code for name, kind in classes if issubclass(kind, errors.DynaflexError)}
+    known = {name: kind.exit_code for name, kind in classes if hasattr(kind, "exit_code")}
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):

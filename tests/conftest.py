@@ -34,6 +34,12 @@ class Outcome:
         assert "Traceback" not in self.err
         return lines[0]
 
+    def refused_choice(self, option: str) -> str:
+        """What was said of a value that is none of the choices of an option, and that this is bad usage."""
+        assert self.code == 2 and "Traceback" not in self.err
+        assert f"Invalid value for '{option}'" in self.err, self.err
+        return self.err
+
 
 @pytest.fixture(scope="session")
 def command() -> Callable[..., Outcome]:

@@ -14,7 +14,10 @@ from pathlib import Path
 from dynaflex.run.ledger import Ledger
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["dynaflex.cli.main", "dynaflex.simulate.particles"])
+CONTEXT.set_forkserver_preload(
+    ["dynaflex.cli.app", "dynaflex.cli.reporting", "dynaflex.pipelines.before_training", "dynaflex.pipelines.pipeline",
+     "dynaflex.pipelines.doctor", "dynaflex.simulate.particles"]
+)  # fmt: skip
 
 PATIENCE = 120.0
 FINAL = ("fsc.json", "latents.npz", "motion.npz", "particles.star", "maps/map.mrc", "maps/map_half1.mrc")

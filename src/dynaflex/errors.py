@@ -17,10 +17,12 @@ from typing import Self
 class DynaflexError(Exception):
     """An error with an address and a remedy.
 
-    ``identifier`` is a short stable name (``star.missing-column``) that scripts and the documentation can rely on.
+    ``identifier`` is a short stable name (``star.missing-column``) that scripts and the documentation can rely on;
+    ``field`` names a column of a table, or of a usage error the option.
     """
 
     exit_code = 1
+    field_is = "column"
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class DynaflexError(Exception):
             part
             for part in (
                 str(self.file) if self.file is not None else "",
-                f"column {self.field}" if self.field is not None else "",
+                f"{self.field_is} {self.field}" if self.field is not None else "",
                 f"row {self.row}" if self.row is not None else "",
             )
             if part
@@ -114,6 +116,7 @@ class UsageError(DynaflexError):
     """A command that cannot mean anything: contradictory or impossible options."""
 
     exit_code = 2
+    field_is = "option"
 
 
 class InputError(DynaflexError):
@@ -152,7 +155,16 @@ class DamagedCheckpointError(DynaflexError):
     exit_code = 8
 
 
-class StoppedOnRequest(DynaflexError):
-    """The run was asked to stop, saved its state, and can be resumed."""
+class StoppedOnRequest(BaseException):
+    """The program was asked to stop. What it had begun is saved, or not there; ``fix`` says how to go on, if it can.
+
+    It is no :class:`Exception`: what goes on after an error, here or in a library, must not go on after this.
+    """
 
     exit_code = 75
+
+    def __init__(self, identifier: str, problem: str, *, fix: str | None = None) -> None:
+        self.identifier = identifier
+        self.problem = problem
+        self.fix = fix
+        super().__init__(f"{problem if fix is None else f'{problem}; {fix}'} [{identifier}]")

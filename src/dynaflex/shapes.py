@@ -21,9 +21,16 @@ Vectors are (x, y, z) in Å with the origin at the centre of the box; a name wit
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:
+    # Signatures name it and nothing asks it anything: no command need load torch to read them.
+    Tensor = "torch.Tensor"
 
 Array = NDArray[np.float64]
 FloatArray = NDArray[np.float32]

@@ -50,7 +50,7 @@ def test_both_halves_lie_on_one_axis_of_motion(simulated: Path, table: pd.DataFr
     # Their latent spaces are their own; what the molecule does in them is the same.
     angle = read_truth(simulated / "truth.npz").coordinate[table["row"], 0]
     halves = [table["half"].to_numpy() == half for half in (1, 2)]
-    signs = [np.corrcoef(table["motion0"][mine], angle[mine])[0, 1] for mine in halves]
+    signs = [np.corrcoef(table["motion1"][mine], angle[mine])[0, 1] for mine in halves]
     assert min(map(abs, signs)) > 0.8
     assert signs[0] * signs[1] > 0
 
@@ -67,7 +67,7 @@ def test_a_component_is_as_long_as_the_molecule_moves(finished_run: Path, table:
 def test_the_hinge_turns_about_its_axis(simulated: Path, analysed: tuple[Path, str]) -> None:
     truth = read_truth(simulated / "truth.npz")
     found = pd.read_csv(analysed[0] / "motion.csv")
-    arm = found[(found["series"] == "axis0") & (found["seen_from"] == "domain 1")].nlargest(1, "rotation_deg").iloc[0]
+    arm = found[(found["series"] == "axis1") & (found["seen_from"] == "domain 1")].nlargest(1, "rotation_deg").iloc[0]
     axis = arm[["axis_x", "axis_y", "axis_z"]].to_numpy(dtype=float)
     assert abs(axis @ truth.motion.rotors[0].axis) > np.cos(np.radians(20.0))
     assert 15.0 < arm["rotation_deg"] < 70.0
@@ -87,7 +87,7 @@ def test_clusters_are_counted_and_represented_by_their_own(analysed: tuple[Path,
 def test_a_path_gives_its_maps_again(
     finished_run: Path, analysed: tuple[Path, str], command: Command, tmp_path: Path
 ) -> None:
-    for series in ("axis0", "dense"):
+    for series in ("axis1", "dense"):
         folder = analysed[0] / series
         assert command("volumes", finished_run, "--path", folder / "path.npy", "-o", tmp_path / series).code == 0
         for number in range(FRAMES):
@@ -102,7 +102,7 @@ def test_what_chimerax_opens_is_there(analysed: tuple[Path, str]) -> None:
         named = [part for line in lines if line.startswith("open") for part in line.split('"')[1::2]]
         assert len(named) == FRAMES + 2
         assert all((folder / name).is_file() for name in named)
-    arrows = (folder / "axis0" / "motion.bild").read_text().splitlines()
+    arrows = (folder / "axis1" / "motion.bild").read_text().splitlines()
     assert {line.split()[0] for line in arrows} <= {".comment", ".color", ".arrow", ".cylinder"}
     ends = np.array([line.split()[1:7] for line in arrows if line.startswith(".arrow")], dtype=float)
     lengths = np.linalg.norm(ends[:, 3:] - ends[:, :3], axis=1)
@@ -115,22 +115,22 @@ def test_pictures_are_drawn(analysed: tuple[Path, str]) -> None:
         assert (folder / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         with Image.open(folder / "figures" / f"{name}.png") as picture:
             assert picture.width > 1200 and np.asarray(picture.convert("L")).std() > 5
-    frames = [np.asarray(Image.open(path)) for path in sorted((folder / "axis0" / "frames").glob("frame_*.png"))]
+    frames = [np.asarray(Image.open(path)) for path in sorted((folder / "axis1" / "frames").glob("frame_*.png"))]
     assert len(frames) == FRAMES and np.abs(frames[0].astype(int) - frames[-1]).mean() > 1
-    with Image.open(folder / "axis0" / "movie.gif") as movie:
+    with Image.open(folder / "axis1" / "movie.gif") as movie:
         # To and fro, the ends once.
         assert movie.n_frames == 2 * FRAMES - 2 and movie.info["loop"] == 0
 
 
 def test_the_atomic_model_moves_with_the_points(finished_run: Path, model: Path, analysed: tuple[Path, str]) -> None:
-    moved = gemmi.read_structure(str(analysed[0] / "axis0" / "model.cif"))
+    moved = gemmi.read_structure(str(analysed[0] / "axis1" / "model.cif"))
     assert len(moved) == FRAMES
     at = np.array([[atom.pos.tolist() for chain in one for residue in chain for atom in residue] for one in moved])
     start = gemmi.read_structure(str(model))
     rest = np.array([atom.pos.tolist() for chain in start[0] for residue in chain for atom in residue])
     grid = json.loads((finished_run / "grid.json").read_text())
     center = grid["box"] // 2 * grid["pixel_size"]
-    z = np.load(analysed[0] / "axis0" / "path.npy")
+    z = np.load(analysed[0] / "axis1" / "path.npy")
     trained = load_half(Run.open(finished_run), 1)
     there = rest - center + trained.displacements(torch.from_numpy(z), torch.from_numpy(rest - center).float()).numpy()
     assert np.abs(at - center - there).max() < 2e-3
@@ -165,7 +165,6 @@ def test_segments_elsewhere_are_refused(finished_run: Path, command: Command, tm
     ("options", "code", "words"),
     [
         (("--frames", 1), 2, "[analyze.too-few]"),
-        (("--half", 3), 2, "[usage.half]"),
         (("--model", "nowhere.pdb"), 3, "[analyze.unreadable-model]"),
         (("--model", "{empty}"), 3, "[analyze.empty-model]"),
         (("--model", "{cut}"), 3, "[analyze.unreadable-model]"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +48,33 @@ def test_the_best_reading_stands_first_and_the_verdict_last(command: Command, da
         assert sum(line.endswith(f"  {name}") for line in lines) == 1
     verdict = next(line for line in lines if line.startswith("verdict: "))
     assert "psi sign flipped" in verdict and "rlnAnglePsi" in verdict
-    assert any("absolute hand" in line for line in lines) and lines[-1] == "1 problems"
+    assert any("absolute hand" in line for line in lines) and lines[-1] == "1 problem"
+
+
+def test_people_get_words_and_short_numbers_that_add_up(command: Command, data: Path) -> None:
+    outcome = command("check", *files(data))
+    assert outcome.code == 0
+    facts, _, readings = outcome.out.partition("readings of the table")
+    assert not set("[]{}_'") & set(facts.replace(str(data), "")) and not re.search(r"\d[.]\d{5}", outcome.out)
+    assert "particles: 120 used, 0 excluded, of 120 in the table" in facts
+    others = len(json.loads(command("check", *files(data), "--json").out)["readings"]["others"])
+    rows = [line for line in readings.splitlines() if re.match(r" +[+-]\d", line)]
+    more, same = re.search(r"and (\d+) more", readings), re.search(r"the same for these particles: (.*)", readings)
+    assert more is not None
+    assert len(rows) - 2 + int(more[1]) + (0 if same is None else len(same[1].split(", "))) == others
+    told = re.search(r"of (\d+) other readings (\d+) fit significantly worse and (\d+) cannot be told", readings)
+    assert told is not None and int(told[1]) == int(told[2]) + int(told[3]) == others
+
+
+def test_what_is_suggested_next_can_be_typed(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "it's here"
+    said = command("simulate", folder, "--particles", 120, "--box", 32, "--pixel-size", 6, "--snr", 1).out
+    for expected in ("check", "dynamight"):
+        typed = shlex.split(said.splitlines()[-1].removeprefix("next: "))
+        assert typed[:2] == ["dynaflex", expected] and str(folder / "mask.mrc") in typed
+        if expected == "check":
+            said = command(*typed[1:]).out
+    assert command(*typed[1:-1], tmp_path / "run", "--until", "prepare").code == 0
 
 
 def test_machines_get_every_number(command: Command, data: Path) -> None:

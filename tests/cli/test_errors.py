@@ -167,8 +167,6 @@ def test_outputs_that_cannot_be_written(start: Command, data: Path, command: Com
 @pytest.mark.parametrize(
     "options",
     [
-        {"--latents": "guess"}, {"--until": "never"}, {"--graph": "thin"}, {"--half-sets": "shared"},
-        {"--solver": "magic"},
         {"--batch-size": 0}, {"--epochs": 0}, {"--latent-dim": 0}, {"--gaussians": 1}, {"--classes": 0}, {"--seed": -1},
         {"--shared-resolution": 0}, {"--diameter": -5}, {"--train-box": 2},
     ],
@@ -181,7 +179,23 @@ def test_impossible_options_are_refused_before_anything_is_made(
     line = outcome.error_line()
     assert outcome.code == 2, line
     assert name in line and str(value) in line and "expected" in line
-    assert line.endswith("[usage.choice]" if isinstance(value, str) else "[usage.range]")
+    assert line.endswith("[usage.range]")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "choices"),
+    [
+        ("--latents", "guess", "'table', 'encoder'"), ("--until", "never", "'train', 'reconstruct'"),
+        ("--graph", "thin", "'dense', 'paper'"), ("--half-sets", "shared", "'independent'"),
+        ("--solver", "magic", "'iterative', 'wiener'"),
+    ],
+)  # fmt: skip
+def test_what_is_none_of_the_choices_is_refused_and_they_are_listed(
+    start: Command, tmp_path: Path, option: str, value: str, choices: str
+) -> None:
+    said = start({option: value}).refused_choice(option)
+    assert repr(value) in said and choices in said
     assert not (tmp_path / "run").exists()
 
 

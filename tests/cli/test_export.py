@@ -89,7 +89,7 @@ def test_particles_without_uid_are_listed_by_image(brief_run: Path, command: Com
     assert outcome.code == 0 and "no uid" in outcome.out and not list(tmp_path.glob("*.cs"))
     table = pd.read_csv(tmp_path / "latents.csv")
     with np.load(brief_run / "latents.npz") as stored:
-        assert np.allclose(table[[f"latent{k}" for k in range(stored["mean"].shape[1])]], stored["mean"], atol=1e-6)
+        assert np.allclose(table[[f"latent{k}" for k in (1, 2, 3, 4, 5, 6)]], stored["mean"], atol=1e-6)
     assert table["rlnImageName"][5] == "000006@particles.mrcs"
 
 
@@ -110,8 +110,7 @@ def test_chimerax_opens_maps_at_contours_that_show_the_molecule(
 
 
 def test_what_cannot_be_exported(brief_run: Path, command: Command, tmp_path: Path) -> None:
-    outcome = command("export", brief_run, "--to", "excel")
-    assert outcome.code == 2 and "relion or cryosparc or chimerax" in outcome.error_line()
+    assert "'relion', 'cryosparc', 'chimerax'" in command("export", brief_run, "--to", "excel").refused_choice("--to")
     run = tmp_path / "run"
     shutil.copytree(brief_run, run)
     Ledger(run).forget("fsc.json")

@@ -74,15 +74,20 @@ def test_a_mesh_that_stands_elsewhere(flex: Command, few: Path, tmp_path: Path, 
 @pytest.mark.parametrize(("shape", "told"), [((119, 2), "120"), ((120, 1), "--latent-dim 1 [latents.few]")])
 def test_latents_that_do_not_fit(flex: Command, tmp_path: Path, shape: tuple[int, int], told: str) -> None:
     np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=shape))
-    said = flex("--initial-latents", tmp_path / "z.npy")
-    assert said.startswith("3 ") and "z.npy" in said and told in said
+    for option in ("--latents", "--initial-latents"):
+        said = flex(option, tmp_path / "z.npy")
+        assert said.startswith("3 ") and "z.npy" in said and told in said
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"--start": "guess"}, {"--prior": "flat"}, {"--inference": "magic"}, {"--half-sets": "mixed"}, {"--cells": 1}],
+    ("option", "value"), [("--start", "guess"), ("--prior", "flat"), ("--inference", "magic"), ("--half-sets", "mixed")]
 )
-def test_an_option_that_cannot_be_meant(flex: Command, options: dict[str, object]) -> None:
-    [(name, value)] = options.items()
-    said = flex(name, value)
-    assert said.startswith("2 ") and name in said and str(value) in said
+def test_a_choice_that_there_is_not(few: Path, tmp_path: Path, command: Command, option: str, value: str) -> None:
+    files = (few / "particles.star", "--map", few / "consensus.mrc", "-o", tmp_path / "run")
+    assert repr(value) in command("flex", *files, option, value).refused_choice(option)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_option_that_cannot_be_meant(flex: Command) -> None:
+    said = flex("--cells", 1)
+    assert said.startswith("2 ") and "--cells" in said and "1" in said

@@ -265,7 +265,13 @@ def test_an_output_of_another_kind_is_refused(folder: Path, tmp_path: Path, comm
     assert "mesh.output" in outcome.error_line()
 
 
-def test_an_output_that_cannot_be_written_is_told(folder: Path, tmp_path: Path, command: Command) -> None:
-    outcome = command("mesh", folder / "map.mrc", "--cells", 6, "-o", tmp_path / "none" / "mesh.npz")
+def test_the_folder_of_a_mesh_is_made(folder: Path, tmp_path: Path, command: Command) -> None:
+    outcome = command("mesh", folder / "map.mrc", "--cells", 6, "-o", tmp_path / "new" / "mesh.npz")
+    assert outcome.code == 0, outcome.err
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"mesh.npz", "mesh.png"}
+
+
+def test_an_output_that_cannot_be_written_is_told(folder: Path, command: Command) -> None:
+    outcome = command("mesh", folder / "map.mrc", "--cells", 6, "-o", folder / "map.mrc" / "mesh.npz")
     assert outcome.code == 4
     assert "output.unwritable" in outcome.error_line()

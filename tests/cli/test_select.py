@@ -61,13 +61,13 @@ def test_a_subset_of_a_table_without_halves_keeps_those_that_were_drawn(
 def test_an_outline_selects_what_lies_inside(
     as_json: bool, analysed_run: Path, table: pd.DataFrame, command: Command, tmp_path: Path
 ) -> None:
-    x0, x1 = np.quantile(table["motion0"], [0.5, 0.9])
+    x0, x1 = np.quantile(table["motion1"], [0.5, 0.9])
     corners = [[x0, -99.0], [x1, -99.0], [x1, 99.0], [x0, 99.0]]
     text = json.dumps({"axes": "motion", "points": corners}) if as_json else "\n".join(f"{x}, {y}" for x, y in corners)
     (tmp_path / "outline").write_text(text)
     outcome = command("select", analysed_run, "--polygon", tmp_path / "outline", "-o", tmp_path / "s.star")
     assert outcome.code == 0, outcome.err
-    inside = table["row"][(table["motion0"] > x0) & (table["motion0"] < x1)].tolist()
+    inside = table["row"][(table["motion1"] > x0) & (table["motion1"] < x1)].tolist()
     names = read_star(analysed_run / "particles.star").blocks["particles"]["rlnImageName"]
     assert read_star(tmp_path / "s.star").blocks["particles"]["rlnImageName"].tolist() == names[inside].tolist()
 
@@ -86,9 +86,9 @@ def test_an_outline_in_the_latents_of_a_half_selects_of_that_half(
 def test_ranges_of_latents_select_what_lies_in_all(
     analysed_run: Path, table: pd.DataFrame, command: Command, tmp_path: Path
 ) -> None:
-    options = ("--latents", "0:-0.5:9", "--latents", "1:-9:0", "--half", 1)
+    options = ("--latents", "1:-0.5:9", "--latents", "2:-9:0", "--half", 1)
     assert command("select", analysed_run, *options, "-o", tmp_path / "s.star").code == 0
-    inside = (table["latent0"] >= -0.5) & (table["latent1"] <= 0) & (table["half"] == 1)
+    inside = (table["latent1"] >= -0.5) & (table["latent2"] <= 0) & (table["half"] == 1)
     assert 0 < inside.sum() < 200
     assert len(read_star(tmp_path / "s.star").blocks["particles"]) == inside.sum()
 
@@ -100,10 +100,18 @@ def test_ranges_of_latents_select_what_lies_in_all(
         (("--cluster", 99), "", 2, "[select.no-cluster]"),
         (("--cluster", 1, "--analysis", "nowhere"), "", 3, "[select.not-analysed]"),
         (("--latents", "0:1"), "", 2, "[select.which-half]"),
-        (("--latents", "0:2:1", "--half", 1), "", 2, "[select.range]"),
+        (("--latents", "1:2:1", "--half", 1), "", 2, "[select.range]"),
+        (("--latents", "0:-1:1", "--half", 1), "", 2, "from 1 to 6"),
+        (("--latents", "7:-1:1", "--half", 1), "", 2, "from 1 to 6"),
         (("--polygon", "FILE"), "1 2\n3 4\n", 3, "[select.no-outline]"),
+        (("--polygon", "FILE"), '{"axes": "space", "points": [[0, 0], [1, 0], [1, 1]]}', 2, "[select.axes]"),
         (("--polygon", "FILE"), "a b\n", 3, "[select.no-outline]"),
-        (("--polygon", "FILE", "--axes", "space"), "0 0\n1 0\n1 1\n", 2, "[select.axes]"),
+        (
+            ("--polygon", "FILE"),
+            '{"columns": [0, 1], "points": [[0, 0], [1, 0], [1, 1]]}',
+            3,
+            "no coordinate motion 0; expected from 1 to ",
+        ),
         (("--polygon", "FILE", "--axes", "umap"), "0 0\n1 0\n1 1\n", 3, "--umap [select.no-column]"),
         (
             ("--polygon", "FILE", "--axes", "umap"),

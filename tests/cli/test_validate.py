@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from dynaflex.cli import analysis
 from dynaflex.pipelines.analysis import controls
 from dynaflex.pipelines.half import HalfSet
+from dynaflex.report import html
 from dynaflex.run.directory import LOCK
 
 Command = Callable[..., Any]
@@ -23,7 +23,7 @@ Command = Callable[..., Any]
 @pytest.fixture
 def run(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished run that may be written to; its report is tested elsewhere."""
-    monkeypatch.setattr(analysis, "write_report", lambda _: None)
+    monkeypatch.setattr(html, "write_report", lambda _: None)
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 

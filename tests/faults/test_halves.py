@@ -41,16 +41,16 @@ FAULTS = [
     Fault("H-01", "an empty half", halves(120), 3,
           ("column rlnRandomSubset", "found 120 and 0", "3D auto-refinement")),
     Fault("H-01", "a small half", halves(90), 0,
-          ("warning", "the half-sets are unequal: 90 and 30", "half2: 30")),
+          ("warning", "the half-sets are unequal: 90 and 30", "half-sets: 90 and 30")),
     Fault("H-01", "a half of three to check", halves(117), 0,
           ("warning: with the usual settings", "half 2 has too few particles to train on", "found 3")),
     Fault("H-01", "a half of three to train on", lambda toy: (halves(117)(toy), toy.train())[1], 3,
           ("particles.star", "half 2 has too few particles to train on", "smaller --batch-size [halves.too-few]")),
     Fault("H-01", "a half of one", halves(119), 3, ("half 2 has too few particles", "expected at least 2", "found 1")),
     Fault("H-01", "one micrograph with nearly all", one_full_micrograph, 0,
-          ("warning", "full.mrc holds 112 of 120 particles", "half2: 60")),
+          ("warning", "full.mrc holds 112 of 120 particles", "half-sets: 60 and 60")),
     Fault("H-02", "splits of cryoSPARC", cryosparc, 0,
-          ("half_sets: alignments3D/split", "half1: 60", "half2: 60")),
+          ("half-sets: 60 and 60", "from alignments3D/split", "nothing wrong")),
 ]  # fmt: skip
 
 

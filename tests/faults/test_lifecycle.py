@@ -145,7 +145,7 @@ FAULTS = [
     Fault("L-04", "a folder of other files", something_else_there, 2, ("particles.star", "overwrite", "another -o")),
     Fault("L-09", "the newest damaged", newest_damaged, 0, ("half1_00002", "SHA-256", "half1_00001 was")),
     Fault("L-10", "all damaged", all_damaged, 8, ("half1_00001", "half1_00002", "doctor")),
-    Fault("L-11", "other settings", other_settings, 2, ("latent_dim", "expected 6; found 3", "another -o")),
+    Fault("L-11", "other settings", other_settings, 2, ("option --latent-dim", "expected 6; found 3", "another -o")),
     Fault("L-11", "another method", other_method, 2, ("another method", "found flex", "dynaflex resume")),
     Fault("L-11", "edited settings", edited_settings, 8, ("config.json", "not the one", "put a copy back")),
     Fault("L-11", "settings cut short", cut_settings, 8, ("config.json", "not the one", "put a copy back")),

@@ -17,7 +17,7 @@ from dynaflex.io.mrc import ImageStack, read_map, write_map, write_stack
 from faults.harness import Command, Fault, Toy, prove
 
 BOX, PIXEL, IMAGE_BYTES = 32, 6.0, 32 * 32 * 4
-GOOD = ("particles_used: 120", "images_read: 120", "nothing wrong")
+GOOD = ("particles: 120 used", "images read: 120", "nothing wrong")
 
 
 def values(path: Path) -> np.ndarray:
@@ -212,7 +212,7 @@ FAULTS = [
     Fault("M-13", "a blank image", images(set_all(4, 2.0)), 3,
           ("particles.mrcs", "image 5 has the same value everywhere", "remove this particle")),
     Fault("M-14", "images that are not normalised", images(lambda data: np.multiply(data, 500.0, out=data)), 0,
-          ("image_deviation: [6", "images_read: 120", "nothing wrong")),
+          ("standard deviation 6", "images read: 120", "nothing wrong")),
     Fault("M-15", "an image fifty times as strong", images(louder), 0,
           ("warning", "1 images deviate more than 10 times", "row 17: 5")),
     Fault("M-16", "an empty map", volume("map", np.zeros_like), 3,

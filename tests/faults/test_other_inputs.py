@@ -17,7 +17,7 @@ from dynaflex.io.star import read_star
 from dynaflex.simulate.truth import read_truth
 from faults.harness import Command, Fault, Toy, prove
 
-GOOD = ("particles_used: 120", "images_read: 120", "nothing wrong")
+GOOD = ("particles: 120 used", "images read: 120", "nothing wrong")
 Rows = np.ndarray
 
 
@@ -188,7 +188,7 @@ FAULTS = [
     Fault("K-05", "poses for three classes", table(classes), 3,
           ("column alignments_class_*", "class 0: 70, class 1: 30, class 2: 20 particles", "--class K")),
     Fault("K-05", "one class of three", class_chosen, 0,
-          ("particles_used: 70", "50 of 120 particles excluded", "nothing wrong")),
+          ("particles: 70 used", "50 of 120 particles excluded", "nothing wrong")),
     Fault("K-06", "uids without a match", passed_through_in_part, 3,
           ("J12_passthrough_particles.cs lacks 20 of 120 uids", "no blob columns", "the same job")),
     Fault("K-06", "a uid twice", table(repeated_uid), 3,

@@ -14,7 +14,7 @@ from dynaflex.data.particles import read_particles
 from dynaflex.io import mrc_header
 from faults.harness import Command, Fault, Toy, prove
 
-GOOD = ("particles_used: 120", "images_read: 120", "nothing wrong")
+GOOD = ("particles: 120 used", "images read: 120", "nothing wrong")
 
 
 def images_gone(toy: Toy) -> list[object]:
@@ -136,7 +136,7 @@ FAULTS = [
     Fault("I-05", "two files of one name", two_files, 3,
           ("2 different files may be meant by job/particles.mrcs", "toy/job/particles.mrcs and", "--datadir")),
     Fault("I-07", "a stack with more images than are used", some_used, 0,
-          ("particles_used: 90", "images_in_files: 120", "nothing wrong")),
+          ("particles: 90 used", "120 in ", "nothing wrong")),
 ]  # fmt: skip
 
 

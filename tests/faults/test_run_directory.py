@@ -38,7 +38,7 @@ def without_final_latents(toy: Toy) -> list[object]:
 
 
 def no_run_anywhere(toy: Toy) -> list[object]:
-    return ["volumes", toy.folder, "-o", toy.folder / "volumes", "--axis", 0]
+    return ["volumes", toy.folder, "-o", toy.folder / "volumes", "--axis", 1]
 
 
 def nothing_to_examine(toy: Toy) -> list[object]:

@@ -10,7 +10,7 @@ import pytest
 from dynaflex.io.star import read_star
 from faults.harness import Command, Fault, Toy, prove
 
-GOOD = ("particles_used: 120", "half1: 60", "nothing wrong found")
+GOOD = ("particles: 120 used", "half-sets: 60 and 60", "nothing wrong found")
 
 
 def edited(change: Callable[[str], str]) -> Callable[[Toy], list[object]]:
@@ -173,7 +173,7 @@ FAULTS = [
     Fault("S-01", "a job's folder", folder, 3, ("folder", "did you mean", "run_data.star?")),
     Fault("S-01", "an empty file", edited(lambda text: ""), 3, ("particles.star", "an empty file", "run_data.star")),
     Fault("S-02", "line ends of Windows", in_bytes(lambda raw: raw.replace(b"\n", b"\r\n")), 0,
-          ("particles_used: 120", "CRLF", "dos2unix")),
+          ("particles: 120 used", "CRLF", "dos2unix")),
     Fault("S-03", "a row with a field too many",
           edited(lambda text: text.replace(rows_of(text)[8], rows_of(text)[8] + " 5")), 3,
           ("particles.star, row 8", "values, _rlnImageName to", "Fix: correct line")),
@@ -195,8 +195,8 @@ FAULTS = [
     Fault("S-08", "a decimal comma", changed(comma_for_a_point), 3,
           ("column rlnDefocusU, row 7", "expected a number", "'15000,25'")),
     Fault("S-08", "a value that is not a number", changed(not_a_number), 0,
-          ("particles_used: 119", "1 of 120 particles excluded, first row 7", "defocus u")),
-    Fault("S-09", "a file of RELION 3.0", old_file, 0, ("particles_used: 120", "pixel_size: 6.0", "nothing wrong")),
+          ("particles: 119 used", "1 of 120 particles excluded, first row 7", "defocus u")),
+    Fault("S-09", "a file of RELION 3.0", old_file, 0, ("particles: 120 used", "pixels of 6 Å", "nothing wrong")),
     Fault("S-09", "one that lacks optics", old_file_without_voltage, 3,
           ("column rlnVoltage", "found no rlnVoltage rlnAmplitudeContrast", "add the column")),
     Fault("S-10", "optics after particles", edited(optics_last), 0, GOOD),
@@ -214,7 +214,7 @@ FAULTS = [
     Fault("S-16", "cut in its last field", edited(lambda text: text.rstrip()), 0,
           ("warning", "particles.star", "was it cut")),
     Fault("S-17", "an image twice in a half", same_half_copy, 0,
-          ("warning", "1 particles show an image that is listed before", "particles_used: 120")),
+          ("warning", "1 particles show an image that is listed before", "particles: 120 used")),
     Fault("S-17", "an image in both halves", other_half_copy, 3,
           ("column rlnRandomSubset", "1 images are in both half-sets", "remove the copies")),
     Fault("S-20", "a map for a table", a_map_for_a_table, 3, ("consensus.mrc", "an MRC file", "run_data.star")),

@@ -57,7 +57,7 @@ def contract_holds(run: Path) -> None:
     ("options", "setting"),
     [
         (("--latents", "encoder"), {"latents": "encoder"}),
-        (("--graph", "paper"), {"graph_degree": None}),
+        (("--graph", "paper"), {"graph": "paper"}),
         (("--classes", 2), {"n_classes": 2}),
         (("--refine-poses",), {"refine_poses": True}),
         (("--train-box", 24), {"train_box": 24}),

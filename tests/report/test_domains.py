@@ -25,7 +25,7 @@ def found() -> DomainsFound:
     points = np.random.default_rng(0).normal(scale=10.0, size=(90, 3))
     label = np.where(np.arange(90) < 60, 1, 2)
     moved = np.stack([np.where(label[:, None] == 2, turned(points, angle), points) for angle in (-15.0, 0.0, 15.0)])
-    domains = Domains(points, label, "the segments of the mesh", {"axis0": moved})
+    domains = Domains(points, label, "the segments of the mesh", {"axis1": moved})
     return DomainsFound(domains, motion_table(domains))
 
 
@@ -40,9 +40,9 @@ def test_the_table_says_who_turns_by_how_much_about_which_axis(found: DomainsFou
 
 
 def test_a_part_that_bends_is_not_sold_as_a_body(found: DomainsFound) -> None:
-    moved = found.domains.moved["axis0"].copy()
+    moved = found.domains.moved["axis1"].copy()
     moved[-1, found.domains.label == 2] += np.random.default_rng(1).normal(scale=20.0, size=(30, 3))
-    domains = Domains(found.domains.points, found.domains.label, "found", {"axis0": moved})
+    domains = Domains(found.domains.points, found.domains.label, "found", {"axis1": moved})
     assert "not the motion of a body" in DomainsFound(domains, motion_table(domains)).sentence()
 
 

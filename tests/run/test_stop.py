@@ -30,7 +30,8 @@ def wait(seconds: float = 5.0) -> None:
 
 
 def stops(folder: Path, work: Callable[[Stop], None]) -> StoppedOnRequest:
-    """How work ends that is asked to stop."""
+    """How work ends that is asked to stop in a run."""
+    (folder / "config.json").touch()
 
     def inside() -> None:
         with exit_markers(folder), stoppable(folder) as stop:
@@ -52,6 +53,46 @@ def test_a_signal_stops_at_once_and_handlers_come_back(tmp_path: Path, number: s
     stopped = stops(tmp_path, work)
     assert stopped.exit_code == 75 and "--resume" in str(stopped) and number.name in str(stopped)
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("nothing_there", [True, False])
+def test_where_nothing_was_begun_nothing_is_to_be_resumed(
+    tmp_path: Path, number: signal.Signals, nothing_there: bool
+) -> None:
+    def inside() -> None:
+        with stoppable(None if nothing_there else tmp_path):
+            ask(number)
+            wait()
+
+    with pytest.raises(StoppedOnRequest) as stopped:
+        inside()
+    assert str(stopped.value) == f"stopped by {number.name} [run.stopped]" and stopped.value.fix is None
+
+
+def test_what_works_in_a_run_within_a_command_gives_the_signals_back_to_it(tmp_path: Path) -> None:
+    def ask_inside(folder: Path | None) -> None:
+        with stoppable(folder):
+            ask()
+            wait()
+
+    with stoppable() as outer:
+        heard = signal.getsignal(signal.SIGINT)
+        with pytest.raises(StoppedOnRequest):
+            ask_inside(tmp_path)
+        assert signal.getsignal(signal.SIGINT) == heard and not outer.requested
+    with pytest.raises(StoppedOnRequest):
+        ask_inside(None)
+
+
+def test_what_goes_on_after_errors_does_not_go_on_after_a_stop() -> None:
+    def carefree() -> None:
+        with suppress(Exception):
+            ask()
+            wait()
+
+    with pytest.raises(StoppedOnRequest), stoppable():
+        carefree()
 
 
 @pytest.mark.parametrize("number", ASKING)
@@ -150,7 +191,7 @@ def test_other_threads_have_no_signals_and_are_not_refused(tmp_path: Path) -> No
 )  # fmt: skip
 @pytest.mark.parametrize("relion", [True, False])
 def test_relion_is_told_how_its_job_ended_and_others_are_not(
-    tmp_path: Path, error: Exception | None, marker: str, relion: bool
+    tmp_path: Path, error: BaseException | None, marker: str, relion: bool
 ) -> None:
     (tmp_path / FAILURE).touch()  # of an earlier start
     if relion:

@@ -262,15 +262,15 @@ def test_heavier_atoms_make_brighter_images(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"particles": 1}, "particles"),
-        ({"box": 47}, "box"),
-        ({"pixel_size": 0.0}, "pixel size"),
-        ({"snr": -1.0}, "snr"),
+        ({"particles": 1}, "--particles"),
+        ({"box": 47}, "--box"),
+        ({"pixel_size": 0.0}, "--pixel-size"),
+        ({"snr": -1.0}, "--snr"),
     ],
 )
 def test_impossible_options_are_named(tmp_path: Path, change: dict[str, float], field: str) -> None:
     arguments = {"particles": 4, "box": BOX, "pixel_size": PIXEL, "snr": 1.0, "motion": "none", "seed": 0} | change
-    with pytest.raises(UsageError, match=f"column {field}") as caught:
+    with pytest.raises(UsageError, match=f"option {field}") as caught:
         simulate(tmp_path, **arguments)
     assert caught.value.identifier == "simulate.bad-option"
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynaflex.pipelines.analysis.analyse import PARTICLES, analyse, write_analysis
+from dynaflex.pipelines.analysis.analyse import analyse, write_analysis
+from dynaflex.pipelines.analysis.names import PARTICLES
 from dynaflex.run.directory import Run
 from dynaflex.viewer.analysed import ANALYSIS, Analysed
 from dynaflex.viewer.particles import ParticleTable
@@ -32,11 +33,11 @@ def run(tmp_path: Path) -> Path:
 
 def analysis(run: Path) -> pd.DataFrame:
     particles = ParticleTable(run, False)
-    latents = {f"latent{k}": np.round(particles.mean[:, k], 5) for k in range(3)}
+    latents = {f"latent{k + 1}": np.round(particles.mean[:, k], 5) for k in range(3)}
     angle = np.linspace(0.0, 2.0 * np.pi, COUNT, endpoint=False)
     labels = {"kmeans": np.arange(COUNT) % 4 + 1, "density": np.arange(COUNT) % 3}
-    places = {"motion0": 5.0 * particles.mean[:, 0], "motion1": particles.mean[:, 1], "pca0": 0.0 * angle}
-    plane = {"umap0": np.cos(angle), "umap1": np.sin(angle)}
+    places = {"motion1": 5.0 * particles.mean[:, 0], "motion2": particles.mean[:, 1], "pca1": 0.0 * angle}
+    plane = {"umap1": np.cos(angle), "umap2": np.sin(angle)}
     return pd.DataFrame({"row": particles.rows, "half": particles.half, **labels, **latents, **places, **plane})
 
 
@@ -50,11 +51,11 @@ def test_columns_of_the_analysis_are_matched_by_row(run: Path) -> None:
     particles = ParticleTable(run, False)
     found = {column.identifier: column for column in particles.analysed.columns}
     assert {name: column.kind for name, column in found.items()} == {
-        "motion0": "layout", "motion1": "layout", "umap0": "layout", "umap1": "layout",
+        "motion1": "layout", "motion2": "layout", "umap1": "layout", "umap2": "layout",
         "kmeans": "cluster", "density": "cluster",
     }  # fmt: skip
-    assert found["motion0"].unit == "Å" and particles.analysed.hint is particles.analysed.trouble is None
-    np.testing.assert_allclose(particles.values("motion0"), 5.0 * particles.mean[:, 0], rtol=1e-5)
+    assert found["motion1"].unit == "Å" and particles.analysed.hint is particles.analysed.trouble is None
+    np.testing.assert_allclose(particles.values("motion1"), 5.0 * particles.mean[:, 0], rtol=1e-5)
     assert particles.values("kmeans").tolist() == (np.arange(COUNT) % 4 + 1).tolist()
 
 
@@ -67,24 +68,24 @@ def test_a_layout_has_no_inverse_but_its_nearest_particles(run: Path) -> None:
     particles = ParticleTable(run, False)
     for half in (1, 2):
         own = np.flatnonzero(particles.half == half)
-        z = particles.latents_at(half, ("umap0", "umap1"), (1.0, 0.0))
-        across = np.stack([particles.values(name)[own] for name in ("umap0", "umap1")])
+        z = particles.latents_at(half, ("umap1", "umap2"), (1.0, 0.0))
+        across = np.stack([particles.values(name)[own] for name in ("umap1", "umap2")])
         nearest = own[np.argsort(np.hypot(across[0] - 1.0, across[1]), kind="stable")[:8]]
         np.testing.assert_allclose(z, particles.mean[nearest].mean(axis=0), rtol=1e-5)
     with pytest.raises(KeyError):
-        particles.latents_at(1, ("umap0", "kmeans"), (0.0, 0.0))
+        particles.latents_at(1, ("umap1", "kmeans"), (0.0, 0.0))
 
 
 def test_latents_lie_in_a_layout_where_the_particles_like_them_do(run: Path) -> None:
     particles = ParticleTable(run, False)
     own = np.flatnonzero(particles.half == 2)
     z = particles.mean[own[:3]]
-    found = particles.places(2, ("motion0", "pc1"), z)
+    found = particles.places(2, ("motion1", "pc1"), z)
     axis, origin = particles.axis(2, "pc1")
     np.testing.assert_allclose(found[:, 1], z @ axis + origin, atol=1e-5)
     for row, one in enumerate(z):
         nearest = own[np.argsort(np.linalg.norm(particles.mean[own] - one, axis=1))[:8]]
-        assert found[row, 0] == pytest.approx(particles.values("motion0")[nearest].mean(), rel=1e-5)
+        assert found[row, 0] == pytest.approx(particles.values("motion1")[nearest].mean(), rel=1e-5)
 
 
 def test_without_an_analysis_the_page_says_which_command_makes_one(run: Path) -> None:
@@ -94,7 +95,7 @@ def test_without_an_analysis_the_page_says_which_command_makes_one(run: Path) ->
 
 
 def test_without_umap_only_that_is_missing(run: Path) -> None:
-    found = change(run, lambda table: table.drop(columns=["umap0", "umap1"]))
+    found = change(run, lambda table: table.drop(columns=["umap1", "umap2"]))
     assert found.hint == "UMAP: dynaflex analyze RUN --umap" and len(found.columns) == 4
 
 
@@ -106,9 +107,9 @@ def test_without_umap_only_that_is_missing(run: Path) -> None:
         (lambda table: table.assign(row=table["row"] + 1), "50 particles"),
         (lambda table: table.assign(latent2=table["latent2"] + 0.01), "before the latents changed"),
         (lambda table: table.assign(half=3 - table["half"]), "before the latents changed"),
-        (lambda table: table.drop(columns="latent1"), "damaged"),
+        (lambda table: table.drop(columns="latent2"), "damaged"),
         (lambda table: table.assign(kmeans="a"), "damaged"),
-        (lambda table: table.assign(umap0=table["umap0"].where(table["row"] > 9)), "gaps"),
+        (lambda table: table.assign(umap1=table["umap1"].where(table["row"] > 9)), "gaps"),
     ],
 )
 def test_an_analysis_of_something_else_is_not_used(
@@ -139,10 +140,10 @@ def test_what_analyze_writes_is_what_is_read(brief_of: Callable[..., tuple[Path,
     path, outcome = brief_of(*options)
     assert outcome.code == 0, outcome.err
     run = Run.open(path)
-    found = analyse(run, half=1, clusters=3, frames=3, with_umap=False, segments=None, say=lambda _words: None)
-    write_analysis(found, path / "analysis", None, lambda _words: None)
+    found = analyse(run, half=1, clusters=3, frames=3, with_umap=False, segments=None)
+    write_analysis(found, path / "analysis", None)
     table = pd.read_csv(io.StringIO((path / "analysis" / PARTICLES).read_text())).set_index("row")
     particles = Scene(path).particles()
     assert particles.analysed.trouble is None
-    np.testing.assert_allclose(particles.values("motion1"), table["motion1"].loc[particles.rows], atol=1e-5)
+    np.testing.assert_allclose(particles.values("motion2"), table["motion2"].loc[particles.rows], atol=1e-5)
     assert np.nanmax(particles.values("kmeans")) == 3

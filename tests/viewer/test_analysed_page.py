@@ -24,12 +24,11 @@ from viewer.conftest import Explorer, make_hollow
 def analysed(source: Path, run: Path) -> Path:
     """A copy of a run with an analysis, in which a ring stands for UMAP's plane."""
     shutil.copytree(source, run)
-    quiet: Callable[[str], None] = lambda _words: None  # noqa: E731
-    found = analyse(Run.open(run), half=1, clusters=4, frames=3, with_umap=False, segments=None, say=quiet)
-    write_analysis(found, run / "analysis", None, quiet)
+    found = analyse(Run.open(run), half=1, clusters=4, frames=3, with_umap=False, segments=None)
+    write_analysis(found, run / "analysis", None)
     table = pd.read_csv(run / ANALYSIS)
-    turn = 5.0 * np.argsort(np.argsort(table["motion0"])) / len(table)
-    table.assign(umap0=np.cos(turn), umap1=np.sin(turn)).to_csv(run / ANALYSIS, index=False)
+    turn = 5.0 * np.argsort(np.argsort(table["motion1"])) / len(table)
+    table.assign(umap1=np.cos(turn), umap2=np.sin(turn)).to_csv(run / ANALYSIS, index=False)
     return run
 
 
@@ -94,7 +93,7 @@ def test_many_classes_have_colours_of_their_own(visit: Visit) -> None:
     assert len(set(found)) == 36
 
 
-@pytest.mark.parametrize("names", [("motion0", "motion1"), ("umap0", "umap1")])
+@pytest.mark.parametrize("names", [("motion1", "motion2"), ("umap1", "umap2")])
 def test_a_place_without_latents_shows_the_particles_around_it(visit: Visit, names: tuple[str, str]) -> None:
     visit.settled()
     shown_axes(visit, *names)
@@ -114,7 +113,7 @@ def test_a_place_without_latents_shows_the_particles_around_it(visit: Visit, nam
 
 
 def test_the_halves_share_the_axes_of_the_analysis(visit: Visit) -> None:
-    shown_axes(visit, "motion0", "motion1")
+    shown_axes(visit, "motion1", "motion2")
     visit.page.select_option("#half", "0")
     visit.until("() => legend.textContent.includes('400 particles')")
     assert "axes of its own" not in visit.page.inner_text("#legend")
@@ -233,9 +232,9 @@ def test_a_path_that_is_cleared_while_it_is_shown_is_gone(visit: Visit) -> None:
 
 
 def test_a_path_is_shown_in_a_layout_too(visit: Visit) -> None:
-    shown_axes(visit, "umap0", "umap1")
+    shown_axes(visit, "umap1", "umap2")
     nodes = visit.ask("() => dynaflex.explore.path.movie.nodes")
-    expected = table(visit).places(1, ("umap0", "umap1"), np.array(nodes, dtype=np.float32))
+    expected = table(visit).places(1, ("umap1", "umap2"), np.array(nodes, dtype=np.float32))
     # The plane changes axis by axis, and the line with each of them.
     visit.until(
         "([x, y]) => { const at = dynaflex.explore.plot.marks.line[0]; return Math.hypot(at[0] - x, at[1] - y) < 0.1 }",
@@ -268,7 +267,7 @@ def test_without_an_analysis_the_menus_say_how_to_make_one(
     assert seen.page.locator("#cluster").is_disabled()
     assert "analyze" in str(seen.page.locator("#cluster").get_attribute("title"))
     (run / ANALYSIS).parent.mkdir()
-    (run / ANALYSIS).write_text("row,half,latent0\n1,1,0.5\n")
+    (run / ANALYSIS).write_text("row,half,latent1\n1,1,0.5\n")
     seen.until("() => message.textContent.includes('new results')")
     seen.page.reload()
     seen.until("() => document.body.dataset.ready === 'yes'")

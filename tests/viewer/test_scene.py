@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dynaflex.cli.view import verdicts
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.report.verdicts import verdicts
 from dynaflex.viewer.scene import Scene
 from dynaflex.viewer.wire import unpack
 from viewer.conftest import PARTICLES

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynaflex.data.cryodrgn import relion_tables
-from dynaflex.data.cryosparc import read_cryosparc
 from dynaflex.errors import UsageError
-from dynaflex.io.cs import looks_like_cs
-from dynaflex.io.pickle_jail import load_arrays_jailed
-from dynaflex.io.star import StarFile, write_star
+
+if TYPE_CHECKING:
+    from dynaflex.io.star import StarFile
 
 
 def convert_command(
@@ -23,6 +21,11 @@ def convert_command(
     class_number: Annotated[int | None, typer.Option("--class", help="With a .cs file of several: which one.")] = None,
 ) -> None:
     """Write particles of cryoSPARC or cryoDRGN as RELION lists them. Nothing that is in a pickle is run."""
+    from dynaflex.data.cryosparc import read_cryosparc
+    from dynaflex.io.cs import looks_like_cs
+    from dynaflex.io.durable import make_folder
+    from dynaflex.io.star import write_star
+
     if len(files) == 1 and looks_like_cs(files[0]):
         star = read_cryosparc(files[0], class_number)
     elif len(files) == 2 and images is not None:
@@ -33,6 +36,7 @@ def convert_command(
             f"what to convert is not clear from {len(files)} files",
             expected="FILE.cs, or POSES.pkl CTF.pkl --images STACK.mrcs",
         )
+    make_folder(out.parent)
     write_star(star, out)
     typer.echo(f"{len(star.blocks['particles'])} particles in {out}")
     typer.echo("next: dynaflex check, which says whether the images agree, and which contrast they have")
@@ -40,5 +44,8 @@ def convert_command(
 
 def _of_cryodrgn(poses: Path, ctf: Path, images: Path, out: Path) -> StarFile:
     """Names of images are relative to the table, so that both can move together."""
+    from dynaflex.data.cryodrgn import relion_tables
+    from dynaflex.io.pickle_jail import load_arrays_jailed
+
     name = os.path.relpath(images.absolute(), out.absolute().parent)
     return relion_tables(load_arrays_jailed(poses), load_arrays_jailed(ctf), (poses, ctf), images, name)

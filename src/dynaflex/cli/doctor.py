@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dynaflex.cli.options import AsJson, RunFolder
 from dynaflex.errors import DamagedCheckpointError
-from dynaflex.pipelines.doctor import Diagnosis, examine
-from dynaflex.run.directory import LOCK, Run
-from dynaflex.run.lock import break_lock
+
+if TYPE_CHECKING:
+    from dynaflex.pipelines.doctor import Diagnosis
 
 
 def doctor_command(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
+    run: RunFolder,
+    as_json: AsJson = False,
     force_unlock: Annotated[
         bool, typer.Option("--force-unlock", help="Remove the lock of a machine silent for ten minutes.")
     ] = False,
@@ -25,6 +25,10 @@ def doctor_command(
     ] = False,
 ) -> None:
     """Say what state a run is in, and what to do next. Exit code 8 if something in it is damaged or has changed."""
+    from dynaflex.pipelines.doctor import examine
+    from dynaflex.run.directory import LOCK, Run
+    from dynaflex.run.lock import break_lock
+
     if force_unlock:
         by = break_lock(run / LOCK)
         typer.echo("there was no lock" if by is None else f"removed the lock of {by}", err=as_json)

@@ -1,36 +1,93 @@
-"""``simulate``: particles to try a run on."""
+"""What both methods are given besides their settings: files, and how far to go with them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
-from dynaflex.run.monitor import shown
-from dynaflex.simulate.molecule import MOTIONS
+from dynaflex.pipelines.config import Stage
 
+_FILES, _RUN = "Files", "Run"
 
-def simulate_command(
-    out: Annotated[Path, typer.Argument(help="Directory to write to.")],
-    particles: Annotated[int, typer.Option(help="Number of particles.")] = 1000,
-    box: Annotated[int, typer.Option(help="Box in pixels, even.")] = 64,
-    pixel_size: Annotated[float, typer.Option(help="Å per pixel.")] = 3.0,
-    snr: Annotated[
-        float, typer.Option(help="Variance of the signal over that of the noise; 0 gives noise alone.")
-    ] = 0.1,
-    motion: Annotated[str, typer.Option(help=f"One of {', '.join(MOTIONS)}.")] = "hinge",
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
-) -> None:
-    """Make particles of a flexible molecule whose motion is known."""
-    from dynaflex.simulate.particles import simulate
+Particles = Annotated[
+    Path, typer.Argument(metavar="PARTICLES", help="RELION STAR or cryoSPARC .cs file of a finished refinement.")
+]
+Map = Annotated[
+    Path,
+    typer.Option("--map", metavar="FILE", help="Consensus map, .mrc, white molecules.", rich_help_panel=_FILES),
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask", metavar="FILE", rich_help_panel=_FILES,
+        help="Soft mask around all that may move, for the start and for the FSC; default from the map.",
+    ),
+]  # fmt: skip
+HalfMaps = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(
+        "--half-maps", metavar="FILE FILE", rich_help_panel=_FILES,
+        help="Consensus half-maps 1 and 2: each half starts from its own.",
+    ),
+]  # fmt: skip
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        "--model", metavar="FILE", rich_help_panel=_FILES,
+        help="Atomic model (PDB, mmCIF) for Gaussians and bonds. Warns of model bias.",
+    ),
+]  # fmt: skip
+Mesh = Annotated[
+    Path | None,
+    typer.Option(
+        "--mesh", metavar="FILE", rich_help_panel=_FILES, help="Mesh of `dynaflex mesh`; default a regular one."
+    ),
+]
+Stationary = Annotated[
+    Path | None,
+    typer.Option(
+        "--stationary", metavar="FILE", rich_help_panel=_FILES,
+        help="Mask of what must not move at all, such as a micelle.",
+    ),
+]  # fmt: skip
+Latents = Annotated[
+    Path | None,
+    typer.Option(
+        "--latents", metavar="FILE", rich_help_panel=_FILES,
+        help="Start from these: latents.npz, .npy, cryoSPARC .cs or cryoDRGN z.pkl.",
+    ),
+]  # fmt: skip
+LatentsBefore = Annotated[Path | None, typer.Option("--initial-latents", hidden=True)]
+"""What ``--latents`` was called once."""
+ImageFolder = Annotated[
+    Path | None,
+    typer.Option("--datadir", metavar="DIR", rich_help_panel=_FILES, help="Where to look for image files."),
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option(
+        "--strip-prefix", metavar="TEXT", rich_help_panel=_FILES,
+        help="Drop this from the beginning of image names before looking for them.",
+    ),
+]  # fmt: skip
 
-    # Torch's threads wait for each other on tensors of this size; see pick_device.
-    torch.set_num_threads(1)
-
-    with shown():
-        simulate(out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
-    typer.echo(
-        f"{particles} particles in {out / 'particles.star'}, map {out / 'consensus.mrc'}, truth {out / 'truth.npz'}"
-    )
+Out = Annotated[
+    Path, typer.Option("-o", "--out", metavar="RUN", rich_help_panel=_RUN, help="Run directory, made where missing.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", rich_help_panel=_RUN, help="Continue the run in -o, with its settings.")
+]
+Until = Annotated[
+    Stage,
+    typer.Option("--until", rich_help_panel=_RUN, help="Last stage."),
+]
+RunDevice = Annotated[
+    str,
+    typer.Option("--device", metavar="NAME", rich_help_panel=_RUN, help="'auto', 'cpu', 'cuda' or 'cuda:1'."),
+]
+SkipCheck = Annotated[
+    bool,
+    typer.Option("--skip-check", rich_help_panel=_RUN, help="Train even if the particles do not match the map."),
+]

@@ -1,56 +1,14 @@
-"""The command line. Each command is one thin function; the programs live below."""
+"""The program: what it prints when a command ends badly, and the exit code that it leaves with."""
 
 from __future__ import annotations
 
 import sys
 import traceback
 
-import typer
+from dynaflex.errors import DynaflexError, StoppedOnRequest
+from dynaflex.run.stop import stoppable
 
-from dynaflex import __version__
-from dynaflex.cli import analysis, check, convert, doctor, dynamight, flex, inputs, mesh, results, resume, view
-from dynaflex.errors import DynaflexError
-
-app = typer.Typer(
-    name="dynaflex",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="How a protein moves, learned from cryo-EM images, and the maps that the motion sharpens.",
-)
-app.command("simulate")(inputs.simulate_command)
-app.command("check")(check.check_command)
-app.command("convert")(convert.convert_command)
-app.command("dynamight")(dynamight.dynamight_command)
-app.command("flex")(flex.flex_command)
-app.command("resume")(resume.resume_command)
-app.command("mesh")(mesh.mesh_command)
-app.command("reconstruct")(results.reconstruct_command)
-app.command("volumes")(results.volumes_command)
-app.command("displacements")(results.displacements_command)
-app.command("analyze")(analysis.analyze_command)
-app.command("select")(analysis.select_command)
-app.command("score")(analysis.score_command)
-app.command("export")(analysis.export_command)
-app.command("validate")(analysis.validate_command)
-app.command("fsc")(results.fsc_command)
-app.command("view")(view.view_command)
-app.command("doctor")(doctor.doctor_command)
-
-
-@app.callback(invoke_without_command=True)
-def options(
-    context: typer.Context,
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(False, "--version", is_eager=True, help="Print the version and leave."),
-) -> None:
-    """Options that every command understands; ``main`` reads ``--debug`` wherever it stands."""
-    if version:
-        typer.echo(f"dynaflex {__version__}")
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-        raise typer.Exit
+_PROGRAM = "dynaflex"
 
 
 def main() -> None:
@@ -58,7 +16,14 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        app(args=arguments)
+        # Whoever types Ctrl-C while the program is still loading means it as well.
+        with stoppable():
+            from dynaflex.cli.app import app
+
+            app(args=arguments, prog_name=_PROGRAM)
+    except StoppedOnRequest as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except DynaflexError as error:
         _fail(str(error), error.exit_code, debug)
     except MemoryError as error:

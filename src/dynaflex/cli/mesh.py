@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dynaflex.errors import UsageError
-from dynaflex.mesh.fuse import shared_vertices
-from dynaflex.mesh.segments import format_connections
-from dynaflex.pipelines.mesh_store import save_mesh
-from dynaflex.pipelines.meshing import MeshFiles, MeshReport, MeshSettings, export_mesh, inspect_mesh, make_mesh
-from dynaflex.report.mesh_picture import write_mesh_picture
+
+if TYPE_CHECKING:
+    from dynaflex.pipelines.meshing import MeshReport, MeshSettings
 
 
 def mesh_command(
@@ -42,6 +40,11 @@ def mesh_command(
     product: Annotated[Path | None, typer.Option(help="Also write the mesh for cryoSPARC's 3D Flex.")] = None,
 ) -> None:
     """Build a mesh over a molecule, or convert one, and show it."""
+    from dynaflex.io.durable import make_folder
+    from dynaflex.pipelines.mesh_store import save_mesh
+    from dynaflex.pipelines.meshing import MeshFiles, MeshSettings, export_mesh, inspect_mesh, make_mesh
+    from dynaflex.report.mesh_picture import write_mesh_picture
+
     if out.suffix != ".npz":
         raise UsageError("mesh.output", f"--out cannot be {out}", expected="a name that ends in .npz")
     if source is not None:
@@ -60,6 +63,7 @@ def mesh_command(
         separate=separate,
     )
     report = make_mesh(files, settings) if source is None else inspect_mesh(source, files, settings)
+    make_folder(out.parent)
     save_mesh(out, report.labelled)
     picture = out.with_suffix(".png")
     write_mesh_picture(picture, report.labelled, report.grid, report.density)
@@ -86,6 +90,9 @@ def _refuse_building(*options: object) -> None:
 
 
 def _describe(report: MeshReport, settings: MeshSettings) -> list[str]:
+    from dynaflex.mesh.fuse import shared_vertices
+    from dynaflex.mesh.segments import format_connections
+
     mesh, labels = report.mesh, report.labelled.labels_on(report.grid)
     lines = [
         f"{len(mesh.vertices)} vertices, {len(mesh.cells)} cells, edges of {mesh.edge_length():.1f} Å on average, "

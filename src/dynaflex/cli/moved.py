@@ -16,6 +16,13 @@ MovedMap = Annotated[
     Path | None, typer.Option("--map", help="The consensus map, where it is now.", rich_help_panel=_PANEL)
 ]
 MovedMask = Annotated[Path | None, typer.Option("--mask", help="The mask, where it is now.", rich_help_panel=_PANEL)]
+MovedPrefix = Annotated[
+    str | None,
+    typer.Option(
+        "--strip-prefix", metavar="TEXT", rich_help_panel=_PANEL,
+        help="Drop this from the beginning of image names before looking for them.",
+    ),
+]  # fmt: skip
 MovedImages = Annotated[
     Path | None, typer.Option("--datadir", help="Where to look for image files.", rich_help_panel=_PANEL)
 ]

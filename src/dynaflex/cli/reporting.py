@@ -29,7 +29,7 @@ def reported(run: Run, command: str, *, when_done: bool = True) -> Iterator[None
     """
     try:
         yield
-    except Exception as error:
+    except (Exception, StoppedOnRequest) as error:
         tell.note(f"ended: {error}")
         _try_to_write(run, Ending.of(error, command))
         raise

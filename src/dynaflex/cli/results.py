@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-import torch
 import typer
 
-from dynaflex import tell
-from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles
-from dynaflex.cli.options import pick_device
-from dynaflex.cli.reporting import again, reported
+from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
+from dynaflex.cli.options import AsJson, Device, Half, RunFolder, pick_device
 from dynaflex.errors import InputError, UsageError
-from dynaflex.io import durable
-from dynaflex.io.arrays import UNREADABLE, read_arrays
-from dynaflex.io.magic import describe_file
-from dynaflex.pipelines import maps, predict, volumes
-from dynaflex.pipelines.reopen import Moved, remember, reopened
-from dynaflex.run.directory import Run
-from dynaflex.run.monitor import shown
-from dynaflex.run.stop import stoppable
-from dynaflex.shapes import FloatArray
-from dynaflex.validate.two_maps import compare_maps
+from dynaflex.pipelines.config import RunConfig, Solver
+
+if TYPE_CHECKING:
+    from dynaflex.run.directory import Run
+    from dynaflex.shapes import FloatArray
 
 
 def reconstruct_command(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
-    solver: Annotated[str, typer.Option(help="'iterative', 'wiener', 'lbfgs' or 'backprojection'.")] = "iterative",
+    run: RunFolder,
+    solver: Annotated[Solver, typer.Option(help=RunConfig.model_fields["solver"].description)] = "iterative",
     box: Annotated[
         int | None, typer.Option(help="Fourier-cropped box of the maps; default that of the images.")
     ] = None,
     field: Annotated[
-        str, typer.Option(help="'decoder': gather where the decoder sends each point; 'inverse'.")
+        Literal["decoder", "inverse"],
+        typer.Option(help="Gather where the decoder sends each point, or along its learned inverse."),
     ] = "decoder",
     symmetry: Annotated[
         str, typer.Option(help="Imposed on the finished half-maps: C4, D2, T, O, I (RELION's axes).")
@@ -46,16 +38,20 @@ def reconstruct_command(
     map: MovedMap = None,
     mask: MovedMask = None,
     datadir: MovedImages = None,
-    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
+    strip_prefix: MovedPrefix = None,
+    device: Device = "auto",
 ) -> None:
     """Rebuild the half-maps of a trained run, corrected and rigid."""
-    if solver not in maps.SOLVERS:
-        raise UsageError("reconstruct.solver", f"no solver {solver!r}", expected=" or ".join(maps.SOLVERS))
-    if field not in ("decoder", "inverse"):
-        raise UsageError("reconstruct.field", f"no field {field!r}", expected="decoder or inverse")
+    from dynaflex.cli.reporting import again, reported
+    from dynaflex.pipelines import maps
+    from dynaflex.pipelines.reopen import Moved, remember, reopened
+    from dynaflex.run.directory import Run
+    from dynaflex.run.monitor import shown
+    from dynaflex.run.stop import stoppable
+
     opened = Run.open(run)
-    with shown(), stoppable(run), opened.locked(), reported(opened, again()):
-        inputs = reopened(opened, Moved(particles, map, mask, datadir))
+    with shown(), stoppable(run, "give the same command again"), opened.locked(), reported(opened, again()):
+        inputs = reopened(opened, Moved(particles, map, mask, datadir, strip_prefix))
         remember(opened, inputs)
         maps.reconstruct_run(
             opened,
@@ -71,30 +67,35 @@ def reconstruct_command(
 
 
 def volumes_command(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: RunFolder,
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory to write to.")],
     particles: Annotated[str | None, typer.Option(help="Rows of the input table from 0: 0,5,9.")] = None,
     latents: Annotated[Path | None, typer.Option(help="Latent vectors (n, K), .npy.")] = None,
-    axis: Annotated[int | None, typer.Option(help="Principal axis of the latents, from 0.")] = None,
+    axis: Annotated[int | None, typer.Option(help="Principal axis of the latents, from 1.")] = None,
     frames: Annotated[int, typer.Option(help="Maps along --axis.")] = 41,
     path: Annotated[Path | None, typer.Option(help="A path through latent space (n, K), .npy.")] = None,
-    half: Annotated[
-        int | None, typer.Option(help="Whose model, 1 or 2; default 1, for --particles each one's own.")
-    ] = None,
+    half: Annotated[Half | None, typer.Option(help="Whose model; default 1, for --particles each one's own.")] = None,
 ) -> None:
     """Write conformations as maps, on one grey scale, with a ChimeraX script."""
+    import torch
+
+    from dynaflex.pipelines import predict, volumes
+    from dynaflex.run.directory import Run
+    from dynaflex.run.monitor import shown
+
     given = [option is not None for option in (particles, latents, axis, path)]
     if sum(given) != 1:
         raise UsageError(
             "volumes.what", "say which conformations", expected="one of --particles --latents --axis --path"
         )
     opened = Run.open(run)
-    halves = (1, 2) if half is None and particles is not None else (1 if half is None else _half(half),)
+    halves = (1, 2) if half is None and particles is not None else (half or 1,)
     trained = [predict.load_half(opened, number) for number in halves]
     if particles is not None:
         chosen = [volumes.conformation_of(trained, row) for row in _rows(particles)]
     elif axis is not None:
-        chosen = [(trained[0], z) for z in volumes.along_axis(trained[0].latents.mean, axis, frames)]
+        mean = trained[0].latents.mean
+        chosen = [(trained[0], z) for z in volumes.along_axis(mean, _index(axis, mean.shape[1]), frames)]
     else:
         source = latents if latents is not None else path
         assert source is not None
@@ -105,17 +106,26 @@ def volumes_command(
 
 
 def displacements_command(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: RunFolder,
     points: Annotated[Path, typer.Option(help="Points (P, 3) x y z in Å, origin at the box centre, .npy.")],
     particles: Annotated[str, typer.Option(help="Rows of the input table from 0: 0,5,9, or 'all'.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Output .npz.")],
-    half: Annotated[int | None, typer.Option(help="Whose model, 1 or 2; default each particle's own.")] = None,
+    half: Annotated[Half | None, typer.Option(help="Whose model; default each particle's own.")] = None,
 ) -> None:
     """Where the model moves given points in given particles."""
-    where, asked = _array(points, 3), None if half is None else _half(half)
-    rows = _all_rows(Run.open(run), asked) if particles == "all" else _rows(particles)
+    import numpy as np
+
+    from dynaflex import tell
+    from dynaflex.io import durable
+    from dynaflex.pipelines import predict
+    from dynaflex.run.directory import Run
+    from dynaflex.run.monitor import shown
+
+    where = _array(points, 3)
+    rows = _all_rows(Run.open(run), half) if particles == "all" else _rows(particles)
     with shown(), tell.doing("displacements"):
-        moved = predict.displacements(run, where, rows, asked)
+        moved = predict.displacements(run, where, rows, half)
+    durable.make_folder(out.parent)
     durable.write_npz(out, points=where, displacement=moved, particles=np.asarray(rows))
     typer.echo(f"displacements of {len(where)} points in {len(rows)} particles in {out}")
 
@@ -124,9 +134,13 @@ def fsc_command(
     first: Annotated[Path, typer.Argument(help="Half-map 1, .mrc.")],
     second: Annotated[Path, typer.Argument(help="Half-map 2, .mrc.")],
     mask: Annotated[Path | None, typer.Option(help="Soft mask, .mrc.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all curves for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fourier shell correlation of two maps: unmasked, masked, corrected by phase randomisation."""
+    from dynaflex import tell
+    from dynaflex.run.monitor import shown
+    from dynaflex.validate.two_maps import compare_maps
+
     agreement = compare_maps(first, second, mask)
     with shown(results_only=as_json):
         for warning in agreement.warnings:
@@ -135,16 +149,19 @@ def fsc_command(
         typer.echo(line)
 
 
-def _half(value: int) -> int:
-    if value not in (1, 2):
-        raise UsageError("usage.half", f"no half {value}", expected="1 or 2")
-    return value
-
-
-def _all_rows(run: Run, half: int | None) -> list[int]:
+def _all_rows(run: Run, half: Half | None) -> list[int]:
     """The particles that have latents, in both halves or in one."""
+    from dynaflex.pipelines import predict
+
     halves = [predict.load_half(run, number) for number in ((1, 2) if half is None else (half,))]
     return sorted(int(row) for part in halves for row in part.rows)
+
+
+def _index(axis: int, count: int) -> int:
+    """The place, from 0, of an axis that is counted from 1."""
+    if not 1 <= axis <= count:
+        raise UsageError("volumes.axis", f"there is no axis {axis}", expected=f"from 1 to {count}")
+    return axis - 1
 
 
 def _rows(text: str) -> list[int]:
@@ -158,6 +175,11 @@ def _rows(text: str) -> list[int]:
 
 def _array(path: Path, columns: int) -> FloatArray:
     """A two-dimensional array of finite numbers from a ``.npy`` file; pickles are not read."""
+    import numpy as np
+
+    from dynaflex.io.arrays import UNREADABLE, read_arrays
+    from dynaflex.io.magic import describe_file
+
     try:
         (values,) = read_arrays(path).values()
     except UNREADABLE as error:

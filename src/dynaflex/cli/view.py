@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
-from dynaflex.errors import EnvironmentFault
-from dynaflex.report.verdicts import verdicts
+from dynaflex.cli.options import use_one_thread
+from dynaflex.errors import EnvironmentFault, StoppedOnRequest
 
 
 def view_command(
@@ -25,6 +24,16 @@ def view_command(
 ) -> None:
     """Explore a run in a browser: latent space, conformations, maps, curves. Prints the link and the ssh line."""
     try:
+        _serve(run, port, host, socket, idle_hours)
+    except StoppedOnRequest:
+        # It was not listening yet; to be stopped is how it ends.
+        _say("stopped")
+
+
+def _serve(run: Path, port: int | None, host: str, socket: Path | None, idle_hours: float) -> None:
+    from dynaflex.report.verdicts import verdicts
+
+    try:
         from dynaflex.viewer.scene import Scene
         from dynaflex.viewer.serve import Address, serve
     except ModuleNotFoundError as error:
@@ -34,8 +43,7 @@ def view_command(
             found=f"no module {error.name}",
             fix="pip install 'dynaflex[view]'",
         ) from error
-    # Torch's threads wait for each other on tensors of this size; see pick_device.
-    torch.set_num_threads(1)
+    use_one_thread()
     serve(Scene(run), lambda: verdicts(run), Address(host, port, socket), idle_hours * 3600.0, _say)
 
 

@@ -128,6 +128,14 @@ def replaced(folder: Path, *patterns: str) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those it lies in, where they are missing; errors as :func:`write_stream`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def append_line(path: Path, line: str) -> bool:
     """Add a line to a file that may lose lines but must not break; False if there was no room for it.
 

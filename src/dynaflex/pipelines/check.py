@@ -212,7 +212,9 @@ def verdict(comparison: Comparison) -> str:
     if comparison.better is not None:
         return f"Another reading fits better: {comparison.better.name}. To apply it: {comparison.better.remedy}."
     worse = [score for score in comparison.others if score not in comparison.untold]
-    return f"The table as given fits best; {len(worse)} other readings fit significantly worse."
+    told = f"of {len(comparison.others)} other readings {len(worse)} fit significantly worse"
+    untold = f" and {len(comparison.untold)} cannot be told from it" if comparison.untold else ""
+    return f"The table as given fits best: {told}{untold}."
 
 
 def warnings(comparison: Comparison) -> list[str]:

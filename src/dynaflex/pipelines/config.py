@@ -1,12 +1,37 @@
-"""The settings that every method has."""
+"""The settings that every method has. Each is declared once: what it means, its default, and how a person gives it."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dynaflex.latents.prior import GAUSSIAN, LatentPrior
+if TYPE_CHECKING:
+    from dynaflex.latents.prior import LatentPrior
+
+Solver = Literal["iterative", "wiener", "lbfgs", "backprojection"]
+Stage = Literal["prepare", "train", "reconstruct", "report"]
+
+GROUPS = PARTICLES, MAP, MOTION, TRAINING, RESULT = ("Particles", "Map and model", "Motion", "Training", "Result")
+"""The settings in groups, as a person sees them."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting that a person gives: in which ``group`` of the help, in what ``unit``, by which ``name`` where that is
+    not the field's own. The field's description is its help."""
+
+    group: str
+    unit: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Private:
+    """A setting that no person is asked for, and the reason."""
+
+    reason: str
 
 
 class RunConfig(BaseModel):
@@ -14,31 +39,65 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = Field(default=0, ge=0)
-    class_number: int | None = Field(
-        default=None, ge=0, description="use only particles of this class of a 3D classification; None: all"
+    class_number: Annotated[int | None, Option(PARTICLES, "N", "class")] = Field(
+        default=None, ge=0, description="Take only this class of a 3D classification; default all."
     )
-    train_box: int | None = Field(default=None, ge=8, description="Fourier-cropped training box; None: at most 128")
-    particle_diameter: float | None = Field(
-        default=None, gt=0.0, description="diameter of the circular mask; None: from the map"
+    invert_contrast: Annotated[bool, Option(PARTICLES)] = Field(
+        default=False, description="For particles that are black."
     )
-    shared_resolution: float = Field(
-        default=20.0, gt=0.0, description="R0: both halves start from a map low-passed to this"
+    particle_diameter: Annotated[float | None, Option(PARTICLES, "Å", "diameter")] = Field(
+        default=None, gt=0.0, description="Particle diameter; default from the mask, or the map."
     )
-    threshold: float | None = Field(default=None, description="map contour of the molecule; None: automatic")
-    invert_contrast: bool = False
-    latent_dim: int = Field(default=2, ge=1)
-    epochs: int | None = Field(default=None, ge=1)
-    batch_size: int = Field(default=16, ge=1)
-    held_out_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
-    half_sets: Literal["independent", "shared"] = Field(
-        default="independent", description="one model per half, or one for all particles, as in the paper of 3DFlex"
+    train_box: Annotated[int | None, Option(PARTICLES, "PIXELS")] = Field(
+        default=None, ge=8, description="Fourier-cropped training box; default at most 128."
     )
-    solver: Literal["iterative", "wiener", "lbfgs", "backprojection"] = "iterative"
+
+    threshold: Annotated[float | None, Option(MAP, "DENSITY")] = Field(
+        default=None, description="Map contour of the molecule; default automatic."
+    )
+    shared_resolution: Annotated[float, Option(MAP, "Å")] = Field(
+        default=20.0, gt=0.0, description="R0: both halves start from a map low-passed to this."
+    )
+
+    latent_dim: Annotated[int, Option(MOTION, "N")] = Field(default=2, ge=1, description="Latent coordinates.")
+
+    half_sets: Annotated[Literal["independent", "shared"], Option(TRAINING)] = Field(
+        default="independent", description="A motion model for each half, or one for all particles, as in the paper."
+    )
+    epochs: Annotated[int | None, Option(TRAINING, "N")] = Field(
+        default=None, ge=1, description="Sweeps over the data; default enough to converge."
+    )
+    batch_size: Annotated[int, Option(TRAINING, "N")] = Field(default=16, ge=1, description="Particles per update.")
+    held_out_fraction: Annotated[float, Option(TRAINING, "FRACTION")] = Field(
+        default=0.1, ge=0.0, lt=1.0, description="Particles of each half that are not trained on, to test the motion."
+    )
+    seed: Annotated[int, Option(TRAINING, "N")] = Field(
+        default=0, ge=0, description="Equal seeds give equal runs on the CPU."
+    )
+
+    solver: Annotated[Solver, Option(RESULT)] = Field(
+        default="iterative",
+        description="Of the maps: least squares, also with a prior; that of 3DFlex's paper; that of DynaMight's.",
+    )
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """How a person gives each setting, by field, group by group; private settings are left out."""
+        found = [(name, one) for name, field in cls.model_fields.items() for one in field.metadata]
+        given = [(name, one) for name, one in found if isinstance(one, Option)]
+        return dict(sorted(given, key=lambda item: GROUPS.index(item[1].group)))
+
+    @classmethod
+    def option_name(cls, field: str) -> str:
+        """What a person types for a setting: ``--diameter`` for ``particle_diameter``."""
+        option = cls.options().get(field)
+        return "--" + (option.name if option and option.name else field.replace("_", "-"))
 
     @property
     def latent_prior(self) -> LatentPrior:
         """What is known of a latent vector before its image is looked at."""
+        from dynaflex.latents.prior import GAUSSIAN
+
         return GAUSSIAN
 
     @property

@@ -10,8 +10,8 @@ from typing import Any
 import dynaflex
 from dynaflex.errors import DamagedCheckpointError, InputError
 from dynaflex.pipelines.fingerprint import changes
-from dynaflex.pipelines.predict import config_of
 from dynaflex.pipelines.reopen import Moved, resume_command, where_they_are
+from dynaflex.pipelines.settings import config_of
 from dynaflex.run import lock
 from dynaflex.run.directory import CONFIG, LOCK, PROVENANCE, Run
 from dynaflex.run.files import FSC, LATENTS, TABLE

@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dynaflex.data.columns import particle_block
-from dynaflex.data.particles import Particles
-from dynaflex.data.particles import read_table as read_particle_table
 from dynaflex.errors import DynaflexError
 from dynaflex.io import durable
-from dynaflex.io.star import StarFile
-from dynaflex.pipelines.inputs import InputPaths
+from dynaflex.pipelines.input_paths import InputPaths
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import read_table
 
 IMAGES = "images.json"
 """The file of a run that lists its stacks of images in the order of the table, each with what it was."""
 _BLOCKS, _BLOCK, _WHOLE = 8, 4096, 1 << 22
+
+if TYPE_CHECKING:
+    from dynaflex.data.particles import Particles
+    from dynaflex.io.star import StarFile
 
 
 def fingerprint(paths: InputPaths, particles: Particles) -> dict[str, Any]:
@@ -105,6 +105,8 @@ def _of_file(path: Path, before: dict[str, Any] | None = None) -> dict[str, Any]
 
 def _changed_rows(run: Run, path: Path, columns: list[str]) -> str | None:
     """How the table differs from the run's own copy, in words; None if only the way it is written does."""
+    from dynaflex.data.particles import read_table as read_particle_table
+
     try:
         now = _particles(read_particle_table(path, run.config().get("class_number")))
         before = _particles(read_table(run))
@@ -120,4 +122,6 @@ def _changed_rows(run: Run, path: Path, columns: list[str]) -> str | None:
 
 
 def _particles(star: StarFile) -> pd.DataFrame:
+    from dynaflex.data.columns import particle_block
+
     return star.blocks[particle_block(star)]

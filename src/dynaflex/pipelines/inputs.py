@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,48 +20,12 @@ from dynaflex.grid import Grid
 from dynaflex.io.mrc import Place, read_map
 from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.half import Imaging
+from dynaflex.pipelines.input_paths import InputPaths as InputPaths
 from dynaflex.reconstruct.postprocess import soft_mask
 from dynaflex.shapes import BoolArray, Tensor
 
 _LARGEST_TRAINING_BOX = 128
 _MASK_EDGE = 20.0
-_SINGLE = ("mask", "atoms", "mesh", "stationary", "latents", "datadir")
-
-
-@dataclass(frozen=True)
-class InputPaths:
-    """The files a user names. ``atoms`` is for DynaMight; ``mesh``, ``stationary`` and ``latents`` are for 3DFlex."""
-
-    particles: Path
-    consensus: Path
-    mask: Path | None = None
-    half_maps: tuple[Path, Path] | None = None
-    atoms: Path | None = None
-    mesh: Path | None = None
-    stationary: Path | None = None
-    latents: Path | None = None
-    datadir: Path | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Absolute paths as strings, for ``provenance.json``."""
-        plain = {}
-        for name, value in asdict(self).items():
-            paths = value if isinstance(value, tuple) else (value,)
-            absolute = [None if path is None else str(Path(path).absolute()) for path in paths]
-            plain[name] = absolute if isinstance(value, tuple) else absolute[0]
-        return plain
-
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> InputPaths:
-        """Undo :meth:`as_dict`."""
-        half_maps = plain.get("half_maps")
-        single = {name: None if plain.get(name) is None else Path(plain[name]) for name in _SINGLE}
-        return cls(
-            Path(plain["particles"]),
-            Path(plain["consensus"]),
-            half_maps=None if half_maps is None else (Path(half_maps[0]), Path(half_maps[1])),
-            **single,
-        )
 
 
 @dataclass(frozen=True)
@@ -106,7 +68,14 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         InputError: something is missing or does not fit.
     """
     report = check_inputs(
-        paths.particles, paths.consensus, paths.mask, paths.datadir, read_images, config.seed, config.class_number
+        paths.particles,
+        paths.consensus,
+        paths.mask,
+        paths.datadir,
+        read_images,
+        config.seed,
+        config.class_number,
+        paths.strip_prefix,
     )
     report.raise_first()
     reference = read_map(paths.consensus)
@@ -115,6 +84,7 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         paths.datadir,
         config.seed,
         class_number=config.class_number,
+        strip_prefix=paths.strip_prefix,
         grid=None if reference.pixel_size is None else Grid(reference.box, reference.pixel_size),
     )
     grid = particles.grid

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -15,7 +16,7 @@ from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import embedding, maps
 from dynaflex.pipelines.alignment import align_halves
-from dynaflex.pipelines.config import RunConfig
+from dynaflex.pipelines.config import RunConfig, Stage
 from dynaflex.pipelines.fingerprint import fingerprint
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.memory import require_room
@@ -28,7 +29,7 @@ from dynaflex.run.directory import Run, to_resume
 from dynaflex.run.files import FSC, TABLE
 from dynaflex.run.stop import Stop, exit_markers, stoppable
 
-STAGES = ("prepare", "train", "reconstruct", "report")
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Task:
     All work in the run is done inside ``reported(run)``.
     """
 
-    until: str
+    until: Stage
     device: torch.device
     reported: Callable[[Run], AbstractContextManager[None]]
 
@@ -55,7 +56,7 @@ def start_run(method: Method, path: Path, paths: InputPaths, config: RunConfig, 
         ResourceError: the disk or the memory is too small.
         StoppedOnRequest: a signal or RELION asked to stop; the run can be resumed.
     """
-    with stoppable(path) as stop:
+    with stoppable(path, to_resume(path)) as stop:
         inputs = read_inputs(paths, config, read_images=True)
         plan = method.examine(inputs, config)
         if task.until != "prepare":
@@ -81,7 +82,7 @@ def resume_run(method: Method, path: Path, moved: Moved, asked: RunConfig | None
         InputError, DamagedCheckpointError: its inputs are gone or are others, or a file of the run is damaged.
         ResourceError, StoppedOnRequest: as :func:`start_run`.
     """
-    with stoppable(path) as stop:
+    with stoppable(path, to_resume(path)) as stop:
         run = Run.open(path)
         config = _stored_settings(run, method, asked)
         inputs = reopened(run, moved)
@@ -102,7 +103,7 @@ def _require_enough(inputs: Inputs, config: RunConfig) -> None:
         raise few
 
 
-def _go_on(work: Work, method: Method, until: str, stop: Stop) -> None:
+def _go_on(work: Work, method: Method, until: Stage, stop: Stop) -> None:
     """The stages up to ``until``, each but for what is there already."""
     run, inputs, config = work.run, work.inputs, work.config
     stages = STAGES[: STAGES.index(until) + 1]
@@ -163,7 +164,7 @@ def _stored_settings(run: Run, method: Method, asked: RunConfig | None) -> RunCo
         if value != getattr(usual, name) and value != getattr(stored, name):
             raise UsageError(
                 "run.other-settings", "a run is resumed with the settings that it was started with", file=run.path,
-                field=name, expected=getattr(stored, name), found=value,
+                field=method.config.option_name(name), expected=getattr(stored, name), found=value,
                 fix=f"{to_resume(run.path)}, or start another run with another -o",
             )  # fmt: skip
     return stored

@@ -13,10 +13,11 @@ from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.posterior import Posterior
 from dynaflex.model import FlexModel
 from dynaflex.pipelines.checkpoint import model_state
-from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.dynamight.method import DYNAMIGHT
 from dynaflex.pipelines.flex.method import FLEX
 from dynaflex.pipelines.method import Method
+from dynaflex.pipelines.settings import config_of as config_of
+from dynaflex.pipelines.settings import method_name
 from dynaflex.run.directory import Run
 from dynaflex.run.files import read_grids
 from dynaflex.shapes import FloatArray, IntArray, Tensor
@@ -74,27 +75,8 @@ class TrainedHalf:
 
 
 def method_of(run: Run) -> Method:
-    """The method that a run was made with.
-
-    Raises:
-        UsageError: this version does not know it.
-    """
-    name = str(run.config().get("method"))
-    if name not in METHODS:
-        raise UsageError(
-            "run.method",
-            "unknown method",
-            file=run.path / "config.json",
-            expected=" or ".join(METHODS),
-            found=name,
-            fix="use the version of dynaflex that made the run; provenance.json names it",
-        )
-    return METHODS[name]
-
-
-def config_of(run: Run) -> RunConfig:
-    """The settings that a run was started with."""
-    return method_of(run).config.from_stored(run.config())
+    """The method that a run was made with; errors as :func:`dynaflex.pipelines.settings.method_name`."""
+    return METHODS[method_name(run)]
 
 
 def load_half(run: Run, half: int) -> TrainedHalf:

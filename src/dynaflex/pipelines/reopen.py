@@ -6,16 +6,19 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dynaflex import tell
 from dynaflex.errors import DamagedCheckpointError, InputError
 from dynaflex.pipelines.fingerprint import IMAGES, changed_images, changes
-from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
-from dynaflex.pipelines.predict import config_of
+from dynaflex.pipelines.input_paths import InputPaths
+from dynaflex.pipelines.settings import config_of
 from dynaflex.run.directory import PROVENANCE, Run, to_resume
 
-_OPTIONS = {"particles": "--particles", "consensus": "--map", "mask": "--mask", "datadir": "--datadir"}
+if TYPE_CHECKING:
+    from dynaflex.pipelines.inputs import Inputs
+
+_OPTIONS = {"particles": "--particles", "consensus": "--map", "mask": "--mask"}
 _NEEDED = (*_OPTIONS, "half_maps")
 """Inputs that every command on a run reads; a method reads its others where it needs them."""
 HOME = "run_directory"
@@ -30,11 +33,12 @@ class Moved:
     consensus: Path | None = None
     mask: Path | None = None
     datadir: Path | None = None
+    strip_prefix: str | None = None
 
     @classmethod
     def of(cls, paths: InputPaths) -> Moved:
         """All that a user has named when the run is started again with a whole command."""
-        return cls(paths.particles, paths.consensus, paths.mask, paths.datadir)
+        return cls(paths.particles, paths.consensus, paths.mask, paths.datadir, paths.strip_prefix)
 
 
 def reopened(run: Run, moved: Moved | None = None) -> Inputs:
@@ -47,6 +51,8 @@ def reopened(run: Run, moved: Moved | None = None) -> Inputs:
         InputError: an input is not there any more, or cannot be read.
         DamagedCheckpointError: an input is not what it was.
     """
+    from dynaflex.pipelines.inputs import read_inputs
+
     paths = where_they_are(run, moved or Moved())
     found = changes(run, paths)
     if found:
@@ -61,7 +67,9 @@ def reopened(run: Run, moved: Moved | None = None) -> Inputs:
 def remember(run: Run, inputs: Inputs) -> None:
     """Write down where the inputs of a run, which this process holds, are now."""
     before = run.read_json(PROVENANCE)
-    known = {"inputs": inputs.paths.as_dict(), HOME: str(run.path.absolute())}
+    # The folder that the names of images turned out to be relative to leads to them from anywhere.
+    paths = replace(inputs.paths, datadir=inputs.paths.datadir or inputs.particles.image_root)
+    known = {"inputs": paths.as_dict(), HOME: str(run.path.absolute())}
     if any(before.get(name) != value for name, value in known.items()):
         if before.get("inputs", known["inputs"]) != known["inputs"]:
             tell.say(f"inputs were found elsewhere than before: {inputs.paths.particles}")
@@ -85,6 +93,8 @@ def where_they_are(run: Run, moved: Moved) -> InputPaths:
         there = path if path.exists() else _beside(run, home, path)
         if name in _NEEDED and getattr(moved, name, None) is None and not there.exists():
             raise _gone(run, name, path)
+        if name == "datadir" and not there.exists():
+            continue
         found[name] = (*found.get(name, ()), there) if name == "half_maps" else there
     found |= {field.name: value for field in fields(moved) if (value := getattr(moved, field.name)) is not None}
     return replace(before, **found)
@@ -106,7 +116,7 @@ def _paths(paths: InputPaths) -> Iterator[tuple[str, Path]]:
     for field in fields(paths):
         value = getattr(paths, field.name)
         for path in value if isinstance(value, tuple) else (value,):
-            if path is not None:
+            if isinstance(path, Path):
                 yield field.name, path
 
 

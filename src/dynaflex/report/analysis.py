@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from dynaflex.analyze.embedding import NOISE, PrincipalAxes
 from dynaflex.analyze.motion import camera_across
-from dynaflex.pipelines.analysis.analyse import DENSITY, K_MEANS, Analysis, Cluster
+from dynaflex.pipelines.analysis.analyse import Analysis, Cluster
 from dynaflex.pipelines.analysis.chimerax import COLOURS
+from dynaflex.pipelines.analysis.names import DENSITY, K_MEANS
 from dynaflex.report.style import (
     ACCENT,
     COUNT_COLOURS,
@@ -66,9 +67,10 @@ def draw_landscape(found: Analysis) -> Figure:
     plane.set_aspect("equal", adjustable="datalim")
     figure.legend(*plane.get_legend_handles_labels(), loc="outside lower left", ncols=4)
     share = found.space.motion_axes.share
-    bars.bar(np.arange(len(share)), 100 * share, color=HALF[0])
+    counted = np.arange(1, len(share) + 1)
+    bars.bar(counted, 100 * share, color=HALF[0])
     bars.set(title="share of all motion", xlabel="motion component", ylabel="% of the mean square displacement")
-    bars.set_xticks(np.arange(len(share)))
+    bars.set_xticks(counted)
     return figure
 
 
@@ -110,7 +112,7 @@ def draw_clusters(found: Analysis) -> Figure:
                 axes.set(xlabel=_motion_label(found, 0), ylabel=_motion_label(found, 1))
                 axes.set_aspect("equal", adjustable="datalim")
             else:
-                axes.set(xlabel="UMAP 0 (no unit)", ylabel="UMAP 1 (no unit)")
+                axes.set(xlabel="UMAP 1 (no unit)", ylabel="UMAP 2 (no unit)")
     return figure
 
 
@@ -186,11 +188,11 @@ def _colour(name: int) -> str:
 
 
 def _motion_label(found: Analysis, axis: int) -> str:
-    return f"motion component {axis}, rms Å ({found.space.motion_axes.share[axis]:.0%} of the motion)"
+    return f"motion component {axis + 1}, rms Å ({found.space.motion_axes.share[axis]:.0%} of the motion)"
 
 
 def _latent_label(axes: PrincipalAxes, axis: int) -> str:
-    return f"latent axis {axis} ({axes.share[axis]:.0%} of the variance)"
+    return f"latent component {axis + 1} ({axes.share[axis]:.0%} of the variance)"
 
 
 def _limits(values: Array) -> tuple[float, float]:

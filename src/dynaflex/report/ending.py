@@ -22,13 +22,14 @@ class Ending:
     command: str
 
     @classmethod
-    def of(cls, error: Exception, command: str) -> Ending:
+    def of(cls, error: Exception | StoppedOnRequest, command: str) -> Ending:
         """The ending that an exception makes."""
-        stopped = isinstance(error, StoppedOnRequest)
+        if isinstance(error, StoppedOnRequest):
+            return cls(True, error.problem, None, command)
         if not isinstance(error, DynaflexError):
-            return cls(stopped, f"{type(error).__name__}: {error}", None, command)
+            return cls(False, f"{type(error).__name__}: {error}", None, command)
         place = "" if error.file is None else f"{error.file}: "
-        return cls(stopped, place + error.problem, None if stopped else error.fix, command)
+        return cls(False, place + error.problem, error.fix, command)
 
 
 def reached(run: Path) -> str:

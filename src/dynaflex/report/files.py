@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaflex.errors import DynaflexError, StoppedOnRequest
+from dynaflex.errors import DynaflexError
 from dynaflex.io.mrc import MrcMap, read_map
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.pipelines.mesh_store import load_mesh
@@ -113,8 +113,6 @@ class RunFiles:
             if fault is not None:
                 raise ValueError(fault)
             return read(path)
-        except StoppedOnRequest:
-            raise
         except DynaflexError as error:
             self.absent[name] = f"cannot be read: {error.problem}"
         except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:

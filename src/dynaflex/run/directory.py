@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 import dynaflex
 from dynaflex import tell
@@ -105,7 +104,7 @@ class Run:
                     "command": " ".join(sys.argv),
                     "started": datetime.now(UTC).isoformat(timespec="seconds"),
                     "python": platform.python_version(),
-                    "torch": torch.__version__,
+                    "torch": version("torch"),
                     "inputs": inputs,
                     "fingerprint": fingerprint or {},
                     "config_sha256": hashlib.sha256(durable.json_bytes(settings)).hexdigest(),

@@ -24,6 +24,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from dynaflex import tell
@@ -35,6 +36,8 @@ SILENCE_LATER = 60.0
 """The same in what goes on for longer: a log of a day's work is to be read."""
 _EARLY = 600.0
 _LOOK = _SHORT = 1.0
+_NAME = 40
+"""Characters of the name of some work that a bar shows."""
 
 
 class _Undisturbed(io.TextIOBase):
@@ -150,12 +153,12 @@ class Bars:
         # Nothing is put in the place of sys.stdout and sys.stderr: what is drawn through its own stand-in never ends.
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=_NAME, overflow="ellipsis")),
             BarColumn(bar_width=20),
-            _Share(),
-            TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
-            _TimeLeft(),
+            _Share(table_column=Column(no_wrap=True)),
+            _Figures(),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            _TimeLeft(table_column=Column(no_wrap=True)),
             console=console,
             redirect_stdout=False,
             redirect_stderr=False,
@@ -256,6 +259,13 @@ class _Share(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text("" if task.total is None else f"{task.percentage:3.0f}%")
+
+
+class _Figures(ProgressColumn):
+    """The figures of the work, cut off where the line is too short for them: they and the bar give way first."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["figures"], no_wrap=True, overflow="ellipsis")
 
 
 class _TimeLeft(ProgressColumn):

@@ -1,6 +1,7 @@
 """Stopping on request: signals and RELION's abort file, at a place where nothing is lost.
 
-A stop raises :class:`StoppedOnRequest` at once, wherever the program is: every file is written so that it is whole or
+Every command can be stopped, from its first moment; what works in a run watches its folder too, and can be resumed. A
+stop raises :class:`StoppedOnRequest` at once, wherever the program is: every file is written so that it is whole or
 not there. Training asks to :meth:`Stop.hold` it until the batch is done, so that the batch can be saved; it is not held
 for longer than ``PATIENCE``.
 """
@@ -11,7 +12,8 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -25,13 +27,16 @@ ABORT = "RELION_JOB_ABORT_NOW"
 SUCCESS, FAILURE, ABORTED = "RELION_JOB_EXIT_SUCCESS", "RELION_JOB_EXIT_FAILURE", "RELION_JOB_EXIT_ABORTED"
 _RELION_JOB = ("job.star", "run.job", "job_pipeline.star")
 _LOOK = 1.0
+RESUME = "add --resume to continue"
 
 
 class Stop:
     """Whether a stop was asked for, by what, and whether it has to wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None, remedy: str | None = None) -> None:
         self.cause: str | None = None
+        self._folder = folder
+        self._remedy = remedy
         self._interrupts = 0
         self._held = False
 
@@ -58,7 +63,8 @@ class Stop:
         """
         if self.requested:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
-            raise StoppedOnRequest("run.stopped", f"stopped by {self.cause}", fix="add --resume to continue")
+            remedy = self._remedy if self._folder is not None and _is_run(self._folder) else None
+            raise StoppedOnRequest("run.stopped", f"stopped by {self.cause}", fix=remedy)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGALRM:
@@ -77,32 +83,42 @@ class Stop:
 
 
 @contextmanager
-def stoppable(folder: Path) -> Iterator[Stop]:
-    """While inside, SIGINT, SIGTERM, SIGUSR1 and an abort file in ``folder`` ask for a stop; SIGHUP is not heard.
+def stoppable(folder: Path | None = None, remedy: str = RESUME) -> Iterator[Stop]:
+    """While inside, SIGINT and SIGTERM ask for a stop. For work in the run at ``folder`` SIGUSR1 and an abort file in
+    it do too, and SIGHUP is not heard: a run must outlive the terminal that it was started from.
 
-    A second SIGINT does not wait for a save, a third ends the process. Outside the main thread there are no signals to
-    be had, and nothing asks.
+    Where the run was begun the stop tells the ``remedy``. A second SIGINT does not wait for a save, a third ends the
+    process. Outside the main thread there are no signals to be had, and nothing asks.
     """
-    stop = Stop()
+    stop = Stop(folder, remedy)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    asks = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
+    asks = [signal.SIGINT, signal.SIGTERM, signal.SIGALRM]
     before = {number: signal.signal(number, stop._on_signal) for number in asks}
-    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def look() -> None:
-        if not stop.requested and (folder / ABORT).exists():
-            stop.cause = ABORT
-            os.kill(os.getpid(), signal.SIGUSR1)
-
+    if folder is not None:
+        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, stop._on_signal)
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with repeating(_LOOK, look):
+        with nullcontext() if folder is None else repeating(_LOOK, partial(_look_for_abort, folder, stop)):
             yield stop
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_run(folder: Path) -> bool:
+    # What works in a run has loaded this long ago; what does not need not.
+    from dynaflex.run.directory import CONFIG
+
+    return (folder / CONFIG).exists()
+
+
+def _look_for_abort(folder: Path, stop: Stop) -> None:
+    if not stop.requested and (folder / ABORT).exists():
+        stop.cause = ABORT
+        os.kill(os.getpid(), signal.SIGUSR1)
 
 
 @contextmanager

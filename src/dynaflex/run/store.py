@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors.torch import load, save
-
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.io import durable
 from dynaflex.shapes import Tensor
@@ -46,6 +44,8 @@ class CheckpointStore:
         Raises:
             ResourceError, EnvironmentFault: it cannot be written; what was there before still is.
         """
+        from safetensors.torch import save
+
         name = _name(series, place)
         content = {
             _TENSORS: save({key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}),
@@ -74,6 +74,8 @@ class CheckpointStore:
         Raises:
             DamagedCheckpointError: a byte is missing or differs, or the checkpoint belongs elsewhere.
         """
+        from safetensors.torch import load
+
         content = self._verified(path)
         return load(content[_TENSORS]), json.loads(content[_STATE])
 

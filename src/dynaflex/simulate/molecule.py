@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from dynaflex.errors import UsageError
 from dynaflex.shapes import Array, BoolArray, IntArray
+from dynaflex.simulate.names import MotionName
 
 DOMAINS = ("body", "arm", "lobe")
 BODY, ARM, LOBE = range(3)
-MOTIONS = ("hinge", "two-hinge", "touching", "twist", "none")
+MOTIONS: tuple[MotionName, ...] = get_args(MotionName)
 
 ATOMS = (300, 180, 120)
 SEMI_AXES = ((24.0, 21.0, 19.2), (30.0, 16.2, 11.9), (17.5, 15.5, 14.3))
@@ -141,7 +143,7 @@ def make_motion(name: str, molecule: Molecule) -> Motion:
         case "none":
             return Motion(name, ())
     raise UsageError(
-        "simulate.unknown-motion", "there is no such motion", field="motion", expected=" | ".join(MOTIONS), found=name
+        "simulate.unknown-motion", "there is no such motion", field="--motion", expected=" | ".join(MOTIONS), found=name
     )
 
 
@@ -158,7 +160,7 @@ def make_molecule(width: float, seed: int, motion: str = "hinge") -> Molecule:
         raise UsageError(
             "simulate.box-too-small",
             "the box is too small for a molecule with domains",
-            field="box x pixel size",
+            field="--box times --pixel-size",
             expected=f"at least {SMALLEST_WIDTH:g} Å",
             found=f"{width:g} Å",
             fix="choose a larger --box or --pixel-size",

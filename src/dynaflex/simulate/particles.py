@@ -80,10 +80,10 @@ def simulate(
 def _check(particles: int, box: int, pixel_size: float, snr: float) -> None:
     """Refuse what cannot be simulated."""
     wrong = (
-        ("particles", particles >= 2, "at least 2, one per half-set", particles),
-        ("box", box >= 16 and box % 2 == 0, "an even number of at least 16 pixels", box),
-        ("pixel size", pixel_size > 0.0 and math.isfinite(pixel_size), "a positive number of Å", pixel_size),
-        ("snr", snr >= 0.0, "0 or a positive number, or inf", snr),
+        ("--particles", particles >= 2, "at least 2, one per half-set", particles),
+        ("--box", box >= 16 and box % 2 == 0, "an even number of at least 16 pixels", box),
+        ("--pixel-size", pixel_size > 0.0 and math.isfinite(pixel_size), "a positive number of Å", pixel_size),
+        ("--snr", snr >= 0.0, "0 or a positive number, or inf", snr),
     )
     for field, fine, expected, found in wrong:
         if not fine:

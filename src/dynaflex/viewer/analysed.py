@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dynaflex.pipelines.analysis.analyse import DENSITY, K_MEANS, PARTICLES
+from dynaflex.pipelines.analysis.names import DENSITY, K_MEANS, PARTICLES
 from dynaflex.shapes import FloatArray, IntArray
 from dynaflex.viewer.columns import Column, numbered
 
@@ -42,7 +42,7 @@ def read_analysis(run: Path, rows: IntArray, half: IntArray, latents: FloatArray
         with path.open(encoding="utf-8") as stream:
             table = pd.read_csv(stream, usecols=lambda name: name.rstrip("0123456789") in _READ)
         found = table.set_index("row").astype(np.float32)
-        names = [f"latent{axis}" for axis in range(latents.shape[1])]
+        names = [f"latent{axis}" for axis in range(1, latents.shape[1] + 1)]
         if not np.array_equal(np.sort(found.index.to_numpy()), np.sort(rows)):
             return _unusable(f"is of {len(found):,} particles, and the run has {len(rows):,}; it")
         found = found.loc[rows]
@@ -64,14 +64,14 @@ def _columns(found: pd.DataFrame) -> Analysed:
     for prefix, (label, unit) in _AXES.items():
         for name in found.columns:
             if (axis := numbered(name, prefix, _MOST_AXES)) is not None:
-                columns.append(Column(name, f"{label} {axis + 1}", unit, "layout"))
+                columns.append(Column(name, f"{label} {axis}", unit, "layout"))
                 values[name] = found[name].to_numpy()
     for name, label in _CLUSTERS.items():
         if name in found:
             columns.append(Column(name, label, "", "cluster"))
             labels = found[name].to_numpy()
             values[name] = np.where(labels > 0, labels, np.float32(np.nan))
-    return Analysed(columns, values, hint=None if "umap0" in values else "UMAP: dynaflex analyze RUN --umap")
+    return Analysed(columns, values, hint=None if "umap1" in values else "UMAP: dynaflex analyze RUN --umap")
 
 
 def _unusable(why: str) -> Analysed:

@@ -16,6 +16,7 @@ from dynaflex.io import durable
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.analysis import chimerax
 from dynaflex.pipelines.analysis.atomic import AtomicModel
+from dynaflex.pipelines.analysis.names import CLUSTERS, DENSITY, K_MEANS, MOTION, PARTICLES, SUMMARY
 from dynaflex.pipelines.analysis.series import (
     MAP_FRAME,
     DomainMotion,
@@ -32,8 +33,6 @@ from dynaflex.pipelines.predict import TrainedHalf, load_half
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray
 
-PARTICLES, CLUSTERS, MOTION, SUMMARY = "particles.csv", "clusters.csv", "motion.csv", "analysis.json"
-K_MEANS, DENSITY = "kmeans", "density"
 _SMALLEST_CLUSTER = 0.02
 
 
@@ -177,9 +176,9 @@ def _particles(found: Analysis) -> pd.DataFrame:
     space = found.space
     columns: dict[str, Any] = {"row": space.rows, "half": space.half, **found.labels}
     for name, values in (("latent", space.latents), ("pca", space.pca), ("motion", space.motion)):
-        columns |= {f"{name}{axis}": np.round(values[:, axis], 5) for axis in range(values.shape[1])}
+        columns |= {f"{name}{axis}": np.round(value, 5) for axis, value in enumerate(values.T, 1)}
     if found.plane is not None:
-        columns |= {f"umap{axis}": np.round(found.plane[:, axis], 4) for axis in range(2)}
+        columns |= {f"umap{axis}": np.round(value, 4) for axis, value in enumerate(found.plane.T, 1)}
     return pd.DataFrame(columns)
 
 

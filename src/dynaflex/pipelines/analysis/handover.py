@@ -148,7 +148,7 @@ def _write_components(uid: IntArray | np.ndarray, mean: FloatArray, path: Path) 
 
 def _write_csv(table: pd.DataFrame, rows: IntArray, half: IntArray, mean: FloatArray, path: Path) -> None:
     columns: dict[str, Any] = {"row": rows, "half": half, "rlnImageName": table["rlnImageName"].to_numpy()[rows]}
-    columns |= {f"latent{k}": np.round(mean[:, k].astype(np.float64), 6) for k in range(mean.shape[1])}
+    columns |= {f"latent{k}": np.round(value.astype(np.float64), 6) for k, value in enumerate(mean.T, 1)}
     durable.write_text(path, pd.DataFrame(columns).to_csv(index=False))
 
 

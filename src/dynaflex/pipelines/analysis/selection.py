@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,15 +14,15 @@ import pandas as pd
 from dynaflex.analyze.select import inside_box, inside_polygon
 from dynaflex.data.columns import particle_block
 from dynaflex.errors import InputError, UsageError
+from dynaflex.io.durable import make_folder
 from dynaflex.io.star import write_star
-from dynaflex.pipelines.analysis.analyse import PARTICLES
-from dynaflex.pipelines.predict import config_of
+from dynaflex.pipelines.analysis.names import PARTICLES, Plane
+from dynaflex.pipelines.settings import config_of
 from dynaflex.run.directory import Run
 from dynaflex.run.files import read_latents, read_table
 from dynaflex.shapes import Array, IntArray
 
-AXES = ("motion", "pca", "latent", "umap")
-"""Planes in which an outline can be drawn; those of ``pca`` and ``latent`` belong to one half."""
+AXES = get_args(Plane)
 _OF_ONE_HALF = ("pca", "latent")
 _LATENT_COLUMN = "dynaflexLatent"
 
@@ -39,7 +39,7 @@ class Outline:
 
 def read_outline(path: Path, axes: str | None, half: int | None) -> Outline:
     """A polygon from a text file, two numbers a line, or from JSON: a list of points, or an object with ``points`` and,
-    if it says so itself, ``axes``, ``columns`` (two axes from 0) and ``half``.
+    if it says so itself, ``axes``, ``columns`` (two axes from 1) and ``half``.
 
     Raises:
         InputError: there is no such file, or no polygon in it.
@@ -50,7 +50,7 @@ def read_outline(path: Path, axes: str | None, half: int | None) -> Outline:
         content: Any = json.loads(text) if text.lstrip()[:1] in ("[", "{") else _pairs(text)
         stated = content if isinstance(content, dict) else {"points": content}
         points = np.array(stated["points"], dtype=np.float64)
-        columns = tuple(int(column) for column in stated.get("columns", (0, 1)))
+        columns = tuple(int(column) for column in stated.get("columns", (1, 2)))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _no_outline(path, error) from error
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
@@ -100,13 +100,13 @@ def in_outline(run: Run, folder: Path, outline: Outline) -> IntArray:
     if outline.axes in _OF_ONE_HALF:
         _require_half(run, outline.half)
     table = _analysed(folder)
-    plane = np.stack([_column(table, f"{outline.axes}{column}", folder) for column in outline.columns], axis=1)
+    plane = np.stack([_column(table, outline.axes, number, folder) for number in outline.columns], axis=1)
     mine = np.ones(len(table), dtype=bool) if outline.half is None else table["half"].to_numpy() == outline.half
     return table["row"].to_numpy()[inside_polygon(plane, outline.points) & mine]
 
 
 def in_ranges(run: Run, texts: Sequence[str], half: int | None) -> IntArray:
-    """The rows of the particles whose latents lie in all of the ranges ``AXIS:LOW:HIGH``, axes counted from 0.
+    """The rows of the particles whose latents lie in all of the ranges ``AXIS:LOW:HIGH``, axes counted from 1.
 
     Raises:
         UsageError: a range is none, or it is not said of which half.
@@ -165,6 +165,7 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> tuple[int, int]:
             fix="count the rows from 0, the first of the input table",
         )  # fmt: skip
     columns = [name for name in table.columns if not name.startswith(_LATENT_COLUMN)]
+    make_folder(out.parent)
     write_star(replace(star, blocks={**star.blocks, block: table.iloc[kept][columns]}), out)
     return len(kept), len(table)
 
@@ -179,14 +180,16 @@ def _analysed(folder: Path) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def _column(table: pd.DataFrame, name: str, folder: Path) -> Array:
-    if name not in table:
+def _column(table: pd.DataFrame, axes: str, number: int, folder: Path) -> Array:
+    """A coordinate in the plane ``axes``, its ``number`` counted from 1."""
+    count = sum(name.removeprefix(axes).isdigit() for name in table.columns)
+    if not 1 <= number <= count:
         raise InputError(
-            "select.no-column", "the analysis has no such coordinate",
-            file=folder / PARTICLES, field=name, expected=", ".join(table.columns[4:]), found=name,
-            fix="dynaflex analyze RUN --umap" if name.startswith("umap") else "choose another axis",
+            "select.no-column", f"the analysis has no coordinate {axes} {number}", file=folder / PARTICLES,
+            expected=f"from 1 to {count}" if count else f"columns {axes}1 and on",
+            fix="choose another column" if count else "dynaflex analyze RUN --umap",
         )  # fmt: skip
-    return table[name].to_numpy(dtype=np.float64)
+    return table[f"{axes}{number}"].to_numpy(dtype=np.float64)
 
 
 def _require_half(run: Run, half: int | None) -> None:
@@ -200,17 +203,18 @@ def _require_half(run: Run, half: int | None) -> None:
 
 
 def _range(text: str, count: int) -> tuple[int, tuple[float, float]]:
+    """The column of the latents, from 0, that a text with an axis from 1 means, and its range."""
     try:
         axis, low, high = text.split(":")
         found = int(axis), (float(low), float(high))
     except ValueError:
-        found = -1, (0.0, 0.0)
-    if not 0 <= found[0] < count or not found[1][0] <= found[1][1]:
+        found = 0, (0.0, 0.0)
+    if not 1 <= found[0] <= count or not found[1][0] <= found[1][1]:
         raise UsageError(
             "select.range", f"--latents cannot be {text!r}",
-            expected=f"AXIS:LOW:HIGH with an axis from 0 to {count - 1}, like 0:-0.5:1",
+            expected=f"AXIS:LOW:HIGH with an axis from 1 to {count}, like 1:-0.5:1",
         )  # fmt: skip
-    return found
+    return found[0] - 1, found[1]
 
 
 def _pairs(text: str) -> list[list[float]]:

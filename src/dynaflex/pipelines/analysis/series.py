@@ -75,14 +75,14 @@ def main_series(space: ConformationSpace, half: int, frames: int) -> list[Series
     """
     axes, mine = space.latent_axes[half], space.half == half
     main = [axis for axis in range(min(_MOST, len(axes.share))) if axis == 0 or axes.share[axis] >= _MAIN]
-    lines = [Series(f"axis{axis}", f"latent axis {axis}", _line(axes, axis, frames)) for axis in main]
+    lines = [Series(f"axis{axis + 1}", f"component {axis + 1}", _line(axes, axis, frames)) for axis in main]
     path = dense_path(space.latents[mine], space.pca[mine, 0], frames)
     return [*lines, Series("dense", "path through dense regions", path)]
 
 
 def first_component(trained: TrainedHalf, frames: int) -> Series:
     """The straight line of :func:`main_series` along the first principal axis of the latents of one half."""
-    return Series("axis0", "latent axis 0", _line(principal_axes(trained.latents.mean.numpy(), 1), 0, frames))
+    return Series("axis1", "component 1", _line(principal_axes(trained.latents.mean.numpy(), 1), 0, frames))
 
 
 def _line(axes: PrincipalAxes, axis: int, frames: int) -> Array:

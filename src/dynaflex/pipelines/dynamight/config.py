@@ -2,55 +2,86 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dynaflex.pipelines.config import RunConfig
+from dynaflex.pipelines.config import MAP, MOTION, TRAINING, Option, Private, RunConfig
+
+_SCHEDULE = Private("the schedule is one piece: its parts were chosen together, for any data")
+_RATE = Private("a rate that suits the units of what it moves, for any data")
+_DECODER = Private("how fine a motion can be follows from both: the shortest wave, and the nodes that resolve it")
+_DENSE = 12.0
 
 
 class DynamightConfig(RunConfig):
     """What DynaMight adds to the settings that every method has, and where its defaults differ."""
 
-    threshold: float | None = Field(
-        default=None, description="map contour that is filled with Gaussians; None: automatic"
+    threshold: Annotated[float | None, Option(MAP, "DENSITY")] = Field(
+        default=None, description="Map contour to fill with Gaussians; default automatic."
     )
-    n_gaussians: int | None = Field(
-        default=None, ge=4, description="None: two per residue that fits into the contour; 4 have neighbours"
+    n_gaussians: Annotated[int | None, Option(MAP, "N", "gaussians")] = Field(
+        default=None, ge=4, description="Number of Gaussians; default two per residue that fits into the contour."
     )
-    n_classes: int = Field(default=1, ge=1)
+    n_classes: Annotated[int, Option(MAP, "N", "classes")] = Field(
+        default=1, ge=1, description="Classes of Gaussian, each with a width."
+    )
 
-    latents: Literal["encoder", "table"] = "table"
-    latent_dim: int = Field(default=6, ge=1)
-    layers: int = 8
-    width: int = 32
-    frequencies: int = 10
-    node_spacing: float = Field(
+    latents: Annotated[Literal["table", "encoder"], Option(MOTION)] = Field(
+        default="table", description="One posterior per particle, or a network that sees the image."
+    )
+    latent_dim: Annotated[int, Option(MOTION, "N")] = Field(default=6, ge=1, description="Latent coordinates.")
+    start: Annotated[Literal["subspace", "random"], Option(MOTION)] = Field(
+        default="subspace", description="Where the latents of a table begin: linear components of the images, or noise."
+    )
+    layers: Annotated[int, Option(MOTION, "N")] = Field(default=8, ge=1, description="Hidden layers of the decoder.")
+    width: Annotated[int, Option(MOTION, "N")] = Field(default=32, ge=1, description="Units per hidden layer.")
+    frequencies: Annotated[int, _DECODER] = 10
+    node_spacing: Annotated[float, _DECODER] = Field(
         default=12.0, gt=0.0, description="Å between the nodes where the decoder is evaluated; its finest wave has 24"
     )
-    start: Literal["subspace", "random"] = Field(
-        default="subspace", description="where the latents of a table begin: linear components of the images"
+    graph: Annotated[Literal["dense", "paper"], Option(MOTION)] = Field(
+        default="dense", description="Of neighbours that stay together: 12 on average, or the cutoff of eq. 12."
+    )
+    regularisation: Annotated[float, Option(MOTION, "RATIO")] = Field(
+        default=0.9, ge=0.0, description="Ratio of gradient norms, prior over data."
+    )
+    strongest_prior: Annotated[float, Private("a ceiling that keeps --regularisation from forbidding motion")] = Field(
+        default=100.0, description="largest lambda, nats per Å² of mean squared edge strain"
     )
 
-    epochs: int | None = Field(
-        default=None, ge=1, description="None: enough for `steps` updates, between 20 and 100 epochs"
+    half_sets: Annotated[Literal["independent"], Option(TRAINING)] = Field(
+        default="independent", description="What this method does."
     )
-    steps: int = Field(default=6000, description="updates of one half that `epochs=None` aims at")
-    warm_up_epochs: int = 3
-    regularisation: float = Field(default=0.9, ge=0.0, description="ratio of gradient norms, prior over data")
-    strongest_prior: float = Field(default=100.0, description="largest lambda, nats per Å² of mean squared edge strain")
-    graph_degree: float | None = Field(default=12.0, description="mean neighbours; None: the paper's cutoff")
-    refresh_every: int = Field(default=30, description="after so many epochs, some with the Gaussians alone")
-    refresh_epochs: int = 5
-    replace_every: int = Field(default=10, description="epochs between replacements of the reference positions")
-    pooled_particles: int = 100
-    patience: int = Field(default=40, description="stop when the loss has risen this many times")
-    decoder_rate: float = 2e-3
-    latent_rate: float = 0.05
-    position_rate: float = Field(default=0.02, description="Å per update")
-    shape_rate: float = 1e-3
-    refine_poses: bool = False
-    pose_rate: float = Field(default=0.02, description="standard deviations of the pose prior per update")
+    epochs: Annotated[int | None, Option(TRAINING, "N")] = Field(
+        default=None, ge=1, description="Sweeps over the data; default enough for 6000 updates, from 20 to 100."
+    )
+    steps: Annotated[int, _SCHEDULE] = Field(default=6000, description="updates of one half that `epochs=None` aims at")
+    warm_up_epochs: Annotated[int, _SCHEDULE] = 3
+    refresh_every: Annotated[int, _SCHEDULE] = Field(
+        default=30, description="after so many epochs, some with the Gaussians alone"
+    )
+    refresh_epochs: Annotated[int, _SCHEDULE] = 5
+    replace_every: Annotated[int, _SCHEDULE] = Field(
+        default=10, description="epochs between replacements of the reference positions"
+    )
+    pooled_particles: Annotated[int, _SCHEDULE] = 100
+    patience: Annotated[int, _SCHEDULE] = Field(default=40, description="stop when the loss has risen this many times")
+    decoder_rate: Annotated[float, _RATE] = 2e-3
+    latent_rate: Annotated[float, _RATE] = 0.05
+    position_rate: Annotated[float, _RATE] = Field(default=0.02, description="Å per update")
+    shape_rate: Annotated[float, _RATE] = 1e-3
+    pose_rate: Annotated[float, _RATE] = Field(
+        default=0.02, description="standard deviations of the pose prior per update"
+    )
+    refine_poses: Annotated[bool, Option(TRAINING)] = Field(
+        default=False, description="Let poses move under a prior; the drift is reported."
+    )
+
+    @property
+    def graph_degree(self) -> float | None:
+        """Mean neighbours of a Gaussian in the graph; None for the paper's cutoff."""
+        return _DENSE if self.graph == "dense" else None
 
     def planned_epochs(self, batches: int) -> int:
         """Epochs of a half-set whose epoch has ``batches`` updates."""

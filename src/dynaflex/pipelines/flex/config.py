@@ -2,44 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from dynaflex.latents.prior import GAUSSIAN, QUARTIC_WALL, LatentPrior
-from dynaflex.pipelines.config import RunConfig
+from dynaflex.pipelines.config import MAP, MOTION, TRAINING, Option, Private, RunConfig
+
+if TYPE_CHECKING:
+    from dynaflex.latents.prior import LatentPrior
+
+_SCHEDULE = Private("the schedule is one piece: its parts were chosen together, for any data")
+_RATE = Private("a rate that suits the units of what it moves, for any data")
 
 
 class FlexConfig(RunConfig):
     """What 3DFlex adds to the settings that every method has, and where its defaults differ."""
 
-    cells: int = Field(default=20, ge=2, description="cubes of the mesh along a side of the box, five tetrahedra each")
-    smallest_weight: float = Field(default=0.5, gt=0.0, le=1.0, description="rigidity of empty cells; densest: 1")
-    stiffen: bool = Field(default=False, description="make cells of low density stiffer than the densest")
-    rigidity: float = Field(default=0.7, ge=0.0, description="lambda, nats per unit of squared strain; paper: 2")
-
-    latent_dim: int = Field(default=2, ge=1)
-    layers: int = Field(default=6, ge=1)
-    width: int = Field(default=64, ge=1)
-    prior: Literal["gaussian", "wall"] = "gaussian"
-    inference: Literal["newton", "descent"] = "newton"
-    start: Literal["zero", "subspace"] = "subspace"
-    latent_noise: float = Field(default=0.15, ge=0.0, description="standard deviation of the noise added to latents")
-
-    epochs: int | None = Field(
-        default=None, ge=1, description="None: enough for `steps` updates of the flow, between 16 and 60 epochs"
+    cells: Annotated[int, Option(MAP, "N")] = Field(
+        default=20, ge=2, description="Cubes of the mesh along a side of the box, five tetrahedra each."
     )
-    steps: int = Field(default=1500, description="updates of the flow of one half that `epochs=None` aims at")
-    batch_size: int = Field(default=32, ge=1, description="particles per update, accumulated over micro-batches")
-    fixed_map_epochs: int = Field(default=5, ge=0, description="first epochs, in which the map stays as it is given")
-    flow_rate: float = 5e-3
-    last_flow_rate: float = 5e-4
-    finest_band: float = Field(default=0.8, gt=0.0, le=1.0, description="of the training Nyquist, reached at the end")
-    map_iterations: int = Field(default=3, ge=1, description="conjugate gradients in an epoch of the map")
+    smallest_weight: Annotated[float, Private("`dynaflex mesh --minimum-weight` gives a mesh that has another")] = (
+        Field(default=0.5, gt=0.0, le=1.0, description="rigidity of empty cells; densest: 1")
+    )
+    stiffen: Annotated[bool, Option(MAP)] = Field(
+        default=False, description="Make low density stiffer, for small or noisy particles."
+    )
+
+    latent_dim: Annotated[int, Option(MOTION, "N")] = Field(
+        default=2, ge=1, description="Latent coordinates; start with 2."
+    )
+    start: Annotated[Literal["subspace", "zero"], Option(MOTION)] = Field(
+        default="subspace", description="Where the latents begin: linear components of the images, or all at rest."
+    )
+    prior: Annotated[Literal["gaussian", "wall"], Option(MOTION)] = Field(
+        default="gaussian", description="On latents: the unit normal, or a wall that is flat inside ±1."
+    )
+    inference: Annotated[Literal["newton", "descent"], Option(MOTION)] = Field(
+        default="newton", description="How latents are found: Gauss-Newton, or coordinate descent."
+    )
+    rigidity: Annotated[float, Option(MOTION, "LAMBDA")] = Field(
+        default=0.7, ge=0.0, description="Stiffness, nats per unit of squared strain; 0.1 to 5 are useful (paper: 2)."
+    )
+    layers: Annotated[int, Option(MOTION, "N")] = Field(
+        default=6, ge=1, description="Hidden layers of the flow generator."
+    )
+    width: Annotated[int, Option(MOTION, "N")] = Field(default=64, ge=1, description="Units per hidden layer.")
+    latent_noise: Annotated[float, _SCHEDULE] = Field(
+        default=0.15, ge=0.0, description="standard deviation of the noise added to latents"
+    )
+
+    epochs: Annotated[int | None, Option(TRAINING, "N")] = Field(
+        default=None, ge=1, description="Sweeps over the data; default enough for 1500 updates, from 16 to 60."
+    )
+    batch_size: Annotated[int, Option(TRAINING, "N")] = Field(
+        default=32, ge=1, description="Particles per update of the flow."
+    )
+    steps: Annotated[int, _SCHEDULE] = Field(
+        default=1500, description="updates of the flow of one half that `epochs=None` aims at"
+    )
+    fixed_map_epochs: Annotated[int, _SCHEDULE] = Field(
+        default=5, ge=0, description="first epochs, in which the map stays as it is given"
+    )
+    flow_rate: Annotated[float, _RATE] = 5e-3
+    last_flow_rate: Annotated[float, _RATE] = 5e-4
+    finest_band: Annotated[float, _SCHEDULE] = Field(
+        default=0.8, gt=0.0, le=1.0, description="of the training Nyquist, reached at the end"
+    )
+    map_iterations: Annotated[int, _SCHEDULE] = Field(
+        default=3, ge=1, description="conjugate gradients in an epoch of the map"
+    )
 
     @property
     def latent_prior(self) -> LatentPrior:
         """The unit normal distribution of the paper, or the product's wall."""
+        from dynaflex.latents.prior import GAUSSIAN, QUARTIC_WALL
+
         return {"gaussian": GAUSSIAN, "wall": QUARTIC_WALL}[self.prior]
 
     def planned_epochs(self, batches: int) -> int:

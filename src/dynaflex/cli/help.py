@@ -1,0 +1,57 @@
+"""How help is laid out: in groups, and with every name whole however narrow the terminal is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+_WIDEST = 100
+_FIRST_COLUMN = 30
+_WHOLE_SENTENCE = 1000
+_CHOICES = re.compile(r"<([^<>|]+(?:\|[^<>|]+)+)>")
+
+
+class Command(TyperCommand):
+    """A command that lists its options in groups."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.context_settings.setdefault("max_content_width", _WIDEST)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments and options under the titles of their groups."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
+        _write(groups, formatter)
+
+
+class Program(TyperGroup):
+    """The whole program, which lists its commands in groups."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.context_settings.setdefault("max_content_width", _WIDEST)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands under the titles of their groups, each with the first sentence of its help."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            sentence = command.get_short_help_str(_WHOLE_SENTENCE)
+            groups.setdefault(getattr(command, "rich_help_panel", None) or "Commands", []).append((name, sentence))
+        _write(groups, formatter)
+
+
+def _write(groups: dict[str, list[tuple[str, str]]], formatter: Any) -> None:
+    """All groups in the same two columns; what does not fit into the first has a line to itself."""
+    groups = {title: [(_CHOICES.sub(r"[\1]", name), help) for name, help in group] for title, group in groups.items()}
+    names = [name for group in groups.values() for name, _ in group]
+    width = max(len(name) for name in names if len(name) <= _FIRST_COLUMN)
+    for title, group in groups.items():
+        with formatter.section(title):
+            formatter.write_dl([(name.ljust(width), help) for name, help in group], col_max=width)

@@ -1,0 +1,175 @@
+"""The settings of a method as options, from a file, and printed: all made from the fields of its config."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import tomllib
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from dynaflex.cli.help import Command
+from dynaflex.errors import InputError, UsageError
+from dynaflex.pipelines.config import Option, RunConfig
+
+_GROUP = "Settings in a file"
+PRINT = "--print-config"
+
+
+class MethodCommand(Command):
+    """The command of a method, of which nothing is required where its settings are only printed."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what was typed."""
+        if PRINT in args:
+            for parameter in self.params:
+                parameter.required = False
+        return super().parse_args(ctx, args)
+
+
+def with_settings(config: type[RunConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for every setting in ``config``, and these as its parameter ``config``.
+
+    ``--config FILE`` gives the defaults of those that are not typed; ``--print-config`` prints the settings and ends.
+    """
+    given = config.options()
+    made = [_parameter(name, _option(config, name, option), config) for name, option in given.items()]
+    made += [
+        inspect.Parameter("config_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_file(config)),
+        inspect.Parameter("print_config", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_PRINT),
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "config"]
+
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> None:
+            settings = configuration(config, {name: values.pop(name) for name in given})
+            del values["config_file"]
+            if values.pop("print_config"):
+                typer.echo(as_toml(settings), nl=False)
+            else:
+                command(**values, config=settings)
+
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *made)]
+        setattr(wrapped, "__signature__", inspect.Signature(parameters))  # noqa: B010
+        wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
+        return wrapped
+
+    return decorate
+
+
+def configuration(config: type[RunConfig], values: dict[str, Any]) -> RunConfig:
+    """The settings, if they can mean anything.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
+    try:
+        return config(**values)
+    except ValidationError as error:
+        name, found, expected = _first(error)
+        raise UsageError("usage.range", f"{config.option_name(name)} cannot be {found!r}", expected=expected) from error
+
+
+def read_settings(path: Path, config: type[RunConfig]) -> dict[str, Any]:
+    """Settings by field from a TOML file, whose keys are the names of options, with dashes or with underscores.
+
+    Raises:
+        InputError: the file cannot be read, or is no TOML.
+        UsageError: a key is no setting, or its value cannot be meant.
+    """
+    try:
+        with path.open("rb") as stream:
+            written = tomllib.load(stream)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "config.unreadable", "these settings cannot be read", file=path, expected="lines like epochs = 20",
+            found=getattr(error, "strerror", None) or error, fix="--print-config prints such a file",
+        ) from error  # fmt: skip
+    fields = {_key(config, name): name for name in config.options()}
+    keys = {}
+    for key in written:
+        name = key.replace("_", "-")
+        if name not in fields:
+            raise UsageError(
+                "config.unknown-key", f"there is no setting {key!r}", file=path,
+                expected=" or ".join(get_close_matches(name, fields, n=2)) or None,
+                fix="--print-config lists all settings",
+            )  # fmt: skip
+        keys[fields[name]] = key
+    values = {name: written[key] for name, key in keys.items()}
+    try:
+        config.model_validate(values, strict=True)
+    except ValidationError as error:
+        name, found, expected = _first(error)
+        key = keys[name]
+        raise UsageError(
+            "config.value", f"the setting {key!r} cannot be {found!r}", file=path, expected=expected
+        ) from error
+    return values
+
+
+def as_toml(settings: RunConfig) -> str:
+    """The settings as ``--config`` reads them, group by group; a comment stands for one that is left to the data."""
+    groups: dict[str, list[str]] = {}
+    for name, option in settings.options().items():
+        key, value = _key(type(settings), name), getattr(settings, name)
+        line = f"# {key} is not set" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        groups.setdefault(option.group, []).append(line)
+    return "\n".join(f"# {group}\n" + "".join(f"{line}\n" for line in lines) for group, lines in groups.items())
+
+
+def _key(config: type[RunConfig], name: str) -> str:
+    return config.option_name(name).removeprefix("--")
+
+
+def _option(config: type[RunConfig], name: str, option: Option) -> Any:
+    """The option for a setting; a switch can be turned off as well, for one that a file turns on."""
+    field, typed = config.model_fields[name], config.option_name(name)
+    if field.annotation is bool:
+        return typer.Option(
+            f"{typed}/--no-{typed.removeprefix('--')}", help=field.description, rich_help_panel=option.group,
+            show_default=False,
+        )  # fmt: skip
+    return typer.Option(typed, help=field.description, rich_help_panel=option.group, metavar=option.unit)
+
+
+def _parameter(name: str, option: Any, config: type[RunConfig]) -> inspect.Parameter:
+    field = config.model_fields[name]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[field.annotation, option]
+    )
+
+
+def _file(config: type[RunConfig]) -> Any:
+    def read(context: typer.Context, path: Path | None) -> Path | None:
+        if path is not None and not context.resilient_parsing:
+            context.default_map = {**(context.default_map or {}), **read_settings(path, config)}
+        return path
+
+    option = typer.Option(
+        "--config", help="Settings from a TOML file; what is typed wins.", metavar="FILE", is_eager=True,
+        callback=read, rich_help_panel=_GROUP,
+    )  # fmt: skip
+    return Annotated[Path | None, option]
+
+
+_PRINT = Annotated[
+    bool,
+    typer.Option(
+        PRINT, help="Print all settings as such a file, and leave; nothing else need be given.", rich_help_panel=_GROUP
+    ),
+]
+
+
+def _first(error: ValidationError) -> tuple[str, Any, str]:
+    """Field, value and what was expected of the first error."""
+    first = error.errors()[0]
+    return str(first["loc"][0]), first["input"], first["msg"].removeprefix("Input should be ")

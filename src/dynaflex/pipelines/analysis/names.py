@@ -1,0 +1,17 @@
+"""The names that ``analyze`` gives to what it finds: files, columns, and what of them can be asked for."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+PARTICLES, CLUSTERS, MOTION, SUMMARY = "particles.csv", "clusters.csv", "motion.csv", "analysis.json"
+
+ClusterKind = Literal["kmeans", "density"]
+K_MEANS: Final = "kmeans"
+DENSITY: Final = "density"
+
+Plane = Literal["motion", "pca", "latent", "umap"]
+"""Coordinates in which an outline can be drawn; those of ``pca`` and ``latent`` belong to one half."""
+
+Program = Literal["relion", "cryosparc", "chimerax"]
+"""The programs that ``export`` writes for."""
