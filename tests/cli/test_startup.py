@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dynaflex.cli.app import app
+from dynaflex.io.mrc import read_map, write_map
 
 HEAVY = {"torch", "scipy", "sklearn", "skimage", "matplotlib", "roma"}
 COMMANDS = [command.name for command in app.registered_commands]
@@ -62,6 +64,9 @@ def test_the_files_of_a_run_are_looked_at_without_torch(typed: list[str], brief_
     assert not loaded_by([words.get(word, word) for word in typed]) & HEAVY
 
 
-def test_an_fsc_needs_torch_and_no_more(few: Path) -> None:
-    loaded = loaded_by(["fsc", few / "consensus.mrc", few / "consensus.mrc", "--mask", few / "mask.mrc"])
+def test_an_fsc_needs_torch_and_no_more(few: Path, tmp_path: Path) -> None:
+    given = read_map(few / "consensus.mrc")
+    other = given.data + np.random.default_rng(0).normal(0.0, 0.1, given.data.shape).astype(np.float32)
+    write_map(tmp_path / "other.mrc", other, given.pixel_size or 1.0)
+    loaded = loaded_by(["fsc", few / "consensus.mrc", tmp_path / "other.mrc", "--mask", few / "mask.mrc"])
     assert loaded & HEAVY == {"torch"}

@@ -34,7 +34,7 @@ def stops(folder: Path, work: Callable[[Stop], None]) -> StoppedOnRequest:
     (folder / "config.json").touch()
 
     def inside() -> None:
-        with exit_markers(folder), stoppable(folder) as stop:
+        with exit_markers(folder), stoppable(folder, "dynaflex resume it") as stop:
             work(stop)
 
     with pytest.raises(StoppedOnRequest) as stopped:
@@ -51,8 +51,21 @@ def test_a_signal_stops_at_once_and_handlers_come_back(tmp_path: Path, number: s
 
     before = signal.getsignal(number)
     stopped = stops(tmp_path, work)
-    assert stopped.exit_code == 75 and "--resume" in str(stopped) and number.name in str(stopped)
+    assert stopped.exit_code == 75 and "dynaflex resume it" in str(stopped) and number.name in str(stopped)
     assert signal.getsignal(number) == before
+
+
+def test_an_error_that_a_library_makes_of_a_stop_is_a_stop(tmp_path: Path) -> None:
+    """NumPy raises its own TypeError where a comparison of types is interrupted."""
+
+    def work(_stop: Stop) -> None:
+        try:
+            ask(signal.SIGINT)
+            wait()
+        except StoppedOnRequest:
+            raise TypeError("cannot compare") from None
+
+    assert "SIGINT" in str(stops(tmp_path, work))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

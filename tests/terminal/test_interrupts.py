@@ -57,7 +57,7 @@ def test_a_run_stops_in_every_stage(
     shown = stopped_in(word, *typed(method, run, epochs))
     begun = (run / "config.json").exists()
     assert begun or stage == "reading"
-    assert ("--resume" in shown.text) == (begun and shown.code == STOPPED)
+    assert ("dynaflex resume" in shown.text) == (begun and shown.code == STOPPED)
     if stage == "training":
         assert shown.code == STOPPED and (run / "report.html").exists()
     if begun:

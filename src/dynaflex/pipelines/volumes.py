@@ -65,7 +65,7 @@ def write_volumes(
     at_rest = {half: carried_map(run, trained, source) for half, trained in halves.items()}
     names = [f"vol_{number:03d}.mrc" for number in range(len(conformations))]
     with durable.replaced(out, "vol_[0-9]*.mrc", SCRIPT) as folder:
-        for name, (trained, z) in zip(names, tell.each(conformations, f"maps in {out}"), strict=True):
+        for name, (trained, z) in zip(names, tell.each(conformations, f"maps in {out.name}"), strict=True):
             carried = at_rest[trained.half]
             volume = carried.at(z.float())
             if name == names[0]:

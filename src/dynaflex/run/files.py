@@ -6,18 +6,20 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynaflex.errors import DamagedCheckpointError, DynaflexError
-from dynaflex.grid import Grid
 from dynaflex.io.mrc import MrcMap, Place
 from dynaflex.io.mrc import read_map as read_mrc
 from dynaflex.io.star import StarFile, read_star
 from dynaflex.run.directory import Run
 from dynaflex.shapes import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from dynaflex.grid import Grid
 
 _T = TypeVar("_T", int, float)
 TABLE, LATENTS, MOTION, GRID, FSC, MESH = (
@@ -99,6 +101,8 @@ def read_motion(run: Run) -> StoredMotion:
 
 def read_grids(run: Run) -> Grids:
     """The grids of a run; errors as :func:`read_latents`."""
+    from dynaflex.grid import Grid
+
     found = run.require_json(GRID)
     try:
         return Grids(

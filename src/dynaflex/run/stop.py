@@ -27,7 +27,6 @@ ABORT = "RELION_JOB_ABORT_NOW"
 SUCCESS, FAILURE, ABORTED = "RELION_JOB_EXIT_SUCCESS", "RELION_JOB_EXIT_FAILURE", "RELION_JOB_EXIT_ABORTED"
 _RELION_JOB = ("job.star", "run.job", "job_pipeline.star")
 _LOOK = 1.0
-RESUME = "add --resume to continue"
 
 
 class Stop:
@@ -83,7 +82,7 @@ class Stop:
 
 
 @contextmanager
-def stoppable(folder: Path | None = None, remedy: str = RESUME) -> Iterator[Stop]:
+def stoppable(folder: Path | None = None, remedy: str | None = None) -> Iterator[Stop]:
     """While inside, SIGINT and SIGTERM ask for a stop. For work in the run at ``folder`` SIGUSR1 and an abort file in
     it do too, and SIGHUP is not heard: a run must outlive the terminal that it was started from.
 
@@ -102,6 +101,10 @@ def stoppable(folder: Path | None = None, remedy: str = RESUME) -> Iterator[Stop
     try:
         with nullcontext() if folder is None else repeating(_LOOK, partial(_look_for_abort, folder, stop)):
             yield stop
+    except Exception:
+        # A library that was stopped in the middle may make an error of its own of it.
+        stop.obey()
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in before.items():
