@@ -24,7 +24,7 @@ def stirred(**options: int) -> CoordinateMLP:
 def test_identity_at_the_start() -> None:
     decoder = CoordinateMLP(3, 200.0, generator=seeded())
     points = torch.randn(50, 3) * 40
-    assert torch.equal(decoder.apply(torch.randn(4, 3), points), points.expand(4, 50, 3))
+    assert torch.equal(decoder.carry(torch.randn(4, 3), points), points.expand(4, 50, 3))
 
 
 def test_has_the_layers_of_the_paper() -> None:

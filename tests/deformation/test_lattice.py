@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dynaflex.deformation.base import Deformation
+from dynaflex.deformation.base import Deformation, Moves
 from dynaflex.deformation.coordinate_mlp import CoordinateMLP
 from dynaflex.deformation.lattice import OnLattice
 from dynaflex.shapes import Tensor
@@ -21,9 +21,9 @@ class Affine(Deformation):
         self.matrix = torch.randn(3, 3, generator=generator, dtype=torch.float64)
         self.asked = torch.zeros(0, 3)
 
-    def displacement(self, latents: Tensor, points: Tensor) -> Tensor:
+    def at(self, points: Tensor) -> Moves:
         self.asked = points
-        return latents[:, :1, None] * (points @ self.matrix.T) + latents[:, 1:, None]
+        return lambda latents: latents[:, :1, None] * (points @ self.matrix.T) + latents[:, 1:, None]
 
 
 def scattered(count: int, seed: int = 0) -> Tensor:
@@ -96,4 +96,4 @@ def test_gradients_reach_latents_and_positions() -> None:
 def test_identity_before_training() -> None:
     deformation = OnLattice(CoordinateMLP(2, 200.0), SPACING)
     points = scattered(20).float()
-    assert torch.equal(deformation.apply(torch.randn(3, 2), points), points.expand(3, 20, 3))
+    assert torch.equal(deformation.carry(torch.randn(3, 2), points), points.expand(3, 20, 3))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dynaflex import fourier
-from dynaflex.deformation.base import Deformation
+from dynaflex.deformation.base import Deformation, Moves
 from dynaflex.deformation.coordinate_mlp import CoordinateMLP
 from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
@@ -46,12 +46,16 @@ def model() -> FlexModel:
 class Shifts(Deformation):
     """Every latent shifts a part of the points, 6 Å per unit: the first along x, the second along y."""
 
-    def displacement(self, latents: Tensor, points: Tensor) -> Tensor:
+    def at(self, points: Tensor) -> Moves:
         part = torch.arange(len(points)) % LATENTS
-        moved = torch.zeros(len(latents), len(points), 3)
-        for k in range(LATENTS):
-            moved[:, part == k, k] = 6.0 * latents[:, k, None]
-        return moved
+
+        def moves(latents: Tensor) -> Tensor:
+            moved = torch.zeros(len(latents), len(points), 3)
+            for k in range(LATENTS):
+                moved[:, part == k, k] = 6.0 * latents[:, k, None]
+            return moved
+
+        return moves
 
 
 @pytest.fixture(scope="module")

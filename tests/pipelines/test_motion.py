@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dynaflex.deformation.base import Deformation
+from dynaflex.deformation.base import Deformation, Moves
 from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
 from dynaflex.latents.posterior import Posterior
@@ -20,8 +20,8 @@ GRID = Grid(32, 4.0)
 class Squeezed(Deformation):
     """Takes x to (1 - z) x: turned inside out for z beyond 1."""
 
-    def displacement(self, latents: Tensor, points: Tensor) -> Tensor:
-        return -latents[:, :1, None] * points
+    def at(self, points: Tensor) -> Moves:
+        return lambda latents: -latents[:, :1, None] * points
 
 
 def half_of(deformation: Deformation, latents: Tensor) -> TrainedHalf:
@@ -45,8 +45,9 @@ def test_a_conformation_turned_inside_out_is_folded_everywhere_and_no_other() ->
 
 def test_a_mirror_is_a_fold_though_nothing_is_stretched() -> None:
     class Mirror(Deformation):
-        def displacement(self, latents: Tensor, points: Tensor) -> Tensor:
-            return -2.0 * (points * points.new_tensor([1.0, 0.0, 0.0])).expand(len(latents), -1, -1)
+        def at(self, points: Tensor) -> Moves:
+            mirrored = -2.0 * points * points.new_tensor([1.0, 0.0, 0.0])
+            return lambda latents: mirrored.expand(len(latents), -1, -1)
 
     z = torch.zeros(2, 1)
     assert folded(half_of(Mirror(), z), z, torch.randn(9, 3)).tolist() == [1.0, 1.0]

@@ -14,7 +14,6 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.reconstruct.backproject import backproject
-from dynaflex.reconstruct.convect import convect
 from dynaflex.reconstruct.field import Displacement, VoxelField
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.rotations import random_rotations
@@ -226,36 +225,3 @@ def test_the_true_motion_sharpens_what_moves_and_leaves_the_rest(
     assert moved > 0.97
     assert wrong + 0.1 < rigid < moved - 0.1
     assert body == pytest.approx(rigid_body, abs=0.005)
-
-
-def test_carrying_a_map_nowhere_changes_nothing() -> None:
-    volume = torch.randn(16, 16, 16, generator=seeded())
-    assert torch.allclose(convect(volume, SMALL, still, torch.zeros(2)), volume, atol=1e-5)
-
-
-def test_carrying_a_map_by_whole_voxels_shifts_it() -> None:
-    volume = torch.randn(16, 16, 16, generator=seeded())
-    x, y, z = 2, -1, 3
-
-    def shift(latents: Tensor, points: Tensor) -> Tensor:
-        return latents[:, :1, None] * torch.tensor([x, y, z]) * SMALL.pixel_size + torch.zeros(len(points), 3)
-
-    carried = convect(volume, SMALL, shift, torch.ones(2))
-    truth = volume.roll((z, y, x), dims=(0, 1, 2))
-    truth[:z], truth[:, y:], truth[:, :, :x] = 0.0, 0.0, 0.0
-    assert torch.allclose(carried, truth, atol=1e-4)
-
-
-def test_carrying_a_map_by_a_part_of_a_voxel_mixes_neighbours() -> None:
-    volume = torch.randn(16, 16, 16, generator=seeded())
-    most = torch.tensor([0.75, 0.0, 0.0]) * SMALL.pixel_size
-    carried = convect(volume, SMALL, lambda z, x: most.expand(len(z), len(x), 3), torch.ones(2))
-    mixed = 0.25 * volume[:, :, 1:] + 0.75 * volume[:, :, :-1]
-    assert torch.allclose(carried[:, :, 1:], mixed, atol=1e-4)
-
-
-def test_where_a_map_is_squeezed_its_density_is_not_piled_up() -> None:
-    carried = convect(torch.ones(16, 16, 16), SMALL, lambda z, x: (-0.3 * x).expand(len(z), -1, -1), torch.zeros(2))
-    inner = slice(4, 12)
-    assert torch.allclose(carried[inner, inner, inner], torch.ones(8, 8, 8), atol=1e-5)
-    assert carried[0].abs().max() == 0.0

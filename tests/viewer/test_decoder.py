@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dynaflex.pipelines.volumes import map_at_rest
-from dynaflex.reconstruct.convect import convect
+from dynaflex.pipelines.volumes import carried_map
+from dynaflex.reconstruct.field import NEAR
 from dynaflex.viewer.decoder import Decoder, seen_across
 from dynaflex.viewer.watched import WatchedRun
 
@@ -26,15 +26,16 @@ def test_every_voxel_moves_as_the_model_says(decoder: tuple[WatchedRun, Decoder]
     _, live = decoder
     z = 1.5 * live.trained.latents.mean.std(dim=0)
     for carrier in live.carriers.values():
-        expected = live.trained.displacements(z[None], carrier.points)[0]
-        torch.testing.assert_close(carrier.moving.moves(z), expected, rtol=1e-4, atol=1e-4)
+        home = live.trained.model.density.home()
+        near = torch.cdist(carrier.map.points, home).amin(dim=1) < NEAR - 1.0
+        expected = carrier.map.points + live.trained.displacements(z[None], carrier.map.points)[0]
+        torch.testing.assert_close(carrier.map.places(z)[near], expected[near], rtol=1e-4, atol=1e-4)
 
 
 def test_the_conformation_is_that_of_the_volumes_command(decoder: tuple[WatchedRun, Decoder]) -> None:
     run, live = decoder
     z = 1.5 * live.trained.latents.mean.std(dim=0)
-    volume, grid = map_at_rest(run, live.trained)
-    whole = convect(volume, grid, live.trained.displacements, z)
+    whole = carried_map(run, live.trained).at(z)
     for size in ("fine", "coarse"):
         found = live.conformation(z.numpy(), size)
         expected = found.window.cut(whole).numpy()
@@ -49,16 +50,17 @@ def test_a_quantity_goes_where_its_material_goes(
     """Turned and shifted, a map that holds the place at rest says where the material of each voxel came from."""
     carrier = decoder[1].carriers["fine"]
     turn = torch.tensor([[0.94, -0.342, 0.0], [0.342, 0.94, 0.0], [0.0, 0.0, 1.0]])
-    arrived = (carrier.points - carrier.window.center) @ turn.T + carrier.window.center + torch.tensor([4.0, -7.0, 9.0])
-    monkeypatch.setattr(carrier.moving, "moves", lambda _latents: arrived - carrier.points)
-    dense = carrier.values > decoder[1].level
+    rest_at, center = carrier.map.points, carrier.window.center
+    arrived = (rest_at - center) @ turn.T + center + torch.tensor([4.0, -7.0, 9.0])
+    monkeypatch.setattr(carrier.map, "places", lambda _latents: arrived)
+    dense = carrier.map.mass > decoder[1].level
     for axis in range(3):
         rest = carrier.window.points()[:, axis].view((carrier.window.grid.box,) * 3).numpy()
         found = carrier.carried(torch.zeros(1), False, rest)
         assert found.quantity is not None
-        wrong = found.window.read(found.quantity, arrived[dense]) - carrier.points[dense, axis].numpy()
+        wrong = found.window.read(found.quantity, arrived[dense]) - rest_at[dense, axis].numpy()
         assert np.median(np.abs(wrong)) < 0.3 * found.window.grid.pixel_size
-        assert np.median(np.abs((arrived - carrier.points)[dense, axis].numpy())) > found.window.grid.pixel_size
+        assert np.median(np.abs((arrived - rest_at)[dense, axis].numpy())) > found.window.grid.pixel_size
 
 
 def test_at_rest_a_map_of_colours_is_shown_as_it_is(decoder: tuple[WatchedRun, Decoder]) -> None:
@@ -67,10 +69,9 @@ def test_at_rest_a_map_of_colours_is_shown_as_it_is(decoder: tuple[WatchedRun, D
     for name in live.colours.names():
         found = live.conformation(at_rest.numpy(), "fine", name)
         assert found.quantity is not None
-        moves = live.carriers["fine"].moving.moves(at_rest)
-        expected = live.colours.within(name, found.window).reshape(-1)[live.carriers["fine"].voxels.numpy()]
-        dense = (live.carriers["fine"].values > live.level).numpy()
-        arrived = live.carriers["fine"].points + moves
+        fine = live.carriers["fine"].map
+        expected = live.colours.within(name, found.window).reshape(-1)[fine.voxels.numpy()]
+        dense, arrived = (fine.mass > live.level).numpy(), fine.places(at_rest)
         seen = found.window.read(found.quantity, arrived)
         assert np.median(np.abs(seen - expected)[dense]) <= 0.05 * max(float(np.ptp(expected[dense])), 1e-3)
     assert live.colours.names() == ["deformation_error", "local_resolution"]

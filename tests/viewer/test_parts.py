@@ -44,7 +44,7 @@ def test_parts_are_where_the_model_puts_them(decoder: Decoder) -> None:
 def test_many_gaussians_are_thinned_and_counted(brief_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viewer_parts, "MOST_GAUSSIANS", 30)
     trained = Decoder(WatchedRun(brief_run), 1).trained
-    thinned = Parts.of(trained, 10.0)
+    thinned = Parts.of(trained)
     assert thinned is not None
     assert thinned.total == 80 and 20 <= len(thinned.rest) <= 30
     assert len(thinned.places(trained.latents.mean[0])) == len(thinned.rest)

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 
 from dynaflex.shapes import Tensor
 
+Moves = Callable[[Tensor], Tensor]
+"""``moves(z)``: the displacements ``(b n 3)`` in Å of n points in the conformations z ``(b k)``."""
+
 
 class Deformation(torch.nn.Module):
-    """``apply(z, x)``: where the points x of the consensus go in the conformation z; the identity before training."""
+    """Where the points of the consensus go in a conformation z; the identity before training."""
 
     @abstractmethod
+    def at(self, points: Tensor) -> Moves:
+        """What maps latents to the displacements of points ``(n 3)`` in Å.
+
+        All that does not depend on the latents is found here, once. Differentiable in the points and the latents.
+        """
+
     def displacement(self, latents: Tensor, points: Tensor) -> Tensor:
         """Displacements ``(b n 3)`` in Å of points ``(n 3)`` for latents ``(b k)``."""
+        return self.at(points)(latents)
 
     def carry(self, latents: Tensor, points: Tensor) -> Tensor:
         """Destinations ``(b n 3)`` of the points ``(n 3)`` that a density gave this deformation to move."""
-        return self.apply(latents, points)
-
-    def apply(self, latents: Tensor, points: Tensor) -> Tensor:  # type: ignore[override]
-        """Destinations ``(b n 3)`` in Å of points ``(n 3)`` for latents ``(b k)``."""
         return points + self.displacement(latents, points)
+
+
+def interpolated(moved: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
+    """Displacements ``(b n 3)`` as means of those ``(b m 3)`` of ``corners`` ``(n c)`` with ``weights`` ``(n c)``."""
+    batch, count = len(moved), len(corners)
+    columns = moved.permute(1, 2, 0).flatten(1)
+    mean = torch.nn.functional.embedding_bag(corners, columns, per_sample_weights=weights, mode="sum")
+    return mean.view(count, 3, batch).permute(2, 0, 1)

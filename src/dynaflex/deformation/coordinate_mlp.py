@@ -7,7 +7,7 @@ import math
 import torch
 
 from dynaflex import kernels
-from dynaflex.deformation.base import Deformation
+from dynaflex.deformation.base import Deformation, Moves
 from dynaflex.shapes import Tensor
 
 
@@ -58,9 +58,13 @@ class CoordinateMLP(Deformation):
         phase = (points[:, :, None] * (2.0 * torch.pi / self.wavelengths)).flatten(1)
         return torch.cat([phase.sin(), phase.cos()], dim=1)
 
-    def displacement(self, latents: Tensor, points: Tensor) -> Tensor:
-        """Displacements ``(b n 3)`` in Å of points ``(n 3)`` for latents ``(b k)``; in memory as ``(b 3 n)``."""
+    def at(self, points: Tensor) -> Moves:
+        """What maps latents to the displacements of points ``(n 3)``; these lie in memory as ``(b 3 n)``."""
         spatial = self.w_space @ self.encode_positions(points).T
-        latent = latents @ self.w_latent.T + self.bias
-        out = kernels.coordinate_mlp(spatial, latent, self.w_hidden, self.b_hidden, self.w_out)
-        return (out * self.unit).transpose(1, 2)
+
+        def moves(latents: Tensor) -> Tensor:
+            latent = latents @ self.w_latent.T + self.bias
+            out = kernels.coordinate_mlp(spatial, latent, self.w_hidden, self.b_hidden, self.w_out)
+            return (out * self.unit).transpose(1, 2)
+
+        return moves

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dynaflex.deformation.base import Deformation
+from dynaflex.deformation.base import Deformation, Moves, interpolated
 from dynaflex.shapes import Tensor
 
 
@@ -22,12 +22,11 @@ class OnLattice(Deformation):
         self.network = network
         self.spacing = spacing
 
-    def displacement(self, latents: Tensor, points: Tensor) -> Tensor:
-        """Displacements ``(b n 3)`` in Å of points ``(n 3)`` for latents ``(b k)``."""
+    def at(self, points: Tensor) -> Moves:
+        """What maps latents to the displacements of points ``(n 3)``: those of the nodes around, interpolated."""
         nodes, corners, weights = self.stencil(points)
-        at_nodes = self.network.displacement(latents, nodes).permute(1, 2, 0).flatten(1)
-        moved = torch.nn.functional.embedding_bag(corners, at_nodes, per_sample_weights=weights, mode="sum")
-        return moved.view(len(points), 3, len(latents)).permute(2, 0, 1)
+        at_nodes = self.network.at(nodes)
+        return lambda latents: interpolated(at_nodes(latents), corners, weights)
 
     def stencil(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The nodes ``(m 3)`` in Å around points ``(n 3)``, which eight each lies between, and their weights ``(n 8)``.

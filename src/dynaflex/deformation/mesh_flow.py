@@ -8,7 +8,7 @@ import math
 import torch
 from scipy.spatial import cKDTree
 
-from dynaflex.deformation.base import Deformation
+from dynaflex.deformation.base import Deformation, Moves, interpolated
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.shapes import Tensor
 
@@ -98,12 +98,13 @@ class MeshFlow(Deformation):
         """Destinations ``(b v 3)`` of the vertices, which carry the density's ``points`` from wherever they rest."""
         return self.vertices + self.vertex_displacement(latents)
 
-    def displacement(self, latents: Tensor, points: Tensor) -> Tensor:
-        """Displacements ``(b n 3)`` in Å of points ``(n 3)``; a point outside the mesh moves like the nearest site."""
-        distance, site = self._tree.query(points.cpu().numpy())
+    def at(self, points: Tensor) -> Moves:
+        """What maps latents to the displacements of points ``(n 3)``; one outside the mesh moves like the nearest
+        site."""
+        distance, site = self._tree.query(points.detach().cpu().numpy())
         nearest = torch.from_numpy(site).to(points.device)
         inside = torch.from_numpy(distance <= self.reach).to(points.device)
         where = torch.where(inside[:, None], points, self.sites[nearest].to(points.dtype))
         cell = self.site_cell[nearest]
-        corners = self.vertex_displacement(latents)[:, self.cells[cell]]
-        return (corners * self.mesh.barycentric(where, cell)[..., None]).sum(dim=2)
+        corners, weights = self.cells[cell], self.mesh.barycentric(where, cell)
+        return lambda latents: interpolated(self.vertex_displacement(latents), corners, weights)

@@ -40,5 +40,9 @@ class Density(torch.nn.Module):
         """The density at rest as a map ``(d d d)`` on a grid, band-limited to it."""
 
     @abstractmethod
+    def home(self) -> Tensor:
+        """All that the density fills, as points ``(n 3)`` in Å: near them a motion means something."""
+
+    @abstractmethod
     def landmarks(self) -> Tensor:
         """Points ``(n 3)`` inside the density at which its motion is reported."""

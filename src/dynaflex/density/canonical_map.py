@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from dynaflex import fourier
 from dynaflex.density.base import Density
 from dynaflex.grid import Grid
+from dynaflex.imaging.spread import spread
 from dynaflex.kernels import MeshTable
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.shapes import Tensor
@@ -22,13 +25,14 @@ class CanonicalMap(Density):
     voxel arrives somewhere. Implements [3DF 4].
 
     ``cell`` ``(d d d)`` says which tetrahedron carries each voxel of ``grid``, -1 for none; ``values`` ``(n)`` are the
-    voxels in the memory order of ``[z, y, x]``.
+    voxels in the memory order of ``[z, y, x]`` and ``sites`` ``(n 3)`` in Å where they rest.
     """
 
     vertices: Tensor
     voxels: Tensor
     cell: Tensor
     values: Tensor
+    sites: Tensor
 
     def __init__(self, volume: Tensor, grid: Grid, mesh: TetMesh, cell: Tensor) -> None:
         super().__init__()
@@ -38,7 +42,8 @@ class CanonicalMap(Density):
         self.register_buffer("voxels", inside)
         self.register_buffer("cell", cell.flatten()[inside])
         self.register_buffer("values", volume.flatten()[inside].clone())
-        self._table = MeshTable(mesh.vertices, mesh.cells, grid.points()[inside], self.cell, grid.pixel_size)
+        self.register_buffer("sites", grid.points()[inside], persistent=False)
+        self._table = MeshTable(mesh.vertices, mesh.cells, self.sites, self.cell, grid.pixel_size)
 
     @property
     def table(self) -> MeshTable:
@@ -65,18 +70,30 @@ class CanonicalMap(Density):
         """A voxel is a point: ``(1)`` zero."""
         return torch.zeros(1, device=self.values.device)
 
+    def rebased(self, sites: Tensor, vertices: Tensor) -> CanonicalMap:
+        """The same material at rest elsewhere: voxels at ``sites`` ``(n 3)``, the mesh at ``vertices`` ``(v 3)``."""
+        changed = copy.deepcopy(self)
+        changed.sites, changed.vertices = sites, vertices
+        return changed
+
     def own_volume(self) -> Tensor:
-        """V ``(d d d)`` on its own grid, zero outside the mesh."""
+        """V ``(d d d)``, each voxel in its place on the grid whatever is at rest, zero outside the mesh."""
         volume = self.values.new_zeros(self.grid.box**3)
         volume[self.voxels] = self.values
         return volume.view(self.grid.box, self.grid.box, self.grid.box)
 
     def volume(self, grid: Grid) -> Tensor:
-        """V ``(d d d)`` on a grid of the same width, Fourier-cropped or -padded to it."""
-        return fourier.resize(self.own_volume(), grid.box, 3)
+        """The map at rest ``(d d d)`` on a grid of the same width, Fourier-cropped or -padded to it."""
+        on_voxels = torch.equal(self.sites, self.grid.points(self.sites.device)[self.voxels])
+        volume = self.own_volume() if on_voxels else spread(self.sites, self.values, self.grid)
+        return fourier.resize(volume, grid.box, 3)
+
+    def home(self) -> Tensor:
+        """The voxels where they rest ``(n 3)``."""
+        return self.sites
 
     def landmarks(self) -> Tensor:
         """At most 2,000 of the densest voxels, evenly picked from those above a quarter of the highest, ``(n 3)``."""
         dense = (self.values > 0.25 * self.values.max()).nonzero()[:, 0]
         picked = dense[:: -(-len(dense) // _LANDMARKS)]
-        return self.grid.points(self.values.device)[self.voxels[picked]]
+        return self.sites[picked]

@@ -37,6 +37,10 @@ class GaussianDensity(Density):
         """The widths s ``(c)``, Å²."""
         return self.log_width.exp()
 
+    def home(self) -> Tensor:
+        """The centres ``(n 3)``."""
+        return self.positions
+
     def landmarks(self) -> Tensor:
         """The centres ``(n 3)``."""
         return self.positions

@@ -12,31 +12,18 @@ import torch
 
 from dynaflex import fourier, kernels
 from dynaflex.grid import Grid
+from dynaflex.imaging.spline import deconvolution
 from dynaflex.kernels import MeshTable
 from dynaflex.shapes import Tensor
 
 OVERSAMPLING = 1.25
 
+_deconvolution = lru_cache(maxsize=16)(deconvolution)
+
 
 def fine_box(grid: Grid) -> int:
     """The even number of pixels a side onto which points are spread."""
     return 2 * round(0.5 * OVERSAMPLING * grid.box + 0.49)
-
-
-@lru_cache(maxsize=16)
-def _deconvolution(box: int, fine: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """What turns coefficients of a spread image into those of point masses about the centre, ``(h w)``.
-
-    The unpaired Nyquist frequency is set to zero, as in :func:`dynaflex.fourier.pad_coefficients`.
-    """
-    kx = torch.arange(box // 2 + 1, device=device, dtype=dtype)
-    ky = torch.fft.fftfreq(box, 1.0 / box, device=device, dtype=dtype)
-
-    def along(k: Tensor) -> Tensor:
-        sign = 1.0 - 2.0 * (k.abs() % 2)
-        return torch.where(k.abs() < box / 2, sign / torch.sinc(k / fine) ** 4, 0.0)
-
-    return along(ky)[:, None] * along(kx)[None, :]
 
 
 def _pixels(points: Tensor, grid: Grid, fine: int) -> Tensor:
@@ -53,7 +40,7 @@ def splat(points: Tensor, weights: Tensor, grid: Grid, table: MeshTable | None =
     pixels = _pixels(points, grid, fine)
     images = kernels.splat(pixels, weights, fine) if table is None else kernels.mesh_splat(pixels, weights, table, fine)
     coefficients = fourier.crop_coefficients(torch.fft.rfft2(images), grid.box, 2)
-    return coefficients * _deconvolution(grid.box, fine, points.device, points.dtype)
+    return coefficients * _deconvolution(grid.box, fine, 2, points.device, points.dtype)
 
 
 def gather(points: Tensor, coefficients: Tensor, grid: Grid, table: MeshTable | None = None) -> Tensor:
@@ -63,7 +50,7 @@ def gather(points: Tensor, coefficients: Tensor, grid: Grid, table: MeshTable | 
     """
     fine = fine_box(grid)
     padded = fourier.pad_coefficients(
-        coefficients * _deconvolution(grid.box, fine, points.device, points.dtype), fine, 2
+        coefficients * _deconvolution(grid.box, fine, 2, points.device, points.dtype), fine, 2
     )
     images = torch.fft.irfft2(padded, s=(fine, fine)) * (fine / grid.box) ** 2
     pixels = _pixels(points, grid, fine)

@@ -13,8 +13,8 @@ import os
 import secrets
 import shutil
 import zipfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -100,6 +100,32 @@ def write_folder(path: Path, files: dict[str, bytes]) -> None:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         _put_back(old, path)
+
+
+@contextmanager
+def replaced(folder: Path, *patterns: str) -> Iterator[Path]:
+    """A folder to write a series of files into. When it is whole, it takes the place of all that matches ``patterns``.
+
+    Until then what was in ``folder`` before stays; what matches nothing stays in any case. Errors as
+    :func:`write_stream`.
+    """
+    staging = folder / f".{secrets.token_hex(4)}{_WRITING}"
+    try:
+        staging.mkdir(parents=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield staging
+        for pattern in patterns:
+            for old in folder.glob(pattern):
+                shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+        for new in sorted(staging.iterdir()):
+            os.replace(new, folder / new.name)
+        sync_folder(folder)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def append_line(path: Path, line: str) -> bool:

@@ -9,7 +9,7 @@ from dynaflex.kernels.rigidity_table import RigidityTable
 from dynaflex.shapes import Tensor
 
 
-def _spline_weights(fraction: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def spline_weights(fraction: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The four cubic B-spline weights around a point ``fraction`` of a pixel past its pixel."""
     f, g = fraction, 1.0 - fraction
     first, last = g**3 / 6.0, f**3 / 6.0
@@ -24,7 +24,7 @@ def _taps(positions: Tensor, box: int) -> tuple[Tensor, Tensor]:
     corner = base.long() - 1
     inside = ((corner >= 0) & (corner < box - 3)).all(dim=1)
     start = torch.where(inside, corner[:, 1] * box + corner[:, 0], 0)
-    wx, wy = _spline_weights(fraction[:, 0]), _spline_weights(fraction[:, 1])
+    wx, wy = spline_weights(fraction[:, 0]), spline_weights(fraction[:, 1])
     index = torch.stack([start + (j * box + i) for j in range(4) for i in range(4)], dim=1)
     weight = torch.stack([wy[j] * wx[i] for j in range(4) for i in range(4)], dim=1)
     return index, torch.where(inside[:, None, :], weight, 0.0)

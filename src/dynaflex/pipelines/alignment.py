@@ -7,10 +7,9 @@ import torch
 from scipy.optimize import minimize
 
 from dynaflex import fourier
-from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.grid import Grid
-from dynaflex.pipelines.predict import ALIGNMENT, TrainedHalf, config_of, load_half
-from dynaflex.reconstruct.convect import convect
+from dynaflex.pipelines.predict import ALIGNMENT, TrainedHalf, config_of, load_half, method_of
+from dynaflex.reconstruct.carry import CarriedMap
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, Tensor
 from dynaflex.validate.score import masked_correlation
@@ -28,12 +27,11 @@ def align_halves(run: Run) -> None:
     aligned its halves while it trained them, nor for one shared model.
     """
     config = config_of(run)
-    if config.half_sets == "shared" or (run.path / ALIGNMENT).exists():
+    if method_of(run).rebase is None or config.half_sets == "shared" or (run.path / ALIGNMENT).exists():
         return
     first, second = (load_half(run, half) for half in (1, 2))
-    if isinstance(second.model.deformation, MeshFlow):
-        origin = closest_conformation(first, second, config.shared_resolution)
-        run.write_json(ALIGNMENT, {"half2": origin.tolist()})
+    origin = closest_conformation(first, second, config.shared_resolution)
+    run.write_json(ALIGNMENT, {"half2": origin.tolist()})
 
 
 def closest_conformation(first: TrainedHalf, second: TrainedHalf, resolution: float) -> Tensor:
@@ -42,10 +40,10 @@ def closest_conformation(first: TrainedHalf, second: TrainedHalf, resolution: fl
     grid = fine.cropped(min(fine.box, 2 * round(0.5 * fine.width / (_FINEST_PIXEL * resolution))))
     target, own = (_coarse(half, grid, resolution) for half in (first, second))
     where = (target > 0.1 * target.max()).float()
+    moving = CarriedMap(own, grid, second.model.deformation, second.model.density.home())
 
     def difference(z: Array) -> float:
-        carried = convect(own, grid, second.displacements, torch.from_numpy(z).float())
-        return -masked_correlation(carried, target, where)
+        return -masked_correlation(moving.at(torch.from_numpy(z).float()), target, where)
 
     spread = second.latents.mean.std(dim=0).numpy()
     simplex = np.concatenate([np.zeros((1, len(spread))), np.diag(0.3 * spread)])

@@ -67,7 +67,9 @@ class Method:
     ``examine(inputs, config)`` refuses what cannot work before a run directory is made, and returns the plan: what both
     halves are built from, made once. ``prepare(work)`` writes down what is decided and returns what the halves share;
     ``trainer(work, data, training)`` stands before its first epoch; ``empty_model(state, particles, grid, config)`` has
-    the right shapes to load a checkpoint's model ``state`` into.
+    the right shapes to load a checkpoint's model ``state`` into. ``rebase(model, origin)`` is the same model with the
+    conformation ``origin`` ``(k)`` at rest: density, landmarks and flow; None where the halves are brought to one
+    conformation while they are trained.
     """
 
     name: str
@@ -76,3 +78,4 @@ class Method:
     prepare: Callable[[Work], list[str]]
     trainer: Callable[[Work, HalfSet, Tensor], Trainer]
     empty_model: Callable[[Mapping[str, Tensor], int, Grid, RunConfig], FlexModel]
+    rebase: Callable[[FlexModel, Tensor], FlexModel] | None = None

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose_refinement import PoseRefinement
@@ -116,8 +115,8 @@ def load_half(run: Run, half: int) -> TrainedHalf:
     model.load_state_dict(state)
     model.requires_grad_(False)
     origin = run.read_json(ALIGNMENT).get(f"half{half}")
-    if origin is not None and isinstance(model.deformation, MeshFlow):
-        model.deformation = model.deformation.rebased(torch.tensor(origin))
+    if origin is not None and method.rebase is not None:
+        model = method.rebase(model, torch.tensor(origin))
     mine = latents["halves"] == half
     poses = None
     if "poses" in tensors:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from dynaflex import fourier, tell
+from dynaflex import tell
 from dynaflex.analyze.embedding import principal_axes
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines.predict import TrainedHalf
-from dynaflex.reconstruct.convect import convect
+from dynaflex.reconstruct.carry import CarriedMap
+from dynaflex.reconstruct.postprocess import merge
 from dynaflex.run.directory import Run
-from dynaflex.shapes import FloatArray, Tensor
-from dynaflex.validate.fsc import fourier_shell_correlation, resolution_at
+from dynaflex.shapes import Tensor
 
+MERGED, HALF = "merged", "half"
+SCRIPT = "volumes.cxc"
 _SPREAD = 2.0
 
 
@@ -47,49 +50,64 @@ def conformation_of(halves: list[TrainedHalf], row: int) -> tuple[TrainedHalf, T
     return owner, owner.latents_of([row])[0]
 
 
-def write_volumes(run: Run, conformations: list[tuple[TrainedHalf, Tensor]], out: Path) -> int:
+def write_volumes(
+    run: Run, conformations: Sequence[tuple[TrainedHalf, Tensor]], out: Path, source: str = MERGED
+) -> int:
     """Write ``vol_000.mrc ...`` for pairs of a half and latents ``(k)``, and a ChimeraX script; returns how many.
 
-    The corrected half-map is carried along, low-passed to where its FSC with the other half falls to 0.5; before there
-    are half-maps, the trained density takes its place. All maps keep the grey scale of the half-maps.
+    The map that :func:`map_at_rest` gives for the ``source`` is carried by the flow of the half. All maps keep its grey
+    scale. They take the place of a series that was in the folder before.
     """
-    out.mkdir(parents=True, exist_ok=True)
     level = 0.0
     halves = {trained.half: trained for trained, _ in conformations}
-    at_rest = {half: map_at_rest(run, trained) for half, trained in halves.items()}
-    for number, (trained, z) in enumerate(tell.each(conformations, f"maps in {out}")):
-        shown, grid = at_rest[trained.half]
-        volume = convect(shown, grid, trained.displacements, z.float())
-        if number == 0:
-            level = float(volume.flatten().kthvalue(int(0.98 * volume.numel())).values)
-        write_map(out / f"vol_{number:03d}.mrc", volume.numpy(), grid.pixel_size)
-    script = [
-        "set bgColor white",
-        f"open {' '.join(f'vol_{number:03d}.mrc' for number in range(len(conformations)))} vseries true",
-        f"volume all level {level:.6g} color cornflowerblue step 1",
-        "surface dust all size 10",
-        "lighting soft",
-        "vseries play #1 direction oscillate loop true",
-    ]
-    durable.write_text(out / "volumes.cxc", "\n".join(script) + "\n")
+    at_rest = {half: carried_map(run, trained, source) for half, trained in halves.items()}
+    names = [f"vol_{number:03d}.mrc" for number in range(len(conformations))]
+    with durable.replaced(out, "vol_[0-9]*.mrc", SCRIPT) as folder:
+        for name, (trained, z) in zip(names, tell.each(conformations, f"maps in {out}"), strict=True):
+            carried = at_rest[trained.half]
+            volume = carried.at(z.float())
+            if name == names[0]:
+                level = float(volume.flatten().kthvalue(int(0.98 * volume.numel())).values)
+            write_map(folder / name, volume.numpy(), carried.grid.pixel_size)
+        script = [
+            "set bgColor white",
+            f"open {' '.join(names)} vseries true",
+            f"volume all level {level:.6g} color cornflowerblue step 1",
+            "surface dust all size 10",
+            "lighting soft",
+            "vseries play #1 direction oscillate loop true",
+        ]
+        durable.write_text(folder / SCRIPT, "\n".join(script) + "\n")
     return len(conformations)
 
 
-def map_at_rest(run: Run, trained: TrainedHalf) -> tuple[Tensor, Grid]:
-    """The corrected half-map ``(d d d)``, low-passed to where its FSC with the other half falls to 0.5, and its grid;
-    before there are half-maps, the trained density."""
-    names = [run.maps / f"map_half{half}.mrc" for half in (trained.half, 3 - trained.half)]
-    if not all(name.exists() for name in names):
-        return trained.model.density.volume(trained.model.grid), trained.model.grid
-    own, other = (read_map(name) for name in names)
-    return low_passed(own.data, own.data, other.data, Grid(own.box, own.pixel_size or 1.0), 0.5)
+def carried_map(run: Run, trained: TrainedHalf, source: str = MERGED) -> CarriedMap:
+    """The map at rest, ready to be sent into the conformations of a half."""
+    volume, grid = map_at_rest(run, trained, source)
+    return CarriedMap(volume, grid, trained.model.deformation, trained.model.density.home())
 
 
-def low_passed(
-    data: FloatArray, first: FloatArray, second: FloatArray, grid: Grid, threshold: float
-) -> tuple[Tensor, Grid]:
-    """A map ``(d d d)`` low-passed to where the FSC of two half-maps falls to ``threshold``, and its grid."""
-    volume = torch.from_numpy(data)
-    fsc = fourier_shell_correlation(torch.from_numpy(first), torch.from_numpy(second))
-    resolution = resolution_at(grid.shell_frequencies(), fsc, threshold)
-    return (volume if resolution is None else fourier.low_pass(volume, grid, resolution)), grid
+def map_at_rest(run: Run, trained: TrainedHalf, source: str = MERGED) -> tuple[Tensor, Grid]:
+    """The corrected map ``(d d d)`` that conformations of a half are made of, and its grid.
+
+    ``merged`` is that of all particles, each shell weighted by what its FSC says is signal; ``half`` is the half's own,
+    as it was reconstructed. Before there are maps, the trained density takes their place.
+    """
+    own = run.maps / f"map_half{trained.half}.mrc"
+    if not own.exists():
+        grid = trained.model.grid
+        return trained.model.density.volume(grid).detach(), grid
+    return merged_map(run, "map") if source == MERGED else _read(own)
+
+
+def merged_map(run: Run, kind: str) -> tuple[Tensor, Grid]:
+    """The half-maps of a ``kind``, ``map`` or ``rigid``, merged and weighted by their FSC ``(d d d)``; its grid."""
+    if kind == "map":
+        return _read(run.maps / "map.mrc")
+    (first, grid), (second, _) = (_read(run.maps / f"{kind}_half{half}.mrc") for half in (1, 2))
+    return merge(first, second, torch.tensor(run.read_json("fsc.json")[kind]["corrected"])), grid
+
+
+def _read(path: Path) -> tuple[Tensor, Grid]:
+    found = read_map(path)
+    return torch.from_numpy(found.data), Grid(found.box, found.pixel_size or 1.0)

@@ -9,12 +9,13 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from dynaflex.deformation.base import Moves
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.pipelines.volumes import map_at_rest
+from dynaflex.reconstruct.carry import CarriedMap
 from dynaflex.run.directory import Run
 from dynaflex.shapes import FloatArray, Tensor
 from dynaflex.viewer.colourings import DISPLACEMENT, ColourMaps, Range
-from dynaflex.viewer.followers import Followers
 from dynaflex.viewer.parts import Parts, spread_over
 from dynaflex.viewer.window import Molecule, Window
 
@@ -54,7 +55,6 @@ class Decoder:
             name: Carrier(volume * molecule.weight, molecule, self.window.coarser(box), self.trained)
             for name, box in SIZES.items()
         }
-        self._spacing = 2 * self.window.grid.pixel_size
         self._lock = threading.Lock()
 
     def conformation(self, latents: FloatArray, size: str, quantity: str | None = DISPLACEMENT) -> Conformation:
@@ -76,27 +76,29 @@ class Decoder:
             largest = max(self.largest, 1e-3)
             return Range(quantity, 0.0, largest, 0.0, 2.0 * largest)
         carrier = self.carriers["fine"]
-        values = self.colours.within(quantity, carrier.window).reshape(-1)[carrier.voxels.numpy()]
-        return Range.of(quantity, values[carrier.values.numpy() > self.level])
+        values = self.colours.within(quantity, carrier.window).reshape(-1)[carrier.map.voxels.numpy()]
+        return Range.of(quantity, values[carrier.map.mass.numpy() > self.level])
 
     @cached_property
-    def arrows(self) -> Followers:
-        """Points evenly over the surface of the molecule at rest, to show the motion of."""
+    def arrows(self) -> tuple[Tensor, Moves]:
+        """Points ``(n 3)`` evenly over the surface of the molecule at rest, and how they move."""
         carrier = self.carriers["coarse"]
         density = np.zeros(carrier.window.grid.box**3, dtype=np.float32)
-        density[carrier.voxels.numpy()] = carrier.values.numpy()
+        density[carrier.map.voxels.numpy()] = carrier.map.mass.numpy()
         box = (carrier.window.grid.box,) * 3
-        points = spread_over(density.reshape(box), self.level, carrier.window.points().numpy())
-        return Followers(self.trained, torch.from_numpy(points), self._spacing)
+        points = torch.from_numpy(spread_over(density.reshape(box), self.level, carrier.window.points().numpy()))
+        return points, self.trained.model.deformation.at(points)
 
     @cached_property
     def parts(self) -> Parts | None:
         """The Gaussians or the mesh."""
-        return Parts.of(self.trained, self._spacing)
+        return Parts.of(self.trained)
 
     def arrows_to(self, latents: FloatArray) -> FloatArray:
         """Where arrows begin and how far they go in the conformation ``latents`` ``(k)``: x, y, z twice, ``(n 6)``."""
-        return torch.cat([self.arrows.points, self.arrows.moves(_latents(latents))], dim=1).numpy()
+        points, moves = self.arrows
+        with torch.no_grad():
+            return torch.cat([points, moves(_latents(latents)[None])[0]], dim=1).numpy()
 
     def parts_at(self, latents: FloatArray) -> FloatArray:
         """Where the Gaussians or vertices are in the conformation ``latents`` ``(k)``, ``(n 3)`` in Å.
@@ -116,49 +118,50 @@ class Decoder:
 
 
 class Carrier:
-    """The ``voxels`` of the molecule in a window, with all that can be known about them before the latents are."""
+    """The map of the molecule in a window, ready to be carried, and quantities of its material with it."""
 
     def __init__(self, density: Tensor, molecule: Molecule, window: Window, trained: TrainedHalf) -> None:
         self.window = window
-        inside = window.sampled(molecule.weight.numpy()).reshape(-1) > 0
-        self.voxels = torch.from_numpy(np.flatnonzero(inside))
-        self.values = window.cut(density).reshape(-1)[self.voxels]
-        self.points = window.points()[self.voxels]
-        self.moving = Followers(trained, self.points, 2 * window.grid.pixel_size)
+        inside = torch.from_numpy(window.sampled(molecule.weight.numpy()) > 0)
+        model = trained.model
+        flow, home = model.deformation, model.density.home()
+        # The voxels of a window can be finer than those of the map, which knows nothing of what is between its own.
+        self.map = CarriedMap(
+            window.cut(density), window.grid, flow, home,
+            center=window.center, within=inside, finest=2.0 * window.full.pixel_size,
+        )  # fmt: skip
         # Where dense and thin material meet, a quantity is that of the dense; a little weighs what is not dense at all.
-        self._weight = self.values.clamp(min=0.0) + 1e-3 * self.values.max()
+        self._weight = self.map.mass.clamp(min=0.0) + 1e-3 * self.map.mass.max()
 
     def carried(self, latents: Tensor, with_displacement: bool, at_rest: FloatArray | None) -> Conformation:
-        """Each voxel spread linearly over the eight around its destination, as in :func:`convect`.
+        """The map in the conformation ``latents`` ``(k)``; the displacement, or else the quantity that is ``at_rest``
+        ``(d d d)``, goes along."""
+        places = self.map.places(latents)
+        density = self.map.drawn(places).numpy()
+        if with_displacement:
+            return Conformation(density, self._mixed(places, (places - self.map.points).norm(dim=1)), self.window)
+        if at_rest is None:
+            return Conformation(density, None, self.window)
+        own = torch.from_numpy(at_rest).reshape(-1)[self.map.voxels]
+        return Conformation(density, self._mixed(places, own), self.window)
 
-        The displacement, or else the quantity that is ``at_rest`` ``(d d d)``, goes along.
-        """
+    def _mixed(self, places: Tensor, quantity: Tensor) -> FloatArray:
+        """A quantity ``(n)`` of the material, ``(d d d)``: the mean of what arrives at a voxel or one beside it."""
         grid = self.window.grid
-        moves = self.moving.moves(latents)
-        position = (self.points + moves - self.window.center) / grid.pixel_size + grid.center
+        position = (places - self.window.center) / grid.pixel_size + grid.center
         corner = position.floor()
         kept = ((corner >= 0) & (corner < grid.box - 1)).all(dim=1)
         corner, fraction = corner[kept].long(), (position - corner)[kept]
-        columns = [torch.ones_like(self.values), self.values]
-        if with_displacement:
-            columns += [self._weight, self._weight * moves.norm(dim=1)]
-        elif at_rest is not None:
-            columns += [self._weight, self._weight * torch.from_numpy(at_rest).reshape(-1)[self.voxels]]
-        content = torch.stack(columns, dim=1)[kept]
+        content = torch.stack([self._weight, self._weight * quantity], dim=1)[kept]
         start = (corner[:, 2] * grid.box + corner[:, 1]) * grid.box + corner[:, 0]
         sides = torch.stack([1.0 - fraction, fraction], dim=1)
-        arrived = content.new_zeros(grid.box**3, len(columns))
+        arrived = content.new_zeros(grid.box**3, 2)
         for offset in range(8):
             x, y, z = offset & 1, offset >> 1 & 1, offset >> 2
             share = sides[:, x, 0] * sides[:, y, 1] * sides[:, z, 2]
             arrived.index_add_(0, start + (z * grid.box + y) * grid.box + x, content * share[:, None])
-        share, box = arrived[:, 0], (grid.box,) * 3
-        density = torch.where(share > 1e-3, arrived[:, 1] / share.clamp(min=1e-3), 0.0).view(box).numpy()
-        if len(columns) == 2:
-            return Conformation(density, None, self.window)
-        weight = arrived[:, 2]
-        quantity = torch.where(weight > 0, arrived[:, 3] / weight.clamp(min=1e-12), 0.0).view(box).numpy()
-        return Conformation(density, quantity, self.window)
+        weight, total = arrived.unbind(dim=1)
+        return torch.where(weight > 0, total / weight.clamp(min=1e-12), 0.0).view((grid.box,) * 3).numpy()
 
 
 def _latents(values: FloatArray) -> Tensor:

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dynaflex.deformation.base import Moves
 from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.shapes import FloatArray, IntArray, Tensor
-from dynaflex.viewer.followers import Followers
 
 MOST_GAUSSIANS = 20_000
 ARROWS = 300
@@ -34,33 +34,31 @@ class Parts:
 
     kind: str
     rest: Tensor
-    moving: Followers | MeshFlow
+    moves: Moves
     total: int
     radius: float = 0.0
     faces: IntArray = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
     segment: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @classmethod
-    def of(cls, trained: TrainedHalf, spacing: float) -> Parts | None:
+    def of(cls, trained: TrainedHalf) -> Parts | None:
         """The parts of a half; at most 20,000 Gaussians, evenly taken from their list. None if there are none."""
         deformation, density = trained.model.deformation, trained.model.density
         if isinstance(deformation, MeshFlow):
             faces, segment = outer_faces(deformation.cells.numpy(), deformation.segment.numpy())
             vertices = deformation.vertices
-            return cls("mesh", vertices, deformation, len(vertices), faces=faces, segment=segment)
+            return cls("mesh", vertices, deformation.vertex_displacement, len(vertices), faces=faces, segment=segment)
         if not isinstance(density, GaussianDensity):
             return None
         centres = density.points().detach()
         chosen = centres[:: -(-len(centres) // MOST_GAUSSIANS)].contiguous()
         radius = float((density.widths().detach().max() / 2).sqrt())
-        return cls("gaussians", chosen, Followers(trained, chosen, spacing), len(centres), radius)
+        return cls("gaussians", chosen, deformation.at(chosen), len(centres), radius)
 
     @torch.no_grad()
     def places(self, latents: Tensor) -> FloatArray:
         """Where the parts are in the conformation ``latents`` ``(k)``, ``(n 3)`` in Å."""
-        if isinstance(self.moving, MeshFlow):
-            return (self.rest + self.moving.vertex_displacement(latents[None])[0]).numpy()
-        return (self.rest + self.moving.moves(latents)).numpy()
+        return (self.rest + self.moves(latents[None])[0]).numpy()
 
     def header(self) -> dict[str, Any]:
         """``kind``, ``total``, ``radius`` in Å and the number of ``segments``."""

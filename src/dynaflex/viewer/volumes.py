@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaflex.grid import Grid
-from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.predict import config_of
-from dynaflex.pipelines.volumes import low_passed
+from dynaflex.pipelines.volumes import merged_map
 from dynaflex.run.directory import Run
 from dynaflex.shapes import FloatArray, Tensor
 from dynaflex.viewer.colourings import ColourMaps, Range, listed
@@ -65,12 +64,11 @@ class HalfMaps:
         return window.cut(mean * molecule.weight).numpy(), window, molecule.level(mean)
 
     def _mean_map(self, identifier: str) -> tuple[Tensor, Grid]:
-        first, second = (read_map(path) for path in self._half_maps(identifier))
-        both: FloatArray = (first.data + second.data) * np.float32(0.5)
-        return low_passed(both, first.data, second.data, Grid(first.box, first.pixel_size or 1.0), 0.143)
+        return merged_map(self.run, _MAPS[identifier])
 
     def _exists(self, identifier: str) -> bool:
-        return all(path.exists() for path in self._half_maps(identifier))
+        merged = self.run.maps / "map.mrc" if identifier == _CORRECTED else self.run.path / "fsc.json"
+        return all(path.exists() for path in (*self._half_maps(identifier), merged))
 
     def _half_maps(self, identifier: str) -> list[Path]:
         return [self.run.maps / f"{_MAPS[identifier]}_half{half}.mrc" for half in (1, 2)]

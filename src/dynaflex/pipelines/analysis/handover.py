@@ -23,7 +23,7 @@ from dynaflex.pipelines.analysis.analyse import place_of_box
 from dynaflex.pipelines.analysis.series import main_series, write_series
 from dynaflex.pipelines.analysis.space import conformation_space
 from dynaflex.pipelines.predict import config_of, load_half
-from dynaflex.reconstruct.postprocess import merge
+from dynaflex.pipelines.volumes import merged_map
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.shapes import Array, IntArray
 
@@ -99,9 +99,7 @@ def _to_cryosparc(run: Run, out: Path) -> list[str]:
 
 def _to_chimerax(run: Run, out: Path) -> list[str]:
     """The map before and after, each at a contour of its own, and a series along the main axis of the latents."""
-    halves = [torch.from_numpy(read_map(run.maps / f"rigid_half{half}.mrc").data) for half in (1, 2)]
-    agreement = torch.tensor(run.read_json("fsc.json")["rigid"]["corrected"])
-    before = merge(halves[0], halves[1], agreement)
+    before, _ = merged_map(run, "rigid")
     after = read_map(run.maps / "map.mrc")
     write_map(out / "before.mrc", before.numpy(), after.pixel_size or 1.0)
     _copy(run.maps / "map.mrc", out / "after.mrc")

@@ -23,8 +23,7 @@ from dynaflex.pipelines.analysis.scene import Judge, Scene, SimulatedScene
 from dynaflex.pipelines.inputs import InputPaths, read_inputs
 from dynaflex.pipelines.maps import SOLVERS, views
 from dynaflex.pipelines.predict import config_of, displacements, load_half
-from dynaflex.pipelines.volumes import map_at_rest
-from dynaflex.reconstruct.convect import convect
+from dynaflex.pipelines.volumes import carried_map
 from dynaflex.reconstruct.field import Field
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.run.directory import PROVENANCE, Run
@@ -142,11 +141,11 @@ def per_image_area(run: Run, scene: SimulatedScene, half: int, images: int) -> d
     mean over so many particles of a half, its spread, and the same within the molecule's mask."""
     rows, _ = latents_of(run.path, half)
     trained = load_half(run, half)
-    volume, grid = map_at_rest(run, trained)
+    carried = carried_map(run, trained)
     areas = []
     for row in tell.each(rows[:: max(1, len(rows) // images)][:images], f"conformations of half {half}"):
         state = scene.coordinate[row]
-        mine = convect(volume, grid, trained.displacements, trained.latents_of([int(row)])[0])
+        mine = carried.at(trained.latents_of([int(row)])[0])
         true = scene.volume(state)
         areas.append((fsc_area(mine, true), fsc_area(mine, true, scene.mask(state, None))))
     plain, masked = np.array(areas).T
@@ -155,7 +154,7 @@ def per_image_area(run: Run, scene: SimulatedScene, half: int, images: int) -> d
         "std": float(plain.std()),
         "masked_mean": float(masked.mean()),
         "masked_std": float(masked.std()),
-        "perfect": 0.5 - 1.0 / grid.box,
+        "perfect": 0.5 - 1.0 / carried.grid.box,
         "images": len(areas),
     }
 

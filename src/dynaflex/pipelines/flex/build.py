@@ -46,6 +46,15 @@ def empty_model(state: Mapping[str, Tensor], particles: int, train_grid: Grid, c
     return _assemble(density, mesh, particles, train_grid, settings_of(config), torch.Generator())
 
 
+@torch.no_grad()
+def rebase(model: FlexModel, origin: Tensor) -> FlexModel:
+    """The same model with the conformation ``origin`` ``(k)`` at rest: map, landmarks, mesh and flow."""
+    flow, density = model.deformation, model.density
+    assert isinstance(flow, MeshFlow) and isinstance(density, CanonicalMap)
+    moved = flow.rebased(origin)
+    return FlexModel(density.rebased(moved.sites, moved.vertices), moved, model.latents, model.grid)
+
+
 def _assemble(
     density: CanonicalMap, mesh: TetMesh, particles: int, grid: Grid, config: FlexConfig, generator: torch.Generator
 ) -> FlexModel:

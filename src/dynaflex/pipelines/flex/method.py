@@ -5,7 +5,7 @@ from __future__ import annotations
 from dynaflex import tell
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.pipelines.config import RunConfig
-from dynaflex.pipelines.flex.build import build_model, empty_model, settings_of
+from dynaflex.pipelines.flex.build import build_model, empty_model, rebase, settings_of
 from dynaflex.pipelines.flex.carrier import make_carrier
 from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.flex.start import given_latents, initial_latents
@@ -56,4 +56,4 @@ def plan_of(work: Work) -> LabelledMesh:
     return work.plan
 
 
-FLEX = Method("flex", FlexConfig, examine, prepare, trainer, empty_model)
+FLEX = Method("flex", FlexConfig, examine, prepare, trainer, empty_model, rebase)
