@@ -29,8 +29,10 @@ from playwright.sync_api import Page, sync_playwright
 from dynaflex import fourier
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.pipelines.predict import load_half
 from dynaflex.viewer.decoder import SIZES, Decoder
 from dynaflex.viewer.watched import WatchedRun
+from dynaflex.viewer.window import Window
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -79,14 +81,19 @@ def dynaflex(*arguments: object) -> None:
 
 def enlarge(run: Path) -> None:
     """Pad the maps until the explorer's window is as fine as it ever gets."""
-    window = Decoder(WatchedRun(run), 1).window
+    window = seen_window(run)
     box = 2 * round(window.full.box * SIZES["fine"] / window.side / 2 + 1)
     for path in (run / "maps").glob("*.mrc"):
         small = read_map(path)
         large = fourier.resize(torch.from_numpy(small.data), box, 3).numpy()
         write_map(path, large, small.box * (small.pixel_size or 1.0) / box)
-    shown = Decoder(WatchedRun(run), 1).window
+    shown = seen_window(run)
     assert shown.grid.box == SIZES["fine"], shown
+
+
+def seen_window(run: Path) -> Window:
+    watched = WatchedRun(run)
+    return Decoder(watched, load_half(watched, 1)).window
 
 
 def with_particles(run: Path, count: int) -> None:

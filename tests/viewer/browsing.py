@@ -49,6 +49,16 @@ class Visit:
         box = self.page.locator(f"#{panel}").bounding_box()
         return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
+    def central(self) -> tuple[float, float]:
+        """Where in the plot the particle nearest to its middle is, as shares of its width and height."""
+        x, y, width, height = self.ask("""async () => {
+          const { plot, particles, axes } = dynaflex.explore;
+          const [x, y] = await Promise.all(axes.map((name) => particles.shownValues(name)));
+          const index = plot.nearest(...plot.toPixels(...plot.center), 1e4);
+          return [...plot.toPixels(x[index], y[index]), plot.element.clientWidth, plot.element.clientHeight];
+        }""")
+        return x / width, y / height
+
     def settled(self) -> None:
         """Until the newest fine conformation is shown."""
         self.until("() => dynaflex.explore.times.at(-1)?.size === 'fine'")
@@ -87,8 +97,12 @@ _USED: set[str] = set()
 
 
 def visited(browser: Any, run: Path, explorer: Explorer, link: str, before: str = "", **context: Any) -> Visit:
-    """A page of its own, 1280 by 720 unless ``context`` says else, in which the script ``before`` was run first."""
-    page = browser.new_page(**{"viewport": {"width": 1280, "height": 720}, "accept_downloads": True, **context})
+    """A page of its own, 1280 by 720 unless ``context`` says else, in which the script ``before`` was run first.
+
+    Its visitor has asked for less motion: nothing plays before he says so.
+    """
+    usual = {"viewport": {"width": 1280, "height": 720}, "accept_downloads": True, "reduced_motion": "reduce"}
+    page = browser.new_page(**{**usual, **context})
     if before:
         page.add_init_script(before)
     visit = Visit(page, explorer, run)

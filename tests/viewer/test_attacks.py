@@ -169,6 +169,6 @@ def test_V6_writing_needs_a_key_and_reading_never_writes(explorer: Explorer, hol
         assert explorer.ask("/api/selections", method, b"", explorer.writing())[0] in (400, 405)
     for name in ("run", "parts", "columns", "curves", "progress", "selections", "verdicts"):
         explorer.ask(f"/api/{name}", headers=explorer.mine())
-    for path in ("/api/dense_path?half=1&frames=9", "/api/places?half=1&x=pc0&y=z1&z=1,2,3"):
+    for path in ("/api/dense_path?half=1&frames=9", "/api/places?half=1&x=component1&y=latent2&z=1,2,3"):
         assert explorer.ask(path, headers=explorer.mine())[0] == 200
     assert contents(hollow) == before

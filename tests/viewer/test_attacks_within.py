@@ -67,9 +67,10 @@ def test_V8_nothing_is_run(banned: str) -> None:
 
 
 def test_V9_no_debugging_and_no_banner(explorer: Explorer) -> None:
-    status, body, headers = explorer.ask("/api/conformation?half=9&at=1,2&x=pc0&y=pc1", headers=explorer.mine())
+    question = "/api/conformation?half={}&at=1,2&x=component1&y=component2"
+    status, body, headers = explorer.ask(question.format(9), headers=explorer.mine())
     assert status == 400 and b"Traceback" not in body and "server" not in headers
-    status, body, _ = explorer.ask("/api/conformation?half=1&at=1,2&x=pc0&y=pc1", headers=explorer.mine())
+    status, body, _ = explorer.ask(question.format(1), headers=explorer.mine())
     assert status >= 400 and b"Traceback" not in body
     assert not any("debug" in call[1].lower() for call in _calls())
 
@@ -146,8 +147,9 @@ def test_V12_messages_that_mean_nothing_are_refused(explorer: Explorer, body: by
 
 
 @pytest.mark.parametrize(
-    "query", ["half=1e9", "half=-1", "half=1&at=nan,0&x=pc0&y=pc1", "half=1&at=1&x=pc0&y=pc1", "half=1&z=inf",
-              "half=1&z=" + "1," * 1000, "half=1&at=0,0&x=half&y=pc1", "half=1&z=1,2,3&size=huge", "half=9" * 2000,
+    "query", ["half=1e9", "half=-1", "half=1&at=nan,0&x=component1&y=component2", "half=1&at=0,0&x=half&y=component2",
+              "half=1&at=1&x=component1&y=component2", "half=1&z=inf", "half=1&z=" + "1," * 1000,
+              "half=1&at=0,0&x=motion1&y=motion2", "half=1&z=1,2,3&size=huge", "half=9" * 2000,
               "half=1&z=1,2,3&colour=../config", "half=1&z=1,2,3&more=../config",
               "half=1&z=1,2,3" + "&more=parts" * 999],
 )  # fmt: skip
@@ -162,10 +164,10 @@ def test_V12_questions_that_mean_nothing_are_refused(explorer: Explorer, query: 
                  "dense_path?half=1&frames=1e3", "dense_path?half=1&frames=9&through=1,2,3",
                  "dense_path?half=1&frames=9&through=1,2,3;1,2,nan", "dense_path?half=1&frames=9&through=1,2;1,2",
                  "dense_path?half=1&frames=9&through=" + ";".join(["1,2,3"] * 41),
-                 "dense_path?half=1&frames=9&through=;", "places", "places?half=1&x=pc0&y=pc1",
-                 "places?half=1&x=pc0&y=half&z=1,2,3", "places?half=1&x=pc0&z=1,2,3",
-                 "places?half=0&x=pc0&y=pc1&z=1,2,3", "places?half=1&x=pc0&y=pc1&z=1,2,inf",
-                 "places?half=1&x=pc0&y=pc1&z=1,2,3,4", "places?half=1&x=../a&y=pc1&z=1,2,3"],
+                 "dense_path?half=1&frames=9&through=;", "places", "places?half=1&x=component1&y=component2",
+                 "places?half=1&x=component1&y=half&z=1,2,3", "places?half=1&x=component1&z=1,2,3",
+                 "places?half=0&x=component1&y=component2&z=1,2,3", "places?half=1&x=component1&y=component2&z=1,2,inf",
+                 "places?half=1&x=component1&y=component2&z=1,2,3,4", "places?half=1&x=../a&y=component2&z=1,2,3"],
 )  # fmt: skip
 def test_V12_paths_and_places_that_mean_nothing_are_refused(explorer: Explorer, question: str) -> None:
     assert 400 <= explorer.ask(f"/api/{question}", headers=explorer.mine())[0] < 500

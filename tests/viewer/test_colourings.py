@@ -68,29 +68,31 @@ def test_absent_maps_are_not_offered(brief_run: Path, tmp_path: Path) -> None:
     (run / "maps" / "deformation_error.mrc").unlink()
     scene = Scene(run)
     assert [one["id"] for one in scene.summary()["colours"]] == names[1:]
-    z = scene.decoder(1).trained.latents.mean[0].numpy()
+    asked = scene.conformations()
+    shown = asked.of(1, scene.particles().mean[0])
     for unknown in ("deformation_error", "../maps/map", "density"):
         with pytest.raises(KeyError):
-            scene.conformation(1, z, "fine", unknown)
+            asked.packed(1, shown, "fine", unknown)
 
 
 def test_a_message_has_what_was_asked_for(brief_run: Path) -> None:
     scene = Scene(brief_run)
-    z = scene.decoder(1).trained.latents.mean[0].numpy()
+    asked = scene.conformations()
+    shown = asked.of(1, scene.particles().mean[0])
     for colour, more in ((None, ()), ("displacement", ("arrows",)), ("local_resolution", ("arrows", "parts"))):
-        header, rest = unpack(scene.conformation(1, z, "coarse", colour, more))
+        header, rest = unpack(asked.packed(1, shown, "coarse", colour, more))
         assert header["layers"] == ["density", *(["colour"] if colour else []), *more]
         assert (header["colour"] or {}).get("id") == colour and len(header["arrays"]) == len(header["layers"])
         assert header["colour"] is None or header["colour"]["unit"] == "Å"
         sizes = [np.prod(one["shape"]) * np.dtype(one["dtype"]).itemsize for one in header["arrays"]]
         assert len(rest) == sum(-(-int(size) // 8) * 8 for size in sizes)
     with pytest.raises(KeyError):
-        scene.conformation(1, z, "fine", None, ("latents",))
+        asked.packed(1, shown, "fine", None, ("latents",))
 
 
 def test_parts_know_what_the_maps_say_where_they_rest(brief_run: Path) -> None:
     scene = Scene(brief_run)
-    header, rest = unpack(scene.parts(1))
+    header, rest = unpack(scene.conformations().parts(1))
     arrays, offset = {}, 0
     for name, one in zip(header["layers"], header["arrays"], strict=True):
         count = int(np.prod(one["shape"]))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from dynaflex.pipelines.predict import load_half
 from dynaflex.pipelines.volumes import carried_map
 from dynaflex.reconstruct.field import NEAR
 from dynaflex.viewer.decoder import Decoder, seen_across
@@ -19,7 +20,7 @@ from dynaflex.viewer.watched import WatchedRun
 def decoder(request: pytest.FixtureRequest, brief_of: Callable[..., tuple[Path, object]]) -> tuple[WatchedRun, Decoder]:
     run = request.getfixturevalue("brief_run") if request.param == "dynamight" else brief_of("flex")[0]
     watched = WatchedRun(run)
-    return watched, Decoder(watched, 1)
+    return watched, Decoder(watched, load_half(watched, 1))
 
 
 def test_every_voxel_moves_as_the_model_says(decoder: tuple[WatchedRun, Decoder]) -> None:

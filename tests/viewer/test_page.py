@@ -99,8 +99,9 @@ def test_the_surface_is_coloured_by_displacement(visit: Visit) -> None:
 def test_a_path_along_an_axis_is_played_and_exported(visit: Visit) -> None:
     visit.page.fill("#frames", "5")
     visit.page.keyboard.press("Tab")
-    visit.page.select_option("#axis", "0")
-    visit.until("() => dynaflex.explore.path.movie.nodes.length === 9")
+    visit.page.click("#clear-path")
+    visit.page.select_option("#axis", "component1")
+    visit.until("() => dynaflex.explore.path.movie.nodes.length === 17")
     visit.page.click("#play")
     visit.until("() => dynaflex.explore.path.movie.index >= 3")
     visit.page.click("#play")
@@ -152,7 +153,7 @@ def test_a_path_is_drawn_by_clicks(visit: Visit) -> None:
     for number, place in enumerate(((0.3, 0.4), (0.5, 0.6), (0.7, 0.4)), 1):
         visit.page.mouse.click(*visit.at(*place))
         visit.until("(n) => dynaflex.explore.path.movie.nodes.length === n", number)
-    assert visit.page.locator("#plot circle.node").count() == 3
+    visit.until("() => document.querySelectorAll('#plot circle.node').length === 3")
     ends = visit.ask(
         "() => { const { movie } = dynaflex.explore.path; movie.frames = 24;"
         " return [movie.latents(0), movie.latents(23)] }"
@@ -175,9 +176,9 @@ def test_a_lasso_is_saved_as_star(visit: Visit) -> None:
     visit.until("() => saved.textContent.includes('selection_001.star')")
     x = visit.ask("() => dynaflex.explore.plot.toValues(plot.clientWidth / 2, 0)[0]")
     with np.load(visit.run / "latents.npz") as stored:
-        rows, half = stored["index"], stored["half"]
-    pc = np.array(visit.ask("async () => [...await dynaflex.explore.particles.values('pc0')]"))
-    expected = rows[(half == 1) & (pc < x)]
+        rows = stored["index"]
+    along = np.array(visit.ask("async () => [...await dynaflex.explore.particles.values('motion1')]"))
+    expected = rows[along < x]
     found = read_star(visit.run / "selections" / "selection_001.star").blocks["particles"]
     names = read_star(visit.run / "particles.star").blocks["particles"]["rlnImageName"].iloc[expected]
     assert abs(len(found) - len(expected)) <= 2

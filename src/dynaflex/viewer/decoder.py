@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dynaflex.deformation.base import Moves
-from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
+from dynaflex.pipelines.predict import TrainedHalf, config_of
 from dynaflex.pipelines.volumes import map_at_rest
 from dynaflex.reconstruct.carry import CarriedMap
 from dynaflex.run.directory import Run
@@ -36,8 +36,8 @@ class Conformation:
 class Decoder:
     """A half's map, carried by its model to any latents."""
 
-    def __init__(self, run: Run, half: int) -> None:
-        self.trained = load_half(run, half)
+    def __init__(self, run: Run, trained: TrainedHalf) -> None:
+        self.trained = trained
         volume, full = map_at_rest(run, self.trained)
         molecule = Molecule.of(volume, full, max(config_of(run).shared_resolution, 4 * full.pixel_size))
         self.level = molecule.level(volume)

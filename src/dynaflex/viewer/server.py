@@ -90,36 +90,38 @@ class _Answers:
         colour, more = query.get("colour", "displacement"), tuple(sorted(set(query.getlist("more"))))
 
         def decoded() -> bytes:
+            asked = self.scene.conformations()
             if "z" in query:
-                z: FloatArray = np.asarray(_numbers(query["z"]), dtype=np.float32)
+                shown = asked.of(half, np.asarray(_numbers(query["z"]), dtype=np.float32))
             else:
                 (u, v) = _numbers(query.get("at", ""), 2)
-                z = self.scene.latents_at(half, (query.get("x", ""), query.get("y", "")), (u, v))
-            return self.scene.conformation(half, z, size, None if colour == "none" else colour, more)
+                shown = asked.at(half, (query.get("x", ""), query.get("y", "")), (u, v))
+            return asked.packed(half, shown, size, None if colour == "none" else colour, more)
 
         return await self._binary(request, decoded, self._model)
 
     async def parts(self, request: Request) -> Response:
         half = _whole(request.query_params.get("half", "1"))
-        return await self._binary(request, partial(self.scene.parts, half), self._model)
+        return await self._binary(request, lambda: self.scene.conformations().parts(half), self._model)
 
     async def path(self, request: Request) -> Response:
         query = request.query_params
-        half, axis, frames = (_whole(query.get(name, "")) for name in ("half", "axis", "frames"))
-        found = await run_sync(partial(self.scene.path_along, half, axis, frames), limiter=self._model)
-        return JSONResponse(found)
+        half, frames = (_whole(query.get(name, "")) for name in ("half", "frames"))
+        return await self._json(
+            lambda: self.scene.conformations().path_along(half, query.get("axis", ""), frames), self._model
+        )
 
     async def dense_path(self, request: Request) -> Response:
         query = request.query_params
         half, frames = (_whole(query.get(name, "")) for name in ("half", "frames"))
         stops = _rows(query.get("through", ""))
-        return JSONResponse(await run_sync(partial(self.scene.dense_path, half, frames, stops), limiter=self._table))
+        return await self._json(lambda: self.scene.conformations().dense_path(half, frames, stops), self._table)
 
     async def places(self, request: Request) -> Response:
         query = request.query_params
         half, names = _whole(query.get("half", "")), (query.get("x", ""), query.get("y", ""))
         latents = _rows(query.get("z", ""))
-        return JSONResponse(await run_sync(partial(self.scene.places, half, names, latents), limiter=self._table))
+        return await self._json(lambda: self.scene.conformations().places(half, names, latents), self._table)
 
     async def map(self, request: Request) -> Response:
         name, colour = request.path_params["id"], request.query_params.get("colour")
@@ -150,6 +152,9 @@ class _Answers:
             return self.scene.selections.save(name, chosen[: len(particles)], particles, how)
 
         return JSONResponse(await run_sync(save, limiter=self._table), 201)
+
+    async def _json(self, work: Callable[[], Any], limiter: anyio.CapacityLimiter) -> Response:
+        return JSONResponse(await run_sync(work, limiter=limiter))
 
     async def _binary(self, request: Request, work: Callable[[], bytes], limiter: anyio.CapacityLimiter) -> Response:
         packs = "gzip" in request.headers.get("accept-encoding", "")

@@ -66,8 +66,8 @@ async function follow() {
 
 const KEYS = {
   1: () => openPanel("explore"), 2: () => openPanel("maps"), 3: () => openPanel("curves"),
-  e: () => app.explore?.setTool("explore"), l: () => app.explore?.setTool("lasso"),
-  p: () => app.explore?.setTool("path"), m: () => app.explore?.setTool("pan"),
+  s: () => app.explore?.bar.setTool("show"), l: () => app.explore?.bar.setTool("lasso"),
+  p: () => app.explore?.bar.setTool("path"), m: () => app.explore?.bar.setTool("pan"),
   "[": () => app.explore?.nudge(-1), "]": () => app.explore?.nudge(1),
   " ": () => app.explore?.path.toggle(), Escape: () => app.explore?.selection.clear(),
   t: otherTheme, "?": () => $("keys").showModal(),

@@ -9,10 +9,11 @@ export class Particles {
   /** `half` is 1, 2 or 0 for both. */
   half = 0;
   #values = new Map();
+  /** Of columns that are still being found: the share of the particles that they are known of. */
+  #shares = new Map();
 
   constructor(about, shared) {
     Object.assign(this, { about, shared, columns: [...about.columns] });
-    this.half = shared || about.halves.length < 2 ? 0 : about.halves[0];
   }
 
   /** The columns that take a while to read, of the particle table and of the analysis: {columns, trouble, hint}. */
@@ -26,14 +27,24 @@ export class Particles {
     return this.columns.find((column) => column.identifier === identifier);
   }
 
-  /** The values of a column for all particles; requests for the same column share one answer. */
+  /** The values of a column for all particles, NaN where not known; requests for the same column share one answer. */
   values(identifier) {
     if (!this.#values.has(identifier)) {
-      const asked = getBinary(`api/column/${identifier}`).then((message) => message.data[0]);
+      const asked = getBinary(`api/column/${identifier}`).then(({ share, data }) => {
+        if (share < 1) this.#values.delete(identifier);
+        this.#shares.set(identifier, share);
+        return data[0];
+      });
       this.#values.set(identifier, asked);
       asked.catch(() => this.#values.delete(identifier));
     }
     return this.#values.get(identifier);
+  }
+
+  /** The share of the particles that columns are known of, if they are still being found; else 0. */
+  awaited(names) {
+    const share = Math.min(...names.map((name) => this.#shares.get(name) ?? 1));
+    return share < 1 ? share : 0;
   }
 
   /** Positions of the particles that are shown, among all. */
@@ -94,7 +105,7 @@ export class Particles {
     return unit ? `${label}, ${unit}` : label;
   }
 
-  /** Whether the columns are axes of latent space; a place in the plane of others stands for no latents of its own. */
+  /** Whether the columns are axes of latent space; a place in the plane of others has no latents of its own. */
   inLatentSpace(names) {
     return names.every((name) => ["component", "latent"].includes(this.column(name).kind));
   }
@@ -113,8 +124,8 @@ export class Particles {
 
   #along(z, half, name) {
     const { mean, axes } = this.about.components[half];
-    const k = Number(name.replace(/\D/g, ""));
-    if (name.startsWith("z")) return z[k];
+    const k = Number(name.replace(/\D/g, "")) - 1;
+    if (name.startsWith("latent")) return z[k];
     return axes[k].reduce((sum, axis, i) => sum + axis * (z[i] - mean[i]), 0);
   }
 

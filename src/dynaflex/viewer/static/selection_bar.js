@@ -42,7 +42,8 @@ export class SelectionBar {
     const { shown, about } = this.explore.particles;
     const all = new Uint8Array(about.count);
     for (let i = 0; i < mask.length; i++) all[shown[i]] = mask[i];
-    this.#combine(all, `lasso in ${this.explore.axes.join(", ")}`, adds);
+    const names = this.explore.axes.map((name) => this.explore.particles.column(name).label);
+    this.#combine(all, `lasso in ${names.join(", ")}`, adds);
   }
 
   /** The particles of a class of a column, of both halves; NaN: those that are in none. */

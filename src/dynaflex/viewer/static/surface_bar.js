@@ -12,11 +12,11 @@ export class SurfaceBar {
   constructor(view, run, again, fail) {
     Object.assign(this, { view, again });
     const name = PARTS[run.method];
-    $("show").append(new Option("surface", "surface"), new Option(name, "parts"), new Option("both", "both"));
+    $("drawn-as").append(new Option("surface", "surface"), new Option(name, "parts"), new Option("both", "both"));
     const maps = run.colours.map(({ id, label }) => new Option(label, id));
     $("surface-colour").append(new Option("displacement", "displacement"), ...maps, new Option("none", "none"));
     const tried = (work) => (event) => Promise.resolve(work(event)).catch(fail);
-    for (const id of ["show", "surface-colour", "arrows"]) $(id).addEventListener("change", tried(() => this.#choose()));
+    for (const id of ["drawn-as", "surface-colour", "arrows"]) $(id).addEventListener("change", tried(() => this.#choose()));
     for (const id of ["least", "most"]) $(id).addEventListener("input", () => this.#limit());
     $("times").addEventListener("input", () => {
       view.times = Number($("times").value) > 0 ? Number($("times").value) : null;
@@ -53,7 +53,7 @@ export class SurfaceBar {
   #ask() {
     const { view } = this;
     const colour = $("surface-colour").value;
-    view.shown = $("show").value;
+    view.shown = $("drawn-as").value;
     view.bySegment = colour === "segment";
     const more = [...($("arrows").checked ? ["arrows"] : []), ...(view.shown === "surface" ? [] : ["parts"])];
     view.query = `&colour=${view.bySegment ? "none" : colour}${more.map((name) => `&more=${name}`).join("")}`;

@@ -5,6 +5,9 @@ import { painter } from "./mesh_painter.js";
 import { Newest } from "./newest.js";
 import { Overlay } from "./surface_overlay.js";
 
+/** What stands in a picture of a conformation that no particle is like. */
+const ALONE = "no particle is near";
+
 /** Shows volumes in `element`; `camera` may be shared with other views. */
 export class SurfaceView {
   /** Leave out small islands. */
@@ -140,6 +143,7 @@ export class SurfaceView {
       perPixel: this.camera.perPixel({ width: this.canvas.clientWidth, height: this.canvas.clientHeight }),
       width: this.canvas.clientWidth,
       legend: this.#legend(), times: message && layer(message, "arrows") ? this.drawnTimes : null, caption: this.#caption(),
+      alone: message?.near === 0 ? ALONE : "",
     });
   }
 
