@@ -59,6 +59,14 @@ class Visit:
         }""")
         return x / width, y / height
 
+    def lasso(self, left: float, right: float, top: float = 0.02, bottom: float = 0.98) -> None:
+        """Draw around a part of the plot, given in shares of its width and height."""
+        self.page.mouse.move(*self.at(left, top))
+        self.page.mouse.down()
+        for place in ((right, top), (right, bottom), (left, bottom)):
+            self.page.mouse.move(*self.at(*place), steps=3)
+        self.page.mouse.up()
+
     def settled(self) -> None:
         """Until the newest fine conformation is shown."""
         self.until("() => dynaflex.explore.times.at(-1)?.size === 'fine'")

@@ -164,7 +164,9 @@ def test_V6_writing_needs_a_key_and_reading_never_writes(explorer: Explorer, hol
         {name: value for name, value in explorer.writing().items() if name != "Origin"},
         {name: value for name, value in explorer.writing().items() if name != "Cookie"},
     ):
-        assert explorer.ask("/api/selections", "POST", selection("forged", [1]), headers)[0] == 403
+        for path in ("/api/selections", "/api/counterparts"):
+            assert explorer.ask(path, "POST", selection("forged", [1]), headers)[0] == 403
+    assert explorer.ask("/api/counterparts", headers=explorer.mine())[0] == 405
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"):
         assert explorer.ask("/api/selections", method, b"", explorer.writing())[0] in (400, 405)
     for name in ("run", "parts", "columns", "curves", "progress", "selections", "verdicts"):

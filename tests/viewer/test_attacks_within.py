@@ -143,7 +143,8 @@ def test_V12_bodies_are_limited(explorer: Explorer) -> None:
              selection("a", [1], 10_000), selection("a", [], 50), b"\x00\x40\x0f\x00" + b"[" * 1_000_000], ids=range(7),
 )  # fmt: skip
 def test_V12_messages_that_mean_nothing_are_refused(explorer: Explorer, body: bytes) -> None:
-    assert explorer.ask("/api/selections", "POST", body, explorer.writing())[0] in (400, 413, 422)
+    for path in ("/api/selections", "/api/counterparts"):
+        assert explorer.ask(path, "POST", body, explorer.writing())[0] in (400, 413, 422)
 
 
 @pytest.mark.parametrize(

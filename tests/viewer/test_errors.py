@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from dynaflex.errors import DynaflexError
+from dynaflex.viewer.counterparts import with_counterparts
 from dynaflex.viewer.particles import ParticleTable
+from dynaflex.viewer.questions import choice
 from dynaflex.viewer.scene import Scene
 from dynaflex.viewer.selections import Selections
 from dynaflex.viewer.serve import Address
@@ -26,8 +28,8 @@ def run(tmp_path: Path) -> Path:
     return make_hollow(tmp_path / "run")
 
 
-def save(run: Path, name: str = "a", chosen: int = 1, count: int = PARTICLES) -> None:
-    Selections(run).save(name, np.arange(count) < chosen, ParticleTable(run, False), "")
+def save(run: Path, name: str = "a", chosen: int = 1) -> None:
+    Selections(run).save(name, np.arange(PARTICLES) < chosen, ParticleTable(run, False), "")
 
 
 def taken(run: Path) -> None:
@@ -72,7 +74,9 @@ def port_taken(_run: Path) -> None:
 
 MADE: dict[str, Callable[[Path], object]] = {
     "view.selection-name": lambda run: save(run, " "),
-    "view.selection-size": lambda run: save(run, count=PARTICLES - 1),
+    "view.selection-size": lambda _run: choice(b"\1\1", 7),
+    "view.counterparts": lambda run: with_counterparts(Scene(run).stage(), np.ones(PARTICLES, bool)),
+    "view.motion-unknown": lambda run: with_counterparts(Scene(run).stage(), np.arange(PARTICLES) == 0),
     "view.selection-empty": lambda run: save(run, chosen=0),
     "view.selection-taken": taken,
     "view.selections-elsewhere": elsewhere,

@@ -165,11 +165,7 @@ def test_a_path_is_drawn_by_clicks(visit: Visit) -> None:
 
 def test_a_lasso_is_saved_as_star(visit: Visit) -> None:
     visit.page.click("[data-tool=lasso]")
-    visit.page.mouse.move(*visit.at(0.02, 0.02))
-    visit.page.mouse.down()
-    for place in ((0.5, 0.02), (0.5, 0.98), (0.02, 0.98)):
-        visit.page.mouse.move(*visit.at(*place), steps=3)
-    visit.page.mouse.up()
+    visit.lasso(0.02, 0.5)
     name = "<img src=x onerror=alert(1)> left"
     visit.page.fill("#selection-name", name)
     visit.page.click("#save")

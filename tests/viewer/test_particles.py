@@ -12,6 +12,7 @@ from dynaflex.errors import InputError, UsageError
 from dynaflex.io.star import read_star
 from dynaflex.viewer.particles import ParticleTable
 from dynaflex.viewer.planes import Planes
+from dynaflex.viewer.questions import choice
 from dynaflex.viewer.selections import Selections
 from dynaflex.viewer.wire import pack, quantised, unpack
 from viewer.conftest import PARTICLES, make_hollow
@@ -167,10 +168,19 @@ def test_a_selection_loses_nothing(run: Path) -> None:
     assert selections.listed() == [saved]
 
 
-def test_a_selection_of_other_particles_is_refused(run: Path) -> None:
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 50, 64])
+def test_a_choice_is_read_bit_by_bit_and_refused_if_it_is_of_others(count: int) -> None:
+    chosen = np.random.default_rng(count).random(count) < 0.5
+    content = np.packbits(chosen, bitorder="little").tobytes()
+    assert choice(content, count).tolist() == chosen.tolist()
+    last = np.packbits(np.ones(count, bool), bitorder="little").tobytes()
+    for other, particles in ((content + b"\0", count), (content[:-1], count), (last, count - 1)):
+        with pytest.raises(InputError, match=r"view\.selection-size"):
+            choice(other, particles)
+
+
+def test_a_selection_of_nothing_is_refused(run: Path) -> None:
     particles, selections = ParticleTable(run, False), Selections(run)
-    with pytest.raises(InputError, match=r"view\.selection-size"):
-        selections.save("a", np.ones(PARTICLES + 1, dtype=bool), particles, "")
     with pytest.raises(UsageError, match=r"view\.selection-empty"):
         selections.save("a", np.zeros(PARTICLES, dtype=bool), particles, "")
     assert not (run / "selections").exists()

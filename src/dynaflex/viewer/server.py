@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
@@ -18,10 +17,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from dynaflex.errors import DynaflexError, UsageError
-from dynaflex.shapes import BoolArray, FloatArray
 from dynaflex.viewer.access import Keys
+from dynaflex.viewer.counterparts import with_counterparts
+from dynaflex.viewer.questions import choice, numbers, rows, whole
 from dynaflex.viewer.scene import Scene, Verdicts
-from dynaflex.viewer.wire import unpack
+from dynaflex.viewer.wire import pack, unpack
 
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _WORTH_PACKING = 1 << 12
@@ -47,6 +47,7 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
         Route("/api/progress", answers.progress),
         Route("/api/selections", answers.selections, methods=["GET"]),
         Route("/api/selections", answers.save_selection, methods=["POST"]),
+        Route("/api/counterparts", answers.counterparts, methods=["POST"]),
     ]
     app = Starlette(
         routes=routes, exception_handlers={DynaflexError: _refused, KeyError: _unknown, ClientDisconnect: _gone}
@@ -86,41 +87,41 @@ class _Answers:
 
     async def conformation(self, request: Request) -> Response:
         query = request.query_params
-        half, size = _whole(query.get("half", "1")), query.get("size", "fine")
+        half, size = whole(query.get("half", "1")), query.get("size", "fine")
         colour, more = query.get("colour", "displacement"), tuple(sorted(set(query.getlist("more"))))
 
         def decoded() -> bytes:
             asked = self.scene.conformations()
             if "z" in query:
-                shown = asked.of(half, np.asarray(_numbers(query["z"]), dtype=np.float32))
+                shown = asked.of(half, np.asarray(numbers(query["z"]), dtype=np.float32))
             else:
-                (u, v) = _numbers(query.get("at", ""), 2)
+                (u, v) = numbers(query.get("at", ""), 2)
                 shown = asked.at(half, (query.get("x", ""), query.get("y", "")), (u, v))
             return asked.packed(half, shown, size, None if colour == "none" else colour, more)
 
         return await self._binary(request, decoded, self._model)
 
     async def parts(self, request: Request) -> Response:
-        half = _whole(request.query_params.get("half", "1"))
+        half = whole(request.query_params.get("half", "1"))
         return await self._binary(request, lambda: self.scene.conformations().parts(half), self._model)
 
     async def path(self, request: Request) -> Response:
         query = request.query_params
-        half, frames = (_whole(query.get(name, "")) for name in ("half", "frames"))
+        half, frames = (whole(query.get(name, "")) for name in ("half", "frames"))
         return await self._json(
             lambda: self.scene.conformations().path_along(half, query.get("axis", ""), frames), self._model
         )
 
     async def dense_path(self, request: Request) -> Response:
         query = request.query_params
-        half, frames = (_whole(query.get(name, "")) for name in ("half", "frames"))
-        stops = _rows(query.get("through", ""))
+        half, frames = (whole(query.get(name, "")) for name in ("half", "frames"))
+        stops = rows(query.get("through", ""))
         return await self._json(lambda: self.scene.conformations().dense_path(half, frames, stops), self._table)
 
     async def places(self, request: Request) -> Response:
         query = request.query_params
-        half, names = _whole(query.get("half", "")), (query.get("x", ""), query.get("y", ""))
-        latents = _rows(query.get("z", ""))
+        half, names = whole(query.get("half", "")), (query.get("x", ""), query.get("y", ""))
+        latents = rows(query.get("z", ""))
         return await self._json(lambda: self.scene.conformations().places(half, names, latents), self._table)
 
     async def map(self, request: Request) -> Response:
@@ -134,7 +135,7 @@ class _Answers:
         return JSONResponse(await run_sync(self._verdicts))
 
     async def progress(self, request: Request) -> Response:
-        since = _whole(request.query_params.get("since", "0"))
+        since = whole(request.query_params.get("since", "0"))
         return JSONResponse(await run_sync(self.scene.progress, since))
 
     async def selections(self, request: Request) -> Response:
@@ -145,13 +146,20 @@ class _Answers:
 
         def save() -> dict[str, Any]:
             particles = self.scene.particles()
-            chosen: BoolArray = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little").astype(bool)
-            if len(chosen) - len(particles) not in range(8) or chosen[len(particles) :].any():
-                chosen = chosen[:0]
             name, how = str(header.get("name", "")), str(header.get("how", ""))[:1000]
-            return self.scene.selections.save(name, chosen[: len(particles)], particles, how)
+            return self.scene.selections.save(name, choice(content, len(particles)), particles, how)
 
         return JSONResponse(await run_sync(save, limiter=self._table), 201)
+
+    async def counterparts(self, request: Request) -> Response:
+        _, content = unpack(await request.body())
+
+        def found() -> bytes:
+            stage = self.scene.stage()
+            chosen = with_counterparts(stage, choice(content, len(stage.particles)))
+            return pack({"layers": ["chosen"]}, chosen.astype(np.uint8))
+
+        return await self._binary(request, found, self._table)
 
     async def _json(self, work: Callable[[], Any], limiter: anyio.CapacityLimiter) -> Response:
         return JSONResponse(await run_sync(work, limiter=limiter))
@@ -181,27 +189,3 @@ async def _unknown(request: Request, error: Exception) -> Response:
 
 async def _gone(request: Request, error: Exception) -> Response:
     return PlainTextResponse("too large\n", 413)
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise UsageError("view.number", "this is not a whole number", found=text[:40])
-    return int(text)
-
-
-def _rows(text: str) -> FloatArray:
-    """Rows of numbers of one length, with a semicolon between rows; no rows if there is no text."""
-    rows = [_numbers(row) for row in text.split(";")] if text else []
-    if len({len(row) for row in rows}) > 1:
-        raise UsageError("view.numbers", "these rows are not of one length", found=text[:40])
-    return np.asarray(rows, dtype=np.float32).reshape(len(rows), -1 if rows else 0)
-
-
-def _numbers(text: str, count: int | None = None) -> list[float]:
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UsageError("view.numbers", "these are not numbers", found=text[:40]) from error
-    if not all(map(math.isfinite, found)) or (count is not None and len(found) != count):
-        raise UsageError("view.numbers", "these are not as many finite numbers as expected", found=text[:40])
-    return found

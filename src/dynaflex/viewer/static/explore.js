@@ -149,7 +149,7 @@ export class Explore {
     this.path.movie.stop();
     const started = performance.now();
     const [left, top] = this.plot.toPixels(x, y);
-    const half = await this.particles.owner(this.particles.half ? -1 : this.plot.nearest(left, top, 1e4));
+    const half = this.particles.owner(this.particles.half ? -1 : this.plot.nearest(left, top, 1e4));
     this.at = [x, y];
     this.mark();
     const [a, b] = this.axes;

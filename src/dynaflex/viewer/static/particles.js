@@ -50,7 +50,8 @@ export class Particles {
   /** Positions of the particles that are shown, among all. */
   async choose(half) {
     this.half = half;
-    const halves = await this.values("half");
+    this.halves ??= await this.values("half");
+    const { halves } = this;
     this.shown = Uint32Array.from({ length: half ? halves.reduce((n, h) => n + (h === half), 0) : halves.length });
     let at = 0;
     for (let i = 0; i < halves.length; i++) if (!half || halves[i] === half) this.shown[at++] = i;
@@ -130,10 +131,10 @@ export class Particles {
   }
 
   /** Whose model shows the conformation at a place: that of the half shown, or of the particle next to it. */
-  async owner(index) {
+  owner(index) {
     if (this.half) return this.half;
     if (index < 0) return this.about.halves[0];
-    return (await this.values("half"))[this.shown[index]];
+    return this.halves[this.shown[index]];
   }
 }
 

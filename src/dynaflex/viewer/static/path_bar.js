@@ -73,7 +73,7 @@ export class PathBar {
     const { explore, movie } = this;
     const [left, top] = explore.plot.toPixels(x, y);
     const nearest = explore.particles.half ? -1 : explore.plot.nearest(left, top, 1e4);
-    const half = (this.stops.length && movie.half) || await explore.particles.owner(nearest);
+    const half = (this.stops.length && movie.half) || explore.particles.owner(nearest);
     const [a, b] = explore.axes;
     const message = await getBinary(`api/conformation?half=${half}&size=coarse&x=${a}&y=${b}&at=${x},${y}`);
     this.stops.push(message.z);
