@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 import signal
 import socket
@@ -86,6 +87,23 @@ def test_V10_the_policy_allows_nothing_from_elsewhere(explorer: Explorer) -> Non
     for script in (SOURCE / "static").glob("*.js"):
         text = script.read_text(encoding="utf-8")
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|\beval\(|new Function|document\.write", text), script
+
+
+def test_V10_what_others_wrote_is_what_they_published_and_asks_nobody(explorer: Explorer) -> None:
+    vendor = SOURCE / "static" / "vendor"
+    listed = dict(
+        line.split()[::-1] for line in (vendor / "NOTICE").read_text().splitlines() if re.match("[0-9a-f]{64}", line)
+    )
+    assert {path.name for path in vendor.iterdir()} == {*listed, "NOTICE"}
+    for name, digest in listed.items():
+        content = (vendor / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest, name
+        status, served, _ = explorer.ask(f"/static/vendor/{name}", headers=explorer.mine())
+        assert status == 200 and served == content
+        if name.endswith((".js", ".css")):
+            asks = rb"\beval\(|new Function|XMLHttpRequest|fetch\(|importScripts|@import|url\(|document\.write"
+            assert not re.search(asks, content), name
+    assert explorer.ask("/static/vendor/../app.js", headers=explorer.mine())[0] == 404
 
 
 def test_V11_selections_are_named_by_the_server_and_never_overwritten(tmp_path: Path, start: Start) -> None:

@@ -200,17 +200,6 @@ def test_the_maps_share_a_camera(visit: Visit) -> None:
     assert "Å at FSC 0.143" in visit.page.inner_text("#corrected-title")
 
 
-def test_curves_follow_a_run_at_work(visit: Visit) -> None:
-    visit.ask("() => document.activeElement.blur()")
-    visit.page.keyboard.press("3")
-    visit.until("() => document.querySelectorAll('#fsc figure').length >= 1")
-    assert visit.page.locator("#verdicts p").count() >= 2
-    visit.until("() => document.querySelectorAll('#training figure').length >= 3")
-    with (visit.run / "metrics.jsonl").open("a") as metrics:
-        metrics.write('{"half": 1, "epoch": 41, "data_loss": 300.0, "rms_displacement": 99.0}\n')
-    visit.until("() => [...document.querySelectorAll('#training text')].some((text) => text.textContent === '100')")
-
-
 def test_keys_themes_and_widths(visit: Visit) -> None:
     visit.ask("() => document.activeElement.blur()")
     visit.page.keyboard.press("1")
@@ -320,17 +309,3 @@ def test_without_webgl_the_surface_is_drawn_all_the_same(visit: Visit, browser: 
         assert 0.02 < (np.abs(picture - picture[2, 2]).max(axis=2) > 20).mean() < 0.9
     finally:
         plain.close()
-
-
-def test_a_run_without_latents_shows_its_training(browser: Any, tmp_path: Path, start: Callable[..., Explorer]) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "config.json").write_text('{"method": "flex"}')
-    (run / "metrics.jsonl").write_text('{"half": 1, "epoch": 1, "data_loss": 5.0}\n{"half": 1, "epoch": 2, "data_')
-    explorer = start(run)
-    seen = visited(browser, run, explorer, f"http://127.0.0.1:{explorer.port}/?token={explorer.token}")
-    assert "no latents yet" in seen.page.inner_text("#message")
-    seen.until("() => document.querySelectorAll('#training figure').length === 1")
-    assert seen.page.locator("[data-panel=explore]").is_disabled()
-    assert seen.troubles == []
-    seen.page.close()

@@ -32,7 +32,7 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
     answers = _Answers(scene, keys, verdicts)
     routes = [
         Route("/", answers.file),
-        Route("/static/{name}", answers.file),
+        Route("/static/{name:path}", answers.file),
         Route("/api/run", answers.run),
         Route("/api/columns", answers.columns),
         Route("/api/column/{id}", answers.column),
@@ -67,8 +67,13 @@ class _Answers:
         self.scene, self.keys, self._verdicts = scene, keys, verdicts
         self._model, self._table = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)
         # The whole catalogue of files, read once: a request can name one of these, and nothing else.
-        folder = files("dynaflex.viewer") / "static"
-        self._files = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
+        static = files("dynaflex.viewer") / "static"
+        self._files = {
+            f"{folder}{entry.name}": entry.read_bytes()
+            for folder in ("", "vendor/")
+            for entry in (static / folder).iterdir()
+            if entry.is_file()
+        }
 
     async def file(self, request: Request) -> Response:
         name = request.path_params.get("name", "index.html")

@@ -30,6 +30,7 @@ function setTheme(theme) {
   app.explore?.view.paint();
   app.explore?.plot.draw();
   for (const view of Object.values(app.maps?.views ?? {})) view.paint();
+  app.curves?.paint();
 }
 
 function otherTheme() {

@@ -1,8 +1,7 @@
 // A path through latent space: its nodes, the conformations along it, playback and export.
 import { chimeraxFiles } from "./chimerax.js";
-import { gif } from "./gif.js";
 import { getBinary } from "./message.js";
-import { video } from "./video.js";
+import { animation, video } from "./video.js";
 import { zip } from "./zip.js";
 
 const ONE_WAY = 3;
@@ -118,7 +117,7 @@ export class Movie extends EventTarget {
     if (kind === "video") return video(forthAndBack(pictures), this.rate, told);
     told("packing the GIF");
     const data = pictures.map((picture) => picture.getContext("2d").getImageData(0, 0, picture.width, picture.height));
-    return { name: "motion.gif", blob: gif(forthAndBack(data), Math.round(100 / this.rate)) };
+    return { name: "motion.gif", blob: animation(forthAndBack(data), this.rate) };
   }
 
   async #volume(index) {
