@@ -79,7 +79,11 @@ class Visit:
 
     def surface(self) -> np.ndarray:
         """Pixels of the surface, without what lies over it."""
-        return np.asarray(Image.open(io.BytesIO(self.page.locator("#surface canvas").screenshot())).convert("RGB"), int)
+        return self.pixels("#surface canvas.surface")
+
+    def pixels(self, element: str) -> np.ndarray:
+        """An element as it is on the screen, red, green and blue."""
+        return np.asarray(Image.open(io.BytesIO(self.page.locator(element).screenshot())).convert("RGB"), int)
 
 
 @contextmanager

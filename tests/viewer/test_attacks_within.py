@@ -27,7 +27,7 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:30])
-@pytest.mark.parametrize("place", ["/static/", "/api/column/", "/api/map/", "/"])
+@pytest.mark.parametrize("place", ["/static/", "/static/vendor/", "/api/column/", "/api/map/", "/api/section/", "/"])
 def test_V7_nothing_is_found_by_path(explorer: Explorer, hollow: Path, name: str, place: str) -> None:
     if place == "/" and name in ("?", "/"):
         return

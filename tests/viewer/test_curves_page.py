@@ -107,14 +107,6 @@ def test_a_drag_zooms_and_new_epochs_leave_it(visit: Visit) -> None:
 
 
 def test_curves_have_the_colours_of_the_page(visit: Visit) -> None:
-    def pixels() -> np.ndarray:
-        import io
-
-        from PIL import Image
-
-        shot = figure(visit, MOVES).locator("canvas").screenshot()
-        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), int)
-
     for theme in ("dark", "light"):
         visit.ask("(wanted) => { if (document.documentElement.dataset.theme === wanted) theme.click() }", theme)
         visit.page.click("#theme")
@@ -123,7 +115,7 @@ def test_curves_have_the_colours_of_the_page(visit: Visit) -> None:
             "() => ['--half1', '--half2'].map((n) => getComputedStyle(document.documentElement)"
             ".getPropertyValue(n).trim())"
         )
-        shot = pixels()
+        shot = visit.pixels("figure:has(figcaption:text-is('Displacement, rms, Å')) canvas")
         for colour in hexes:
             wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
             assert (np.abs(shot - wanted).max(axis=2) < 12).sum() > 20, (theme, colour)

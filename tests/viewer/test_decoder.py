@@ -75,7 +75,7 @@ def test_at_rest_a_map_of_colours_is_shown_as_it_is(decoder: tuple[WatchedRun, D
         dense, arrived = (fine.mass > live.level).numpy(), fine.places(at_rest)
         seen = found.window.read(found.quantity, arrived)
         assert np.median(np.abs(seen - expected)[dense]) <= 0.05 * max(float(np.ptp(expected[dense])), 1e-3)
-    assert live.colours.names() == ["deformation_error", "local_resolution"]
+    assert live.colours.names() == ["rms_displacement", "deformation_error", "local_resolution"]
     with pytest.raises(KeyError):
         live.conformation(at_rest.numpy(), "fine", "../config")
 

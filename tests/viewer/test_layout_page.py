@@ -91,7 +91,7 @@ def width(seen: Visit) -> int:
 def opened(seen: Visit, panel: str) -> None:
     seen.page.click(f"[data-panel={panel}]")
     if panel == "maps":
-        seen.until("() => dynaflex.maps.views?.rigid?.meshed && dynaflex.maps.views?.corrected?.meshed")
+        seen.until("() => dynaflex.maps.views?.left?.meshed && dynaflex.maps.views?.right?.meshed")
     if panel == "curves":
         seen.until("() => ['#fsc', '#training'].every((part) => document.querySelector(`${part} figure`))")
 

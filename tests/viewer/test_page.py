@@ -185,21 +185,6 @@ def test_a_lasso_is_saved_as_star(visit: Visit) -> None:
     assert name in visit.page.inner_text("#saved") and visit.page.locator("#explore img").count() == 0
 
 
-def test_the_maps_share_a_camera(visit: Visit) -> None:
-    visit.page.keyboard.press("2")
-    visit.until("() => dynaflex.maps.views?.rigid?.meshed && dynaflex.maps.views?.corrected?.meshed")
-    before = visit.page.locator("#corrected canvas").screenshot()
-    visit.page.mouse.move(*visit.at(0.4, 0.4, "rigid"))
-    visit.page.mouse.down()
-    visit.page.mouse.move(*visit.at(0.7, 0.5, "rigid"), steps=4)
-    visit.page.mouse.up()
-    time.sleep(0.3)
-    assert visit.page.locator("#corrected canvas").screenshot() != before
-    visit.page.select_option("#maps-colour", "local_resolution")
-    visit.until("() => Object.values(dynaflex.maps.views).every((view) => view.message.colour)")
-    assert "Å at FSC 0.143" in visit.page.inner_text("#corrected-title")
-
-
 def test_keys_themes_and_widths(visit: Visit) -> None:
     visit.ask("() => document.activeElement.blur()")
     visit.page.keyboard.press("1")

@@ -68,12 +68,8 @@ def near(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
 
 def test_only_what_there_is_can_be_chosen(visit: Visit) -> None:
     options = visit.ask("() => [...document.getElementById('surface-colour').options].map((one) => one.value)")
-    assert options == ["displacement", "deformation_error", "local_resolution", "none"]
-    assert visit.page.locator("#drawn-as option").all_inner_texts() == [
-        "surface",
-        "Gaussians",
-        "both",
-    ]
+    assert options == ["displacement", "rms_displacement", "deformation_error", "local_resolution", "none"]
+    assert visit.page.locator("#drawn-as option").all_inner_texts() == ["surface", "Gaussians", "both", "slices"]
 
 
 @pytest.mark.parametrize("colour", ["displacement", "deformation_error", "local_resolution"])
@@ -322,11 +318,7 @@ def test_a_mesh_is_shown_by_segment_without_webgl_too(
         visit = opened(plain, run, start)
         assert visit.ask("() => dynaflex.explore.view.painter.kind") == "canvas"
         assert "No WebGL" in visit.page.inner_text("#surface .note")
-        assert visit.page.locator("#drawn-as option").all_inner_texts() == [
-            "surface",
-            "mesh",
-            "both",
-        ]
+        assert visit.page.locator("#drawn-as option").all_inner_texts() == ["surface", "mesh", "both", "slices"]
         surface = choose(visit, colour="displacement")
         mesh = choose(visit, show="parts", colour="displacement")
         assert "vertices" in visit.page.inner_text("#surface .caption")

@@ -14,10 +14,11 @@ import torch
 from dynaflex.cli.view import verdicts
 from dynaflex.errors import UsageError
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.pipelines.volumes import along_axis
+from dynaflex.pipelines.volumes import along_axis, merged_map
 from dynaflex.viewer import motion as motion_of_run
 from dynaflex.viewer.motion import Motion
 from dynaflex.viewer.scene import Scene
+from dynaflex.viewer.watched import WatchedRun
 from dynaflex.viewer.wire import unpack
 from viewer.conftest import PARTICLES
 
@@ -60,6 +61,31 @@ def test_maps_are_shown_without_a_model(brief_run: Path, tmp_path: Path) -> None
         scene.map("other", None)
     with pytest.raises(KeyError):
         scene.map("rigid", "../config")
+
+
+@pytest.mark.parametrize("name", ["rigid", "corrected", "rigid1", "rigid2", "corrected1", "corrected2"])
+def test_planes_are_those_of_the_whole_map(brief_run: Path, name: str) -> None:
+    scene = Scene(brief_run)
+    assert name in [one["id"] for one in scene.summary()["maps"]]
+    kind, half = name.rstrip("12"), name[-1]
+    stem = {"rigid": "rigid", "corrected": "map"}[kind]
+    if half in "12":
+        whole = read_map(brief_run / "maps" / f"{stem}_half{half}.mrc").data
+    else:
+        whole = merged_map(WatchedRun(brief_run), stem)[0].numpy()
+    for axis, number in (("z", 0), ("y", 1), ("x", 2)):
+        header, rest = unpack(scene.section(name, axis, 13))
+        (shape,) = (one["shape"] for one in header["arrays"])
+        counts = np.frombuffer(rest, "<u2", np.prod(shape)).reshape(shape)
+        found = header["least"] + counts * header["step"]
+        np.testing.assert_allclose(found, np.take(whole, 13, axis=number), atol=header["step"])
+        assert header["box"] == len(whole) and header["low"] < header["high"]
+    for axis, at in (("w", 1), ("", 1), ("x", len(whole)), ("x", 10**9)):
+        with pytest.raises(KeyError):
+            scene.section(name, axis, at)
+    for unknown in ("", "1", "rigid3", "map", "../config", "corrected12"):
+        with pytest.raises(KeyError):
+            scene.section(unknown, "x", 1)
 
 
 def test_a_moved_map_is_shown_moved(brief_run: Path, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from dynaflex.errors import InputError
 from dynaflex.shapes import FloatArray, IntArray
 
 LATENTS = "latents.npz"
+MOTION = "motion.npz"
+"""What a run stores about the motion of its particles, after their latents."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,8 @@ from dynaflex.io.star import StarFile, read_star
 from dynaflex.shapes import Array, FloatArray, IntArray
 from dynaflex.viewer.analysed import Analysed, read_analysis
 from dynaflex.viewer.columns import OURS, Column, TableColumns, numbered
-from dynaflex.viewer.latents import Latents, stored_latents
+from dynaflex.viewer.latents import MOTION, Latents, stored_latents
 
-MOTION = "motion.npz"
-"""What a run stores about the motion of its particles, after their latents."""
 _IN_MOTION = {
     "displacement_norm": Column("displacement", "displacement, rms", "Å", "value"),
     "misfit": Column("misfit", "misfit, relative", "", "value"),

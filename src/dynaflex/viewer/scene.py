@@ -15,12 +15,12 @@ from dynaflex.pipelines.predict import config_of, method_of
 from dynaflex.run.directory import Run
 from dynaflex.viewer.analysed import ANALYSIS
 from dynaflex.viewer.conformations import Conformations
-from dynaflex.viewer.latents import LATENTS
-from dynaflex.viewer.particles import MOTION, ParticleTable
+from dynaflex.viewer.latents import LATENTS, MOTION
+from dynaflex.viewer.particles import ParticleTable
 from dynaflex.viewer.progress import is_at_work, new_metrics, shell_correlations
 from dynaflex.viewer.selections import Selections
 from dynaflex.viewer.stage import Stage
-from dynaflex.viewer.volumes import HalfMaps
+from dynaflex.viewer.volumes import RunMaps
 from dynaflex.viewer.watched import WatchedRun, state_of
 from dynaflex.viewer.wire import pack
 
@@ -36,7 +36,7 @@ class Scene:
         self.selections = Selections(run)
         self._lock = threading.Lock()
         self._stage: tuple[tuple[int, ...] | None, Stage] | None = None
-        self._maps = HalfMaps(self.run)
+        self._maps = RunMaps(self.run)
 
     def summary(self) -> dict[str, Any]:
         """What the page needs first: the run, its columns, halves, maps, and what cannot be shown yet."""
@@ -45,7 +45,7 @@ class Scene:
             "name": self.run.path.resolve().name,
             "method": method_of(self.run).name,
             "shared": config.half_sets == "shared",
-            "maps": self._maps.names(),
+            "maps": self._maps.listed(),
             "colours": self._maps.colours(),
             "version": self.state(),
             "particles": None,
@@ -116,8 +116,12 @@ class Scene:
         return {"columns": listed, "trouble": found.trouble, "hint": found.hint}
 
     def map(self, identifier: str, colour: str | None) -> bytes:
-        """A message with the mean of two half-maps, and perhaps a map of colours; see :meth:`HalfMaps.packed`."""
+        """A message with a map, and perhaps a map of colours; see :meth:`RunMaps.packed`."""
         return self._maps.packed(identifier, colour, self._side())
+
+    def section(self, identifier: str, axis: str, at: int) -> bytes:
+        """A message with a plane of a map; see :meth:`RunMaps.section`."""
+        return self._maps.section(identifier, axis, at)
 
     def progress(self, since: int) -> dict[str, Any]:
         """What a run at work has written from byte ``since`` of its metrics on; see :func:`new_metrics`."""

@@ -42,6 +42,7 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
         Route("/api/dense_path", answers.dense_path),
         Route("/api/places", answers.places),
         Route("/api/map/{id}", answers.map),
+        Route("/api/section/{id}", answers.section),
         Route("/api/curves", answers.curves),
         Route("/api/verdicts", answers.verdicts),
         Route("/api/progress", answers.progress),
@@ -132,6 +133,11 @@ class _Answers:
     async def map(self, request: Request) -> Response:
         name, colour = request.path_params["id"], request.query_params.get("colour")
         return await self._binary(request, partial(self.scene.map, name, colour), self._model)
+
+    async def section(self, request: Request) -> Response:
+        name, axis = request.path_params["id"], request.query_params.get("axis", "")
+        at = whole(request.query_params.get("at", ""))
+        return await self._binary(request, partial(self.scene.section, name, axis, at), self._model)
 
     async def curves(self, request: Request) -> Response:
         return JSONResponse(await run_sync(self.scene.curves))

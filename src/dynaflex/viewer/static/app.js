@@ -28,8 +28,9 @@ function setTheme(theme) {
     localStorage.setItem("theme", theme);
   } catch { /* not remembered, then */ }
   app.explore?.view.paint();
+  app.explore?.surfaceBar.slices.draw();
   app.explore?.plot.draw();
-  for (const view of Object.values(app.maps?.views ?? {})) view.paint();
+  app.maps?.paint();
   app.curves?.paint();
 }
 
@@ -71,6 +72,7 @@ const KEYS = {
   p: () => app.explore?.bar.setTool("path"), m: () => app.explore?.bar.setTool("pan"),
   "[": () => app.explore?.nudge(-1), "]": () => app.explore?.nudge(1),
   " ": () => app.explore?.path.toggle(), Escape: () => app.explore?.selection.clear(),
+  k: () => app.explore?.keep(), x: () => app.maps?.swap(),
   t: otherTheme, "?": () => $("keys").showModal(),
 };
 
@@ -106,7 +108,7 @@ async function start() {
   if (run.notices.length) tell(run.notices.join(" "));
   if (run.particles) {
     await openPanel("explore");
-    app.explore = new Explore(new Particles(run.particles, run.shared), run, fail);
+    app.explore = new Explore(new Particles(run.particles, run.shared), run, app.maps, fail);
     await app.explore.start();
   } else {
     document.querySelector('[data-panel="explore"]').disabled = true;

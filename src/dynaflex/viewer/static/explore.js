@@ -22,8 +22,8 @@ export class Explore {
   #asked = null;
   #conformation = new Newest((request) => this.#decode(request));
 
-  constructor(particles, run, fail) {
-    Object.assign(this, { particles, fail });
+  constructor(particles, run, maps, fail) {
+    Object.assign(this, { particles, maps, fail });
     this.bar = new PlotBar(this.plot, particles, fail);
     this.surfaceBar = new SurfaceBar(this.view, run, () => this.#again(), fail);
     this.path = new PathBar(this);
@@ -84,6 +84,14 @@ export class Explore {
     this.#tellPlace();
   }
 
+  /** Offer the conformation that is shown to the panel of maps. */
+  keep() {
+    if (!this.message) return;
+    const { half, z } = this;
+    const name = this.maps.keep({ half, z, words: $("place").textContent.split(";")[0].replace(/\.$/, "") });
+    $("saved").textContent = `kept as ${name}, to be compared in the panel Maps`;
+  }
+
   /** Step the threshold by a tenth, up or down. */
   nudge(direction) {
     $("threshold").value = Number($("threshold").value) * 1.1 ** direction;
@@ -126,6 +134,7 @@ export class Explore {
       view.painter.finish();
       this.thresholdTime = performance.now() - started;
     }));
+    $("keep").addEventListener("click", () => this.keep());
     $("tidy").addEventListener("change", tried(() => {
       view.tidy = $("tidy").checked;
       return view.cut();

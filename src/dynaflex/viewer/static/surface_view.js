@@ -18,6 +18,8 @@ export class SurfaceView {
   shown = "surface";
   /** The message about the Gaussians or the mesh at rest. */
   parts = null;
+  /** The colour of the page's theme that a surface without colours has. */
+  plain = "--surface";
   /** Colour the mesh by its segments. */
   bySegment = false;
   /** How many times as long as the motion arrows are drawn; null for what suits the run. */
@@ -61,6 +63,12 @@ export class SurfaceView {
       step: message.step, colour: layer(message, "colour"),
     };
     await this.surface.ask();
+  }
+
+  /** Make room for something else in the same place. */
+  hide(hidden) {
+    this.canvas.hidden = hidden;
+    this.overlay.element.classList.toggle("bare", hidden);
   }
 
   /** Cut at another level, or make the surface again. */
@@ -133,7 +141,7 @@ export class SurfaceView {
     const low = message?.colour_limits ?? [0, 1];
     const byte = (value) => ((value - low[0]) / (low[1] - low[0] || 1)) * 255;
     this.painter.paint(this.camera, {
-      plain: rgb(themed("--surface")).map((c) => c / 255),
+      plain: rgb(themed(this.plain)).map((c) => c / 255),
       behind: rgb(themed("--ground")).map((c) => c / 255),
       table: message?.colour ? tableOf(message.colour.id) : null,
       limits: this.limits.map(byte),
