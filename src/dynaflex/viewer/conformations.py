@@ -90,8 +90,9 @@ class Conformations:
     ) -> bytes:
         """A message with the density as uint16 and a colour as uint8, cropped to where there is any; see pack_volume.
 
-        ``more`` can name ``arrows``, where arrows begin and how far they go, ``(n 6)``, and ``parts``, where the
-        Gaussians or vertices are, ``(n 3)``; both x, y, z in Å as float32.
+        It is ``made`` of the corrected ``map`` or, before there is one, of what the ``model`` was trained to. ``more``
+        can name ``arrows``, where arrows begin and how far they go, ``(n 6)``, and ``parts``, where the Gaussians or
+        vertices are, ``(n 3)``; both x, y, z in Å as float32.
 
         Raises:
             UsageError: there is no such size.
@@ -107,6 +108,7 @@ class Conformations:
             "level": decoder.level,
             "side": decoder.side,
             "largest": decoder.largest,
+            "made": "map" if (self.stage.run.maps / f"map_half{half}.mrc").exists() else "model",
             "near": shown.near,
             "within": f"{shown.radius:.2g} {shown.unit}".strip(),
         }

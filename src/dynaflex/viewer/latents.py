@@ -34,7 +34,7 @@ def stored_latents(run: Path) -> Latents:
     """
     path = run / LATENTS
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return Latents(
                 stored["index"].astype(np.int64),
                 stored["half"].astype(np.int64),

@@ -145,11 +145,16 @@ class ParticleTable:
     def _star(self) -> StarFile:
         return read_star(self.run / "particles.star")
 
-    @cached_property
+    @property
     def _block(self) -> str:
-        blocks = self._star.blocks
-        return next((name for name, table in blocks.items() if "rlnImageName" in table.columns), next(reversed(blocks)))
+        return particle_block(self._star)
 
     @property
     def _table(self) -> pd.DataFrame:
         return self._star.blocks[self._block]
+
+
+def particle_block(star: StarFile) -> str:
+    """The name of the block of a file that lists particles."""
+    blocks = star.blocks
+    return next((name for name, table in blocks.items() if "rlnImageName" in table.columns), next(reversed(blocks)))

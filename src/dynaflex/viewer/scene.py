@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 
 from dynaflex.analyze.embedding import PrincipalAxes
-from dynaflex.errors import DynaflexError, UsageError
+from dynaflex.errors import DynaflexError
 from dynaflex.pipelines.predict import config_of, method_of
 from dynaflex.run.directory import Run
 from dynaflex.viewer.analysed import ANALYSIS
 from dynaflex.viewer.conformations import Conformations
 from dynaflex.viewer.latents import LATENTS, MOTION
 from dynaflex.viewer.particles import ParticleTable
-from dynaflex.viewer.progress import is_at_work, new_metrics, shell_correlations
+from dynaflex.viewer.progress import new_metrics, shell_correlations
 from dynaflex.viewer.selections import Selections
 from dynaflex.viewer.stage import Stage
+from dynaflex.viewer.training import Training
 from dynaflex.viewer.volumes import RunMaps
 from dynaflex.viewer.watched import WatchedRun, state_of
 from dynaflex.viewer.wire import pack
 
+State = tuple[int | str, ...]
 _LATER = (MOTION, str(ANALYSIS), "maps/map.mrc")
 """What a run finds after the latents, and the explorer shows."""
 
@@ -35,7 +37,8 @@ class Scene:
         self.run = WatchedRun(Run.open(run).path)
         self.selections = Selections(run)
         self._lock = threading.Lock()
-        self._stage: tuple[tuple[int, ...] | None, Stage] | None = None
+        self._stage: tuple[State, Stage] | None = None
+        self._training = Training(self.run)
         self._maps = RunMaps(self.run)
 
     def summary(self) -> dict[str, Any]:
@@ -48,6 +51,7 @@ class Scene:
             "maps": self._maps.listed(),
             "colours": self._maps.colours(),
             "version": self.state(),
+            "training": not (self.run.path / LATENTS).exists(),
             "particles": None,
         }
         try:
@@ -65,26 +69,26 @@ class Scene:
         }
         return {**found, "notices": self.run.notices}
 
-    def state(self) -> tuple[int, ...] | None:
-        """Changes when anything new is known about the particles; None before there are latents."""
+    def state(self) -> State:
+        """Changes when anything new is known about the particles; empty before there are latents."""
         first, *later = (state_of(self.run.path / name) or () for name in (LATENTS, *_LATER))
-        return sum(later, first) if first else None
+        return sum(later, first) if first else self._training.state()
 
     def stage(self) -> Stage:
         """The run as it is now, made anew when there is more to know of it.
 
         Raises:
             UsageError: the run has no latents yet.
-            InputError: they cannot be read.
+            InputError, DamagedCheckpointError: they cannot be read.
         """
         state = self.state()
-        if state is None:
-            raise UsageError("view.no-latents", "this run has no latents yet", fix="wait until it is trained")
         with self._lock:
             if self._stage is None or self._stage[0] != state:
+                found = (self.run.path / LATENTS).exists()
+                stage = Stage(self.run, None if found else self._training.halves())
                 if self._stage is not None:
                     self._stage[1].close()
-                self._stage = (state, Stage(self.run))
+                self._stage = (state, stage)
             return self._stage[1]
 
     def particles(self) -> ParticleTable:
@@ -125,7 +129,7 @@ class Scene:
 
     def progress(self, since: int) -> dict[str, Any]:
         """What a run at work has written from byte ``since`` of its metrics on; see :func:`new_metrics`."""
-        return {**new_metrics(self.run, since), "working": is_at_work(self.run), "version": self.state()}
+        return {**new_metrics(self.run, since), **self._training.told(), "version": self.state()}
 
     def curves(self) -> dict[str, Any]:
         """The Fourier shell correlations of the run, empty before there are any; see :func:`shell_correlations`."""

@@ -13,6 +13,7 @@ from dynaflex.viewer.decoder import Decoder
 from dynaflex.viewer.motion import Motion
 from dynaflex.viewer.particles import ParticleTable
 from dynaflex.viewer.planes import Planes
+from dynaflex.viewer.training import latents_of
 
 T = TypeVar("T")
 
@@ -20,13 +21,16 @@ T = TypeVar("T")
 class Stage:
     """What is slow is made when it is first asked for, once, whichever thread asks.
 
+    Of a run that is still in training, ``halves`` are those that have been begun.
+
     Raises:
         InputError: the latents cannot be read.
     """
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.particles = ParticleTable(run.path, config_of(run).half_sets == "shared")
+    def __init__(self, run: Run, halves: dict[int, TrainedHalf] | None = None) -> None:
+        self.run, self._halves = run, halves
+        shared = config_of(run).half_sets == "shared"
+        self.particles = ParticleTable(run.path, shared, latents_of(halves) if halves else None)
         self._made: dict[tuple[str, int], Any] = {}
         self._lock = threading.RLock()
 
@@ -47,6 +51,8 @@ class Stage:
             UsageError: the half has not been trained to its end.
             DamagedCheckpointError: no checkpoint verifies.
         """
+        if self._halves is not None:
+            return self._halves[half]
         return self._once("trained", half, lambda: load_half(self.run, half))
 
     def decoder(self, half: int) -> Decoder:

@@ -17,9 +17,11 @@ function fail(error) {
   tell(error.message);
 }
 
-function tell(text) {
-  $("message").textContent = text;
-  $("message").hidden = !text;
+/** Say what went wrong or is new; that a run stopped is said beside that, for as long as it is so. */
+function tell(news = app.news, stopped = app.stopped) {
+  Object.assign(app, { news, stopped });
+  $("message").textContent = [stopped, news].filter(Boolean).join(" ");
+  $("message").hidden = !(stopped || news);
 }
 
 function setTheme(theme) {
@@ -48,22 +50,33 @@ async function openPanel(name) {
   if (name === "curves") await app.curves.open();
 }
 
-/** Ask how the run goes on; when it has new latents, the page begins again. */
+/** Ask how the run goes on, and show what is new of it. */
 async function follow() {
   try {
     await app.curves.poll();
     const { version, working } = app.curves.state;
     $("state").textContent = app.curves.words();
-    if (JSON.stringify(version) !== JSON.stringify(app.run.version)) {
-      if (!app.run.version) location.reload();
-      else tell("The run has new results: load the page again to see them.");
-    }
+    const stopped = app.curves.stopped();
+    if (stopped !== (app.stopped ?? "")) tell(app.news, stopped);
+    if (String(version) !== String(app.run.version)) await renew();
     if (app.wasWorking && !working) await app.curves.open();
     app.wasWorking = working;
   } catch (error) {
     fail(error);
   }
   setTimeout(follow, OFTEN);
+}
+
+/** A training that has gone on is shown as it is now; with other particles, or other results, the page begins again. */
+async function renew() {
+  const run = await getJson("api/run");
+  const known = app.run;
+  app.run = run;
+  if (!run.particles) return;
+  const same = known.particles?.count === run.particles.count && run.training;
+  if (same && known.training) await app.explore.renew(run.particles);
+  else if (known.training && !app.explore?.selection.mask) location.reload();
+  else tell("The run has new results: load the page again to see them.");
 }
 
 const KEYS = {

@@ -3,6 +3,7 @@ import { CurvePlot } from "./curve_plot.js";
 import { getJson } from "./message.js";
 
 const $ = (id) => document.getElementById(id);
+const EPOCHS_LOOKED_AT = 6;
 const PANELS = [
   { title: "Log-likelihood", keys: ["log_likelihood", "held_out_log_likelihood"], unit: "nats a particle" },
   {
@@ -56,9 +57,36 @@ export class Curves {
 
   /** A few words on how far the run is. */
   words() {
-    const last = this.#lines.at(-1);
-    if (!this.state.working) return "";
-    return last ? `at work: half ${last.half || "1 and 2"}, epoch ${last.epoch}` : "at work";
+    const { working, found } = this.state;
+    if (!working) return "";
+    if (found) return "at work on the maps and the report";
+    return this.#lines.length ? `training ${this.#place()}${this.#left()}` : "at work";
+  }
+
+  /** What is to be done about a run that stopped before its end; empty if it did not. */
+  stopped() {
+    const { resumed, found } = this.state;
+    if (!resumed) return "";
+    const where = found ? "trained, without maps" : this.#lines.length ? this.#place() : "before its first epoch ended";
+    return `This run stopped: ${where}. It goes on with: ${resumed}`;
+  }
+
+  /** The half and the epoch that was finished last. */
+  #place() {
+    const { half, epoch } = this.#lines.at(-1);
+    const { epochs } = this.state;
+    return `${half ? `half ${half}` : "both halves"}, epoch ${epoch}${epochs ? ` of ${epochs}` : ""}`;
+  }
+
+  /** How long the training takes from here, by the epochs before. */
+  #left() {
+    const { half, epoch } = this.#lines.at(-1);
+    const { epochs } = this.state;
+    const seconds = this.#lines.slice(-EPOCHS_LOOKED_AT).map((line) => line.seconds).filter(Number.isFinite);
+    if (!epochs || !seconds.length) return "";
+    const others = half === 1 ? epochs : 0;
+    const left = (seconds.reduce((sum, one) => sum + one, 0) / seconds.length) * (Math.max(epochs - epoch, 0) + others);
+    return `, about ${duration(left)} left`;
   }
 
   /** Draw again, in the colours that the page has now. */
@@ -124,6 +152,11 @@ export class Curves {
     plot.show(curves);
     return plot.element;
   }
+}
+
+function duration(seconds) {
+  if (seconds < 100) return `${Math.ceil(seconds / 10) * 10} s`;
+  return seconds < 6000 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
 function empty(text) {

@@ -39,6 +39,19 @@ export class Explore {
     await this.#offerMore();
   }
 
+  /** The training has gone on: show the same of it as it is now. */
+  async renew(about) {
+    const { movie } = this.path;
+    const { playing, index } = movie;
+    this.particles.renew(about);
+    [this.usual, this.message, this.view.parts] = [null, null, null];
+    this.surfaceBar.forget();
+    await this.bar.start();
+    if (!(await this.path.renew())) await this.#again();
+    else if (playing) movie.play(index).catch(this.fail);
+    else await movie.show(index);
+  }
+
   get axes() {
     return this.bar.axes;
   }
@@ -190,10 +203,13 @@ export class Explore {
   meet(message) {
     if (this.half === message.half && this.usual) return;
     const { view } = this;
-    const first = !this.usual;
+    if (!this.framed) {
+      $("threshold").value = 1;
+      view.camera.frame(message.box_center, message.width * 0.52, message.side);
+      this.framed = true;
+    }
     this.usual = message.level;
-    view.level = message.level * Number($("threshold").value = first ? 1 : $("threshold").value);
-    if (first) view.camera.frame(message.box_center, message.width * 0.52, message.side);
+    view.level = message.level * Number($("threshold").value);
     this.#tellThreshold();
   }
 
@@ -219,6 +235,7 @@ export class Explore {
       if (this.axes.some((name) => particles.column(name).kind === "layout")) rest = "; placed where the 8 particles with the nearest latents are";
     } else if (!particles.inLatentSpace(this.axes)) rest = `; no latents of its own: the mean of the 8 nearest particles of half ${half}`;
     else if (dimension > 2) rest = `; the other ${dimension - 2} coordinates as in the 8 nearest particles`;
+    if (message.made === "model") rest += "; the model's own density, for there are no maps yet";
     const near = message.near ? `${message.near.toLocaleString("en")} particles` : "no particle";
     $("place").textContent = `half ${half}: ${named.join(", ")}${rest}; ${near} within ${message.within}.`;
   }

@@ -72,20 +72,22 @@ export class Movie extends EventTarget {
     return true;
   }
 
-  /** Forth and back until stopped. */
-  async play() {
+  /** Forth and back until stopped, from a frame on. */
+  async play(from = this.index) {
     if (!this.ready || this.playing) return;
-    this.playing = true;
+    [this.playing, this.index] = [true, from];
+    // A path that takes the place of one that plays can play before that has seen its end.
+    const own = this.#generation;
     this.dispatchEvent(new Event("state"));
     let step = 1;
-    while (this.playing) {
+    while (this.playing && own === this.#generation) {
       const due = performance.now() + 1000 / this.rate;
       if (!(await this.show(this.index))) break;
       if (this.index + step < 0 || this.index + step >= this.frames) step = -step;
       this.index += step;
       await new Promise((resolve) => { setTimeout(resolve, Math.max(due - performance.now(), 0)); });
     }
-    this.stop();
+    if (own === this.#generation) this.stop();
   }
 
   stop() {

@@ -16,6 +16,12 @@ export class Particles {
     Object.assign(this, { about, shared, columns: [...about.columns] });
   }
 
+  /** Other latents of the same particles. */
+  renew(about) {
+    this.about = about;
+    this.#values.clear();
+  }
+
   /** The columns that take a while to read, of the particle table and of the analysis: {columns, trouble, hint}. */
   async loadTable() {
     const found = await getJson("api/columns");

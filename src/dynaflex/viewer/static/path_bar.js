@@ -62,6 +62,14 @@ export class PathBar {
     else this.movie.play().catch(this.explore.fail);
   }
 
+  /** The path along the same axis, after the training has gone on; false if it is another kind of path, or none. */
+  async renew() {
+    const axis = $("axis").value;
+    if (!axis || axis === DENSE || !this.movie.nodes.length) return false;
+    await this.#load(axis);
+    return true;
+  }
+
   clear() {
     this.stops = [];
     $("axis").value = "";

@@ -39,9 +39,9 @@ export class PlotBar extends EventTarget {
     for (const button of $("tools").children) button.setAttribute("aria-checked", String(button.dataset.tool === name));
   }
 
-  /** Show the particles for the first time. */
+  /** Show the particles for the first time, or when there are new latents. */
   async start() {
-    await this.#choose(this.#suitable());
+    await this.#choose(this.particles.half || this.#suitable());
     await this.show();
   }
 

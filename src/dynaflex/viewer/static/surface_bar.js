@@ -47,6 +47,11 @@ export class SurfaceBar {
     for (const [i, id] of ["least", "most"].entries()) if (document.activeElement !== $(id)) $(id).value = view.limits[i];
   }
 
+  /** Scale the colours anew. */
+  forget() {
+    this.#limits.clear();
+  }
+
   async #choose() {
     this.#ask();
     await this.again();
