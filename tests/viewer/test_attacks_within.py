@@ -161,7 +161,7 @@ def test_V12_bodies_are_limited(explorer: Explorer) -> None:
              selection("a", [1], 10_000), selection("a", [], 50), b"\x00\x40\x0f\x00" + b"[" * 1_000_000], ids=range(7),
 )  # fmt: skip
 def test_V12_messages_that_mean_nothing_are_refused(explorer: Explorer, body: bytes) -> None:
-    for path in ("/api/selections", "/api/counterparts"):
+    for path in ("/api/selections", "/api/counterparts", "/api/averages"):
         assert explorer.ask(path, "POST", body, explorer.writing())[0] in (400, 413, 422)
 
 
@@ -186,6 +186,10 @@ def test_V12_questions_that_mean_nothing_are_refused(explorer: Explorer, query: 
                  "dense_path?half=1&frames=9&through=;", "places", "places?half=1&x=component1&y=component2",
                  "places?half=1&x=component1&y=half&z=1,2,3", "places?half=1&x=component1&z=1,2,3",
                  "places?half=0&x=component1&y=component2&z=1,2,3", "places?half=1&x=component1&y=component2&z=1,2,inf",
+                 "images", "images?rows=1", "images?rows=1,x&resolution=9", "images?rows=../a&resolution=9",
+                 "images?rows=1&resolution=nan", "images?rows=1&resolution=-1", "images?rows=9&resolution=9",
+                 "nearest?half=1", "nearest?half=3&z=1,2,3", "nearest?half=1&z=1,2", "nearest?half=1&z=1,2,nan",
+                 "path?half=1&axis=motion1&frames=3", "path?half=1&axis=../a&frames=3",
                  "places?half=1&x=component1&y=component2&z=1,2,3,4", "places?half=1&x=../a&y=component2&z=1,2,3"],
 )  # fmt: skip
 def test_V12_paths_and_places_that_mean_nothing_are_refused(explorer: Explorer, question: str) -> None:

@@ -75,6 +75,7 @@ def port_taken(_run: Path) -> None:
 MADE: dict[str, Callable[[Path], object]] = {
     "view.selection-name": lambda run: save(run, " "),
     "view.selection-size": lambda _run: choice(b"\1\1", 7),
+    "view.rows": lambda run: Scene(run).averages(np.zeros(PARTICLES, bool), 9.0),
     "view.counterparts": lambda run: with_counterparts(Scene(run).stage(), np.ones(PARTICLES, bool)),
     "view.motion-unknown": lambda run: with_counterparts(Scene(run).stage(), np.arange(PARTICLES) == 0),
     "view.selection-empty": lambda run: save(run, chosen=0),

@@ -21,7 +21,7 @@ SIZES = {
     "landscape": {"viewport": {"width": 1180, "height": 820}, "has_touch": True, "is_mobile": True},
     "telephone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
 }
-PANELS = ("explore", "maps", "curves")
+PANELS = ("explore", "particles", "maps", "curves")
 
 BOXES = """() => {
   const known = 'button, select, input, output, figure, h2, .plot, .strip, #selected, #saved, #run-name, #message, p';
@@ -90,6 +90,8 @@ def width(seen: Visit) -> int:
 
 def opened(seen: Visit, panel: str) -> None:
     seen.page.click(f"[data-panel={panel}]")
+    if panel == "particles":
+        seen.until("() => document.querySelectorAll('#gallery figure').length > 0")
     if panel == "maps":
         seen.until("() => dynaflex.maps.views?.left?.meshed && dynaflex.maps.views?.right?.meshed")
     if panel == "curves":

@@ -198,7 +198,7 @@ def test_keys_themes_and_widths(visit: Visit) -> None:
     visit.page.keyboard.press("?")
     assert visit.page.locator("#keys").is_visible()
     visit.page.keyboard.press("Escape")
-    for panel in ("1", "2", "3"):
+    for panel in ("1", "2", "3", "4"):
         visit.page.keyboard.press(panel)
         time.sleep(0.2)
         assert visit.ask("() => document.documentElement.scrollWidth <= innerWidth")

@@ -21,6 +21,9 @@ def view_command(
     socket: Annotated[
         Path | None, typer.Option(help="Listen on a Unix socket that only you can open, for ssh -L; no port.")
     ] = None,
+    datadir: Annotated[
+        Path | None, typer.Option(help="Folder to look for the particles' images in, if they have moved.")
+    ] = None,
     idle_hours: Annotated[float, typer.Option(min=0.01, help="Stop after so long without use.")] = 8.0,
 ) -> None:
     """Explore a run in a browser: latent space, conformations, maps, curves. Prints the link and the ssh line."""
@@ -36,7 +39,7 @@ def view_command(
         ) from error
     # Torch's threads wait for each other on tensors of this size; see pick_device.
     torch.set_num_threads(1)
-    serve(Scene(run), lambda: verdicts(run), Address(host, port, socket), idle_hours * 3600.0, _say)
+    serve(Scene(run, datadir), lambda: verdicts(run), Address(host, port, socket), idle_hours * 3600.0, _say)
 
 
 def _say(line: str) -> None:

@@ -51,6 +51,17 @@ class Conformations:
         self._require(latents)
         return _plain(self.stage.planes.places(self._known(half), names, latents))
 
+    def nearest(self, half: int, latents: FloatArray, count: int) -> list[int]:
+        """The rows in the input table of the particles of a half with the nearest latents, the nearest first.
+
+        Raises:
+            UsageError: the latents are not of this run.
+        """
+        self._require(latents[None])
+        mine = self.particles.of_half(self._known(half))
+        away = np.square(self.particles.mean[mine] - latents).sum(axis=1)
+        return [int(row) for row in self.particles.rows[mine[np.argsort(away, kind="stable")[:count]]]]
+
     def path_along(self, half: int, axis: str, frames: int) -> list[list[float]]:
         """Latents of a half along an axis of motion, through the middle of its particles from the 2nd to the 98th
         percentile; or along a component, from -2 to +2 standard deviations.

@@ -13,8 +13,11 @@ from dynaflex.analyze.embedding import PrincipalAxes
 from dynaflex.errors import DynaflexError
 from dynaflex.pipelines.predict import config_of, method_of
 from dynaflex.run.directory import Run
+from dynaflex.shapes import BoolArray, IntArray
 from dynaflex.viewer.analysed import ANALYSIS
+from dynaflex.viewer.averages import ClassAverages
 from dynaflex.viewer.conformations import Conformations
+from dynaflex.viewer.images import ParticleImages
 from dynaflex.viewer.latents import LATENTS, MOTION
 from dynaflex.viewer.particles import ParticleTable
 from dynaflex.viewer.progress import new_metrics, shell_correlations
@@ -31,15 +34,20 @@ _LATER = (MOTION, str(ANALYSIS), "maps/map.mrc")
 
 
 class Scene:
-    """The answers to all that the page can ask. Slow ones are kept; several threads may ask at once."""
+    """The answers to all that the page can ask. Slow ones are kept; several threads may ask at once.
 
-    def __init__(self, run: Path) -> None:
+    Images of particles are looked for in ``datadir`` first.
+    """
+
+    def __init__(self, run: Path, datadir: Path | None = None) -> None:
         self.run = WatchedRun(Run.open(run).path)
         self.selections = Selections(run)
         self._lock = threading.Lock()
         self._stage: tuple[State, Stage] | None = None
         self._training = Training(self.run)
         self._maps = RunMaps(self.run)
+        self._images = ParticleImages(self.run, datadir)
+        self._averages = ClassAverages(self._images)
 
     def summary(self) -> dict[str, Any]:
         """What the page needs first: the run, its columns, halves, maps, and what cannot be shown yet."""
@@ -118,6 +126,14 @@ class Scene:
         found = particles.analysed
         listed = [vars(column) for column in (*found.columns, *particles.table.listed())]
         return {"columns": listed, "trouble": found.trouble, "hint": found.hint}
+
+    def images(self, rows: IntArray, resolution: float) -> bytes:
+        """A message with images of particles and their projections; see :meth:`ParticleImages.packed`."""
+        return self._images.packed(self.stage(), rows, resolution)
+
+    def averages(self, chosen: BoolArray, resolution: float) -> bytes:
+        """A message with class averages of the particles ``chosen`` ``(N)``; see :meth:`ClassAverages.packed`."""
+        return self._averages.packed(self.particles().rows[chosen], resolution)
 
     def map(self, identifier: str, colour: str | None) -> bytes:
         """A message with a map, and perhaps a map of colours; see :meth:`RunMaps.packed`."""

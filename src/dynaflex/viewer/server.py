@@ -25,6 +25,8 @@ from dynaflex.viewer.wire import pack, unpack
 
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _WORTH_PACKING = 1 << 12
+_NEAREST = 96
+"""How many particles stand for a conformation where their images are shown."""
 
 
 def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
@@ -41,6 +43,8 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
         Route("/api/path", answers.path),
         Route("/api/dense_path", answers.dense_path),
         Route("/api/places", answers.places),
+        Route("/api/images", answers.images),
+        Route("/api/nearest", answers.nearest),
         Route("/api/map/{id}", answers.map),
         Route("/api/section/{id}", answers.section),
         Route("/api/curves", answers.curves),
@@ -49,6 +53,7 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
         Route("/api/selections", answers.selections, methods=["GET"]),
         Route("/api/selections", answers.save_selection, methods=["POST"]),
         Route("/api/counterparts", answers.counterparts, methods=["POST"]),
+        Route("/api/averages", answers.averages, methods=["POST"]),
     ]
     app = Starlette(
         routes=routes, exception_handlers={DynaflexError: _refused, KeyError: _unknown, ClientDisconnect: _gone}
@@ -60,13 +65,13 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
 class _Answers:
     """One method per route. What is slow happens in a thread.
 
-    The model is asked by one request at a time, and so is the particle table, which can take long to read the first
-    time; neither waits for the other.
+    The model is asked by one request at a time, and so are the particle table, which can take long to read the first
+    time, and the images; none waits for the other.
     """
 
     def __init__(self, scene: Scene, keys: Keys, verdicts: Verdicts) -> None:
         self.scene, self.keys, self._verdicts = scene, keys, verdicts
-        self._model, self._table = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)
+        self._model, self._table, self._images = (anyio.CapacityLimiter(1) for _ in range(3))
         # The whole catalogue of files, read once: a request can name one of these, and nothing else.
         static = files("dynaflex.viewer") / "static"
         self._files = {
@@ -129,6 +134,26 @@ class _Answers:
         half, names = whole(query.get("half", "")), (query.get("x", ""), query.get("y", ""))
         latents = rows(query.get("z", ""))
         return await self._json(lambda: self.scene.conformations().places(half, names, latents), self._table)
+
+    async def images(self, request: Request) -> Response:
+        query = request.query_params
+        listed = np.array([whole(row) for row in query.get("rows", "").split(",")], dtype=np.int64)
+        (resolution,) = numbers(query.get("resolution", ""), 1)
+        return await self._binary(request, partial(self.scene.images, listed, resolution), self._images)
+
+    async def averages(self, request: Request) -> Response:
+        header, content = unpack(await request.body())
+        (resolution,) = numbers(str(header.get("resolution", "")), 1)
+
+        def found() -> bytes:
+            return self.scene.averages(choice(content, len(self.scene.particles())), resolution)
+
+        return await self._binary(request, found, self._images)
+
+    async def nearest(self, request: Request) -> Response:
+        query = request.query_params
+        half, z = whole(query.get("half", "")), np.asarray(numbers(query.get("z", "")), dtype=np.float32)
+        return await self._json(lambda: self.scene.conformations().nearest(half, z, _NEAREST), self._table)
 
     async def map(self, request: Request) -> Response:
         name, colour = request.path_params["id"], request.query_params.get("colour")

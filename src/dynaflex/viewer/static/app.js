@@ -1,13 +1,14 @@
 // The page: panels, theme, keys, and what is told about the run.
 import { Curves } from "./curves.js";
 import { Explore } from "./explore.js";
+import { Gallery } from "./gallery.js";
 import { Maps } from "./maps.js";
 import { getJson, setKey } from "./message.js";
 import { Particles } from "./particles.js";
 
 const $ = (id) => document.getElementById(id);
 const OFTEN = 3000;
-const PANELS = ["explore", "maps", "curves"];
+const PANELS = ["explore", "particles", "maps", "curves"];
 const app = {};
 // For tests, and for whoever is curious: what is on the screen, in numbers.
 window.dynaflex = app;
@@ -46,6 +47,7 @@ async function openPanel(name) {
     document.querySelector(`[data-panel="${panel}"]`).setAttribute("aria-selected", String(panel === name));
   }
   if (name !== "explore") app.explore?.path.movie.stop();
+  if (name === "particles") await app.gallery.open();
   if (name === "maps") await app.maps.open();
   if (name === "curves") await app.curves.open();
 }
@@ -80,7 +82,7 @@ async function renew() {
 }
 
 const KEYS = {
-  1: () => openPanel("explore"), 2: () => openPanel("maps"), 3: () => openPanel("curves"),
+  1: () => openPanel("explore"), 2: () => openPanel("particles"), 3: () => openPanel("maps"), 4: () => openPanel("curves"),
   s: () => app.explore?.bar.setTool("show"), l: () => app.explore?.bar.setTool("lasso"),
   p: () => app.explore?.bar.setTool("path"), m: () => app.explore?.bar.setTool("pan"),
   "[": () => app.explore?.nudge(-1), "]": () => app.explore?.nudge(1),
@@ -122,9 +124,10 @@ async function start() {
   if (run.particles) {
     await openPanel("explore");
     app.explore = new Explore(new Particles(run.particles, run.shared), run, app.maps, fail);
+    app.gallery = new Gallery(app.explore, () => openPanel("explore"), fail);
     await app.explore.start();
   } else {
-    document.querySelector('[data-panel="explore"]').disabled = true;
+    for (const panel of ["explore", "particles"]) document.querySelector(`[data-panel="${panel}"]`).disabled = true;
     await openPanel("curves");
   }
   app.ready = true;

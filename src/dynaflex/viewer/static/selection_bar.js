@@ -134,7 +134,7 @@ export class SelectionBar {
 }
 
 /** A mask with a byte each as one with a bit each. */
-function bits(mask) {
+export function bits(mask) {
   const packed = new Uint8Array(Math.ceil(mask.length / 8));
   for (let i = 0; i < mask.length; i++) if (mask[i]) packed[i >> 3] |= 1 << (i & 7);
   return packed;
