@@ -59,11 +59,17 @@ def main() -> None:
         enlarge(run)
         with_particles(run, given.particles)
         with explorer(run) as page:
+            wait(page, "() => dynaflex.explore.particles.awaited(['motion1', 'motion2']) === 0")
             report("click", clicks(page, given.repeats), given.particles)
             report("drag", drags(page, given.repeats), given.particles)
             report("threshold", thresholds(page, given.repeats), given.particles)
         with_particles(run, given.many)
         with explorer(run) as page:
+            # These need not wait until the motion of a million particles has been found.
+            for name in ("x", "y"):
+                page.select_option(f"#{name}", f"component{1 + 'xy'.index(name)}")
+            page.select_option("#half", "0")
+            time.sleep(3.0)
             report("redraw", redraws(page, given.repeats), given.many)
             report("lasso", lassos(page, given.repeats), given.many)
 
@@ -125,7 +131,6 @@ def explorer(run: Path) -> Iterator[Page]:
             page = browser.new_page(viewport={"width": 1280, "height": 720})
             page.goto(link)
             wait(page, "() => document.body.dataset.ready === 'yes'")
-            page.select_option("#half", "0")
             time.sleep(3.0)
             yield page
             browser.close()

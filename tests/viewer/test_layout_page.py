@@ -135,6 +135,20 @@ def test_every_control_says_what_it_does(seen: Visit) -> None:
     assert silent == []
 
 
+def test_no_two_things_have_one_name(seen: Visit) -> None:
+    """Nor a button that of a panel; what stands in two panels means the same in both."""
+    buttons = seen.ask("""() => [...document.querySelectorAll('button')].filter((e) => !e.matches('.entry, dialog *'))
+      .map((e) => e.textContent.replace(/[^\\w ]/g, '').trim().toLowerCase()).filter(Boolean)""")
+    assert sorted(buttons) == sorted(set(buttons)) and {"explore", "show", "clear path", "clear selection"} <= set(
+        buttons
+    )
+    names = """(panel) => [...document.querySelectorAll(`#${panel} label`)].map((label) => [...label.childNodes]
+      .filter((e) => e.nodeType === 3).map((e) => e.textContent.trim()).join(' ')).filter((name) => name.length > 1)"""
+    for panel in PANELS:
+        labels = seen.ask(names, panel)
+        assert sorted(labels) == sorted(set(labels)) and "colour" not in labels, panel
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_focus_is_seen(seen: Visit, theme: str) -> None:
     opened(seen, "explore")

@@ -56,12 +56,17 @@ class Address:
         for port in (self.port,) if self.port is not None else (PORT, 0):
             try:
                 family, kind, _, _, where = socket.getaddrinfo(self.host, port, type=socket.SOCK_STREAM)[0]
-                opened = socket.socket(family, kind)
+            except OSError as error:
+                reason = error
+                continue
+            opened = socket.socket(family, kind)
+            try:
                 opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 opened.bind(where)
                 opened.listen()
                 return opened, int(opened.getsockname()[1])
             except OSError as error:
+                opened.close()
                 reason = error
         raise EnvironmentFault(
             "view.address", f"cannot listen there: {reason.strerror or reason}",
