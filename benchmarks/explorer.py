@@ -29,8 +29,10 @@ from playwright.sync_api import Page, sync_playwright
 from dynaflex import fourier
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.pipelines.predict import load_half
 from dynaflex.viewer.decoder import SIZES, Decoder
 from dynaflex.viewer.watched import WatchedRun
+from dynaflex.viewer.window import Window
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -57,11 +59,17 @@ def main() -> None:
         enlarge(run)
         with_particles(run, given.particles)
         with explorer(run) as page:
+            wait(page, "() => dynaflex.explore.particles.awaited(['motion1', 'motion2']) === 0")
             report("click", clicks(page, given.repeats), given.particles)
             report("drag", drags(page, given.repeats), given.particles)
             report("threshold", thresholds(page, given.repeats), given.particles)
         with_particles(run, given.many)
         with explorer(run) as page:
+            # These need not wait until the motion of a million particles has been found.
+            for name in ("x", "y"):
+                page.select_option(f"#{name}", f"component{1 + 'xy'.index(name)}")
+            page.select_option("#half", "0")
+            time.sleep(3.0)
             report("redraw", redraws(page, given.repeats), given.many)
             report("lasso", lassos(page, given.repeats), given.many)
 
@@ -79,14 +87,19 @@ def dynaflex(*arguments: object) -> None:
 
 def enlarge(run: Path) -> None:
     """Pad the maps until the explorer's window is as fine as it ever gets."""
-    window = Decoder(WatchedRun(run), 1).window
+    window = seen_window(run)
     box = 2 * round(window.full.box * SIZES["fine"] / window.side / 2 + 1)
     for path in (run / "maps").glob("*.mrc"):
         small = read_map(path)
         large = fourier.resize(torch.from_numpy(small.data), box, 3).numpy()
         write_map(path, large, small.box * (small.pixel_size or 1.0) / box)
-    shown = Decoder(WatchedRun(run), 1).window
+    shown = seen_window(run)
     assert shown.grid.box == SIZES["fine"], shown
+
+
+def seen_window(run: Path) -> Window:
+    watched = WatchedRun(run)
+    return Decoder(watched, load_half(watched, 1)).window
 
 
 def with_particles(run: Path, count: int) -> None:
@@ -118,7 +131,6 @@ def explorer(run: Path) -> Iterator[Page]:
             page = browser.new_page(viewport={"width": 1280, "height": 720})
             page.goto(link)
             wait(page, "() => document.body.dataset.ready === 'yes'")
-            page.select_option("#half", "0")
             time.sleep(3.0)
             yield page
             browser.close()

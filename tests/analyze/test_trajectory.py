@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from dynaflex.analyze import trajectory
-from dynaflex.analyze.trajectory import dense_path, dense_path_through, equal_steps
+from dynaflex.analyze.trajectory import dense_path, dense_path_through, equal_steps, mean_path
 
 RANDOM = np.random.default_rng(1)
 
@@ -90,3 +90,30 @@ def test_steps_are_equal_and_the_ends_are_kept(frames: int) -> None:
 def test_particles_in_one_place_give_a_path_that_stays_there() -> None:
     points = np.tile([[1.0, 2.0]], (40, 1))
     assert np.allclose(dense_path(points, points[:, 0], 5), [1.0, 2.0])
+
+
+def test_the_mean_path_follows_a_bent_cloud_in_equal_steps() -> None:
+    along = RANDOM.normal(0.0, 2.0, 4000)
+    noise = RANDOM.normal(0.0, 0.2, (4000, 3))
+    points = np.stack([along, 0.2 * along**2, -along], axis=1) + noise
+    path = mean_path(points, along, 21)
+    low, high = np.percentile(along, [2, 98])
+    steps = np.linspace(low, high, 21)
+    expected = np.stack([steps, 0.2 * steps**2, -steps], axis=1)
+    # The width over which it averages rounds the bend off; the ends are not drawn inwards.
+    assert np.abs(path - expected)[:, [0, 2]].max() < 0.1 and np.abs(path - expected)[:, 1].max() < 0.3
+
+
+def test_the_mean_path_of_a_plane_is_a_straight_line_however_the_points_are_spread() -> None:
+    along = np.concatenate([RANDOM.uniform(0, 1, 900), RANDOM.uniform(1, 9, 100)])
+    slope, origin = np.array([2.0, -1.0]), np.array([5.0, 7.0])
+    path = mean_path(origin + along[:, None] * slope, along, 11)
+    np.testing.assert_allclose(
+        path, origin + np.linspace(*np.percentile(along, [2, 98]), 11)[:, None] * slope, atol=1e-6
+    )
+
+
+def test_the_mean_path_of_points_without_extent_stays_in_their_middle() -> None:
+    points = RANDOM.normal(size=(50, 2))
+    path = mean_path(points, np.full(50, 3.0), 5)
+    np.testing.assert_allclose(path, np.repeat(points.mean(axis=0)[None], 5, axis=0))

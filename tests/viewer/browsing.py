@@ -49,6 +49,24 @@ class Visit:
         box = self.page.locator(f"#{panel}").bounding_box()
         return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
+    def central(self) -> tuple[float, float]:
+        """Where in the plot the particle nearest to its middle is, as shares of its width and height."""
+        x, y, width, height = self.ask("""async () => {
+          const { plot, particles, axes } = dynaflex.explore;
+          const [x, y] = await Promise.all(axes.map((name) => particles.shownValues(name)));
+          const index = plot.nearest(...plot.toPixels(...plot.center), 1e4);
+          return [...plot.toPixels(x[index], y[index]), plot.element.clientWidth, plot.element.clientHeight];
+        }""")
+        return x / width, y / height
+
+    def lasso(self, left: float, right: float, top: float = 0.02, bottom: float = 0.98) -> None:
+        """Draw around a part of the plot, given in shares of its width and height."""
+        self.page.mouse.move(*self.at(left, top))
+        self.page.mouse.down()
+        for place in ((right, top), (right, bottom), (left, bottom)):
+            self.page.mouse.move(*self.at(*place), steps=3)
+        self.page.mouse.up()
+
     def settled(self) -> None:
         """Until the newest fine conformation is shown."""
         self.until("() => dynaflex.explore.times.at(-1)?.size === 'fine'")
@@ -61,7 +79,11 @@ class Visit:
 
     def surface(self) -> np.ndarray:
         """Pixels of the surface, without what lies over it."""
-        return np.asarray(Image.open(io.BytesIO(self.page.locator("#surface canvas").screenshot())).convert("RGB"), int)
+        return self.pixels("#surface canvas.surface")
+
+    def pixels(self, element: str) -> np.ndarray:
+        """An element as it is on the screen, red, green and blue."""
+        return np.asarray(Image.open(io.BytesIO(self.page.locator(element).screenshot())).convert("RGB"), int)
 
 
 @contextmanager
@@ -87,8 +109,12 @@ _USED: set[str] = set()
 
 
 def visited(browser: Any, run: Path, explorer: Explorer, link: str, before: str = "", **context: Any) -> Visit:
-    """A page of its own, 1280 by 720 unless ``context`` says else, in which the script ``before`` was run first."""
-    page = browser.new_page(**{"viewport": {"width": 1280, "height": 720}, "accept_downloads": True, **context})
+    """A page of its own, 1280 by 720 unless ``context`` says else, in which the script ``before`` was run first.
+
+    Its visitor has asked for less motion: nothing plays before he says so.
+    """
+    usual = {"viewport": {"width": 1280, "height": 720}, "accept_downloads": True, "reduced_motion": "reduce"}
+    page = browser.new_page(**{**usual, **context})
     if before:
         page.add_init_script(before)
     visit = Visit(page, explorer, run)

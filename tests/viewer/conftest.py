@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import re
@@ -153,6 +154,12 @@ def explorer(hollow: Path, start: Callable[..., Explorer]) -> Explorer:
     explorer = start(hollow, "--port", free_port())
     explorer.enter()
     return explorer
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file below a folder and its hash."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def free_port() -> int:

@@ -17,6 +17,7 @@ from dynaflex.pipelines.analysis.analyse import analyse, write_analysis
 from dynaflex.run.directory import Run
 from dynaflex.viewer.analysed import ANALYSIS
 from dynaflex.viewer.particles import ParticleTable
+from dynaflex.viewer.planes import Planes
 from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer, make_hollow
 
@@ -26,8 +27,8 @@ def analysed(source: Path, run: Path) -> Path:
     shutil.copytree(source, run)
     found = analyse(Run.open(run), half=1, clusters=4, frames=3, with_umap=False, segments=None)
     write_analysis(found, run / "analysis", None)
+    turn = 5.0 * np.argsort(np.argsort(found.space.motion[:, 0])) / len(found.space.rows)
     table = pd.read_csv(run / ANALYSIS)
-    turn = 5.0 * np.argsort(np.argsort(table["motion1"])) / len(table)
     table.assign(umap1=np.cos(turn), umap2=np.sin(turn)).to_csv(run / ANALYSIS, index=False)
     return run
 
@@ -42,7 +43,7 @@ def visit(
 
 
 def table(visit: Visit) -> ParticleTable:
-    return ParticleTable(visit.run, False)
+    return ParticleTable(Run(visit.run), False)
 
 
 def shown_axes(visit: Visit, x: str, y: str) -> None:
@@ -77,10 +78,10 @@ def test_colours_tell_how_well_a_particle_is_explained(visit: Visit, column: str
     before = visit.page.input_value("#colour")
     visit.page.select_option("#colour", column)
     visit.until("(words) => legend.textContent.startsWith(words)", words)
-    values = np.array(visit.ask("() => [...dynaflex.explore.colourValues]"))
+    values = np.array(visit.ask("() => [...dynaflex.explore.bar.colourValues]"))
     with np.load(visit.run / "motion.npz") as stored:
-        # The page shows half 1, which comes first.
-        np.testing.assert_allclose(values, stored[column][: len(values)], rtol=1e-6)
+        order = np.argsort(np.argsort(table(visit).half, kind="stable"))
+        np.testing.assert_allclose(values, stored[column][order], rtol=1e-6)
     assert np.ptp(values) > 0
     visit.page.select_option("#colour", before)
 
@@ -97,7 +98,10 @@ def test_many_classes_have_colours_of_their_own(visit: Visit) -> None:
 def test_a_place_without_latents_shows_the_particles_around_it(visit: Visit, names: tuple[str, str]) -> None:
     visit.settled()
     shown_axes(visit, *names)
-    visit.page.click("[data-tool=explore]")
+    visit.page.select_option("#half", "1")
+    visit.until("() => legend.textContent.includes('200 particles')")
+    visit.settled()
+    visit.page.click("[data-tool=show]")
     visit.page.mouse.click(*visit.at(0.7, 0.4))
     visit.until("() => place.textContent.includes('the mean of the 8 nearest particles of half 1')")
     visit.settled()
@@ -107,19 +111,22 @@ def test_a_place_without_latents_shows_the_particles_around_it(visit: Visit, nam
     assert (left / width, top / height) == pytest.approx((0.7, 0.4), abs=0.01)
     particles = table(visit)
     own = np.flatnonzero(particles.half == 1)
-    distance = np.hypot(*(particles.values(name)[own] - at for name, at in zip(names, (x, y), strict=True)))
+    column = "async (name) => [...await dynaflex.explore.particles.values(name)]"
+    places = [np.array(visit.ask(column, name))[own] for name in names]
+    distance = np.hypot(places[0] - x, places[1] - y)
     expected = particles.mean[own[np.argsort(distance)[:8]]].mean(axis=0)
     np.testing.assert_allclose(visit.ask("() => dynaflex.explore.z"), expected, atol=1e-4)
 
 
-def test_the_halves_share_the_axes_of_the_analysis(visit: Visit) -> None:
+def test_axes_of_motion_show_both_halves_and_those_of_a_half_show_that(visit: Visit) -> None:
     shown_axes(visit, "motion1", "motion2")
-    visit.page.select_option("#half", "0")
     visit.until("() => legend.textContent.includes('400 particles')")
-    assert "axes of its own" not in visit.page.inner_text("#legend")
-    shown_axes(visit, "pc0", "pc1")
-    visit.page.select_option("#colour", "half")
-    visit.until("() => legend.textContent.includes('axes of its own')")
+    shown_axes(visit, "component1", "component2")
+    visit.until("() => legend.textContent.includes('200 particles')")
+    assert visit.page.input_value("#half") == "1" and "axes of its own" not in visit.page.inner_text("#legend")
+    # Who wants both in axes of their own can have them, and is told.
+    visit.page.select_option("#half", "0")
+    visit.until("() => legend.textContent.includes('400 particles; each half has axes of its own')")
     visit.page.select_option("#half", "1")
     visit.until("() => legend.textContent.includes('200 particles')")
 
@@ -129,7 +136,9 @@ def test_a_cluster_is_selected_combined_and_saved(visit: Visit) -> None:
     sizes = {label: int((kmeans == label).sum()) for label in (1, 2, 3)}
     visit.page.select_option("#cluster", "kmeans 2")
     visit.until("(n) => selected.textContent.startsWith(`${n} particles`)", sizes[2])
-    assert "of the half not shown" in visit.page.inner_text("#selected")
+    other = int(((kmeans == 2) & (table(visit).half == 2)).sum())
+    words = f"{sizes[2] - other} of half 1, {other} of half 2; {other} not shown"
+    assert words in visit.page.inner_text("#selected") and visit.page.locator("#other-half").is_hidden()
     visit.page.select_option("#colour", "kmeans")
     visit.until("() => document.querySelectorAll('#legend .entry').length === 4")
     visit.page.locator("#legend .entry").nth(0).click(modifiers=["Shift"])
@@ -154,11 +163,7 @@ def test_a_cluster_is_selected_combined_and_saved(visit: Visit) -> None:
 
 def test_a_lasso_with_shift_adds_to_the_selection(visit: Visit) -> None:
     def lasso(left: float, right: float) -> int:
-        visit.page.mouse.move(*visit.at(left, 0.02))
-        visit.page.mouse.down()
-        for place in ((right, 0.02), (right, 0.98), (left, 0.98)):
-            visit.page.mouse.move(*visit.at(*place), steps=3)
-        visit.page.mouse.up()
+        visit.lasso(left, right)
         return int(visit.page.inner_text("#selected").split(" ")[0])
 
     visit.page.click("[data-tool=lasso]")
@@ -170,18 +175,18 @@ def test_a_lasso_with_shift_adds_to_the_selection(visit: Visit) -> None:
     assert 0 < first < both < everyone
     assert lasso(0.6, 0.99) == both - first
     visit.page.click("#clear-selection")
-    visit.page.click("[data-tool=explore]")
+    visit.page.click("[data-tool=show]")
 
 
 def test_a_path_leads_where_the_particles_are(visit: Visit) -> None:
-    shown_axes(visit, "pc0", "pc1")
+    shown_axes(visit, "component1", "component2")
     visit.page.select_option("#axis", "dense")
     visit.until("() => dynaflex.explore.path.movie.nodes.length === 33")
     nodes = np.array(visit.ask("() => dynaflex.explore.path.movie.nodes"))
     particles = table(visit)
     own = particles.mean[particles.half == 1]
     along = (nodes - particles.components[1].mean) @ particles.components[1].axes[0]
-    low, high = np.percentile(particles.values("pc0")[particles.half == 1], [20, 80])
+    low, high = np.percentile(particles.values("component1")[particles.half == 1], [20, 80])
     assert along[0] < low and along[-1] > high
     far = np.sort(np.linalg.norm(own[None] - nodes[:, None], axis=2), axis=1)[:, 5]
     usual = np.sort(np.linalg.norm(own[None] - own[:, None], axis=2), axis=1)[:, 5]
@@ -221,7 +226,7 @@ def test_a_path_that_is_cleared_while_it_is_shown_is_gone(visit: Visit) -> None:
       let shown;
       const slow = new Promise((resolve) => { shown = resolve; });
       view.show = async (message) => { path.clear(); await show(message); shown(); };
-      document.getElementById('axis').value = '0';
+      document.getElementById('axis').value = 'component1';
       document.getElementById('axis').dispatchEvent(new Event('change'));
       await slow;
       view.show = show;
@@ -234,7 +239,8 @@ def test_a_path_that_is_cleared_while_it_is_shown_is_gone(visit: Visit) -> None:
 def test_a_path_is_shown_in_a_layout_too(visit: Visit) -> None:
     shown_axes(visit, "umap1", "umap2")
     nodes = visit.ask("() => dynaflex.explore.path.movie.nodes")
-    expected = table(visit).places(1, ("umap1", "umap2"), np.array(nodes, dtype=np.float32))
+    planes = Planes(table(visit), None)
+    expected = planes.places(1, ("umap1", "umap2"), np.array(nodes, dtype=np.float32))
     # The plane changes axis by axis, and the line with each of them.
     visit.until(
         "([x, y]) => { const at = dynaflex.explore.plot.marks.line[0]; return Math.hypot(at[0] - x, at[1] - y) < 0.1 }",
@@ -248,7 +254,7 @@ def test_a_path_is_shown_in_a_layout_too(visit: Visit) -> None:
     visit.until("() => place.textContent.includes('placed where the 8 particles')")
     visit.page.click("#clear-path")
     visit.until("() => document.querySelectorAll('#plot .path, #plot .node').length === 0")
-    shown_axes(visit, "pc0", "pc1")
+    shown_axes(visit, "component1", "component2")
 
 
 def test_nothing_went_wrong(visit: Visit) -> None:

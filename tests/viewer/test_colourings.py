@@ -49,6 +49,23 @@ def test_a_map_of_nothing_is_zero(tmp_path: Path) -> None:
     assert not maps_with(tmp_path, np.zeros((24, 24, 24))).within("local_resolution", window).any()
 
 
+def test_every_place_moves_as_the_nearest_point_that_is_known(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    points = random.uniform(-15, 15, size=(40, 3)).astype(np.float32)
+    moves = random.uniform(0, 9, size=40).astype(np.float32)
+    np.savez(tmp_path / "motion.npz", points=points, rms_displacement=moves)
+    maps = ColourMaps(WatchedRun(tmp_path))
+    assert maps.names() == ["rms_displacement"]
+    window = Window.around(torch.tensor([[-16.0, -16, -16], [16, 16, 16]]), FULL, 24)
+    found = maps.within("rms_displacement", window).reshape(-1)
+    nearest = np.linalg.norm(window.points().numpy()[:, None] - points, axis=2).argmin(axis=1)
+    np.testing.assert_array_equal(found, moves[nearest])
+    assert Range.of("rms_displacement", found).low == 0.0
+    # A run that goes on is read again.
+    np.savez(tmp_path / "motion.npz", points=points[:1], rms_displacement=np.full(1, 7.0))
+    assert (maps.within("rms_displacement", window) == 7.0).all()
+
+
 def test_scales_hold_what_is_seen() -> None:
     values = np.linspace(4.0, 24.0, 1001, dtype=np.float32)
     resolution, error = Range.of("local_resolution", values), Range.of("deformation_error", values)
@@ -63,34 +80,37 @@ def test_scales_hold_what_is_seen() -> None:
 def test_absent_maps_are_not_offered(brief_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(brief_run, run)
-    names = ["deformation_error", "local_resolution"]
+    names = ["rms_displacement", "deformation_error", "local_resolution"]
     assert [one["id"] for one in Scene(run).summary()["colours"]] == names
     (run / "maps" / "deformation_error.mrc").unlink()
+    (run / "motion.npz").write_bytes(b"PK\x03\x04 not an archive")
     scene = Scene(run)
-    assert [one["id"] for one in scene.summary()["colours"]] == names[1:]
-    z = scene.decoder(1).trained.latents.mean[0].numpy()
-    for unknown in ("deformation_error", "../maps/map", "density"):
+    assert [one["id"] for one in scene.summary()["colours"]] == names[2:]
+    asked = scene.conformations()
+    shown = asked.of(1, scene.particles().mean[0])
+    for unknown in ("deformation_error", "rms_displacement", "../maps/map", "density"):
         with pytest.raises(KeyError):
-            scene.conformation(1, z, "fine", unknown)
+            asked.packed(1, shown, "fine", unknown)
 
 
 def test_a_message_has_what_was_asked_for(brief_run: Path) -> None:
     scene = Scene(brief_run)
-    z = scene.decoder(1).trained.latents.mean[0].numpy()
+    asked = scene.conformations()
+    shown = asked.of(1, scene.particles().mean[0])
     for colour, more in ((None, ()), ("displacement", ("arrows",)), ("local_resolution", ("arrows", "parts"))):
-        header, rest = unpack(scene.conformation(1, z, "coarse", colour, more))
+        header, rest = unpack(asked.packed(1, shown, "coarse", colour, more))
         assert header["layers"] == ["density", *(["colour"] if colour else []), *more]
         assert (header["colour"] or {}).get("id") == colour and len(header["arrays"]) == len(header["layers"])
         assert header["colour"] is None or header["colour"]["unit"] == "Å"
         sizes = [np.prod(one["shape"]) * np.dtype(one["dtype"]).itemsize for one in header["arrays"]]
         assert len(rest) == sum(-(-int(size) // 8) * 8 for size in sizes)
     with pytest.raises(KeyError):
-        scene.conformation(1, z, "fine", None, ("latents",))
+        asked.packed(1, shown, "fine", None, ("latents",))
 
 
 def test_parts_know_what_the_maps_say_where_they_rest(brief_run: Path) -> None:
     scene = Scene(brief_run)
-    header, rest = unpack(scene.parts(1))
+    header, rest = unpack(scene.conformations().parts(1))
     arrays, offset = {}, 0
     for name, one in zip(header["layers"], header["arrays"], strict=True):
         count = int(np.prod(one["shape"]))

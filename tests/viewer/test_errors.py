@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from dynaflex.errors import DynaflexError
+from dynaflex.run.directory import Run
+from dynaflex.viewer.counterparts import with_counterparts
 from dynaflex.viewer.particles import ParticleTable
+from dynaflex.viewer.questions import choice
 from dynaflex.viewer.scene import Scene
 from dynaflex.viewer.selections import Selections
 from dynaflex.viewer.serve import Address
@@ -26,8 +29,8 @@ def run(tmp_path: Path) -> Path:
     return make_hollow(tmp_path / "run")
 
 
-def save(run: Path, name: str = "a", chosen: int = 1, count: int = PARTICLES) -> None:
-    Selections(run).save(name, np.arange(count) < chosen, ParticleTable(run, False), "")
+def save(run: Path, name: str = "a", chosen: int = 1) -> None:
+    Selections(run).save(name, np.arange(PARTICLES) < chosen, ParticleTable(Run(run), False), "")
 
 
 def taken(run: Path) -> None:
@@ -72,7 +75,10 @@ def port_taken(_run: Path) -> None:
 
 MADE: dict[str, Callable[[Path], object]] = {
     "view.selection-name": lambda run: save(run, " "),
-    "view.selection-size": lambda run: save(run, count=PARTICLES - 1),
+    "view.selection-size": lambda _run: choice(b"\1\1", 7),
+    "view.rows": lambda run: Scene(run).averages(np.zeros(PARTICLES, bool), 9.0),
+    "view.counterparts": lambda run: with_counterparts(Scene(run).stage(), np.ones(PARTICLES, bool)),
+    "view.motion-unknown": lambda run: with_counterparts(Scene(run).stage(), np.arange(PARTICLES) == 0),
     "view.selection-empty": lambda run: save(run, chosen=0),
     "view.selection-taken": taken,
     "view.selections-elsewhere": elsewhere,
@@ -80,9 +86,9 @@ MADE: dict[str, Callable[[Path], object]] = {
     "view.selections-full": full,
     "view.latents": damaged,
     "view.no-latents": none_yet,
-    "view.frames": lambda run: Scene(run).path_along(1, 0, 1),
-    "view.stops": lambda run: Scene(run).dense_path(1, 9, np.zeros((1, 3), np.float32)),
-    "view.half": lambda run: Scene(run).latents_at(3, ("pc0", "pc1"), (0.0, 0.0)),
+    "view.frames": lambda run: Scene(run).conformations().path_along(1, "component1", 1),
+    "view.stops": lambda run: Scene(run).conformations().dense_path(1, 9, np.zeros((1, 3), np.float32)),
+    "view.half": lambda run: Scene(run).conformations().at(3, ("component1", "component2"), (0.0, 0.0)),
     "view.message": lambda _run: unpack(b"\x10\x00\x00\x00{}"),
     "view.host": lambda _run: Address("0.0.0.0").listen(),
     "view.address": port_taken,
@@ -101,7 +107,7 @@ def test_an_error_carries_its_identifier(run: Path, identifier: str) -> None:
 def test_latents_of_another_model_are_refused(brief_run: Path) -> None:
     for z in (np.zeros(99, np.float32), np.full(6, np.nan, np.float32)):
         with pytest.raises(DynaflexError) as caught:
-            Scene(brief_run).conformation(1, z, "fine")
+            Scene(brief_run).conformations().of(1, z)
         assert caught.value.identifier == "view.latents-shape"
 
 
@@ -109,11 +115,11 @@ def test_latents_of_another_model_are_refused(brief_run: Path) -> None:
     ("path", "identifier"),
     [
         ("/api/progress?since=-1", "view.number"),
-        ("/api/path?half=1&axis=x&frames=3", "view.number"),
-        ("/api/conformation?half=1&x=pc0&y=pc1&at=1,two", "view.numbers"),
-        ("/api/conformation?half=1&x=pc0&y=pc1&at=1,2,3", "view.numbers"),
-        ("/api/places?half=1&x=pc0&y=pc1&z=1,2,3;4,5", "view.numbers"),
-        ("/api/places?half=1&x=pc0&y=pc1&z=", "view.latents-shape"),
+        ("/api/path?half=1&axis=x&frames=3", "view.axis"),
+        ("/api/conformation?half=1&x=component1&y=component2&at=1,two", "view.numbers"),
+        ("/api/conformation?half=1&x=component1&y=component2&at=1,2,3", "view.numbers"),
+        ("/api/places?half=1&x=component1&y=component2&z=1,2,3;4,5", "view.numbers"),
+        ("/api/places?half=1&x=component1&y=component2&z=", "view.latents-shape"),
         ("/api/dense_path?half=1&frames=9&through=1,2;3,4", "view.latents-shape"),
         ("/api/dense_path?half=1&frames=1", "view.frames"),
     ],

@@ -21,7 +21,7 @@ SIZES = {
     "landscape": {"viewport": {"width": 1180, "height": 820}, "has_touch": True, "is_mobile": True},
     "telephone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
 }
-PANELS = ("explore", "maps", "curves")
+PANELS = ("explore", "particles", "maps", "curves")
 
 BOXES = """() => {
   const known = 'button, select, input, output, figure, h2, .plot, .strip, #selected, #saved, #run-name, #message, p';
@@ -90,8 +90,10 @@ def width(seen: Visit) -> int:
 
 def opened(seen: Visit, panel: str) -> None:
     seen.page.click(f"[data-panel={panel}]")
+    if panel == "particles":
+        seen.until("() => document.querySelectorAll('#gallery figure').length > 0")
     if panel == "maps":
-        seen.until("() => dynaflex.maps.views?.rigid?.meshed && dynaflex.maps.views?.corrected?.meshed")
+        seen.until("() => dynaflex.maps.views?.left?.meshed && dynaflex.maps.views?.right?.meshed")
     if panel == "curves":
         seen.until("() => ['#fsc', '#training'].every((part) => document.querySelector(`${part} figure`))")
 
@@ -131,6 +133,20 @@ def test_every_control_says_what_it_does(seen: Visit) -> None:
     silent = seen.ask("""() => [...document.querySelectorAll('main button, main select, main input, header button')]
       .filter((e) => !e.closest('[title]')?.title && !e.ariaLabel).map((e) => e.id || e.textContent)""")
     assert silent == []
+
+
+def test_no_two_things_have_one_name(seen: Visit) -> None:
+    """Nor a button that of a panel; what stands in two panels means the same in both."""
+    buttons = seen.ask("""() => [...document.querySelectorAll('button')].filter((e) => !e.matches('.entry, dialog *'))
+      .map((e) => e.textContent.replace(/[^\\w ]/g, '').trim().toLowerCase()).filter(Boolean)""")
+    assert sorted(buttons) == sorted(set(buttons)) and {"explore", "show", "clear path", "clear selection"} <= set(
+        buttons
+    )
+    names = """(panel) => [...document.querySelectorAll(`#${panel} label`)].map((label) => [...label.childNodes]
+      .filter((e) => e.nodeType === 3).map((e) => e.textContent.trim()).join(' ')).filter((name) => name.length > 1)"""
+    for panel in PANELS:
+        labels = seen.ask(names, panel)
+        assert sorted(labels) == sorted(set(labels)) and "colour" not in labels, panel
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

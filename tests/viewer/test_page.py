@@ -99,8 +99,9 @@ def test_the_surface_is_coloured_by_displacement(visit: Visit) -> None:
 def test_a_path_along_an_axis_is_played_and_exported(visit: Visit) -> None:
     visit.page.fill("#frames", "5")
     visit.page.keyboard.press("Tab")
-    visit.page.select_option("#axis", "0")
-    visit.until("() => dynaflex.explore.path.movie.nodes.length === 9")
+    visit.page.click("#clear-path")
+    visit.page.select_option("#axis", "component1")
+    visit.until("() => dynaflex.explore.path.movie.nodes.length === 17")
     visit.page.click("#play")
     visit.until("() => dynaflex.explore.path.movie.index >= 3")
     visit.page.click("#play")
@@ -152,7 +153,7 @@ def test_a_path_is_drawn_by_clicks(visit: Visit) -> None:
     for number, place in enumerate(((0.3, 0.4), (0.5, 0.6), (0.7, 0.4)), 1):
         visit.page.mouse.click(*visit.at(*place))
         visit.until("(n) => dynaflex.explore.path.movie.nodes.length === n", number)
-    assert visit.page.locator("#plot circle.node").count() == 3
+    visit.until("() => document.querySelectorAll('#plot circle.node').length === 3")
     ends = visit.ask(
         "() => { const { movie } = dynaflex.explore.path; movie.frames = 24;"
         " return [movie.latents(0), movie.latents(23)] }"
@@ -164,20 +165,16 @@ def test_a_path_is_drawn_by_clicks(visit: Visit) -> None:
 
 def test_a_lasso_is_saved_as_star(visit: Visit) -> None:
     visit.page.click("[data-tool=lasso]")
-    visit.page.mouse.move(*visit.at(0.02, 0.02))
-    visit.page.mouse.down()
-    for place in ((0.5, 0.02), (0.5, 0.98), (0.02, 0.98)):
-        visit.page.mouse.move(*visit.at(*place), steps=3)
-    visit.page.mouse.up()
+    visit.lasso(0.02, 0.5)
     name = "<img src=x onerror=alert(1)> left"
     visit.page.fill("#selection-name", name)
     visit.page.click("#save")
     visit.until("() => saved.textContent.includes('selection_001.star')")
     x = visit.ask("() => dynaflex.explore.plot.toValues(plot.clientWidth / 2, 0)[0]")
     with np.load(visit.run / "latents.npz") as stored:
-        rows, half = stored["index"], stored["half"]
-    pc = np.array(visit.ask("async () => [...await dynaflex.explore.particles.values('pc0')]"))
-    expected = rows[(half == 1) & (pc < x)]
+        rows = stored["index"]
+    along = np.array(visit.ask("async () => [...await dynaflex.explore.particles.values('motion1')]"))
+    expected = rows[along < x]
     found = read_star(visit.run / "selections" / "selection_001.star").blocks["particles"]
     names = read_star(visit.run / "particles.star").blocks["particles"]["rlnImageName"].iloc[expected]
     assert abs(len(found) - len(expected)) <= 2
@@ -186,32 +183,6 @@ def test_a_lasso_is_saved_as_star(visit: Visit) -> None:
     visit.until("() => document.body.dataset.ready === 'yes' && saved.textContent.includes('1 saved')")
     # What a file says is text, never a part of the page.
     assert name in visit.page.inner_text("#saved") and visit.page.locator("#explore img").count() == 0
-
-
-def test_the_maps_share_a_camera(visit: Visit) -> None:
-    visit.page.keyboard.press("2")
-    visit.until("() => dynaflex.maps.views?.rigid?.meshed && dynaflex.maps.views?.corrected?.meshed")
-    before = visit.page.locator("#corrected canvas").screenshot()
-    visit.page.mouse.move(*visit.at(0.4, 0.4, "rigid"))
-    visit.page.mouse.down()
-    visit.page.mouse.move(*visit.at(0.7, 0.5, "rigid"), steps=4)
-    visit.page.mouse.up()
-    time.sleep(0.3)
-    assert visit.page.locator("#corrected canvas").screenshot() != before
-    visit.page.select_option("#maps-colour", "local_resolution")
-    visit.until("() => Object.values(dynaflex.maps.views).every((view) => view.message.colour)")
-    assert "Å at FSC 0.143" in visit.page.inner_text("#corrected-title")
-
-
-def test_curves_follow_a_run_at_work(visit: Visit) -> None:
-    visit.ask("() => document.activeElement.blur()")
-    visit.page.keyboard.press("3")
-    visit.until("() => document.querySelectorAll('#fsc figure').length >= 1")
-    assert visit.page.locator("#verdicts p").count() >= 2
-    visit.until("() => document.querySelectorAll('#training figure').length >= 3")
-    with (visit.run / "metrics.jsonl").open("a") as metrics:
-        metrics.write('{"half": 1, "epoch": 41, "data_loss": 300.0, "rms_displacement": 99.0}\n')
-    visit.until("() => [...document.querySelectorAll('#training text')].some((text) => text.textContent === '100')")
 
 
 def test_keys_themes_and_widths(visit: Visit) -> None:
@@ -227,7 +198,7 @@ def test_keys_themes_and_widths(visit: Visit) -> None:
     visit.page.keyboard.press("?")
     assert visit.page.locator("#keys").is_visible()
     visit.page.keyboard.press("Escape")
-    for panel in ("1", "2", "3"):
+    for panel in ("1", "2", "3", "4"):
         visit.page.keyboard.press(panel)
         time.sleep(0.2)
         assert visit.ask("() => document.documentElement.scrollWidth <= innerWidth")
@@ -323,17 +294,3 @@ def test_without_webgl_the_surface_is_drawn_all_the_same(visit: Visit, browser: 
         assert 0.02 < (np.abs(picture - picture[2, 2]).max(axis=2) > 20).mean() < 0.9
     finally:
         plain.close()
-
-
-def test_a_run_without_latents_shows_its_training(browser: Any, tmp_path: Path, start: Callable[..., Explorer]) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "config.json").write_text('{"method": "flex"}')
-    (run / "metrics.jsonl").write_text('{"half": 1, "epoch": 1, "data_loss": 5.0}\n{"half": 1, "epoch": 2, "data_')
-    explorer = start(run)
-    seen = visited(browser, run, explorer, f"http://127.0.0.1:{explorer.port}/?token={explorer.token}")
-    assert "no latents yet" in seen.page.inner_text("#message")
-    seen.until("() => document.querySelectorAll('#training figure').length === 1")
-    assert seen.page.locator("[data-panel=explore]").is_disabled()
-    assert seen.troubles == []
-    seen.page.close()

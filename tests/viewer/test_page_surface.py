@@ -42,7 +42,7 @@ def visit(
 
 def choose(visit: Visit, show: str = "surface", colour: str = "none", arrows: bool = False) -> np.ndarray:
     """Set the menus over the surface, wait until it is as they say, and give its pixels."""
-    visit.page.select_option("#show", show)
+    visit.page.select_option("#drawn-as", show)
     visit.page.select_option("#surface-colour", colour)
     visit.page.set_checked("#arrows", arrows)
     shown = None if colour in ("none", "segment") else colour
@@ -68,8 +68,8 @@ def near(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
 
 def test_only_what_there_is_can_be_chosen(visit: Visit) -> None:
     options = visit.ask("() => [...document.getElementById('surface-colour').options].map((one) => one.value)")
-    assert options == ["displacement", "deformation_error", "local_resolution", "none"]
-    assert visit.ask("() => [...show.options].map((one) => one.text)") == ["surface", "Gaussians", "both"]
+    assert options == ["displacement", "rms_displacement", "deformation_error", "local_resolution", "none"]
+    assert visit.page.locator("#drawn-as option").all_inner_texts() == ["surface", "Gaussians", "both", "slices"]
 
 
 @pytest.mark.parametrize("colour", ["displacement", "deformation_error", "local_resolution"])
@@ -239,7 +239,7 @@ def test_a_movie_shows_what_the_menus_say(visit: Visit) -> None:
     choose(visit, arrows=True)
     visit.page.fill("#frames", "3")
     visit.page.keyboard.press("Tab")
-    visit.page.select_option("#axis", "0")
+    visit.page.select_option("#axis", "component1")
     visit.until("() => dynaflex.explore.path.movie.ready")
     pictures = []
     for arrows in (True, False):
@@ -251,7 +251,7 @@ def test_a_movie_shows_what_the_menus_say(visit: Visit) -> None:
 
 
 def test_chimerax_gets_colours_and_arrows(visit: Visit, tmp_path: Path) -> None:
-    visit.page.select_option("#axis", "0")
+    visit.page.select_option("#axis", "component1")
     visit.until("() => dynaflex.explore.path.movie.ready")
     choose(visit, colour="displacement", arrows=True)
     visit.page.fill("#times", "2")
@@ -259,17 +259,17 @@ def test_chimerax_gets_colours_and_arrows(visit: Visit, tmp_path: Path) -> None:
         archive.extractall(tmp_path)
     first = [float(value) for value in (tmp_path / "latents.csv").read_text().splitlines()[0].split(",")]
     scene = Scene(visit.run)
-    _, high = scene.decoder(1).range_of("displacement").limits
+    _, high = scene.stage().decoder(1).range_of("displacement").limits
     with mrcfile.open(tmp_path / "frame_000.mrc") as density, mrcfile.open(tmp_path / "colour_000.mrc") as colour:
         assert density.header.origin == colour.header.origin and density.data.shape == colour.data.shape
-        live = scene.decoder(1).conformation(np.array(first), "fine")
+        live = scene.stage().decoder(1).conformation(np.array(first), "fine")
         assert live.quantity is not None
-        inside = colour.data[density.data > scene.decoder(1).level]
-        expected = live.quantity[live.density > scene.decoder(1).level]
+        inside = colour.data[density.data > scene.stage().decoder(1).level]
+        expected = live.quantity[live.density > scene.stage().decoder(1).level]
         np.testing.assert_allclose(np.sort(inside), np.sort(expected), atol=high / 200)
     bild = (tmp_path / "arrows_000.bild").read_text().splitlines()
     drawn = np.array([line.split()[1:7] for line in bild if line.startswith(".arrow")], float)
-    arrows = scene.decoder(1).arrows_to(np.array(first))
+    arrows = scene.stage().decoder(1).arrows_to(np.array(first))
     start = np.array([arrows[np.linalg.norm(arrows[:, :3] - one[:3], axis=1).argmin()] for one in drawn])
     assert len(drawn) > 20
     np.testing.assert_allclose(drawn[:, 3:], start[:, :3] + 2 * start[:, 3:], atol=0.01)
@@ -318,7 +318,7 @@ def test_a_mesh_is_shown_by_segment_without_webgl_too(
         visit = opened(plain, run, start)
         assert visit.ask("() => dynaflex.explore.view.painter.kind") == "canvas"
         assert "No WebGL" in visit.page.inner_text("#surface .note")
-        assert visit.ask("() => [...show.options].map((one) => one.text)") == ["surface", "mesh", "both"]
+        assert visit.page.locator("#drawn-as option").all_inner_texts() == ["surface", "mesh", "both", "slices"]
         surface = choose(visit, colour="displacement")
         mesh = choose(visit, show="parts", colour="displacement")
         assert "vertices" in visit.page.inner_text("#surface .caption")

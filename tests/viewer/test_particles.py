@@ -10,7 +10,10 @@ import pytest
 
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io.star import read_star
-from dynaflex.viewer.particles import Components, ParticleTable
+from dynaflex.run.directory import Run
+from dynaflex.viewer.particles import ParticleTable
+from dynaflex.viewer.planes import Planes
+from dynaflex.viewer.questions import choice
 from dynaflex.viewer.selections import Selections
 from dynaflex.viewer.wire import pack, quantised, unpack
 from viewer.conftest import PARTICLES, make_hollow
@@ -22,15 +25,15 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("names", [("pc0", "pc1"), ("z0", "z2"), ("pc2", "z1"), ("pc1", "pc1")])
+@pytest.mark.parametrize(
+    "names",
+    [("component1", "component2"), ("latent1", "latent3"), ("component3", "latent2"), ("component2", "component2")],
+)
 def test_latents_at_a_place_lie_there(run: Path, names: tuple[str, str], shared: bool) -> None:
-    particles = ParticleTable(run, shared)
-    target = (0.4, 0.4)
+    planes = Planes(ParticleTable(Run(run), shared), None)
     for half in (1, 2):
-        z = particles.latents_at(half, names, target).astype(np.float64)
-        for name in names:
-            axis, origin = particles.axis(half, name)
-            assert axis @ z + origin == pytest.approx(0.4, abs=1e-5)
+        found = planes.at(half, names, (0.4, 0.4))
+        np.testing.assert_allclose(planes.places(half, names, found.latents[None]), [[0.4, 0.4]], atol=1e-5)
 
 
 def test_a_place_on_a_lonely_particle_is_that_particle(run: Path) -> None:
@@ -38,26 +41,32 @@ def test_a_place_on_a_lonely_particle_is_that_particle(run: Path) -> None:
         arrays = dict(stored)
     arrays["mean"][arrays["half"] == 1] = arrays["mean"][0]
     np.savez(run / "latents.npz", **arrays)
-    particles = ParticleTable(run, False)
-    z = particles.latents_at(1, ("z0", "z1"), (float(arrays["mean"][0, 0]), float(arrays["mean"][0, 1])))
-    np.testing.assert_allclose(z, arrays["mean"][0], atol=1e-6)
+    point = (float(arrays["mean"][0, 0]), float(arrays["mean"][0, 1]))
+    found = Planes(ParticleTable(Run(run), False), None).at(1, ("latent1", "latent2"), point)
+    np.testing.assert_allclose(found.latents, arrays["mean"][0], atol=1e-6)
 
 
-def test_components_are_a_rotation_sorted_by_spread() -> None:
-    latents = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32) @ np.diag([1, 5, 2, 0.1])
-    found = Components.of(latents.astype(np.float32))
-    np.testing.assert_allclose(found.axes @ found.axes.T, np.eye(4), atol=1e-12)
-    assert (np.diff(found.spread) < 0).all() and found.spread[0] == pytest.approx(5, rel=0.1)
-    assert abs(found.axes[0, 1]) > 0.99 and found.axes[0, 1] > 0
+def test_a_place_far_from_all_particles_has_none_near(run: Path) -> None:
+    particles = ParticleTable(Run(run), False)
+    planes, names = Planes(particles, None), ("component1", "component2")
+    for half in (1, 2):
+        own = particles.mean[particles.half == half]
+        extreme = float(np.abs(particles.values("component1")[particles.half == half]).max())
+        far = planes.at(half, names, (5.0 * extreme, 0.0))
+        assert far.near == 0 and far.unit == "σ" and 0 < far.radius < extreme
+        for z in own[:5]:
+            found = planes.of(half, z)
+            assert found.near == (np.linalg.norm(own - z, axis=1) <= found.radius).sum() >= 1
 
 
 def test_projections_are_the_columns(run: Path) -> None:
-    particles = ParticleTable(run, False)
+    particles = ParticleTable(Run(run), False)
+    np.testing.assert_array_equal(particles.values("row"), np.arange(PARTICLES) + 3)
     for half in (1, 2):
         own = particles.half == half
-        axis, origin = particles.axis(half, "pc1")
-        np.testing.assert_allclose(particles.values("pc1")[own], particles.mean[own] @ axis + origin, atol=1e-5)
-        assert particles.values("pc1")[own].mean() == pytest.approx(0, abs=1e-5)
+        axis, origin = particles.axis(half, "component2")
+        np.testing.assert_allclose(particles.values("component2")[own], particles.mean[own] @ axis + origin, atol=1e-5)
+        assert particles.values("component2")[own].mean() == pytest.approx(0, abs=1e-5)
 
 
 def test_columns_of_the_table_are_numbers_that_differ_and_few_words(run: Path) -> None:
@@ -66,7 +75,7 @@ def test_columns_of_the_table_are_numbers_that_differ_and_few_words(run: Path) -
     states = ("a/b/open", "a/b/<b>shut", "a/b/open")
     with_words = [f"{line} {states[i % 3]}" if "a.mrcs" in line else line for i, line in enumerate(lines)]
     table.write_text("\n".join(with_words) + "\n")
-    particles = ParticleTable(run, False)
+    particles = ParticleTable(Run(run), False)
     found = {column.label: column for column in particles.table.listed()}
     # Of 50 different micrographs none is a class, and image names never are.
     assert set(found) == {"rlnDefocusU", "rlnClassNumber", "rlnMicrographNameNoDW"}
@@ -84,16 +93,18 @@ def test_columns_of_the_table_are_numbers_that_differ_and_few_words(run: Path) -
     "identifier",
     [
         "",
-        "pc3",
-        "pc-1",
-        "z03",
-        "pc١",
+        "component4",
+        "component-1",
+        "component0",
+        "latent03",
+        "component١",
         "star0",
-        "star2",
-        "star4",
+        "star3",
+        "star5",
         "star99",
         "kmeans",
-        "motion0",
+        "motion1",
+        "umap1",
         "displacement",
         "displacement_norm",
         "misfit",
@@ -105,7 +116,7 @@ def test_columns_of_the_table_are_numbers_that_differ_and_few_words(run: Path) -
 )
 def test_an_unknown_column_is_unknown(run: Path, identifier: str) -> None:
     with pytest.raises(KeyError):
-        ParticleTable(run, False).values(identifier)
+        ParticleTable(Run(run), False).values(identifier)
 
 
 MOTION = {"displacement_norm": "displacement", "misfit": "misfit", "gain": "gain"}
@@ -116,7 +127,7 @@ def test_what_the_motion_says_is_matched_to_the_halves(run: Path) -> None:
     # Half 1 comes first, then half 2, each in the order of its particles.
     own = {name: 100.0 * scale + np.argsort(halves, kind="stable") for scale, name in enumerate(MOTION)}
     np.savez(run / "motion.npz", **own, domain=np.zeros(7))
-    particles = ParticleTable(run, False)
+    particles = ParticleTable(Run(run), False)
     for scale, identifier in enumerate(MOTION.values()):
         np.testing.assert_array_equal(particles.values(identifier), 100 * scale + np.arange(PARTICLES))
     listed = {column.identifier: column for column in particles.columns() if column.kind == "value"}
@@ -131,7 +142,7 @@ def test_what_an_older_run_lacks_is_not_offered(run: Path, name: str, broken: st
     if broken == "absent":
         del arrays[name]
     np.savez(run / "motion.npz", **arrays)
-    particles = ParticleTable(run, False)
+    particles = ParticleTable(Run(run), False)
     offered = {column.identifier for column in particles.columns()} & set(MOTION.values())
     assert offered == set(MOTION.values()) - {MOTION[name]}
     with pytest.raises(KeyError):
@@ -140,11 +151,11 @@ def test_what_an_older_run_lacks_is_not_offered(run: Path, name: str, broken: st
 
 def test_a_damaged_motion_is_not_offered(run: Path) -> None:
     (run / "motion.npz").write_bytes(b"PK\x03\x04 not an archive")
-    assert not {column.identifier for column in ParticleTable(run, False).columns()} & set(MOTION.values())
+    assert not {column.identifier for column in ParticleTable(Run(run), False).columns()} & set(MOTION.values())
 
 
 def test_a_selection_loses_nothing(run: Path) -> None:
-    particles, selections = ParticleTable(run, False), Selections(run)
+    particles, selections = ParticleTable(Run(run), False), Selections(run)
     chosen = np.zeros(PARTICLES, dtype=bool)
     chosen[[40, 2, 7]] = True
     saved = selections.save("the open state", chosen, particles, "lasso")
@@ -158,10 +169,19 @@ def test_a_selection_loses_nothing(run: Path) -> None:
     assert selections.listed() == [saved]
 
 
-def test_a_selection_of_other_particles_is_refused(run: Path) -> None:
-    particles, selections = ParticleTable(run, False), Selections(run)
-    with pytest.raises(InputError, match=r"view\.selection-size"):
-        selections.save("a", np.ones(PARTICLES + 1, dtype=bool), particles, "")
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 50, 64])
+def test_a_choice_is_read_bit_by_bit_and_refused_if_it_is_of_others(count: int) -> None:
+    chosen = np.random.default_rng(count).random(count) < 0.5
+    content = np.packbits(chosen, bitorder="little").tobytes()
+    assert choice(content, count).tolist() == chosen.tolist()
+    last = np.packbits(np.ones(count, bool), bitorder="little").tobytes()
+    for other, particles in ((content + b"\0", count), (content[:-1], count), (last, count - 1)):
+        with pytest.raises(InputError, match=r"view\.selection-size"):
+            choice(other, particles)
+
+
+def test_a_selection_of_nothing_is_refused(run: Path) -> None:
+    particles, selections = ParticleTable(Run(run), False), Selections(run)
     with pytest.raises(UsageError, match=r"view\.selection-empty"):
         selections.save("a", np.zeros(PARTICLES, dtype=bool), particles, "")
     assert not (run / "selections").exists()

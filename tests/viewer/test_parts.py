@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dynaflex.deformation.mesh_flow import MeshFlow
+from dynaflex.pipelines.predict import load_half
 from dynaflex.viewer import parts as viewer_parts
 from dynaflex.viewer.decoder import Decoder
 from dynaflex.viewer.parts import Parts, outer_faces, spread_over
@@ -22,7 +23,8 @@ CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
 @pytest.fixture(scope="module", params=["dynamight", "flex"])
 def decoder(request: pytest.FixtureRequest, brief_of: Callable[..., tuple[Path, object]]) -> Decoder:
     run = request.getfixturevalue("brief_run") if request.param == "dynamight" else brief_of("flex")[0]
-    return Decoder(WatchedRun(run), 2)
+    watched = WatchedRun(run)
+    return Decoder(watched, load_half(watched, 2))
 
 
 def test_parts_are_where_the_model_puts_them(decoder: Decoder) -> None:
@@ -43,7 +45,7 @@ def test_parts_are_where_the_model_puts_them(decoder: Decoder) -> None:
 
 def test_many_gaussians_are_thinned_and_counted(brief_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viewer_parts, "MOST_GAUSSIANS", 30)
-    trained = Decoder(WatchedRun(brief_run), 1).trained
+    trained = load_half(WatchedRun(brief_run), 1)
     thinned = Parts.of(trained)
     assert thinned is not None
     assert thinned.total == 80 and 20 <= len(thinned.rest) <= 30

@@ -14,7 +14,7 @@ def test_metrics_are_read_on_from_where_they_ended(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"method": "flex"}')
     metrics = tmp_path / "metrics.jsonl"
     scene = Scene(tmp_path)
-    assert scene.progress(0)["lines"] == [] and scene.version() is None
+    assert scene.progress(0)["lines"] == [] and scene.state() == ()
     metrics.write_text('{"epoch": 1}\n{"epoch": 2, "x": [1]}\n{"epo')
     first = scene.progress(0)
     assert first["lines"] == [{"epoch": 1}, {"epoch": 2}] and not first["restarted"]

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from dynaflex.cli.view import verdicts
+from dynaflex.errors import UsageError
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.report.verdicts import verdicts
+from dynaflex.pipelines.volumes import along_axis, merged_map
+from dynaflex.viewer import motion as motion_of_run
+from dynaflex.viewer.motion import Motion
 from dynaflex.viewer.scene import Scene
+from dynaflex.viewer.watched import WatchedRun
 from dynaflex.viewer.wire import unpack
 from viewer.conftest import PARTICLES
 
@@ -26,9 +33,9 @@ def volume(message: bytes) -> tuple[dict[str, object], np.ndarray]:
 
 def test_a_cropped_volume_lies_where_it_was(brief_run: Path) -> None:
     scene = Scene(brief_run)
-    decoder = scene.decoder(1)
+    asked, decoder = scene.conformations(), scene.stage().decoder(1)
     z = decoder.trained.latents.mean[0].numpy()
-    header, density = volume(scene.conformation(1, z, "fine"))
+    header, density = volume(asked.packed(1, asked.of(1, z), "fine"))
     whole = decoder.conformation(z, "fine")
     points = whole.window.points().reshape(*whole.density.shape, 3).numpy()
     weight = np.where(whole.density > decoder.level, whole.density, 0.0)[..., None]
@@ -56,12 +63,37 @@ def test_maps_are_shown_without_a_model(brief_run: Path, tmp_path: Path) -> None
         scene.map("rigid", "../config")
 
 
+@pytest.mark.parametrize("name", ["rigid", "corrected", "rigid1", "rigid2", "corrected1", "corrected2"])
+def test_planes_are_those_of_the_whole_map(brief_run: Path, name: str) -> None:
+    scene = Scene(brief_run)
+    assert name in [one["id"] for one in scene.summary()["maps"]]
+    kind, half = name.rstrip("12"), name[-1]
+    stem = {"rigid": "rigid", "corrected": "map"}[kind]
+    if half in "12":
+        whole = read_map(brief_run / "maps" / f"{stem}_half{half}.mrc").data
+    else:
+        whole = merged_map(WatchedRun(brief_run), stem)[0].numpy()
+    for axis, number in (("z", 0), ("y", 1), ("x", 2)):
+        header, rest = unpack(scene.section(name, axis, 13))
+        (shape,) = (one["shape"] for one in header["arrays"])
+        counts = np.frombuffer(rest, "<u2", np.prod(shape)).reshape(shape)
+        found = header["least"] + counts * header["step"]
+        np.testing.assert_allclose(found, np.take(whole, 13, axis=number), atol=header["step"])
+        assert header["box"] == len(whole) and header["low"] < header["high"]
+    for axis, at in (("w", 1), ("", 1), ("x", len(whole)), ("x", 10**9)):
+        with pytest.raises(KeyError):
+            scene.section(name, axis, at)
+    for unknown in ("", "1", "rigid3", "map", "../config", "corrected12"):
+        with pytest.raises(KeyError):
+            scene.section(unknown, "x", 1)
+
+
 def test_a_moved_map_is_shown_moved(brief_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(brief_run, run)
     before, _ = volume(Scene(run).map("corrected", None))
-    for half in (1, 2):
-        path = run / "maps" / f"map_half{half}.mrc"
+    for name in ("map", "map_half1", "map_half2"):
+        path = run / "maps" / f"{name}.mrc"
         stored = read_map(path)
         write_map(path, np.roll(stored.data, 2, axis=2), stored.pixel_size)
     after, _ = volume(Scene(run).map("corrected", None))
@@ -69,12 +101,73 @@ def test_a_moved_map_is_shown_moved(brief_run: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(shift, [2 * stored.pixel_size, 0, 0], atol=1.01 * before["pixel_size"])
 
 
-def test_a_path_is_that_of_the_volumes_command(brief_run: Path) -> None:
-    from dynaflex.pipelines.volumes import along_axis
-
+def test_a_path_along_a_component_is_that_of_the_volumes_command(brief_run: Path) -> None:
     scene = Scene(brief_run)
-    latents = scene.decoder(2).trained.latents.mean
-    torch.testing.assert_close(torch.tensor(scene.path_along(2, 1, 5)), along_axis(latents, 1, 5))
+    latents = scene.stage().trained(2).latents.mean
+    found = scene.conformations().path_along(2, "component2", 5)
+    torch.testing.assert_close(torch.tensor(found), along_axis(latents, 1, 5))
+    for wrong in ("component0", "component99", "motion0", "half", "1", ""):
+        with pytest.raises(UsageError, match=r"view\.axis"):
+            scene.conformations().path_along(2, wrong, 5)
+
+
+@pytest.fixture(scope="module")
+def moving(finished_run: Path) -> Scene:
+    return Scene(finished_run)
+
+
+@pytest.mark.parametrize("half", [1, 2])
+def test_a_path_along_a_motion_runs_through_the_particles_in_one_sense(moving: Scene, half: int) -> None:
+    motion, particles = moving.stage().motion, moving.particles()
+    assert motion is not None and motion.awaited() == 1.0
+    path = np.array(moving.conformations().path_along(half, "motion1", 9), dtype=np.float32)
+    along = motion.coordinates(half, path)[:, 0]
+    own = motion.values[particles.half == half, 0]
+    low, high = np.percentile(own, [2, 98])
+    # Whichever sign the latents of a half have, it is the same motion; the ends are those of nearly all particles.
+    assert (np.diff(along) > 0).all()
+    np.testing.assert_allclose(along[[0, -1]], [low, high], atol=0.15 * (high - low))
+
+
+def test_motion_is_shared_by_the_halves_and_measured_in_angstroms(moving: Scene) -> None:
+    stage = moving.stage()
+    assert stage.motion is not None and stage.motion.awaited() == 1.0
+    values, half = stage.motion.values, stage.particles.half
+    spreads = [values[half == number, 0].std() for number in (1, 2)]
+    assert spreads[0] == pytest.approx(spreads[1], rel=0.3) and values[:, 0].std() > values[:, 1].std()
+    # A value is a distance, rms over the landmarks, from the mean over the half.
+    for number in (1, 2):
+        trained, landmarks = stage.trained(number), stage.motion.frame.landmarks
+        moved = trained.displacements(trained.latents.mean, landmarks)
+        distance = (moved - moved.mean(dim=0)).square().sum(dim=2).mean(dim=1).sqrt().numpy()
+        rows = {int(row): i for i, row in enumerate(trained.rows)}
+        mine = np.flatnonzero(half == number)
+        expected = distance[[rows[int(row)] for row in stage.particles.rows[mine]]]
+        np.testing.assert_allclose(np.linalg.norm(values[mine], axis=1), expected, rtol=0.05, atol=0.05)
+
+
+def test_particles_are_placed_a_few_at_a_time(finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the motion of the rest is still sought, those that are placed can be seen, and the others are nowhere."""
+    monkeypatch.setattr(motion_of_run, "_AT_ONCE", 50)
+    monkeypatch.setattr(motion_of_run, "_PATIENCE", 0.0)
+    reach, gate = Motion._reach, threading.Semaphore(0)
+    monkeypatch.setattr(Motion, "_reach", lambda self, chosen: (gate.acquire(), reach(self, chosen)))
+    scene = Scene(finished_run)
+    assert unpack(scene.column("motion1"))[0]["share"] == 0.0
+    gate.release()
+    found: dict[str, object] = {}
+    for _ in range(200):
+        if (found := unpack(scene.column("motion1"))[0])["share"]:
+            break
+        time.sleep(0.02)
+    motion = scene.stage().motion
+    assert motion is not None and found["share"] == pytest.approx(50 / 400)
+    assert np.isfinite(motion.values[:, 0]).sum() == 50
+    # A place is still that of particles that are known.
+    assert np.isfinite(scene.conformations().at(1, ("motion1", "motion2"), (0.0, 0.0)).latents).all()
+    gate.release(100)
+    monkeypatch.setattr(motion_of_run, "_PATIENCE", 30.0)
+    assert unpack(scene.column("motion1"))[0]["share"] == 1.0 and np.isfinite(motion.values).all()
 
 
 def test_a_motion_that_came_after_the_latents_is_seen(hollow: Path, tmp_path: Path) -> None:

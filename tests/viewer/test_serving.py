@@ -33,7 +33,7 @@ def serving(run: Path, idle: float) -> tuple[threading.Thread, int, list[str]]:
 def test_an_unused_explorer_ends(hollow: Path) -> None:
     thread, _, said = serving(hollow, 1.0)
     thread.join(20)
-    assert not thread.is_alive() and said[-1] == "stopped"
+    assert not thread.is_alive() and said[-1].startswith("stopped: nobody used it") and "--idle-hours" in said[-1]
 
 
 def test_polling_is_not_use(hollow: Path) -> None:
@@ -64,8 +64,8 @@ def test_a_body_that_never_ends_is_given_up(hollow: Path, monkeypatch: pytest.Mo
     keys = []
     made = access.Keys.__init__
 
-    def remembered(self: access.Keys, port: int) -> None:
-        made(self, port)
+    def remembered(self: access.Keys, place: str) -> None:
+        made(self, place)
         keys.append((self, self.exchange(self.token)))
 
     monkeypatch.setattr(access.Keys, "__init__", remembered)
@@ -105,3 +105,15 @@ def test_a_socket_that_a_process_left_is_replaced_and_another_file_is_not(tmp_pa
     with pytest.raises(EnvironmentFault, match=r"view\.socket"):
         serve.Address(path=path).listen()
     assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("nameless", [KeyError("getpwuid(): uid not found: 54321"), OSError("No username set")])
+def test_a_user_without_a_name_is_served(hollow: Path, monkeypatch: pytest.MonkeyPatch, nameless: Exception) -> None:
+    def nobody() -> str:
+        raise nameless
+
+    monkeypatch.setattr(serve.getpass, "getuser", nobody)
+    thread, port, said = serving(hollow, 1.0)
+    thread.join(20)
+    line = next(line for line in said if "ssh" in line)
+    assert f"-L {port}:127.0.0.1:{port} {socket.gethostname()}" in line and "@" not in line

@@ -18,6 +18,8 @@ _SEARCHED = 5000
 _AVOIDANCE = 2.0
 _STEPS = 200
 _SMOOTHING = 0.04
+_ENDS = (2, 98)
+_WIDTH = 0.1
 
 
 def dense_path(points: Array, along: Array, frames: int, seed: int = 0) -> Array:
@@ -41,6 +43,25 @@ def dense_path_through(points: Array, stops: Array, frames: int, seed: int = 0) 
     graph = _Neighbourhoods.of(points[_drawn(points, seed)])
     nearest = NearestNeighbors(n_neighbors=1).fit(graph.places).kneighbors(stops, return_distance=False)[:, 0]
     return graph.path([int(place) for place in nearest], frames)
+
+
+def mean_path(points: Array, along: Array, frames: int) -> Array:
+    """Where ``points`` ``(p k)`` lie on average, at so many equal steps of their coordinate ``along`` ``(p)``.
+
+    The steps ``(frames k)`` lead from its 2nd to its 98th percentile. At each, a straight line is fitted to the points
+    around it, with weights that fall off over a tenth of the way.
+    """
+    low, high = np.percentile(along, _ENDS)
+    if not high > low:
+        return np.repeat(points.mean(axis=0, keepdims=True), frames, axis=0)
+    path = []
+    for step in np.linspace(low, high, frames):
+        off = (along - step) / (_WIDTH * (high - low))
+        weight = np.exp(-0.5 * off**2)
+        # The line's value at the step itself, as a weighted mean of the points.
+        weight *= (weight * off**2).sum() - (weight * off).sum() * off
+        path.append(weight @ points / weight.sum())
+    return np.array(path)
 
 
 @dataclass(frozen=True)

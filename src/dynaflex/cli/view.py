@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dynaflex.cli.moved import MovedImages
 from dynaflex.cli.options import use_one_thread
 from dynaflex.errors import EnvironmentFault, StoppedOnRequest
 
@@ -20,17 +21,20 @@ def view_command(
     socket: Annotated[
         Path | None, typer.Option(help="Listen on a Unix socket that only you can open, for ssh -L; no port.")
     ] = None,
+    datadir: MovedImages = None,
     idle_hours: Annotated[float, typer.Option(min=0.01, help="Stop after so long without use.")] = 8.0,
 ) -> None:
     """Explore a run in a browser: latent space, conformations, maps, curves. Prints the link and the ssh line."""
     try:
-        _serve(run, port, host, socket, idle_hours)
+        _serve(run, datadir, port, host, socket, idle_hours)
     except StoppedOnRequest:
         # It was not listening yet; to be stopped is how it ends.
         _say("stopped")
 
 
-def _serve(run: Path, port: int | None, host: str, socket: Path | None, idle_hours: float) -> None:
+def _serve(
+    run: Path, datadir: Path | None, port: int | None, host: str, socket: Path | None, idle_hours: float
+) -> None:
     from dynaflex.report.verdicts import verdicts
 
     try:
@@ -44,7 +48,7 @@ def _serve(run: Path, port: int | None, host: str, socket: Path | None, idle_hou
             fix="pip install 'dynaflex[view]'",
         ) from error
     use_one_thread()
-    serve(Scene(run), lambda: verdicts(run), Address(host, port, socket), idle_hours * 3600.0, _say)
+    serve(Scene(run, datadir), lambda: verdicts(run), Address(host, port, socket), idle_hours * 3600.0, _say)
 
 
 def _say(line: str) -> None:

@@ -93,18 +93,18 @@ class Plot:
 
 def script() -> str:
     """What makes a page draw its curves: uPlot with its licence, and how we use it."""
-    vendor = files("dynaflex").joinpath("vendor", "uplot")
+    vendor = files("dynaflex") / "vendor"
     library = vendor.joinpath("uPlot.iife.min.js").read_text(encoding="utf-8")
     # Its first line is its address, and a page that needs nothing else names none.
     library = library.split("\n", 1)[1]
-    licence = vendor.joinpath("LICENSE").read_text(encoding="utf-8")
+    licence = vendor.joinpath("uPlot.LICENSE").read_text(encoding="utf-8")
     own = files("dynaflex.report").joinpath("curves.js").read_text(encoding="utf-8")
     return f"/*! uPlot 1.6.32\n{licence}\n*/\n{library}\n{own}"
 
 
 def style() -> str:
     """How those curves look."""
-    return files("dynaflex").joinpath("vendor", "uplot", "uPlot.min.css").read_text(encoding="utf-8") + STYLE
+    return files("dynaflex").joinpath("vendor", "uPlot.min.css").read_text(encoding="utf-8") + STYLE
 
 
 def described(plots: Sequence[Plot], height: float) -> str:

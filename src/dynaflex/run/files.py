@@ -28,11 +28,11 @@ TABLE, LATENTS, MOTION, GRID, FSC, MESH = (
 
 
 @dataclass(frozen=True)
-class StoredLatents:
-    """``latents.npz``: rows of the input table ``index`` ``(p)`` in rising order, the ``half`` ``(p)`` of each, 1 or 2,
+class ParticleLatents:
+    """``latents.npz``: rows of the input table ``rows`` ``(p)`` in rising order, the ``half`` ``(p)`` of each, 1 or 2,
     and the ``mean`` ``(p k)`` and ``scale`` ``(p k)`` of its latents, in standard deviations of the prior."""
 
-    index: IntArray
+    rows: IntArray
     half: IntArray
     mean: FloatArray
     scale: FloatArray
@@ -40,7 +40,7 @@ class StoredLatents:
     def of_half(self, half: int) -> tuple[IntArray, FloatArray]:
         """Rows ``(p)`` and mean latents ``(p k)`` of one half."""
         mine = self.half == half
-        return self.index[mine], self.mean[mine]
+        return self.rows[mine], self.mean[mine]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Grids:
     place: Place
 
 
-def read_latents(run: Run) -> StoredLatents:
+def read_latents(run: Run) -> ParticleLatents:
     """The latents of all particles.
 
     Raises:
@@ -83,7 +83,7 @@ def read_latents(run: Run) -> StoredLatents:
     fits = mean.ndim == 2 and scale.shape == mean.shape and index.shape == half.shape == mean.shape[:1]
     if not fits or not np.isin(half, (1, 2)).all() or not np.isfinite(mean).all():
         raise _damaged(run, LATENTS, "finite latents (p, k) of rows in half 1 or 2")
-    return StoredLatents(
+    return ParticleLatents(
         index.astype(np.int64), half.astype(np.int64), mean.astype(np.float32), scale.astype(np.float32)
     )
 

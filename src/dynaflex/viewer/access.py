@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -29,14 +31,30 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-_NO_KEY = "Open the link that `dynaflex view` printed last: every link works once.\n"
+_LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.ASCII)
+"""The Host headers of a browser that reached loopback by name, at whatever port was forwarded.
+
+A page elsewhere that has its own name point here sends that name, so these are safe at any port.
+"""
+_UNKNOWN_NAME = (
+    "The explorer does not answer to this name. With ssh -L, forward any port of your machine to {}, and open\n"
+    "http://localhost:PORT with that port in the link that `dynaflex view` printed last.\n"
+)
+_NO_KEY = (
+    "Open the link that `dynaflex view` printed last, in a browser that takes cookies: every link works once.\n"
+    "The one that answers here listens at {}.\n"
+)
 
 
 class Keys:
-    """The secrets of one start: a token that opens the page once, then the browser's cookie and its write key."""
+    """The secrets of one start: a token that opens the page once, then the browser's cookie and its write key.
 
-    def __init__(self, port: int) -> None:
-        self.cookie = f"dynaflex-{port}"
+    ``place`` names where it listens: browsers share the cookies of all ports of a host, and several explorers can be
+    reached through one.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.cookie = f"dynaflex-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
         self.token = secrets.token_urlsafe(32)
         self.csrf = secrets.token_urlsafe(32)
         self._sessions: list[str] = []
@@ -62,12 +80,13 @@ class Keys:
 class Guard:
     """Lets requests pass that come from our own page in a browser that was given the link.
 
-    ``hosts`` are the exact values of the Host header that are served. ``opened`` is called when a link was used.
+    ``hosts`` are the exact values of the Host header that are served, beside the names of loopback with any port; who
+    comes by another name, or without a key, is told the ``place``. ``opened`` is called when a link was used.
     ``last_use`` is when somebody last did something, on the clock of ``time.monotonic``.
     """
 
-    def __init__(self, app: ASGIApp, keys: Keys, hosts: frozenset[str], opened: Callable[[], None]) -> None:
-        self.app, self.keys, self.hosts, self.opened = app, keys, hosts, opened
+    def __init__(self, app: ASGIApp, keys: Keys, hosts: frozenset[str], place: str, opened: Callable[[], None]) -> None:
+        self.app, self.keys, self.hosts, self.place, self.opened = app, keys, hosts, place, opened
         self.last_use = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,8 +125,8 @@ class Guard:
         """What is wrong with the request, whoever sent it."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if len(headers.getlist("host")) != 1 or host not in self.hosts:
-            return PlainTextResponse("this host is not served here\n", 421)
+        if len(headers.getlist("host")) != 1 or not (_LOOPBACK.fullmatch(host) or host in self.hosts):
+            return PlainTextResponse(_UNKNOWN_NAME.format(self.place), 421)
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return PlainTextResponse("only GET and POST\n", 405)
         if len(scope["query_string"]) > LONGEST_QUERY or len(scope["path"]) > LONGEST_QUERY:
@@ -139,8 +158,11 @@ class Guard:
                 self.opened()
                 return entered
             if tokens:
-                return PlainTextResponse(_NO_KEY, 403)
-        return None if self.keys.knows(Headers(scope=scope)) else PlainTextResponse(_NO_KEY, 403)
+                return self._no_key()
+        return None if self.keys.knows(Headers(scope=scope)) else self._no_key()
+
+    def _no_key(self) -> Response:
+        return PlainTextResponse(_NO_KEY.format(self.place), 403)
 
 
 class _Limited:

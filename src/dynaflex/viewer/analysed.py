@@ -10,13 +10,12 @@ import pandas as pd
 
 from dynaflex.pipelines.analysis.names import DENSITY, K_MEANS, PARTICLES
 from dynaflex.shapes import FloatArray, IntArray
-from dynaflex.viewer.columns import Column, numbered
+from dynaflex.viewer.columns import Column
 
 ANALYSIS = Path("analysis") / PARTICLES
 """Where ``analyze`` leaves its table in a run, unless it is told otherwise."""
 _CLUSTERS = {K_MEANS: "k-means cluster", DENSITY: "dense region"}
-_AXES = {"motion": ("motion", "Å"), "umap": ("UMAP", "")}
-_MOST_AXES = 100
+_PLANE = "umap"
 _ROUNDING = 1e-3
 
 
@@ -30,7 +29,7 @@ class Analysed:
     columns: list[Column] = field(default_factory=list)
     values: dict[str, FloatArray] = field(default_factory=dict)
     trouble: str | None = None
-    hint: str | None = "motion, clusters and UMAP: dynaflex analyze RUN --umap"
+    hint: str | None = "clusters and UMAP: dynaflex analyze RUN --umap"
 
 
 def read_analysis(run: Path, rows: IntArray, half: IntArray, latents: FloatArray) -> Analysed:
@@ -42,11 +41,14 @@ def read_analysis(run: Path, rows: IntArray, half: IntArray, latents: FloatArray
         with path.open(encoding="utf-8") as stream:
             table = pd.read_csv(stream, usecols=lambda name: name.rstrip("0123456789") in _READ)
         found = table.set_index("row").astype(np.float32)
-        names = [f"latent{axis}" for axis in range(1, latents.shape[1] + 1)]
+        names = _in_order(found, "latent")
         if not np.array_equal(np.sort(found.index.to_numpy()), np.sort(rows)):
             return _unusable(f"is of {len(found):,} particles, and the run has {len(rows):,}; it")
         found = found.loc[rows]
-        same = np.abs(found[names].to_numpy() - latents).max(initial=0.0) < _ROUNDING
+        stored = found[names].to_numpy()
+        if stored.shape != latents.shape:
+            raise ValueError("latents are missing")
+        same = np.abs(stored - latents).max(initial=0.0) < _ROUNDING
         if not same or (found["half"].to_numpy() != half).any():
             return _unusable("was made before the latents changed and")
         if not np.isfinite(found.to_numpy()).all():
@@ -56,22 +58,26 @@ def read_analysis(run: Path, rows: IntArray, half: IntArray, latents: FloatArray
     return _columns(found)
 
 
-_READ = {"row", "half", "latent", *_CLUSTERS, *_AXES}
+_READ = {"row", "half", "latent", *_CLUSTERS, _PLANE}
+
+
+def _in_order(found: pd.DataFrame, prefix: str) -> list[str]:
+    """The columns of a prefix and a number, by their numbers."""
+    numbers = {name: name.removeprefix(prefix) for name in map(str, found.columns) if name.startswith(prefix)}
+    return sorted((name for name, number in numbers.items() if number.isdigit()), key=lambda name: int(numbers[name]))
 
 
 def _columns(found: pd.DataFrame) -> Analysed:
     columns, values = [], {}
-    for prefix, (label, unit) in _AXES.items():
-        for name in found.columns:
-            if (axis := numbered(name, prefix, _MOST_AXES)) is not None:
-                columns.append(Column(name, f"{label} {axis}", unit, "layout"))
-                values[name] = found[name].to_numpy()
+    for axis, name in enumerate(_in_order(found, _PLANE), 1):
+        columns.append(Column(f"{_PLANE}{axis}", f"UMAP {axis}", "", "layout"))
+        values[f"{_PLANE}{axis}"] = found[name].to_numpy()
     for name, label in _CLUSTERS.items():
         if name in found:
             columns.append(Column(name, label, "", "cluster"))
             labels = found[name].to_numpy()
             values[name] = np.where(labels > 0, labels, np.float32(np.nan))
-    return Analysed(columns, values, hint=None if "umap1" in values else "UMAP: dynaflex analyze RUN --umap")
+    return Analysed(columns, values, hint=None if f"{_PLANE}1" in values else "UMAP: dynaflex analyze RUN --umap")
 
 
 def _unusable(why: str) -> Analysed:

@@ -25,9 +25,10 @@ class Column:
 
     The unit σ is the standard deviation of the prior of the latents.
 
-    Kinds: ``latent`` and ``component`` are axes of a half's latent space, ``layout`` axes that all particles have in
-    common and that have no inverse; ``value`` has a scale; ``class`` has few different whole numbers, called by
-    ``names`` from 0 if there are any, and ``cluster`` too, with NaN where a particle is in none.
+    Kinds: ``latent`` and ``component`` are axes of a half's latent space; ``motion`` are axes that all particles have
+    in common, and ``layout`` such that only particles have a place along; ``value`` has a scale; ``class`` has few
+    different whole numbers, called by ``names`` from 0 if there are any, and ``cluster`` too, with NaN where a particle
+    is in none.
     """
 
     identifier: str
@@ -56,10 +57,10 @@ class TableColumns:
             head = self._numbers_ahead(i)
             if head is None:
                 if different <= _MOST_CLASSES:
-                    found.append(Column(f"star{i}", name, "", "class", self._words(i)[1]))
+                    found.append(Column(f"star{i + 1}", name, "", "class", self._words(i)[1]))
                 continue
             few = different <= _MOST_CLASSES and bool((head % 1 == 0).all())
-            found.append(Column(f"star{i}", name, _UNITS.get(name, ""), "class" if few else "value"))
+            found.append(Column(f"star{i + 1}", name, _UNITS.get(name, ""), "class" if few else "value"))
         return found
 
     def values(self, number: int) -> FloatArray | None:
@@ -86,8 +87,8 @@ class TableColumns:
 
 
 def numbered(identifier: str, prefix: str, count: int) -> int | None:
-    """The number behind ``prefix`` if it is one of ``count``, written as we write it."""
+    """Which of ``count`` things, from 0, is meant by a number from 1 behind ``prefix``; None if it is none of them."""
     digits = identifier.removeprefix(prefix)
     if digits == identifier or not (digits.isascii() and digits.isdigit()) or len(digits) > 6:
         return None
-    return int(digits) if int(digits) < count and str(int(digits)) == digits else None
+    return int(digits) - 1 if 1 <= int(digits) <= count and str(int(digits)) == digits else None

@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from dynaflex.analyze.motion import camera_across
 from dynaflex.deformation.base import Moves
-from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
+from dynaflex.pipelines.predict import TrainedHalf, config_of
 from dynaflex.pipelines.volumes import map_at_rest
 from dynaflex.reconstruct.carry import CarriedMap
 from dynaflex.run.directory import Run
@@ -36,8 +37,8 @@ class Conformation:
 class Decoder:
     """A half's map, carried by its model to any latents."""
 
-    def __init__(self, run: Run, half: int) -> None:
-        self.trained = load_half(run, half)
+    def __init__(self, run: Run, trained: TrainedHalf) -> None:
+        self.trained = trained
         volume, full = map_at_rest(run, self.trained)
         molecule = Molecule.of(volume, full, max(config_of(run).shared_resolution, 4 * full.pixel_size))
         self.level = molecule.level(volume)
@@ -48,7 +49,7 @@ class Decoder:
         corners = torch.stack([full.points()[inside].amin(dim=0), full.points()[inside].amax(dim=0)])
         self.window = Window.around(torch.cat([corners, (few + moved).flatten(0, 1)]), full, SIZES["fine"])
         self.molecule = molecule
-        self.side = seen_across(moved, few)
+        self.side = [float(value) for value in camera_across((few + moved).double().numpy()).flatten()]
         self.largest = float(moved.norm(dim=2).flatten().kthvalue(max(int(0.99 * moved[..., 0].numel()), 1)).values)
         self.colours = ColourMaps(run)
         self.carriers = {
@@ -166,20 +167,3 @@ class Carrier:
 
 def _latents(values: FloatArray) -> Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.float32))
-
-
-def seen_across(moved: Tensor, points: Tensor) -> list[float]:
-    """The rows right, up and towards the eye of a camera across the motion ``(f n 3)`` of ``points`` ``(n 3)``.
-
-    It looks along the thinnest direction that does not hide the main motion; up is the longest that is left.
-    """
-    motion = (moved - moved.mean(dim=0)).flatten(0, 1).double()
-    main = torch.linalg.eigh(motion.T @ motion)[1][:, -1]
-    shape = torch.cov(points.double().T)
-    across = torch.eye(3, dtype=torch.float64) - torch.outer(main, main)
-    # Directions along the motion are made the longest of all, so that the thinnest lies across it.
-    thinnest = across @ shape @ across + torch.outer(main, main) * (1.0 + shape.trace())
-    eye = torch.linalg.eigh(thinnest)[1][:, 0]
-    upright = torch.eye(3, dtype=torch.float64) - torch.outer(eye, eye)
-    up = torch.linalg.eigh(upright @ shape @ upright)[1][:, -1]
-    return [float(value) for value in torch.stack([torch.linalg.cross(up, eye), up, eye]).flatten()]

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dynaflex.analyze.embedding import principal_axes
 from dynaflex.data.columns import particle_block
-from dynaflex.errors import DynaflexError
+from dynaflex.errors import UsageError
 from dynaflex.io.star import StarFile
 from dynaflex.run.directory import Run
-from dynaflex.run.files import read_latents, read_motion, read_table
+from dynaflex.run.files import ParticleLatents, read_latents, read_motion, read_table
 from dynaflex.shapes import Array, FloatArray, IntArray
 from dynaflex.viewer.analysed import Analysed, read_analysis
 from dynaflex.viewer.columns import OURS, Column, TableColumns, numbered
 
-NEAREST = 8
-"""How many particles stand for a place that has no latents of its own."""
-_SEARCHED = 50_000
 _IN_MOTION = {
     "displacement_norm": Column("displacement", "displacement, rms", "Å", "value"),
     "misfit": Column("misfit", "misfit, relative", "", "value"),
@@ -29,41 +26,21 @@ _IN_MOTION = {
 """Columns by the name of their array in ``motion.npz``."""
 
 
-@dataclass(frozen=True)
-class Components:
-    """The principal components of a half's latents: ``mean`` ``(k)``, ``axes`` ``(k k)`` in rows, ``spread`` ``(k)``.
-
-    ``spread`` is the standard deviation along each axis.
-    """
-
-    mean: Array
-    axes: Array
-    spread: Array
-
-    @classmethod
-    def of(cls, latents: FloatArray) -> Components:
-        """Of latents ``(p k)``; every axis points to where its largest entry is positive."""
-        values = latents.astype(np.float64)
-        mean = values.mean(axis=0)
-        _, axes = np.linalg.eigh((values - mean).T @ (values - mean) / max(len(values), 1))
-        axes = axes[:, ::-1].T
-        axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
-        return cls(mean, axes, ((values - mean) @ axes.T).std(axis=0))
-
-
 class ParticleTable:
-    """The particles of ``latents.npz`` in its order, N of them, with what else is known about each.
+    """The particles of ``latents.npz`` in its order, N of them, with what else is known about each; or, of a run that
+    has none yet, those whose latents are ``given``.
 
     Raises:
         DamagedCheckpointError: the file is not what the run wrote.
     """
 
-    def __init__(self, run: Run, shared: bool) -> None:
+    def __init__(self, run: Run, shared: bool, given: ParticleLatents | None = None) -> None:
         self.run, self.shared = run, shared
-        stored = read_latents(run)
-        self.rows, self.half, self.mean, self.scale = stored.index, stored.half, stored.mean, stored.scale
+        self.latents = read_latents(run) if given is None else given
+        self.rows, self.half, self.mean = self.latents.rows, self.latents.half, self.latents.mean
         self.halves = [half for half in (1, 2) if bool((self.half == half).any())]
-        self.components = {half: self._components(half) for half in self.halves}
+        k = self.mean.shape[1]
+        self.components = {half: principal_axes(self.mean[self.of_half(half)], k) for half in self.halves}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,8 +48,8 @@ class ParticleTable:
     def columns(self) -> list[Column]:
         """What is known at once, without reading the particle table or the analysis."""
         k = self.mean.shape[1]
-        found = [Column(f"pc{i}", f"PC {i + 1}", "σ", "component") for i in range(k)]
-        found += [Column(f"z{i}", f"latent {i + 1}", "σ", "latent") for i in range(k)]
+        found = [Column(f"component{i}", f"component {i}", "σ", "component") for i in range(1, k + 1)]
+        found += [Column(f"latent{i}", f"latent {i}", "σ", "latent") for i in range(1, k + 1)]
         found += [Column("half", "half", "", "class"), Column("scale", "latent uncertainty, rms", "σ", "value")]
         return found + [column for column in _IN_MOTION.values() if column.identifier in self._in_motion]
 
@@ -95,13 +72,15 @@ class ParticleTable:
         found: Any = None
         if identifier == "half":
             found = self.half
+        elif identifier == "row":
+            found = self.rows
         elif identifier == "scale":
-            found = np.sqrt(np.square(self.scale).mean(axis=1))
+            found = np.sqrt(np.square(self.latents.scale).mean(axis=1))
         elif identifier in self._in_motion:
             found = self._in_motion[identifier]
-        elif (number := numbered(identifier, "pc", self.mean.shape[1])) is not None:
+        elif (number := numbered(identifier, "component", self.mean.shape[1])) is not None:
             found = self._projected[:, number]
-        elif (number := numbered(identifier, "z", self.mean.shape[1])) is not None:
+        elif (number := numbered(identifier, "latent", self.mean.shape[1])) is not None:
             found = self.mean[:, number]
         elif (number := numbered(identifier, "star", len(self.table))) is not None:
             found = self.table.values(number)
@@ -118,61 +97,16 @@ class ParticleTable:
             KeyError: the column is not an axis.
         """
         k = self.mean.shape[1]
-        if (number := numbered(identifier, "pc", k)) is not None:
+        if (number := numbered(identifier, "component", k)) is not None:
             components = self.components[half]
             return components.axes[number], float(-components.mean @ components.axes[number])
-        if (number := numbered(identifier, "z", k)) is not None:
+        if (number := numbered(identifier, "latent", k)) is not None:
             return np.eye(k)[number], 0.0
         raise KeyError(identifier)
 
-    def latents_at(self, half: int, names: tuple[str, str], point: tuple[float, float]) -> FloatArray:
-        """Latents ``(k)`` at a point of the plane of two columns.
-
-        They begin as the mean of the eight nearest particles of the half. Axes of latent space are then followed to
-        the point, which leaves the other directions as they are; a layout has no inverse, and the mean has to do.
-
-        Raises:
-            KeyError: a column is not an axis.
-        """
-        axes = [self.axis(half, name) for name in names if not self._is_layout(name)]
-        own = self._own(half)
-        distance = np.zeros(len(own))
-        for name, target in zip(names, point, strict=True):
-            distance += np.square(self.values(name)[own] - target)
-        nearest = own[np.argpartition(distance, min(NEAREST, len(own)) - 1)[:NEAREST]]
-        z = self.mean[nearest].mean(axis=0).astype(np.float64)
-        if len(axes) == len(names):
-            matrix, origins = np.stack([axis for axis, _ in axes]), np.array([origin for _, origin in axes])
-            z += np.linalg.lstsq(matrix, np.asarray(point) - (matrix @ z + origins), rcond=None)[0]
-        return z.astype(np.float32)
-
-    def places(self, half: int, names: tuple[str, str], latents: FloatArray) -> FloatArray:
-        """Where latents ``(m k)`` of a half lie in the plane of two columns, ``(m 2)``.
-
-        In a layout that is where the eight particles with the nearest latents lie on average, of at most 50,000.
-
-        Raises:
-            KeyError: a column is not an axis.
-        """
-        own = self._own(half)
-        own = own[:: -(-len(own) // _SEARCHED)]
-        out = np.empty((len(latents), 2), dtype=np.float32)
-        for column, name in enumerate(names):
-            if not self._is_layout(name):
-                axis, origin = self.axis(half, name)
-                out[:, column] = latents @ axis + origin
-                continue
-            values = self.values(name)
-            for row, z in enumerate(latents):
-                distance = np.square(self.mean[own] - z).sum(axis=1)
-                nearest = own[np.argpartition(distance, min(NEAREST, len(own)) - 1)[:NEAREST]]
-                out[row, column] = values[nearest].mean()
-        return out
-
-    def of_half(self, half: int) -> tuple[Array, Array]:
-        """The latents ``(p k)`` of the particles that the model of a half knows, and their first component ``(p)``."""
-        own = self._own(half)
-        return self.mean[own].astype(np.float64), self.values("pc0")[own].astype(np.float64)
+    def of_half(self, half: int) -> IntArray:
+        """Which particles the model of a half knows, ``(p)``."""
+        return np.arange(len(self)) if self.shared else np.flatnonzero(self.half == half)
 
     def subset(self, chosen: Array | IntArray) -> StarFile:
         """The table's rows of the particles at ``chosen``, every other block and column as in the input table."""
@@ -180,21 +114,12 @@ class ParticleTable:
         part = self._table.loc[:, kept].iloc[np.sort(self.rows[chosen])]
         return StarFile(self._star.path, {**self._star.blocks, self._block: part}, self._star.lists)
 
-    def _own(self, half: int) -> IntArray:
-        return np.arange(len(self)) if self.shared else np.flatnonzero(self.half == half)
-
-    def _is_layout(self, name: str) -> bool:
-        return any(column.identifier == name and column.kind == "layout" for column in self.analysed.columns)
-
-    def _components(self, half: int) -> Components:
-        return Components.of(self.mean if self.shared else self.mean[self.half == half])
-
     @cached_property
     def _projected(self) -> FloatArray:
         out = np.zeros_like(self.mean)
         for half, found in self.components.items():
             own = self.half == half
-            out[own] = (self.mean[own] - found.mean) @ found.axes.T
+            out[own] = found.coordinates(self.mean[own])
         return out
 
     @cached_property
@@ -205,7 +130,7 @@ class ParticleTable:
         found = {}
         try:
             stored = read_motion(self.run)
-        except DynaflexError:
+        except UsageError:
             return {}
         for name, column in _IN_MOTION.items():
             values = getattr(stored, name)
@@ -218,7 +143,7 @@ class ParticleTable:
     def _star(self) -> StarFile:
         return read_table(self.run)
 
-    @cached_property
+    @property
     def _block(self) -> str:
         return particle_block(self._star)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dynaflex.errors import EnvironmentFault, InputError, UsageError
+from dynaflex.errors import EnvironmentFault, UsageError
 from dynaflex.io.durable import json_bytes
 from dynaflex.io.star import write_star
 from dynaflex.shapes import BoolArray
@@ -44,17 +44,11 @@ class Selections:
 
         Raises:
             UsageError: the name is empty, too long or taken, or nothing was chosen.
-            InputError: the choice is not of this run's particles.
             EnvironmentFault: the folder is not inside the run, or cannot be written.
         """
         name = " ".join(name.split())
         if not name or len(name) > _LONGEST_NAME or not name.isprintable():
             raise UsageError("view.selection-name", f"a selection needs a name of 1 to {_LONGEST_NAME} characters")
-        if len(chosen) != len(particles):
-            raise InputError(
-                "view.selection-size", "this selection is not of these particles",
-                expected=len(particles), found=len(chosen), fix="load the page again",
-            )  # fmt: skip
         if not chosen.any():
             raise UsageError("view.selection-empty", "no particle is selected")
         if any(entry["name"] == name for entry in self.listed()):

@@ -56,12 +56,17 @@ class Address:
         for port in (self.port,) if self.port is not None else (PORT, 0):
             try:
                 family, kind, _, _, where = socket.getaddrinfo(self.host, port, type=socket.SOCK_STREAM)[0]
-                opened = socket.socket(family, kind)
+            except OSError as error:
+                reason = error
+                continue
+            opened = socket.socket(family, kind)
+            try:
                 opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 opened.bind(where)
                 opened.listen()
                 return opened, int(opened.getsockname()[1])
             except OSError as error:
+                opened.close()
                 reason = error
         raise EnvironmentFault(
             "view.address", f"cannot listen there: {reason.strerror or reason}",
@@ -69,11 +74,14 @@ class Address:
         ) from reason  # fmt: skip
 
     def hosts(self, port: int) -> frozenset[str]:
-        """The Host headers that mean this address."""
-        names = {"127.0.0.1", "localhost", "[::1]"}
-        if self.path is None and self.host not in LOOPBACK:
-            names.add(f"[{self.host}]" if ":" in self.host else self.host)
-        return frozenset(f"{name}:{port}" for name in names)
+        """The Host headers, beside those of loopback, that mean this address."""
+        if self.path is not None or self.host in LOOPBACK:
+            return frozenset()
+        return frozenset({f"{_bracketed(self.host)}:{port}"})
+
+    def forwarded(self, port: int) -> str:
+        """What an ssh connection has to forward a port to."""
+        return str(self.path.resolve()) if self.path is not None else f"{_bracketed(self.host)}:{port}"
 
 
 def serve(scene: Scene, verdicts: Verdicts, address: Address, idle: float, say: Callable[[str], None]) -> None:
@@ -83,16 +91,18 @@ def serve(scene: Scene, verdicts: Verdicts, address: Address, idle: float, say: 
         UsageError, EnvironmentFault: nobody can listen at the address.
     """
     opened, port = address.listen()
-    keys = Keys(port)
-    name = "127.0.0.1" if address.path is not None or address.host in LOOPBACK else address.host
+    keys = Keys(f"{socket.gethostname()}:{address.forwarded(port)}")
+    name = "127.0.0.1" if address.path is not None or address.host in LOOPBACK else _bracketed(address.host)
 
     def link() -> str:
-        return f"http://{f'[{name}]' if ':' in name else name}:{port}/?token={keys.token}"
+        return f"http://{name}:{port}/?token={keys.token}"
 
     guard = Guard(
         explorer(scene, keys, verdicts),
         keys,
         address.hosts(port),
+        # Whoever is refused may be another page: no path, no name of a user.
+        "its socket" if address.path is not None else address.forwarded(port),
         lambda: say(f"opened; for another browser: {link()}"),
     )
     for line in _greeting(address, port, link()):
@@ -102,15 +112,17 @@ def serve(scene: Scene, verdicts: Verdicts, address: Address, idle: float, say: 
         timeout_keep_alive=30, timeout_graceful_shutdown=3, h11_max_incomplete_event_size=16384, proxy_headers=False,
     )  # fmt: skip
     try:
-        asyncio.run(_until_idle(_Server(config), opened, guard, idle))
+        unused = asyncio.run(_until_idle(_Server(config), opened, guard, idle))
     finally:
         opened.close()
         if address.path is not None:
             address.path.unlink(missing_ok=True)
-    say("stopped")
+    say(f"stopped: nobody used it for {idle / 3600.0:g} hours (--idle-hours)" if unused else "stopped")
 
 
-async def _until_idle(server: uvicorn.Server, opened: socket.socket, guard: Guard, idle: float) -> None:
+async def _until_idle(server: uvicorn.Server, opened: socket.socket, guard: Guard, idle: float) -> bool:
+    """Serve; true if it ended because nobody used it."""
+
     async def watch() -> None:
         while time.monotonic() - guard.last_use < idle:
             await asyncio.sleep(min(_OFTEN, idle / 4))
@@ -121,6 +133,7 @@ async def _until_idle(server: uvicorn.Server, opened: socket.socket, guard: Guar
         await server.serve(sockets=[opened])
     finally:
         watching.cancel()
+    return watching.done() and not watching.cancelled()
 
 
 class _Server(uvicorn.Server):
@@ -153,11 +166,9 @@ class _Protocol(H11Protocol):
 
 
 def _greeting(address: Address, port: int, link: str) -> list[str]:
-    account = f"{getpass.getuser()}@{socket.gethostname()}"
-    there = f"127.0.0.1:{port}" if address.path is None else str(address.path.resolve())
     lines = [
         f"open: {link}",
-        f"from another machine, first: ssh -N -L {port}:{there} {account}",
+        f"from another machine, first: ssh -N -L {port}:{address.forwarded(port)} {_account()}",
         f"to stop: Ctrl-C here, or kill {os.getpid()}",
     ]
     if address.path is None and address.host not in LOOPBACK:
@@ -166,6 +177,19 @@ def _greeting(address: Address, port: int, link: str) -> list[str]:
             "without --host, only this machine can"
         )
     return lines
+
+
+def _account() -> str:
+    """This machine as ssh names it, with the user where he has a name: in containers he may have none."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):
+        return socket.gethostname()
+
+
+def _bracketed(host: str) -> str:
+    """A host as addresses with a port have it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _private_socket(path: Path) -> socket.socket:

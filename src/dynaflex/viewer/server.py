@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
@@ -18,13 +17,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from dynaflex.errors import DynaflexError, UsageError
-from dynaflex.shapes import BoolArray, FloatArray
 from dynaflex.viewer.access import Keys
+from dynaflex.viewer.counterparts import with_counterparts
+from dynaflex.viewer.questions import choice, numbers, rows, whole
 from dynaflex.viewer.scene import Scene, Verdicts
-from dynaflex.viewer.wire import unpack
+from dynaflex.viewer.wire import pack, unpack
 
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _WORTH_PACKING = 1 << 12
+_NEAREST = 96
+"""How many particles stand for a conformation where their images are shown."""
 
 
 def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
@@ -32,7 +34,7 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
     answers = _Answers(scene, keys, verdicts)
     routes = [
         Route("/", answers.file),
-        Route("/static/{name}", answers.file),
+        Route("/static/{name:path}", answers.file),
         Route("/api/run", answers.run),
         Route("/api/columns", answers.columns),
         Route("/api/column/{id}", answers.column),
@@ -41,12 +43,17 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
         Route("/api/path", answers.path),
         Route("/api/dense_path", answers.dense_path),
         Route("/api/places", answers.places),
+        Route("/api/images", answers.images),
+        Route("/api/nearest", answers.nearest),
         Route("/api/map/{id}", answers.map),
+        Route("/api/section/{id}", answers.section),
         Route("/api/curves", answers.curves),
         Route("/api/verdicts", answers.verdicts),
         Route("/api/progress", answers.progress),
         Route("/api/selections", answers.selections, methods=["GET"]),
         Route("/api/selections", answers.save_selection, methods=["POST"]),
+        Route("/api/counterparts", answers.counterparts, methods=["POST"]),
+        Route("/api/averages", answers.averages, methods=["POST"]),
     ]
     app = Starlette(
         routes=routes, exception_handlers={DynaflexError: _refused, KeyError: _unknown, ClientDisconnect: _gone}
@@ -58,16 +65,21 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
 class _Answers:
     """One method per route. What is slow happens in a thread.
 
-    The model is asked by one request at a time, and so is the particle table, which can take long to read the first
-    time; neither waits for the other.
+    The model is asked by one request at a time, and so are the particle table, which can take long to read the first
+    time, and the images; none waits for the other.
     """
 
     def __init__(self, scene: Scene, keys: Keys, verdicts: Verdicts) -> None:
         self.scene, self.keys, self._verdicts = scene, keys, verdicts
-        self._model, self._table = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)
+        self._model, self._table, self._images = (anyio.CapacityLimiter(1) for _ in range(3))
         # The whole catalogue of files, read once: a request can name one of these, and nothing else.
-        folder = files("dynaflex.viewer") / "static"
-        self._files = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
+        folders = {"": files("dynaflex.viewer") / "static", "vendor/": files("dynaflex") / "vendor"}
+        self._files = {
+            f"{prefix}{entry.name}": entry.read_bytes()
+            for prefix, folder in folders.items()
+            for entry in folder.iterdir()
+            if entry.is_file()
+        }
 
     async def file(self, request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
@@ -86,44 +98,71 @@ class _Answers:
 
     async def conformation(self, request: Request) -> Response:
         query = request.query_params
-        half, size = _whole(query.get("half", "1")), query.get("size", "fine")
+        half, size = whole(query.get("half", "1")), query.get("size", "fine")
         colour, more = query.get("colour", "displacement"), tuple(sorted(set(query.getlist("more"))))
 
         def decoded() -> bytes:
+            asked = self.scene.conformations()
             if "z" in query:
-                z: FloatArray = np.asarray(_numbers(query["z"]), dtype=np.float32)
+                shown = asked.of(half, np.asarray(numbers(query["z"]), dtype=np.float32))
             else:
-                (u, v) = _numbers(query.get("at", ""), 2)
-                z = self.scene.latents_at(half, (query.get("x", ""), query.get("y", "")), (u, v))
-            return self.scene.conformation(half, z, size, None if colour == "none" else colour, more)
+                (u, v) = numbers(query.get("at", ""), 2)
+                shown = asked.at(half, (query.get("x", ""), query.get("y", "")), (u, v))
+            return asked.packed(half, shown, size, None if colour == "none" else colour, more)
 
         return await self._binary(request, decoded, self._model)
 
     async def parts(self, request: Request) -> Response:
-        half = _whole(request.query_params.get("half", "1"))
-        return await self._binary(request, partial(self.scene.parts, half), self._model)
+        half = whole(request.query_params.get("half", "1"))
+        return await self._binary(request, lambda: self.scene.conformations().parts(half), self._model)
 
     async def path(self, request: Request) -> Response:
         query = request.query_params
-        half, axis, frames = (_whole(query.get(name, "")) for name in ("half", "axis", "frames"))
-        found = await run_sync(partial(self.scene.path_along, half, axis, frames), limiter=self._model)
-        return JSONResponse(found)
+        half, frames = (whole(query.get(name, "")) for name in ("half", "frames"))
+        return await self._json(
+            lambda: self.scene.conformations().path_along(half, query.get("axis", ""), frames), self._model
+        )
 
     async def dense_path(self, request: Request) -> Response:
         query = request.query_params
-        half, frames = (_whole(query.get(name, "")) for name in ("half", "frames"))
-        stops = _rows(query.get("through", ""))
-        return JSONResponse(await run_sync(partial(self.scene.dense_path, half, frames, stops), limiter=self._table))
+        half, frames = (whole(query.get(name, "")) for name in ("half", "frames"))
+        stops = rows(query.get("through", ""))
+        return await self._json(lambda: self.scene.conformations().dense_path(half, frames, stops), self._table)
 
     async def places(self, request: Request) -> Response:
         query = request.query_params
-        half, names = _whole(query.get("half", "")), (query.get("x", ""), query.get("y", ""))
-        latents = _rows(query.get("z", ""))
-        return JSONResponse(await run_sync(partial(self.scene.places, half, names, latents), limiter=self._table))
+        half, names = whole(query.get("half", "")), (query.get("x", ""), query.get("y", ""))
+        latents = rows(query.get("z", ""))
+        return await self._json(lambda: self.scene.conformations().places(half, names, latents), self._table)
+
+    async def images(self, request: Request) -> Response:
+        query = request.query_params
+        listed = np.array([whole(row) for row in query.get("rows", "").split(",")], dtype=np.int64)
+        (resolution,) = numbers(query.get("resolution", ""), 1)
+        return await self._binary(request, partial(self.scene.images, listed, resolution), self._images)
+
+    async def averages(self, request: Request) -> Response:
+        header, content = unpack(await request.body())
+        (resolution,) = numbers(str(header.get("resolution", "")), 1)
+
+        def found() -> bytes:
+            return self.scene.averages(choice(content, len(self.scene.particles())), resolution)
+
+        return await self._binary(request, found, self._images)
+
+    async def nearest(self, request: Request) -> Response:
+        query = request.query_params
+        half, z = whole(query.get("half", "")), np.asarray(numbers(query.get("z", "")), dtype=np.float32)
+        return await self._json(lambda: self.scene.conformations().nearest(half, z, _NEAREST), self._table)
 
     async def map(self, request: Request) -> Response:
         name, colour = request.path_params["id"], request.query_params.get("colour")
         return await self._binary(request, partial(self.scene.map, name, colour), self._model)
+
+    async def section(self, request: Request) -> Response:
+        name, axis = request.path_params["id"], request.query_params.get("axis", "")
+        at = whole(request.query_params.get("at", ""))
+        return await self._binary(request, partial(self.scene.section, name, axis, at), self._model)
 
     async def curves(self, request: Request) -> Response:
         return JSONResponse(await run_sync(self.scene.curves))
@@ -132,7 +171,7 @@ class _Answers:
         return JSONResponse(await run_sync(self._verdicts))
 
     async def progress(self, request: Request) -> Response:
-        since = _whole(request.query_params.get("since", "0"))
+        since = whole(request.query_params.get("since", "0"))
         return JSONResponse(await run_sync(self.scene.progress, since))
 
     async def selections(self, request: Request) -> Response:
@@ -143,13 +182,23 @@ class _Answers:
 
         def save() -> dict[str, Any]:
             particles = self.scene.particles()
-            chosen: BoolArray = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little").astype(bool)
-            if len(chosen) - len(particles) not in range(8) or chosen[len(particles) :].any():
-                chosen = chosen[:0]
             name, how = str(header.get("name", "")), str(header.get("how", ""))[:1000]
-            return self.scene.selections.save(name, chosen[: len(particles)], particles, how)
+            return self.scene.selections.save(name, choice(content, len(particles)), particles, how)
 
         return JSONResponse(await run_sync(save, limiter=self._table), 201)
+
+    async def counterparts(self, request: Request) -> Response:
+        _, content = unpack(await request.body())
+
+        def found() -> bytes:
+            stage = self.scene.stage()
+            chosen = with_counterparts(stage, choice(content, len(stage.particles)))
+            return pack({"layers": ["chosen"]}, chosen.astype(np.uint8))
+
+        return await self._binary(request, found, self._table)
+
+    async def _json(self, work: Callable[[], Any], limiter: anyio.CapacityLimiter) -> Response:
+        return JSONResponse(await run_sync(work, limiter=limiter))
 
     async def _binary(self, request: Request, work: Callable[[], bytes], limiter: anyio.CapacityLimiter) -> Response:
         packs = "gzip" in request.headers.get("accept-encoding", "")
@@ -176,27 +225,3 @@ async def _unknown(request: Request, error: Exception) -> Response:
 
 async def _gone(request: Request, error: Exception) -> Response:
     return PlainTextResponse("too large\n", 413)
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise UsageError("view.number", "this is not a whole number", found=text[:40])
-    return int(text)
-
-
-def _rows(text: str) -> FloatArray:
-    """Rows of numbers of one length, with a semicolon between rows; no rows if there is no text."""
-    rows = [_numbers(row) for row in text.split(";")] if text else []
-    if len({len(row) for row in rows}) > 1:
-        raise UsageError("view.numbers", "these rows are not of one length", found=text[:40])
-    return np.asarray(rows, dtype=np.float32).reshape(len(rows), -1 if rows else 0)
-
-
-def _numbers(text: str, count: int | None = None) -> list[float]:
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UsageError("view.numbers", "these are not numbers", found=text[:40]) from error
-    if not all(map(math.isfinite, found)) or (count is not None and len(found) != count):
-        raise UsageError("view.numbers", "these are not as many finite numbers as expected", found=text[:40])
-    return found

@@ -76,7 +76,7 @@ def _to_cryosparc(run: Run, out: Path) -> list[str]:
     _copy(run.verified("maps/map.mrc"), out / "map.mrc")
     _copy_mask(run, out)
     stored = read_latents(run)
-    rows, owner, mean = stored.index, stored.half, stored.mean
+    rows, owner, mean = stored.rows, stored.half, stored.mean
     star = read_table(run)
     table = star.blocks[particle_block(star)]
     if UID not in table:

@@ -114,8 +114,8 @@ def in_ranges(run: Run, texts: Sequence[str], half: int | None) -> IntArray:
     _require_half(run, half)
     stored = read_latents(run)
     ranges = dict(_range(text, stored.mean.shape[1]) for text in texts)
-    mine = np.ones(len(stored.index), dtype=bool) if half is None else stored.half == half
-    return stored.index[inside_box(stored.mean.astype(np.float64), ranges) & mine]
+    mine = np.ones(len(stored.rows), dtype=bool) if half is None else stored.half == half
+    return stored.rows[inside_box(stored.mean.astype(np.float64), ranges) & mine]
 
 
 def read_rows(path: Path) -> IntArray:

@@ -19,16 +19,47 @@ _AT_ONCE = 256
 
 
 @dataclass(frozen=True)
+class MotionFrame:
+    """Coordinates of motion that both halves have in common.
+
+    They are the displacements of ``landmarks`` ``(n 3)`` by the model of the particle's own half, their mean over the
+    half (``center``, by half) taken off, in the frame of their common principal ``axes``. A value is how far the
+    molecule moves along that axis, rms over the landmarks in Å.
+    """
+
+    landmarks: Tensor
+    axes: PrincipalAxes
+    center: dict[int, Array]
+
+    @classmethod
+    def of(cls, halves: list[TrainedHalf]) -> MotionFrame:
+        """The frame of the particles of all ``halves``, found from at most 4,000 of them."""
+        landmarks = some_landmarks(halves[0])
+        fitted = {}
+        for part in halves:
+            step = max(1, -(-len(part.rows) // (_FITTED // len(halves))))
+            fitted[part.half] = _displacements(part, landmarks, part.latents.mean[::step])
+        center = {half: values.mean(axis=0) for half, values in fitted.items()}
+        centred = np.concatenate([values - center[half] for half, values in fitted.items()])
+        axes = principal_axes(centred, min(MOST_AXES, max(2, halves[0].latents.mean.shape[1])))
+        return cls(landmarks, axes, center)
+
+    def coordinates(self, trained: TrainedHalf, latents: Tensor) -> Array:
+        """Conformations ``latents`` ``(f k)`` of the model of a half, a few at a time, ``(f m)``."""
+        return np.concatenate([
+            self.axes.coordinates(_displacements(trained, self.landmarks, some) - self.center[trained.half])
+            for some in latents.float().split(_AT_ONCE)
+        ])  # fmt: skip
+
+
+@dataclass(frozen=True)
 class ConformationSpace:
     """The conformations of all particles of a run, in the order of their ``rows`` ``(p)`` in the input table.
 
     ``latents`` ``(p k)`` and their principal components ``pca`` ``(p m)`` are in units of the prior. Halves that were
     trained apart have latent spaces of their own: ``latent_axes`` ``(by half)`` differ, and numbers of one half cannot
-    be compared with those of the other, unless they ``shared`` one model.
-
-    ``motion`` ``(p m)`` can be: the displacements of ``landmarks`` ``(n 3)`` by the model of the particle's own half,
-    their mean over the half (``motion_center``) taken off, in the frame of their common principal axes. A value is how
-    far the molecule moves along that axis, rms over the landmarks in Å.
+    be compared with those of the other, unless they ``shared`` one model. ``motion`` ``(p m)`` can be: it is in the
+    coordinates of the ``frame``.
     """
 
     rows: IntArray
@@ -37,15 +68,17 @@ class ConformationSpace:
     pca: Array
     motion: Array
     latent_axes: dict[int, PrincipalAxes]
-    motion_axes: PrincipalAxes
-    motion_center: dict[int, Array]
-    landmarks: Array
+    frame: MotionFrame
     shared: bool
+
+    @property
+    def motion_axes(self) -> PrincipalAxes:
+        """The axes of ``motion``."""
+        return self.frame.axes
 
     def motion_of(self, trained: TrainedHalf, latents: Array) -> Array:
         """Conformations ``latents`` ``(f k)`` of the model of a half, in the coordinates of ``motion`` ``(f m)``."""
-        z, where = (torch.from_numpy(values.astype(np.float32)) for values in (latents, self.landmarks))
-        return self.motion_axes.coordinates(_displacements(trained, where, z) - self.motion_center[trained.half])
+        return self.frame.coordinates(trained, torch.from_numpy(latents))
 
 
 def conformation_space(run: Run) -> ConformationSpace:
@@ -66,8 +99,8 @@ def conformation_space(run: Run) -> ConformationSpace:
         for part, mean in zip(halves, means, strict=True)
     }
     pca = np.concatenate([axes[part.half].coordinates(mean) for part, mean in zip(halves, means, strict=True)])
-    landmarks = some_landmarks(halves[0])
-    motion_axes, centers, motion = _motion(halves, landmarks)
+    frame = MotionFrame.of(halves)
+    motion = np.concatenate([frame.coordinates(part, part.latents.mean) for part in halves])
     return ConformationSpace(
         rows=rows[order],
         half=np.concatenate([np.full(len(part.rows), part.half, dtype=np.int64) for part in halves])[order],
@@ -75,9 +108,7 @@ def conformation_space(run: Run) -> ConformationSpace:
         pca=pca[order],
         motion=motion[order],
         latent_axes=axes,
-        motion_axes=motion_axes,
-        motion_center=centers,
-        landmarks=landmarks.double().numpy(),
+        frame=frame,
         shared=shared,
     )
 
@@ -87,27 +118,6 @@ def some_landmarks(trained: TrainedHalf, most: int = LANDMARKS) -> Tensor:
     points = trained.model.density.landmarks().detach()
     generator = torch.Generator().manual_seed(0)
     return points[torch.randperm(len(points), generator=generator)[:most].sort().values]
-
-
-def _motion(halves: list[TrainedHalf], landmarks: Tensor) -> tuple[PrincipalAxes, dict[int, Array], Array]:
-    """The common principal axes of the displacements of both halves, what was taken off each half, and the coordinates
-    ``(p m)`` in these axes.
-
-    The axes are those of at most 4,000 particles; the others are projected a few at a time.
-    """
-    fitted = {}
-    for part in halves:
-        step = max(1, -(-len(part.rows) // (_FITTED // 2)))
-        fitted[part.half] = _displacements(part, landmarks, part.latents.mean[::step])
-    centers = {half: values.mean(axis=0) for half, values in fitted.items()}
-    centred = np.concatenate([values - centers[half] for half, values in fitted.items()])
-    axes = principal_axes(centred, min(MOST_AXES, max(2, halves[0].latents.mean.shape[1])))
-    coordinates = [
-        axes.coordinates(_displacements(part, landmarks, some) - centers[part.half])
-        for part in halves
-        for some in part.latents.mean.split(_AT_ONCE)
-    ]
-    return axes, centers, np.concatenate(coordinates)
 
 
 def _displacements(trained: TrainedHalf, landmarks: Tensor, latents: Tensor) -> Array:

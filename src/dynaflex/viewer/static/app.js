@@ -1,13 +1,14 @@
 // The page: panels, theme, keys, and what is told about the run.
 import { Curves } from "./curves.js";
 import { Explore } from "./explore.js";
+import { Gallery } from "./gallery.js";
 import { Maps } from "./maps.js";
 import { getJson, setKey } from "./message.js";
 import { Particles } from "./particles.js";
 
 const $ = (id) => document.getElementById(id);
 const OFTEN = 3000;
-const PANELS = ["explore", "maps", "curves"];
+const PANELS = ["explore", "particles", "maps", "curves"];
 const app = {};
 // For tests, and for whoever is curious: what is on the screen, in numbers.
 window.dynaflex = app;
@@ -17,9 +18,11 @@ function fail(error) {
   tell(error.message);
 }
 
-function tell(text) {
-  $("message").textContent = text;
-  $("message").hidden = !text;
+/** Say what went wrong or is new; that a run stopped is said beside that, for as long as it is so. */
+function tell(news = app.news, stopped = app.stopped) {
+  Object.assign(app, { news, stopped });
+  $("message").textContent = [stopped, news].filter(Boolean).join(" ");
+  $("message").hidden = !(stopped || news);
 }
 
 function setTheme(theme) {
@@ -28,8 +31,10 @@ function setTheme(theme) {
     localStorage.setItem("theme", theme);
   } catch { /* not remembered, then */ }
   app.explore?.view.paint();
+  app.explore?.surfaceBar.slices.draw();
   app.explore?.plot.draw();
-  for (const view of Object.values(app.maps?.views ?? {})) view.paint();
+  app.maps?.paint();
+  app.curves?.paint();
 }
 
 function otherTheme() {
@@ -42,20 +47,20 @@ async function openPanel(name) {
     document.querySelector(`[data-panel="${panel}"]`).setAttribute("aria-selected", String(panel === name));
   }
   if (name !== "explore") app.explore?.path.movie.stop();
+  if (name === "particles") await app.gallery.open();
   if (name === "maps") await app.maps.open();
   if (name === "curves") await app.curves.open();
 }
 
-/** Ask how the run goes on; when it has new latents, the page begins again. */
+/** Ask how the run goes on, and show what is new of it. */
 async function follow() {
   try {
     await app.curves.poll();
     const { version, working } = app.curves.state;
     $("state").textContent = app.curves.words();
-    if (JSON.stringify(version) !== JSON.stringify(app.run.version)) {
-      if (!app.run.version) location.reload();
-      else tell("The run has new results: load the page again to see them.");
-    }
+    const stopped = app.curves.stopped();
+    if (stopped !== (app.stopped ?? "")) tell(app.news, stopped);
+    if (String(version) !== String(app.run.version)) await renew();
     if (app.wasWorking && !working) await app.curves.open();
     app.wasWorking = working;
   } catch (error) {
@@ -64,12 +69,25 @@ async function follow() {
   setTimeout(follow, OFTEN);
 }
 
+/** A training that has gone on is shown as it is now; with other particles, or other results, the page begins again. */
+async function renew() {
+  const run = await getJson("api/run");
+  const known = app.run;
+  app.run = run;
+  if (!run.particles) return;
+  const same = known.particles?.count === run.particles.count && run.training;
+  if (same && known.training) await app.explore.renew(run.particles);
+  else if (known.training && !app.explore?.selection.mask) location.reload();
+  else tell("The run has new results: load the page again to see them.");
+}
+
 const KEYS = {
-  1: () => openPanel("explore"), 2: () => openPanel("maps"), 3: () => openPanel("curves"),
-  e: () => app.explore?.setTool("explore"), l: () => app.explore?.setTool("lasso"),
-  p: () => app.explore?.setTool("path"), m: () => app.explore?.setTool("pan"),
+  1: () => openPanel("explore"), 2: () => openPanel("particles"), 3: () => openPanel("maps"), 4: () => openPanel("curves"),
+  s: () => app.explore?.bar.setTool("show"), l: () => app.explore?.bar.setTool("lasso"),
+  p: () => app.explore?.bar.setTool("path"), m: () => app.explore?.bar.setTool("pan"),
   "[": () => app.explore?.nudge(-1), "]": () => app.explore?.nudge(1),
   " ": () => app.explore?.path.toggle(), Escape: () => app.explore?.selection.clear(),
+  k: () => app.explore?.keep(), x: () => app.maps?.swap(),
   t: otherTheme, "?": () => $("keys").showModal(),
 };
 
@@ -105,10 +123,11 @@ async function start() {
   if (run.notices.length) tell(run.notices.join(" "));
   if (run.particles) {
     await openPanel("explore");
-    app.explore = new Explore(new Particles(run.particles, run.shared), run, fail);
+    app.explore = new Explore(new Particles(run.particles, run.shared), run, app.maps, fail);
+    app.gallery = new Gallery(app.explore, () => openPanel("explore"), fail);
     await app.explore.start();
   } else {
-    document.querySelector('[data-panel="explore"]').disabled = true;
+    for (const panel of ["explore", "particles"]) document.querySelector(`[data-panel="${panel}"]`).disabled = true;
     await openPanel("curves");
   }
   app.ready = true;

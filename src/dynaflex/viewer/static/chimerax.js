@@ -3,7 +3,8 @@ import { layer } from "./bodies.js";
 import { paletteOf } from "./colours.js";
 
 /**
- * Files {name, bytes} of volumes (messages of the server) cut at the `level` of a view: maps on one grid, script, latents.
+ * Files {name, bytes} of volumes (messages of the server) cut at the `level` of a view: maps on one grid, script, latents, and
+ * how many particles are near each.
  *
  * Where the view has colours or arrows there are maps of colours, arrows as .bild, and a second script that shows them.
  */
@@ -11,7 +12,9 @@ export function chimeraxFiles(volumes, view) {
   const frame = common(volumes);
   const numbered = (kind, ending) => volumes.map((_, i) => `${kind}_${String(i).padStart(3, "0")}.${ending}`);
   const maps = numbered("frame", "mrc");
+  const alone = volumes.flatMap(({ near }, i) => (near === 0 ? [maps[i]] : []));
   const script = [
+    ...(alone.length ? [`# no particle is near ${alone.join(" ")}`] : []),
     "set bgColor white",
     `open ${maps.join(" ")} vseries true`,
     `volume #1 style surface step 1 level ${view.level.toPrecision(6)} color cornflowerblue`,
@@ -24,10 +27,12 @@ export function chimeraxFiles(volumes, view) {
     "movie encode motion.mp4 framerate 24 quality high",
   ];
   const latents = volumes.map((volume) => volume.z.map((value) => value.toPrecision(8)).join(","));
+  const nearby = volumes.map(({ half, near, within }, i) => [maps[i], half, near, within].join(","));
   const files = [
     ...volumes.map((volume, i) => ({ name: maps[i], bytes: mrc(volume, frame, layer(volume, "density"), 0, volume.step) })),
     text("motion.cxc", script),
     text("latents.csv", latents),
+    text("particles_near.csv", ["map,half,particles,within", ...nearby]),
   ];
   const coloured = volumes.every((volume) => layer(volume, "colour"));
   const moved = volumes.every((volume) => layer(volume, "arrows"));

@@ -7,7 +7,9 @@ const STOPS = {
   doubt: ["#b9c0c8", "#6f9bd8", "#3a56c4"],
 };
 /** The scale of each quantity that surfaces are coloured by. */
-export const SCALES = { displacement: "motion", deformation_error: "doubt", local_resolution: "resolution" };
+export const SCALES = {
+  displacement: "motion", rms_displacement: "motion", deformation_error: "doubt", local_resolution: "resolution",
+};
 const CLASSES = [
   "#2f7fc1", "#d07b1f", "#3f9d6b", "#b2579b", "#8a7b2f", "#c8502d", "#4fb3c9", "#7a68c4", "#a05a3c", "#6f8f2f",
   "#d46a86", "#5b6673",

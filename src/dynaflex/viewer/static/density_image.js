@@ -34,7 +34,8 @@ export class DensityImage {
     for (let i = 0; i < x.length; i++) {
       const px = Math.floor(left + x[i] * unit);
       const py = Math.floor(top - y[i] * unit);
-      if (px < 0 || py < 0 || px >= width || py >= height) continue;
+      // Also of a point whose place is not known yet, which is NaN.
+      if (!(px >= 0 && py >= 0 && px < width && py < height)) continue;
       const weight = selected && !selected[i] ? FADED : 1;
       const code = 4 * codes[i];
       for (let s = 0; s < shape.length; s++) {

@@ -8,11 +8,11 @@ const SVG = "http://www.w3.org/2000/svg";
 /**
  * Points `x`, `y` with colour `codes` into a `table` of 256 colours.
  *
- * Events: "explore" {x, y, ended}, "click" {x, y}, "lasso" {mask, adds}, "hover" {index, left, top} or index -1.
- * Tools: "explore" reports where the pointer is, "path" where it clicks, "lasso" encloses points, "pan" moves the plot.
+ * Events: "show" {x, y, ended}, "click" {x, y}, "lasso" {mask, adds}, "hover" {index, left, top} or index -1.
+ * Tools: "show" reports where the pointer is, "path" where it clicks, "lasso" encloses points, "pan" moves the plot.
  */
 export class DensityPlot extends EventTarget {
-  tool = "explore";
+  tool = "show";
   labels = ["", ""];
   /** CSS pixels of the polygon that is being drawn. */
   lasso = null;
@@ -31,7 +31,7 @@ export class DensityPlot extends EventTarget {
     this.canvas = element.appendChild(document.createElement("canvas"));
     this.canvas.tabIndex = 0;
     this.canvas.setAttribute("role", "img");
-    this.canvas.setAttribute("aria-label", "Latent space of the particles; arrow keys move the conformation");
+    this.canvas.setAttribute("aria-label", "The particles by their conformations; arrow keys move the conformation");
     this.overlay = element.appendChild(document.createElementNS(SVG, "svg"));
     this.image = new DensityImage(this.canvas);
     attachPointer(this);
@@ -39,10 +39,10 @@ export class DensityPlot extends EventTarget {
     this.#resize();
   }
 
-  /** Other points. */
+  /** Other points, or the same in other places; who wants them elsewhere on the screen calls `fit`. */
   set(x, y) {
+    if (x.length !== this.#x.length) this.#selected = null;
     [this.#x, this.#y] = [x, y];
-    this.#selected = null;
   }
 
   colour(codes, table) {
@@ -59,6 +59,8 @@ export class DensityPlot extends EventTarget {
   fit() {
     let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
     for (let i = 0; i < this.#x.length; i++) {
+      // A place that is not known yet is NaN.
+      if (!(this.#x[i] + this.#y[i] < Infinity)) continue;
       x0 = Math.min(x0, this.#x[i]);
       x1 = Math.max(x1, this.#x[i]);
       y0 = Math.min(y0, this.#y[i]);

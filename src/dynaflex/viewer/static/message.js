@@ -19,15 +19,23 @@ export async function getBinary(path, options = {}) {
   return unpack(await response.arrayBuffer());
 }
 
-/** Send a header and bytes behind it. */
+/** Send a header and bytes behind it; the answer is JSON. */
 export async function post(path, header, bytes) {
+  return (await posted(path, header, bytes)).json();
+}
+
+/** The same, with a binary answer. */
+export async function postForBinary(path, header, bytes) {
+  return unpack(await (await posted(path, header, bytes)).arrayBuffer());
+}
+
+function posted(path, header, bytes) {
   const text = new TextEncoder().encode(JSON.stringify(header));
   const body = new Uint8Array(4 + text.length + bytes.length);
   new DataView(body.buffer).setUint32(0, text.length, true);
   body.set(text, 4);
   body.set(bytes, 4 + text.length);
-  const response = await answered(path, { method: "POST", body, headers: { "x-dynaflex-key": key } });
-  return response.json();
+  return answered(path, { method: "POST", body, headers: { "x-dynaflex-key": key } });
 }
 
 const TYPES = {

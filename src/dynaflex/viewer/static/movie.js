@@ -1,14 +1,13 @@
 // A path through latent space: its nodes, the conformations along it, playback and export.
 import { chimeraxFiles } from "./chimerax.js";
-import { gif } from "./gif.js";
 import { getBinary } from "./message.js";
-import { video } from "./video.js";
+import { animation, video } from "./video.js";
 import { zip } from "./zip.js";
 
-const ONE_WAY = 2;
+const ONE_WAY = 3;
 const [SLOWEST, FASTEST] = [6, 30];
 
-/** Events: "nodes", "frame" {index, z, node, share}, "state". */
+/** Events: "nodes", "frame" {index, message, node, share}, "state", and "met" with a message before it is shown. */
 export class Movie extends EventTarget {
   nodes = [];
   frames = 24;
@@ -36,7 +35,7 @@ export class Movie extends EventTarget {
     this.reset(this.nodes, this.half);
   }
 
-  /** Frames a second: one way takes two seconds, unless that is jerky or too fast to be seen. */
+  /** Frames a second: one way takes three seconds, unless that is jerky or too fast to be seen. */
   get rate() {
     return Math.min(Math.max(Math.round(this.frames / ONE_WAY), SLOWEST), FASTEST);
   }
@@ -63,29 +62,32 @@ export class Movie extends EventTarget {
   /** Show a frame, fetching it if need be; false if the path changed meanwhile. */
   async show(index) {
     const generation = this.#generation;
-    const volume = await this.#volume(index);
+    const message = await this.#volume(index);
     if (generation !== this.#generation) return false;
     this.index = index;
-    await this.view.show(volume);
+    this.dispatchEvent(new CustomEvent("met", { detail: message }));
+    await this.view.show(message);
     if (generation !== this.#generation) return false;
-    this.dispatchEvent(new CustomEvent("frame", { detail: { index, z: this.latents(index), ...this.where(index) } }));
+    this.dispatchEvent(new CustomEvent("frame", { detail: { index, message, ...this.where(index) } }));
     return true;
   }
 
-  /** Forth and back until stopped. */
-  async play() {
+  /** Forth and back until stopped, from a frame on. */
+  async play(from = this.index) {
     if (!this.ready || this.playing) return;
-    this.playing = true;
+    [this.playing, this.index] = [true, from];
+    // A path that takes the place of one that plays can play before that has seen its end.
+    const own = this.#generation;
     this.dispatchEvent(new Event("state"));
     let step = 1;
-    while (this.playing) {
+    while (this.playing && own === this.#generation) {
       const due = performance.now() + 1000 / this.rate;
       if (!(await this.show(this.index))) break;
       if (this.index + step < 0 || this.index + step >= this.frames) step = -step;
       this.index += step;
       await new Promise((resolve) => { setTimeout(resolve, Math.max(due - performance.now(), 0)); });
     }
-    this.stop();
+    if (own === this.#generation) this.stop();
   }
 
   stop() {
@@ -94,7 +96,7 @@ export class Movie extends EventTarget {
     this.dispatchEvent(new Event("state"));
   }
 
-  /** The whole path as {name, blob}; `told` hears how far it is. */
+  /** The whole path as {name, blob}, and how many of its frames are `alone`; `told` hears how far it is. */
   async exported(kind, told) {
     this.stop();
     const volumes = [];
@@ -102,6 +104,10 @@ export class Movie extends EventTarget {
       told(`frame ${i + 1} of ${this.frames}`);
       volumes.push(await this.#volume(i));
     }
+    return { ...await this.#packed(kind, volumes, told), alone: volumes.filter(({ near }) => near === 0).length };
+  }
+
+  async #packed(kind, volumes, told) {
     if (kind === "chimerax") return { name: "motion_chimerax.zip", blob: zip(chimeraxFiles(volumes, this.view)) };
     const pictures = [];
     for (let i = 0; i < this.frames; i++) {
@@ -113,7 +119,7 @@ export class Movie extends EventTarget {
     if (kind === "video") return video(forthAndBack(pictures), this.rate, told);
     told("packing the GIF");
     const data = pictures.map((picture) => picture.getContext("2d").getImageData(0, 0, picture.width, picture.height));
-    return { name: "motion.gif", blob: gif(forthAndBack(data), Math.round(100 / this.rate)) };
+    return { name: "motion.gif", blob: animation(forthAndBack(data), this.rate) };
   }
 
   async #volume(index) {

@@ -9,10 +9,17 @@ export class Particles {
   /** `half` is 1, 2 or 0 for both. */
   half = 0;
   #values = new Map();
+  /** Of columns that are still being found: the share of the particles that they are known of. */
+  #shares = new Map();
 
   constructor(about, shared) {
     Object.assign(this, { about, shared, columns: [...about.columns] });
-    this.half = shared || about.halves.length < 2 ? 0 : about.halves[0];
+  }
+
+  /** Other latents of the same particles. */
+  renew(about) {
+    this.about = about;
+    this.#values.clear();
   }
 
   /** The columns that take a while to read, of the particle table and of the analysis: {columns, trouble, hint}. */
@@ -26,20 +33,31 @@ export class Particles {
     return this.columns.find((column) => column.identifier === identifier);
   }
 
-  /** The values of a column for all particles; requests for the same column share one answer. */
+  /** The values of a column for all particles, NaN where not known; requests for the same column share one answer. */
   values(identifier) {
     if (!this.#values.has(identifier)) {
-      const asked = getBinary(`api/column/${identifier}`).then((message) => message.data[0]);
+      const asked = getBinary(`api/column/${identifier}`).then(({ share, data }) => {
+        if (share < 1) this.#values.delete(identifier);
+        this.#shares.set(identifier, share);
+        return data[0];
+      });
       this.#values.set(identifier, asked);
       asked.catch(() => this.#values.delete(identifier));
     }
     return this.#values.get(identifier);
   }
 
+  /** The share of the particles that columns are known of, if they are still being found; else 0. */
+  awaited(names) {
+    const share = Math.min(...names.map((name) => this.#shares.get(name) ?? 1));
+    return share < 1 ? share : 0;
+  }
+
   /** Positions of the particles that are shown, among all. */
   async choose(half) {
     this.half = half;
-    const halves = await this.values("half");
+    this.halves ??= await this.values("half");
+    const { halves } = this;
     this.shown = Uint32Array.from({ length: half ? halves.reduce((n, h) => n + (h === half), 0) : halves.length });
     let at = 0;
     for (let i = 0; i < halves.length; i++) if (!half || halves[i] === half) this.shown[at++] = i;
@@ -94,7 +112,7 @@ export class Particles {
     return unit ? `${label}, ${unit}` : label;
   }
 
-  /** Whether the columns are axes of latent space; a place in the plane of others stands for no latents of its own. */
+  /** Whether the columns are axes of latent space; a place in the plane of others has no latents of its own. */
   inLatentSpace(names) {
     return names.every((name) => ["component", "latent"].includes(this.column(name).kind));
   }
@@ -113,16 +131,16 @@ export class Particles {
 
   #along(z, half, name) {
     const { mean, axes } = this.about.components[half];
-    const k = Number(name.replace(/\D/g, ""));
-    if (name.startsWith("z")) return z[k];
+    const k = Number(name.replace(/\D/g, "")) - 1;
+    if (name.startsWith("latent")) return z[k];
     return axes[k].reduce((sum, axis, i) => sum + axis * (z[i] - mean[i]), 0);
   }
 
   /** Whose model shows the conformation at a place: that of the half shown, or of the particle next to it. */
-  async owner(index) {
+  owner(index) {
     if (this.half) return this.half;
     if (index < 0) return this.about.halves[0];
-    return (await this.values("half"))[this.shown[index]];
+    return this.halves[this.shown[index]];
   }
 }
 

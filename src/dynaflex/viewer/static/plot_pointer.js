@@ -30,7 +30,7 @@ export function attachPointer(plot) {
     held = { tool, adds: event.shiftKey, from: [event.offsetX, event.offsetY], center: [...plot.center], moved: 0 };
     if (tool === "lasso") plot.lasso = [held.from];
     // A finger may be the first of two.
-    if (tool === "explore" && event.pointerType !== "touch") tell("explore", { ...where(event), ended: false });
+    if (tool === "show" && event.pointerType !== "touch") tell("show", { ...where(event), ended: false });
   });
 
   canvas.addEventListener("pointermove", (event) => {
@@ -46,7 +46,7 @@ export function attachPointer(plot) {
     }
     const [dx, dy] = [event.offsetX - held.from[0], event.offsetY - held.from[1]];
     held.moved = Math.max(held.moved, Math.hypot(dx, dy));
-    if (held.tool === "explore" && held.moved >= SLOP) tell("explore", { ...where(event), ended: false });
+    if (held.tool === "show" && held.moved >= SLOP) tell("show", { ...where(event), ended: false });
     if (held.tool === "pan") plot.panTo([held.center[0] - dx / plot.unit, held.center[1] + dy / plot.unit]);
     if (held.tool === "lasso") {
       plot.lasso.push([event.offsetX, event.offsetY]);
@@ -59,7 +59,7 @@ export function attachPointer(plot) {
     if (!held) return;
     const { tool, moved, adds } = held;
     held = null;
-    if (tool === "explore") tell("explore", { ...where(event), ended: true });
+    if (tool === "show") tell("show", { ...where(event), ended: true });
     if (tool === "path" && moved < SLOP) tell("click", where(event));
     if (tool === "lasso") endLasso(plot, tell, adds);
   });
@@ -85,7 +85,7 @@ export function attachPointer(plot) {
     if (!step || !plot.marks.at) return;
     event.preventDefault();
     const [x, y] = plot.marks.at.map((c, i) => c + (step[i] * 10) / plot.unit);
-    tell("explore", { x, y, ended: true });
+    tell("show", { x, y, ended: true });
   });
 }
 

@@ -1,5 +1,6 @@
-// The row above the surface: what is shown, what its colours mean, and how far they go.
+// The row above the surface: how it is drawn, what its colours mean, and how far they go.
 import { getBinary } from "./message.js";
+import { SlicesView, Slicing, VolumePlanes } from "./slices_view.js";
 
 const $ = (id) => document.getElementById(id);
 const PARTS = { dynamight: "Gaussians", flex: "mesh" };
@@ -12,11 +13,14 @@ export class SurfaceBar {
   constructor(view, run, again, fail) {
     Object.assign(this, { view, again });
     const name = PARTS[run.method];
-    $("show").append(new Option("surface", "surface"), new Option(name, "parts"), new Option("both", "both"));
+    const kinds = [["surface", "surface"], [name, "parts"], ["both", "both"], ["slices", "slices"]];
+    $("drawn-as").append(...kinds.map(([label, value]) => new Option(label, value)));
+    this.slices = new SlicesView(view.element, new Slicing(), fail);
+    view.element.addEventListener("painted", () => this.#slice());
     const maps = run.colours.map(({ id, label }) => new Option(label, id));
     $("surface-colour").append(new Option("displacement", "displacement"), ...maps, new Option("none", "none"));
     const tried = (work) => (event) => Promise.resolve(work(event)).catch(fail);
-    for (const id of ["show", "surface-colour", "arrows"]) $(id).addEventListener("change", tried(() => this.#choose()));
+    for (const id of ["drawn-as", "surface-colour", "arrows"]) $(id).addEventListener("change", tried(() => this.#choose()));
     for (const id of ["least", "most"]) $(id).addEventListener("input", () => this.#limit());
     $("times").addEventListener("input", () => {
       view.times = Number($("times").value) > 0 ? Number($("times").value) : null;
@@ -43,6 +47,11 @@ export class SurfaceBar {
     for (const [i, id] of ["least", "most"].entries()) if (document.activeElement !== $(id)) $(id).value = view.limits[i];
   }
 
+  /** Scale the colours anew. */
+  forget() {
+    this.#limits.clear();
+  }
+
   async #choose() {
     this.#ask();
     await this.again();
@@ -53,9 +62,10 @@ export class SurfaceBar {
   #ask() {
     const { view } = this;
     const colour = $("surface-colour").value;
-    view.shown = $("show").value;
+    view.shown = $("drawn-as").value;
+    this.#draw(view.shown === "slices");
     view.bySegment = colour === "segment";
-    const more = [...($("arrows").checked ? ["arrows"] : []), ...(view.shown === "surface" ? [] : ["parts"])];
+    const more = [...($("arrows").checked ? ["arrows"] : []), ...(["parts", "both"].includes(view.shown) ? ["parts"] : [])];
     view.query = `&colour=${view.bySegment ? "none" : colour}${more.map((name) => `&more=${name}`).join("")}`;
     $("from").hidden = colour !== "local_resolution";
     $("limits").hidden = view.bySegment || colour === "none";
@@ -63,10 +73,26 @@ export class SurfaceBar {
     this.#offerSegments(view.parts?.segments > 1);
   }
 
+  /** Draw slices, or what can be seen in space. */
+  #draw(sliced) {
+    $("explore").dataset.drawnAs = $("drawn-as").value;
+    this.view.hide(sliced);
+    this.slices.element.hidden = !sliced;
+    this.#slice();
+  }
+
+  /** The planes of the conformation that is shown. */
+  #slice() {
+    const { message } = this.view;
+    if (!message) return;
+    this.slices.slicing.frame(message.box_center, message.width);
+    this.slices.show(new VolumePlanes(message));
+  }
+
   /** Segments have colours where the mesh is seen. */
   #offerSegments(known) {
     const offered = $("surface-colour").querySelector("[value=segment]");
-    const wanted = known && this.view.shown !== "surface";
+    const wanted = known && ["parts", "both"].includes(this.view.shown);
     if (wanted && !offered) $("surface-colour").append(new Option("segments of the mesh", "segment"));
     if (!wanted && offered && !offered.selected) offered.remove();
   }

@@ -12,7 +12,7 @@ export class Overlay {
     this.element.innerHTML =
       '<div class="arrow-key" hidden><span></span><i></i></div><div class="bar"><i></i><span></span></div>'
       + '<div class="legend"><b></b><i></i><span></span><span></span></div>'
-      + '<p class="note" hidden></p><p class="caption" hidden></p>';
+      + '<p class="note" hidden></p><p class="alone" hidden></p><p class="caption" hidden></p>';
   }
 
   /** Say that something is degraded. */
@@ -23,18 +23,20 @@ export class Overlay {
 
   /**
    * `perPixel` are Å; `legend` has `title`, `id` of a scale or a number of `classes`, and `limits`, or is null; `times` is
-   * how much longer than the motion arrows are, or null without arrows; `caption` says what is shown.
+   * how much longer than the motion arrows are, or null without arrows; `caption` says what is shown, and `alone` that no
+   * particle is like it.
    */
-  tell({ perPixel, width, legend, times, caption }) {
+  tell({ perPixel, width, legend, times, caption, alone }) {
     this.bar = keyLength(perPixel, width / 5, "Å");
     this.arrow = times === null ? null : keyLength(perPixel / times, width / 8, times === 1 ? "Å moved" : `Å moved, drawn ×${brief(times)}`);
-    this.legend = legend;
-    this.caption = caption;
+    Object.assign(this, { legend, caption, alone });
     place(this.#part(".bar"), this.bar);
     this.#part(".arrow-key").hidden = !this.arrow;
     if (this.arrow) place(this.#part(".arrow-key"), this.arrow);
-    this.#part(".caption").hidden = !caption;
-    this.#part(".caption").textContent = caption;
+    for (const [name, text] of [[".caption", caption], [".alone", alone]]) {
+      this.#part(name).hidden = !text;
+      this.#part(name).textContent = text;
+    }
     this.#part(".legend").hidden = !legend;
     if (!legend) return;
     const [title, strip, low, high] = this.#part(".legend").children;
@@ -58,7 +60,8 @@ export class Overlay {
       pen.fill();
       pen.fillText(this.arrow.text, 16, y - 8);
     }
-    if (this.caption) pen.fillText(this.caption, 16, 24);
+    if (this.alone) pen.fillText(this.alone, 16, 24);
+    if (this.caption) pen.fillText(this.caption, 16, this.alone ? 44 : 24);
     if (!this.legend) return;
     const left = width - WIDTH - 16;
     const colours = pen.createLinearGradient(left, 0, left + WIDTH, 0);

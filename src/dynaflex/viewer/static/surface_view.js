@@ -5,6 +5,9 @@ import { painter } from "./mesh_painter.js";
 import { Newest } from "./newest.js";
 import { Overlay } from "./surface_overlay.js";
 
+/** What stands in a picture of a conformation that no particle is like. */
+const ALONE = "no particle is near";
+
 /** Shows volumes in `element`; `camera` may be shared with other views. */
 export class SurfaceView {
   /** Leave out small islands. */
@@ -15,6 +18,8 @@ export class SurfaceView {
   shown = "surface";
   /** The message about the Gaussians or the mesh at rest. */
   parts = null;
+  /** The colour of the page's theme that a surface without colours has. */
+  plain = "--surface";
   /** Colour the mesh by its segments. */
   bySegment = false;
   /** How many times as long as the motion arrows are drawn; null for what suits the run. */
@@ -58,6 +63,12 @@ export class SurfaceView {
       step: message.step, colour: layer(message, "colour"),
     };
     await this.surface.ask();
+  }
+
+  /** Make room for something else in the same place. */
+  hide(hidden) {
+    this.canvas.hidden = hidden;
+    this.overlay.element.classList.toggle("bare", hidden);
   }
 
   /** Cut at another level, or make the surface again. */
@@ -130,7 +141,7 @@ export class SurfaceView {
     const low = message?.colour_limits ?? [0, 1];
     const byte = (value) => ((value - low[0]) / (low[1] - low[0] || 1)) * 255;
     this.painter.paint(this.camera, {
-      plain: rgb(themed("--surface")).map((c) => c / 255),
+      plain: rgb(themed(this.plain)).map((c) => c / 255),
       behind: rgb(themed("--ground")).map((c) => c / 255),
       table: message?.colour ? tableOf(message.colour.id) : null,
       limits: this.limits.map(byte),
@@ -140,6 +151,7 @@ export class SurfaceView {
       perPixel: this.camera.perPixel({ width: this.canvas.clientWidth, height: this.canvas.clientHeight }),
       width: this.canvas.clientWidth,
       legend: this.#legend(), times: message && layer(message, "arrows") ? this.drawnTimes : null, caption: this.#caption(),
+      alone: message?.near === 0 ? ALONE : "",
     });
   }
 

@@ -1,9 +1,11 @@
-// Video files made by the browser: MP4 where it can encode H.264, else what its recorder can make.
+// Movies made by the browser: MP4 where it can encode H.264, else what its recorder can make; and animated GIFs.
 import { mp4 } from "./mp4.js";
+import { applyPalette, GIFEncoder, quantize } from "./vendor/gifenc.esm.js";
 
 const PROFILES = ["avc1.42001f", "avc1.420028", "avc1.420033"];
 const RECORDED = ["video/mp4;codecs=avc1.42E01F", "video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
 const KEY_EVERY = 24;
+const LOOKED_AT = 400_000;
 
 /** Which kind of video this browser makes: {ending: "mp4" or "webm"}, or {why} if none. */
 export async function videoKind() {
@@ -29,6 +31,26 @@ export async function video(pictures, rate, told) {
   if (codec) return { name: "motion.mp4", blob: await encoded(canvas, draw, pictures.length, { ...setting, codec }) };
   const { ending, type } = await videoKind();
   return { name: `motion.${ending}`, blob: await recorded(canvas, draw, pictures.length, rate, bitrate, type) };
+}
+
+/** A GIF that repeats for ever, as a Blob, of ImageData of one size; the 256 colours are those that suit all frames. */
+export function animation(frames, rate) {
+  const { width, height } = frames[0];
+  const step = Math.max(1, Math.floor((frames.length * width * height) / LOOKED_AT));
+  const pixels = frames.map(({ data }) => new Uint32Array(data.buffer).filter((_, i) => i % step === 0));
+  const some = Uint32Array.from({ length: pixels.reduce((sum, { length }) => sum + length, 0) });
+  pixels.reduce((at, part) => {
+    some.set(part, at);
+    return at + part.length;
+  }, 0);
+  const palette = quantize(new Uint8ClampedArray(some.buffer), 256);
+  const gif = GIFEncoder();
+  for (const [i, { data }] of frames.entries()) {
+    const first = i ? {} : { palette, repeat: 0 };
+    gif.writeFrame(applyPalette(data, palette), width, height, { ...first, delay: 1000 / rate });
+  }
+  gif.finish();
+  return new Blob([gif.bytes()], { type: "image/gif" });
 }
 
 /** A profile of H.264 without frames that depend on later ones, which can be encoded here; null if there is none. */
