@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -17,6 +19,9 @@ from dynaflex.cli.main import main
 from dynaflex.simulate.particles import simulate
 
 BOX, PIXEL = 32, 6.0
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+# Surfaces are drawn without a graphics card.
+FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,24 @@ def command() -> Callable[..., Outcome]:
         return Outcome(code, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Callable[..., Any]]:
+    """``chromium("--flag")`` starts a browser. One driver for all: a process cannot have a second one beside it."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pages are NOT tested")
+    if not Path(CHROMIUM).exists():
+        pytest.skip("no Chromium: pages are NOT tested; apt-get install chromium")
+    with playwright.sync_playwright() as play:
+        yield lambda *flags: play.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Callable[..., Any]) -> Iterator[Any]:
+    """A real browser, for the tests of a file; they are skipped where there is none."""
+    opened = chromium()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -218,7 +218,7 @@ def test_l_05_l_06_a_signal_stops_anywhere_and_the_run_can_go_on(
     started = time.monotonic()
     with interrupt(place, lambda: os.kill(os.getpid(), number)):
         outcome = command(*typed)
-    assert outcome.code == 75 and number.name in outcome.err and "--resume" in outcome.err
+    assert outcome.code == 75 and number.name in outcome.err and f"dynaflex resume {toy.run}" in outcome.err
     assert time.monotonic() - started < 30.0
     store = Run.open(toy.run).store
     assert all(store.fault(path) is None for name in store.names() for path in store.series(name))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -22,7 +20,6 @@ from report.runs import HOSTILE, flex_epochs, fsc_curves_of, write_flex_run, wri
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 DRAWING: tuple[ModuleType, ...] = (conformations, curves, domains, figures, latents, mesh_picture, pictures, views)
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 
 
 class Page(HTMLParser):
@@ -152,18 +149,6 @@ def in_haste() -> Iterator[None]:
 def _in_haste() -> Iterator[None]:
     with in_haste():
         yield
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A real browser."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pages are NOT tested")
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium: pages are NOT tested; apt-get install chromium")
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from viewer.conftest import Explorer
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is NOT tested")
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-if not Path(CHROMIUM).exists():
-    pytest.skip("no Chromium: the page is NOT tested; apt-get install chromium", allow_module_level=True)
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 @dataclass
@@ -84,15 +74,6 @@ class Visit:
     def pixels(self, element: str) -> np.ndarray:
         """An element as it is on the screen, red, green and blue."""
         return np.asarray(Image.open(io.BytesIO(self.page.locator(element).screenshot())).convert("RGB"), int)
-
-
-@contextmanager
-def chromium(*flags: str) -> Iterator[Any]:
-    """A browser that ends with the block."""
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
-        yield opened
-        opened.close()
 
 
 def next_link(explorer: Explorer) -> str:

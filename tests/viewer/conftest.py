@@ -168,13 +168,3 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, for the tests of a file; they are skipped where there is none."""
-    # Not above: tests without a browser run where there is none.
-    from viewer.browsing import chromium
-
-    with chromium() as opened:
-        yield opened

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from viewer.browsing import Visit, chromium, next_link, visited
+from viewer.browsing import Visit, next_link, visited
 from viewer.conftest import Explorer
 
 TABLET = {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "is_mobile": True}
@@ -17,15 +18,14 @@ TABLET = {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "is_mob
 
 @pytest.fixture(scope="module")
 def visit(
-    finished_run: Path, tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Explorer]
-) -> Iterator[Visit]:
+    finished_run: Path, browser: Any, tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Explorer]
+) -> Visit:
     run = tmp_path_factory.mktemp("fingers") / "run"
     shutil.copytree(finished_run, run)
     explorer = start(run)
-    with chromium() as browser:
-        one = visited(browser, run, explorer, next_link(explorer), **TABLET)
-        one.settled()
-        yield one
+    one = visited(browser, run, explorer, next_link(explorer), **TABLET)
+    one.settled()
+    return one
 
 
 @pytest.fixture

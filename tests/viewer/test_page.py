@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from dynaflex.io.star import read_star
-from viewer.browsing import CHROMIUM, FLAGS, Visit, visited
+from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer
 
 
@@ -279,12 +279,12 @@ def test_small_islands_are_left_out_and_can_be_shown(visit: Visit) -> None:
     assert counts[0] <= counts[1]
 
 
-def test_without_webgl_the_surface_is_drawn_all_the_same(visit: Visit, browser: Any) -> None:
+def test_without_webgl_the_surface_is_drawn_all_the_same(visit: Visit, chromium: Callable[..., Any]) -> None:
     visit.page.close()
     while not any("another browser" in line for line in visit.explorer.lines):
         time.sleep(0.05)
     link = visit.explorer.lines[-1].split(": ", 1)[1].strip()
-    plain = browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, "--disable-3d-apis"])
+    plain = chromium("--disable-3d-apis")
     try:
         seen = visited(plain, visit.run, visit.explorer, link)
         assert seen.ask("() => dynaflex.explore.view.painter.kind") == "canvas"

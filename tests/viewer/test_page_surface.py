@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from dynaflex.viewer.scene import Scene
-from viewer.browsing import CHROMIUM, FLAGS, Visit, next_link, visited
+from viewer.browsing import Visit, next_link, visited
 from viewer.conftest import Explorer
 
 ARROW = (200, 80, 45)
@@ -309,11 +309,11 @@ def test_all_went_well(visit: Visit) -> None:
 
 
 def test_a_mesh_is_shown_by_segment_without_webgl_too(
-    browser: Any, brief_of: Callable[..., tuple[Path, Any]], start: Callable[..., Explorer]
+    chromium: Callable[..., Any], brief_of: Callable[..., tuple[Path, Any]], start: Callable[..., Explorer]
 ) -> None:
     run, outcome = brief_of("flex")
     assert outcome.code == 0, outcome.err
-    plain = browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, "--disable-3d-apis"])
+    plain = chromium("--disable-3d-apis")
     try:
         visit = opened(plain, run, start)
         assert visit.ask("() => dynaflex.explore.view.painter.kind") == "canvas"

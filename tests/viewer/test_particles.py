@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynaflex.errors import InputError, UsageError
+from dynaflex.errors import DamagedCheckpointError, InputError, UsageError
 from dynaflex.io.star import read_star
 from dynaflex.run.directory import Run
 from dynaflex.viewer.particles import ParticleTable
@@ -120,13 +120,19 @@ def test_an_unknown_column_is_unknown(run: Path, identifier: str) -> None:
 
 
 MOTION = {"displacement_norm": "displacement", "misfit": "misfit", "gain": "gain"}
+POINTS = {"points": (7, 3), "rms_displacement": (7,), "direction": (7, 3), "error": (7,)}
+
+
+def store_motion(run: Path, **particles: np.ndarray) -> None:
+    """``motion.npz`` with these arrays of the particles."""
+    np.savez(run / "motion.npz", **{name: np.ones(shape, np.float32) for name, shape in POINTS.items()}, **particles)
 
 
 def test_what_the_motion_says_is_matched_to_the_halves(run: Path) -> None:
     halves = np.arange(PARTICLES) % 2 + 1
     # Half 1 comes first, then half 2, each in the order of its particles.
     own = {name: 100.0 * scale + np.argsort(halves, kind="stable") for scale, name in enumerate(MOTION)}
-    np.savez(run / "motion.npz", **own, domain=np.zeros(7))
+    store_motion(run, **own)
     particles = ParticleTable(Run(run), False)
     for scale, identifier in enumerate(MOTION.values()):
         np.testing.assert_array_equal(particles.values(identifier), 100 * scale + np.arange(PARTICLES))
@@ -135,13 +141,9 @@ def test_what_the_motion_says_is_matched_to_the_halves(run: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MOTION)
-@pytest.mark.parametrize("broken", ["absent", "unknown", "short"])
-def test_what_an_older_run_lacks_is_not_offered(run: Path, name: str, broken: str) -> None:
-    arrays = dict.fromkeys(MOTION, np.ones(PARTICLES, np.float32))
-    arrays[name] = {"unknown": np.full(PARTICLES, np.nan), "short": np.ones(PARTICLES - 1)}.get(broken, arrays[name])
-    if broken == "absent":
-        del arrays[name]
-    np.savez(run / "motion.npz", **arrays)
+def test_what_is_not_known_is_not_offered(run: Path, name: str) -> None:
+    arrays = dict.fromkeys(MOTION, np.ones(PARTICLES, np.float32)) | {name: np.full(PARTICLES, np.nan)}
+    store_motion(run, **arrays)
     particles = ParticleTable(Run(run), False)
     offered = {column.identifier for column in particles.columns()} & set(MOTION.values())
     assert offered == set(MOTION.values()) - {MOTION[name]}
@@ -149,9 +151,21 @@ def test_what_an_older_run_lacks_is_not_offered(run: Path, name: str, broken: st
         particles.values(MOTION[name])
 
 
-def test_a_damaged_motion_is_not_offered(run: Path) -> None:
+@pytest.mark.parametrize("name", MOTION)
+@pytest.mark.parametrize("broken", ["absent", "short"])
+def test_a_motion_that_is_cut_is_damage_and_not_an_empty_column(run: Path, name: str, broken: str) -> None:
+    arrays = dict.fromkeys(MOTION, np.ones(PARTICLES, np.float32)) | {name: np.ones(PARTICLES - 1)}
+    if broken == "absent":
+        del arrays[name]
+    store_motion(run, **arrays)
+    with pytest.raises(DamagedCheckpointError, match=r"motion\.npz"):
+        ParticleTable(Run(run), False).columns()
+
+
+def test_a_damaged_motion_is_damage(run: Path) -> None:
     (run / "motion.npz").write_bytes(b"PK\x03\x04 not an archive")
-    assert not {column.identifier for column in ParticleTable(Run(run), False).columns()} & set(MOTION.values())
+    with pytest.raises(DamagedCheckpointError, match=r"motion\.npz"):
+        ParticleTable(Run(run), False).columns()
 
 
 def test_a_selection_loses_nothing(run: Path) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from dynaflex.cli.view import verdicts
 from dynaflex.errors import UsageError
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines.volumes import along_axis, merged_map
+from dynaflex.report.verdicts import verdicts
 from dynaflex.viewer import motion as motion_of_run
 from dynaflex.viewer.motion import Motion
 from dynaflex.viewer.scene import Scene
