@@ -33,7 +33,7 @@ def main() -> None:
     scene = SimulatedScene.read(particles / "truth.npz")
     consensus = torch.from_numpy(read_map(particles / "consensus.mrc").data)
     for run in runs:
-        rows = read_latents(Run.open(run)).index
+        rows = read_latents(Run.open(run)).rows
         chosen = rows[:: max(1, len(rows) // SHOWN)][:SHOWN].tolist()
         with tempfile.TemporaryDirectory() as folder:
             command = [Path(sys.executable).with_name("dynaflex"), "volumes", run, "-o", folder]

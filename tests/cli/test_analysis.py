@@ -97,11 +97,13 @@ def test_a_path_gives_its_maps_again(
 
 def test_what_chimerax_opens_is_there(analysed: tuple[Path, str]) -> None:
     folder = analysed[0]
-    for script in folder.glob("*.cxc"):
+    scripts = list(folder.rglob("*.cxc"))
+    assert {script.relative_to(folder).as_posix() for script in scripts} >= {"axis1/volumes.cxc", "dense/volumes.cxc"}
+    for script in scripts:
         lines = script.read_text().splitlines()
         named = [part for line in lines if line.startswith("open") for part in line.split('"')[1::2]]
         assert len(named) == FRAMES + 2
-        assert all((folder / name).is_file() for name in named)
+        assert all((script.parent / name).is_file() for name in named)
     arrows = (folder / "axis1" / "motion.bild").read_text().splitlines()
     assert {line.split()[0] for line in arrows} <= {".comment", ".color", ".arrow", ".cylinder"}
     ends = np.array([line.split()[1:7] for line in arrows if line.startswith(".arrow")], dtype=float)

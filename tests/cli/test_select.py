@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from dynaflex.io.star import read_star, write_star
+from dynaflex.run.ledger import Ledger
 
 Command = Callable[..., Any]
 
@@ -98,7 +99,7 @@ def test_ranges_of_latents_select_what_lies_in_all(
     [
         ((), "", 2, "[select.what]"),
         (("--cluster", 99), "", 2, "[select.no-cluster]"),
-        (("--cluster", 1, "--analysis", "nowhere"), "", 3, "[select.not-analysed]"),
+        (("--cluster", 1, "--analysis", "nowhere"), "", 2, "[analysis.missing]"),
         (("--latents", "0:1"), "", 2, "[select.which-half]"),
         (("--latents", "1:2:1", "--half", 1), "", 2, "[select.range]"),
         (("--latents", "0:-1:1", "--half", 1), "", 2, "from 1 to 6"),
@@ -141,3 +142,26 @@ def test_what_cannot_be_selected(
     outcome = command("select", analysed_run, *given, "-o", tmp_path / "s.star")
     assert outcome.code == code and words in outcome.error_line()
     assert not (tmp_path / "s.star").exists()
+
+
+def test_an_analysis_that_is_cut_or_of_other_latents_is_not_used(
+    analysed_run: Path, command: Command, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(analysed_run, run)
+    table = run / "analysis" / "particles.csv"
+    whole = table.read_bytes()
+    for spoiled, code, identifier in (
+        (whole[: len(whole) // 2], 8, "analysis.damaged"),
+        (whole.replace(b",1,", b",2,", 5), 8, "analysis.damaged"),
+    ):
+        table.write_bytes(spoiled)
+        outcome = command("select", run, "--cluster", 1, "-o", tmp_path / "s.star")
+        assert outcome.code == code and f"[{identifier}]" in outcome.error_line() and not (tmp_path / "s.star").exists()
+    table.write_bytes(whole)
+    with np.load(run / "latents.npz") as stored:
+        arrays = dict(stored)
+    with Ledger(run).writing("latents.npz") as path:
+        np.savez(path, **{**arrays, "mean": arrays["mean"] + 0.1})
+    outcome = command("select", run, "--cluster", 1, "-o", tmp_path / "s.star")
+    assert outcome.code == 2 and "[analysis.older]" in outcome.error_line() and not (tmp_path / "s.star").exists()

@@ -140,7 +140,7 @@ def test_d_09_a_run_directory_that_vanishes_ends_the_run(toy: Toy, command: Comm
     with patch.object(Metrics, "record", vanish):
         outcome = command(*toy.train("--epochs", 9))
     assert outcome.code == 5
-    for words in (str(toy.run), "removed or renamed", "--resume"):
+    for words in (str(toy.run), "removed or renamed", "dynaflex resume"):
         assert words in outcome.err
     assert not toy.run.exists()
     if how == "renamed":

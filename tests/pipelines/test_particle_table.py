@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from dynaflex.io.star import read_star, write_star
+from dynaflex.run.directory import Run
 from dynaflex.viewer.particles import ParticleTable
 from viewer.conftest import make_hollow
 
@@ -55,5 +56,5 @@ def test_the_explorer_writes_the_particles_of_that_block(data: Path, tmp_path: P
     longer = pd.DataFrame({"rlnImageName": ["1@other.mrcs"] * 3}, dtype=object)
     shown.blocks = {"earlier": longer, **shown.blocks}
     write_star(shown, run / "particles.star")
-    subset = ParticleTable(run, False).subset(np.array([0, 1]))
+    subset = ParticleTable(Run(run), False).subset(np.array([0, 1]))
     assert len(subset.blocks[block]) == 2 and len(subset.blocks["earlier"]) == 3

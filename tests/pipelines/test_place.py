@@ -61,7 +61,7 @@ def test_every_map_of_a_run_lies_on_the_consensus(
     data = moved(few, tmp_path / "data", place)
     path, outcome = brief("--epochs", 1, data=data)
     assert outcome.code == 0, outcome.err
-    assert command("volumes", path, "--axis", 0, "--frames", 2, "-o", tmp_path / "series").code == 0
+    assert command("volumes", path, "--axis", 1, "--frames", 2, "-o", tmp_path / "series").code == 0
     assert command("export", path, "--to", "chimerax", "-o", tmp_path / "chimerax").code == 0
     written = [*path.rglob("*.mrc"), *(tmp_path / "series").rglob("*.mrc"), *(tmp_path / "chimerax").rglob("*.mrc")]
     assert len(written) > 20

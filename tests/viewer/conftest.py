@@ -121,6 +121,16 @@ def make_hollow(run: Path) -> Path:
     return run
 
 
+def store_motion(run: Path, **arrays: np.ndarray | None) -> None:
+    """A ``motion.npz`` with these arrays, ones where none are given; without those that are None."""
+    points = np.ones((7, 3)) if arrays.get("points") is None else arrays["points"]
+    shapes = {"points": points.shape, "direction": points.shape}
+    shapes |= dict.fromkeys(("rms_displacement", "error"), points.shape[:1])
+    shapes |= dict.fromkeys(("displacement_norm", "misfit", "gain"), (PARTICLES,))
+    made = {name: np.ones(shape, np.float32) for name, shape in shapes.items()} | arrays
+    np.savez(run / "motion.npz", **{name: array for name, array in made.items() if array is not None})
+
+
 @pytest.fixture(scope="session")
 def start() -> Iterator[Callable[..., Explorer]]:
     """``start(run, "--port", 9000)``: an explorer of a run; it ends with the tests at the latest."""

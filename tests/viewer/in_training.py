@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dynaflex.run.directory import Run
+from dynaflex.run.ledger import Ledger
 from dynaflex.run.lock import Holder
 from dynaflex.run.store import Place
 
@@ -17,10 +18,9 @@ AFTER = ("latents.npz", "fsc.json", "motion.npz", "report.html", "model_fsc.json
 def unfinished(done: Path, run: Path, epochs: dict[int, int]) -> Path:
     """A copy of a run as it was after so many ``epochs`` of each half, with a process at work in it."""
     shutil.copytree(done, run)
-    for name in AFTER:
-        (run / name).unlink(missing_ok=True)
-    shutil.rmtree(run / "maps")
-    (run / "maps").mkdir()
+    ledger = Ledger(run)
+    for name in (*AFTER, *(name for name in ledger.names() if name.startswith("maps/"))):
+        ledger.forget(name)
     opened = Run(run)
     for name in opened.store.names():
         kept = opened.load_checkpoint(name)

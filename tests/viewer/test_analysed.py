@@ -11,13 +11,16 @@ import pandas as pd
 import pytest
 
 from dynaflex.pipelines.analysis.analyse import analyse, write_analysis
+from dynaflex.pipelines.analysis.names import ANALYSIS, PARTICLES
 from dynaflex.run.directory import Run
-from dynaflex.viewer.analysed import ANALYSIS, Analysed
+from dynaflex.viewer.analysed import Analysed
 from dynaflex.viewer.particles import ParticleTable
 from dynaflex.viewer.planes import Planes
 from dynaflex.viewer.scene import Scene
 from viewer.conftest import PARTICLES as COUNT
 from viewer.conftest import make_hollow
+
+TABLE = f"{ANALYSIS}/{PARTICLES}"
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def run(tmp_path: Path) -> Path:
     run = make_hollow(tmp_path / "run")
     (run / "analysis").mkdir()
     order = np.random.default_rng(2).permutation(COUNT)
-    analysis(run).iloc[order].to_csv(run / ANALYSIS, index=False)
+    analysis(run).iloc[order].to_csv(run / TABLE, index=False)
     return run
 
 
@@ -41,8 +44,8 @@ def analysis(run: Path) -> pd.DataFrame:
 
 
 def change(run: Path, work: Callable[[pd.DataFrame], pd.DataFrame]) -> Analysed:
-    table = work(pd.read_csv(run / ANALYSIS))
-    table.to_csv(run / ANALYSIS, index=False)
+    table = work(pd.read_csv(run / TABLE))
+    table.to_csv(run / TABLE, index=False)
     return ParticleTable(Run(run), False).analysed
 
 
@@ -97,7 +100,7 @@ def test_latents_lie_in_a_layout_where_the_particles_like_them_do(run: Path) -> 
 
 
 def test_without_an_analysis_the_page_says_which_command_makes_one(run: Path) -> None:
-    (run / ANALYSIS).unlink()
+    (run / TABLE).unlink()
     found = ParticleTable(Run(run), False).analysed
     assert found.columns == [] and found.trouble is None and "dynaflex analyze RUN --umap" in str(found.hint)
 
@@ -130,7 +133,7 @@ def test_an_analysis_of_something_else_is_not_used(
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe", b"PK\x03\x04", b"row\n1\n", b'row,half\n"', b"\x1f\x8b\x08"])
 def test_a_file_that_is_no_table_is_not_used(run: Path, content: bytes) -> None:
-    (run / ANALYSIS).write_bytes(content)
+    (run / TABLE).write_bytes(content)
     found = ParticleTable(Run(run), False).analysed
     assert found.columns == [] and found.trouble is not None
 
@@ -139,7 +142,7 @@ def test_a_new_analysis_is_seen(run: Path) -> None:
     scene = Scene(run)
     before = scene.state()
     assert scene.columns()["trouble"] is None
-    (run / ANALYSIS).write_text("row,half\n")
+    (run / TABLE).write_text("row,half\n")
     assert scene.state() != before and scene.columns()["trouble"] is not None
 
 
@@ -153,7 +156,7 @@ def test_what_analyze_writes_is_what_is_read(brief_of: Callable[..., tuple[Path,
     stage = Scene(path).stage()
     particles = stage.particles
     assert particles.analysed.trouble is None
-    table = pd.read_csv(path / ANALYSIS).set_index("row").loc[particles.rows]
+    table = pd.read_csv(path / TABLE).set_index("row").loc[particles.rows]
     np.testing.assert_array_equal(particles.values("kmeans"), table["kmeans"])
     # The explorer computes the motion itself, as analyze does: the same axes, with the same sense.
     assert stage.motion is not None and stage.motion.awaited() == 1.0

@@ -14,12 +14,14 @@ import pytest
 
 from dynaflex.io.star import read_star
 from dynaflex.pipelines.analysis.analyse import analyse, write_analysis
+from dynaflex.pipelines.analysis.names import ANALYSIS, PARTICLES
 from dynaflex.run.directory import Run
-from dynaflex.viewer.analysed import ANALYSIS
 from dynaflex.viewer.particles import ParticleTable
 from dynaflex.viewer.planes import Planes
 from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer, make_hollow
+
+TABLE = f"{ANALYSIS}/{PARTICLES}"
 
 
 def analysed(source: Path, run: Path) -> Path:
@@ -28,8 +30,8 @@ def analysed(source: Path, run: Path) -> Path:
     found = analyse(Run.open(run), half=1, clusters=4, frames=3, with_umap=False, segments=None)
     write_analysis(found, run / "analysis", None)
     turn = 5.0 * np.argsort(np.argsort(found.space.motion[:, 0])) / len(found.space.rows)
-    table = pd.read_csv(run / ANALYSIS)
-    table.assign(umap1=np.cos(turn), umap2=np.sin(turn)).to_csv(run / ANALYSIS, index=False)
+    table = pd.read_csv(run / TABLE)
+    table.assign(umap1=np.cos(turn), umap2=np.sin(turn)).to_csv(run / TABLE, index=False)
     return run
 
 
@@ -272,11 +274,11 @@ def test_without_an_analysis_the_menus_say_how_to_make_one(
     assert "dynaflex analyze RUN --umap" in last.inner_text() and last.is_disabled()
     assert seen.page.locator("#cluster").is_disabled()
     assert "analyze" in str(seen.page.locator("#cluster").get_attribute("title"))
-    (run / ANALYSIS).parent.mkdir()
-    (run / ANALYSIS).write_text("row,half,latent1\n1,1,0.5\n")
+    (run / TABLE).parent.mkdir()
+    (run / TABLE).write_text("row,half,latent1\n1,1,0.5\n")
     seen.until("() => message.textContent.includes('new results')")
     seen.page.reload()
     seen.until("() => document.body.dataset.ready === 'yes'")
-    assert "is not used: run dynaflex analyze again" in seen.page.inner_text("#message")
+    assert "not used" in seen.page.inner_text("#message")
     assert seen.page.locator("#cluster").is_disabled()
     seen.page.close()

@@ -216,7 +216,7 @@ def test_V12_connections_are_limited(hollow: Path, start: Start) -> None:
 
 
 def test_V13_no_foreign_file_is_read() -> None:
-    banned = ("pickle", "torch.load", "joblib", "dill", "UploadFile", "form", "load_arrays", "read_latents")
+    banned = ("pickle", "torch.load", "joblib", "dill", "UploadFile", "form", "load_arrays", "latent_file")
     assert [call for call in _calls() if any(part in call[1].split(".") for part in banned)] == []
 
 

@@ -11,11 +11,13 @@ import torch
 
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.run.ledger import Ledger
 from dynaflex.viewer.colourings import ColourMaps, Range
 from dynaflex.viewer.scene import Scene
 from dynaflex.viewer.watched import WatchedRun
 from dynaflex.viewer.window import Window
 from dynaflex.viewer.wire import unpack
+from viewer.conftest import store_motion
 
 FULL = Grid(24, 2.0)
 
@@ -53,7 +55,7 @@ def test_every_place_moves_as_the_nearest_point_that_is_known(tmp_path: Path) ->
     random = np.random.default_rng(0)
     points = random.uniform(-15, 15, size=(40, 3)).astype(np.float32)
     moves = random.uniform(0, 9, size=40).astype(np.float32)
-    np.savez(tmp_path / "motion.npz", points=points, rms_displacement=moves)
+    store_motion(tmp_path, points=points, rms_displacement=moves)
     maps = ColourMaps(WatchedRun(tmp_path))
     assert maps.names() == ["rms_displacement"]
     window = Window.around(torch.tensor([[-16.0, -16, -16], [16, 16, 16]]), FULL, 24)
@@ -62,7 +64,7 @@ def test_every_place_moves_as_the_nearest_point_that_is_known(tmp_path: Path) ->
     np.testing.assert_array_equal(found, moves[nearest])
     assert Range.of("rms_displacement", found).low == 0.0
     # A run that goes on is read again.
-    np.savez(tmp_path / "motion.npz", points=points[:1], rms_displacement=np.full(1, 7.0))
+    store_motion(tmp_path, points=points[:1], rms_displacement=np.full(1, 7.0))
     assert (maps.within("rms_displacement", window) == 7.0).all()
 
 
@@ -82,8 +84,8 @@ def test_absent_maps_are_not_offered(brief_run: Path, tmp_path: Path) -> None:
     shutil.copytree(brief_run, run)
     names = ["rms_displacement", "deformation_error", "local_resolution"]
     assert [one["id"] for one in Scene(run).summary()["colours"]] == names
-    (run / "maps" / "deformation_error.mrc").unlink()
-    (run / "motion.npz").write_bytes(b"PK\x03\x04 not an archive")
+    for name in ("maps/deformation_error.mrc", "motion.npz"):
+        Ledger(run).forget(name)
     scene = Scene(run)
     assert [one["id"] for one in scene.summary()["colours"]] == names[2:]
     asked = scene.conformations()

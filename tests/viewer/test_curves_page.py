@@ -15,7 +15,7 @@ import pytest
 from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer
 
-LOSS, MOVES = "Data loss, nats a particle", "Displacement, rms, Å"
+LIKELIHOOD, MOVES = "Log-likelihood, nats a particle", "Displacement, rms, Å"
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +59,13 @@ def test_verdicts_and_correlations_are_those_of_the_run(visit: Visit) -> None:
 
 def test_training_is_told_by_half_and_what_is_not_there_is_not_promised(visit: Visit) -> None:
     lines = [json.loads(line) for line in (visit.run / "metrics.jsonl").read_text().splitlines()]
-    shown = data(visit, LOSS)
+    shown = data(visit, LIKELIHOOD)
     for half in (1, 2):
-        expected = {line["epoch"]: line["data_loss"] for line in lines if line["half"] == half and line["epoch"] > 1}
+        expected = {
+            line["epoch"]: line["log_likelihood"] for line in lines if line["half"] == half and line["epoch"] > 1
+        }
         np.testing.assert_allclose(shown[half], [expected[int(epoch)] for epoch in shown[0]])
-    words = figure(visit, LOSS).inner_text()
+    words = figure(visit, LIKELIHOOD).inner_text()
     assert "half 1" in words and "half 2" in words and "held out" not in words and "no divergence" in words
 
 
@@ -79,7 +81,7 @@ def test_the_pointer_reads_values_off(visit: Visit) -> None:
     for value, near in zip(values[1:], around, strict=True):
         assert near.min() - 0.01 <= float(value) <= near.max() + 0.01
     # The same epoch is read off in the other figures of the training.
-    other = figure(visit, LOSS).locator(".u-value").first.inner_text()
+    other = figure(visit, LIKELIHOOD).locator(".u-value").first.inner_text()
     assert other.strip() == values[0]
 
 

@@ -84,7 +84,7 @@ MADE: dict[str, Callable[[Path], object]] = {
     "view.selections-elsewhere": elsewhere,
     "view.selections-unwritable": unwritable,
     "view.selections-full": full,
-    "view.latents": damaged,
+    "run.damaged-file": damaged,
     "view.no-latents": none_yet,
     "view.frames": lambda run: Scene(run).conformations().path_along(1, "component1", 1),
     "view.stops": lambda run: Scene(run).conformations().dense_path(1, 9, np.zeros((1, 3), np.float32)),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from survival import rewrite
 from viewer.browsing import Visit, next_link, visited
 from viewer.conftest import Explorer
 
@@ -130,7 +131,7 @@ def test_stacks_that_are_gone_are_asked_for_and_can_be_given(
     shutil.copytree(finished_run, run)
     provenance = json.loads((run / "provenance.json").read_text())
     provenance["inputs"]["particles"] = str(tmp_path / "gone" / "particles.star")
-    (run / "provenance.json").write_text(json.dumps(provenance))
+    rewrite(run, "provenance.json", lambda _: json.dumps(provenance))
     for options in ((), ("--datadir", simulated)):
         explorer = start(run, *options)
         seen = visited(browser, run, explorer, next_link(explorer))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from survival import rewrite
 from viewer.browsing import Visit, next_link, visited
 from viewer.conftest import Explorer
 
@@ -59,9 +60,10 @@ def explorer(
 ) -> tuple[Explorer, Path]:
     run = tmp_path_factory.mktemp("laid") / "run"
     shutil.copytree(finished_run, run)
-    table = (run / "particles.star").read_text()
-    (run / "particles.star").write_text(
-        re.sub(r"mic_000(\d\d)", lambda found: f"mic_000{int(found[1]) % 12:02d}", table)
+    rewrite(
+        run,
+        "particles.star",
+        lambda table: re.sub(r"mic_000(\d\d)", lambda found: f"mic_000{int(found[1]) % 12:02d}", table),
     )
     (run / "selections").mkdir()
     about = {"name": "a name that somebody made as long as it may be, for reasons of his own", "count": 123456}

@@ -16,7 +16,7 @@ from dynaflex.viewer.planes import Planes
 from dynaflex.viewer.questions import choice
 from dynaflex.viewer.selections import Selections
 from dynaflex.viewer.wire import pack, quantised, unpack
-from viewer.conftest import PARTICLES, make_hollow
+from viewer.conftest import PARTICLES, make_hollow, store_motion
 
 
 @pytest.fixture
@@ -120,12 +120,6 @@ def test_an_unknown_column_is_unknown(run: Path, identifier: str) -> None:
 
 
 MOTION = {"displacement_norm": "displacement", "misfit": "misfit", "gain": "gain"}
-POINTS = {"points": (7, 3), "rms_displacement": (7,), "direction": (7, 3), "error": (7,)}
-
-
-def store_motion(run: Path, **particles: np.ndarray) -> None:
-    """``motion.npz`` with these arrays of the particles."""
-    np.savez(run / "motion.npz", **{name: np.ones(shape, np.float32) for name, shape in POINTS.items()}, **particles)
 
 
 def test_what_the_motion_says_is_matched_to_the_halves(run: Path) -> None:
@@ -142,8 +136,7 @@ def test_what_the_motion_says_is_matched_to_the_halves(run: Path) -> None:
 
 @pytest.mark.parametrize("name", MOTION)
 def test_what_is_not_known_is_not_offered(run: Path, name: str) -> None:
-    arrays = dict.fromkeys(MOTION, np.ones(PARTICLES, np.float32)) | {name: np.full(PARTICLES, np.nan)}
-    store_motion(run, **arrays)
+    store_motion(run, **{name: np.full(PARTICLES, np.nan)})
     particles = ParticleTable(Run(run), False)
     offered = {column.identifier for column in particles.columns()} & set(MOTION.values())
     assert offered == set(MOTION.values()) - {MOTION[name]}
@@ -154,10 +147,7 @@ def test_what_is_not_known_is_not_offered(run: Path, name: str) -> None:
 @pytest.mark.parametrize("name", MOTION)
 @pytest.mark.parametrize("broken", ["absent", "short"])
 def test_a_motion_that_is_cut_is_damage_and_not_an_empty_column(run: Path, name: str, broken: str) -> None:
-    arrays = dict.fromkeys(MOTION, np.ones(PARTICLES, np.float32)) | {name: np.ones(PARTICLES - 1)}
-    if broken == "absent":
-        del arrays[name]
-    store_motion(run, **arrays)
+    store_motion(run, **{name: np.ones(PARTICLES - 1) if broken == "short" else None})
     with pytest.raises(DamagedCheckpointError, match=r"motion\.npz"):
         ParticleTable(Run(run), False).columns()
 

@@ -15,12 +15,13 @@ from dynaflex.errors import UsageError
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines.volumes import along_axis, merged_map
 from dynaflex.report.verdicts import verdicts
+from dynaflex.run.ledger import Ledger
 from dynaflex.viewer import motion as motion_of_run
 from dynaflex.viewer.motion import Motion
 from dynaflex.viewer.scene import Scene
 from dynaflex.viewer.watched import WatchedRun
 from dynaflex.viewer.wire import unpack
-from viewer.conftest import PARTICLES
+from viewer.conftest import store_motion
 
 
 def volume(message: bytes) -> tuple[dict[str, object], np.ndarray]:
@@ -93,9 +94,9 @@ def test_a_moved_map_is_shown_moved(brief_run: Path, tmp_path: Path) -> None:
     shutil.copytree(brief_run, run)
     before, _ = volume(Scene(run).map("corrected", None))
     for name in ("map", "map_half1", "map_half2"):
-        path = run / "maps" / f"{name}.mrc"
-        stored = read_map(path)
-        write_map(path, np.roll(stored.data, 2, axis=2), stored.pixel_size)
+        with Ledger(run).writing(f"maps/{name}.mrc") as path:
+            stored = read_map(path)
+            write_map(path, np.roll(stored.data, 2, axis=2), stored.pixel_size)
     after, _ = volume(Scene(run).map("corrected", None))
     shift = np.subtract(after["origin"], before["origin"])
     np.testing.assert_allclose(shift, [2 * stored.pixel_size, 0, 0], atol=1.01 * before["pixel_size"])
@@ -176,7 +177,7 @@ def test_a_motion_that_came_after_the_latents_is_seen(hollow: Path, tmp_path: Pa
     scene = Scene(run)
     before = scene.state()
     assert "displacement" not in {column["identifier"] for column in scene.summary()["particles"]["columns"]}
-    np.savez(run / "motion.npz", displacement_norm=np.ones(PARTICLES))
+    store_motion(run)
     assert "displacement" in {column["identifier"] for column in scene.summary()["particles"]["columns"]}
     assert scene.state() != before
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from dynaflex.errors import UsageError
-from dynaflex.io import durable
 from dynaflex.pipelines.predict import load_half
 from dynaflex.run.directory import Run
 from dynaflex.viewer.scene import Scene
 from dynaflex.viewer.training import Training
 from dynaflex.viewer.watched import WatchedRun
 from dynaflex.viewer.wire import unpack
+from survival import rewrite
 from viewer.in_training import another_epoch, stop, unfinished
 
 Brief = Callable[..., tuple[Path, object]]
@@ -86,11 +86,11 @@ def test_excluded_particles_are_not_among_them(brief_run: Path, tmp_path: Path) 
     table = (run / "particles.star").read_text().splitlines(keepends=True)
     last = max(i for i, line in enumerate(table) if "@" in line)
     # One more row that is not used, in the middle of the table.
-    (run / "particles.star").write_text("".join([*table[: last - 40], table[last], *table[last - 40 :]]))
+    rewrite(run, "particles.star", lambda _: "".join([*table[: last - 40], table[last], *table[last - 40 :]]))
     first = next(i for i, line in enumerate(table) if "@" in line)
     row = last - 40 - first
     provenance["counts"]["excluded"] = [{"row": row, "reason": "for the test"}]
-    durable.write_json(run / "provenance.json", provenance)
+    rewrite(run, "provenance.json", lambda _: json.dumps(provenance))
     rows = Scene(run).particles().rows
     assert row not in rows and len(rows) == len(Scene(brief_run).particles())
 
@@ -118,7 +118,7 @@ def test_epochs_that_nobody_chose_are_those_that_the_training_plans(
 ) -> None:
     run = unfinished(brief_run, tmp_path / "run", {1: 2})
     settings = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**settings, "epochs": None, "steps": 6000}))
+    rewrite(run, "config.json", lambda _: json.dumps({**settings, "epochs": None, "steps": 6000}))
     (run / "metrics.jsonl").write_text(f'{{"half": 1, "epoch": 1, "steps": 0}}\nhalf a li\n{{"steps": {steps}}}\n')
     assert Training(WatchedRun(run)).told()["epochs"] == expected
     (run / "metrics.jsonl").unlink()

@@ -9,7 +9,7 @@ import typer
 
 from dynaflex.cli.options import Half, RunFolder, held_for, use_one_thread
 from dynaflex.errors import UsageError
-from dynaflex.pipelines.analysis.names import K_MEANS, ClusterKind, Plane, Program
+from dynaflex.pipelines.analysis.names import ANALYSIS, K_MEANS, ClusterKind, Plane, Program
 
 if TYPE_CHECKING:
     from dynaflex.pipelines.analysis.analyse import Analysis
@@ -39,6 +39,7 @@ def analyze_command(
     from dynaflex.report.analysis import write_figures
     from dynaflex.run.directory import Run
     from dynaflex.run.monitor import shown
+    from dynaflex.run.results import replaced
 
     use_one_thread()
     for option, value, least in (("--clusters", clusters, 1), ("--frames", frames, 2)):
@@ -47,15 +48,16 @@ def analyze_command(
     if umap:
         require_umap()
     opened = Run.open(run)
-    folder = run / "analysis" if out is None else out
+    folder = run / ANALYSIS if out is None else out
     atoms = None if model is None else read_model(opened, model)
     with shown(), held_for(opened, writing=out is None):
         found = analyse(opened, half=half, clusters=clusters, frames=frames, with_umap=umap, segments=segments)
-        write_analysis(found, folder, atoms)
-        with tell.doing("figures"):
-            write_figures(found, folder / "figures")
-        if movies:
-            _draw_movies(found, folder)
+        with replaced(folder, ANALYSIS) as staging:
+            write_analysis(found, staging, atoms)
+            with tell.doing("figures"):
+                write_figures(found, staging / "figures")
+            if movies:
+                _draw_movies(found, staging)
     for line in _lines(found, folder):
         typer.echo(line)
 
@@ -83,6 +85,7 @@ def _draw_movies(found: Analysis, folder: Path) -> None:
 def _lines(found: Analysis, folder: Path) -> list[str]:
     """What was found, for people."""
     from dynaflex.pipelines.analysis.analyse import motion_row
+    from dynaflex.pipelines.volumes import SCRIPT
 
     axes = found.space.motion_axes
     shown = ", ".join(f"{share:.0%}" for share in axes.share[:4])
@@ -100,7 +103,7 @@ def _lines(found: Analysis, folder: Path) -> list[str]:
             f"{motion.series:<8}{motion.domain:>7}  {motion.frame:<10}{row['rotation_deg']:>8.1f}°"
             f"{row['translation_A']:>11.2f} Å{row['rmsd_A']:>7.2f} Å  {about}"
         )
-    return [*lines, f"analysis: {folder}; in ChimeraX open {folder / (found.series[0].name + '.cxc')}"]
+    return [*lines, f"analysis: {folder}; in ChimeraX open {folder / found.series[0].name / SCRIPT}"]
 
 
 def select_command(
@@ -127,9 +130,9 @@ def select_command(
         raise UsageError(
             "select.what", "say which particles", expected="one of --cluster --polygon --particles --latents"
         )
-    opened, folder = Run.open(run), run / "analysis" if analysis is None else analysis
+    opened, folder = Run.open(run), run / ANALYSIS if analysis is None else analysis
     if cluster is not None:
-        rows = selection.in_cluster(folder, kind, cluster)
+        rows = selection.in_cluster(opened, folder, kind, cluster)
     elif polygon is not None:
         rows = selection.in_outline(opened, folder, selection.read_outline(polygon, axes, half))
     elif particles is not None:
@@ -149,10 +152,11 @@ def export_command(
     from dynaflex.pipelines.analysis.handover import export
     from dynaflex.run.directory import Run
     from dynaflex.run.monitor import shown
+    from dynaflex.run.results import replaced
 
     use_one_thread()
     opened, folder = Run.open(run), run / "export" / to if out is None else out
-    with shown(), held_for(opened, writing=out is None):
-        todo = export(opened, to, folder)
+    with shown(), held_for(opened, writing=out is None), replaced(folder, to) as staging:
+        todo = export(opened, to, staging, folder)
     for line in [*todo, f"export: {folder}"]:
         typer.echo(line)

@@ -1,4 +1,4 @@
-"""How help is laid out: in groups, and with every name whole however narrow the terminal is."""
+"""What all commands have in common: help in groups, with every name whole, and that they spare what they are given."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
+
+from dynaflex.cli.spared import spared
 
 _WIDEST = 100
 _FIRST_COLUMN = 30
@@ -19,6 +21,13 @@ class Command(TyperCommand):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.context_settings.setdefault("max_content_width", _WIDEST)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; nothing that it is given is written over."""
+        from dynaflex.io import durable
+
+        with durable.sparing(spared(ctx.params)):
+            return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments and options under the titles of their groups."""

@@ -82,6 +82,7 @@ def volumes_command(
     from dynaflex.pipelines import predict, volumes
     from dynaflex.run.directory import Run
     from dynaflex.run.monitor import shown
+    from dynaflex.run.results import replaced
 
     given = [option is not None for option in (particles, latents, axis, path)]
     if sum(given) != 1:
@@ -100,9 +101,9 @@ def volumes_command(
         source = latents if latents is not None else path
         assert source is not None
         chosen = [(trained[0], z) for z in torch.from_numpy(_array(source, trained[0].latents.mean.shape[1]))]
-    with shown():
-        count = volumes.write_volumes(opened, chosen, out)
-    typer.echo(f"{count} maps in {out}; open {out / 'volumes.cxc'} in ChimeraX")
+    with shown(), replaced(out, "volumes") as folder:
+        count = volumes.write_volumes(opened, chosen, folder)
+    typer.echo(f"{count} maps in {out}; open {out / volumes.SCRIPT} in ChimeraX")
 
 
 def displacements_command(

@@ -25,11 +25,12 @@ def simulate_command(
 ) -> None:
     """Make particles of a flexible molecule whose motion is known."""
     from dynaflex.run.monitor import shown
+    from dynaflex.run.results import replaced
     from dynaflex.simulate.particles import simulate
 
     use_one_thread()
-    with shown():
-        simulate(out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
+    with shown(), replaced(out, "simulation") as staging:
+        simulate(staging, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
     table, consensus, mask = (out / name for name in ("particles.star", "consensus.mrc", "mask.mrc"))
     typer.echo(f"{particles} particles in {table}, map {consensus}, mask {mask}, truth {out / 'truth.npz'}")
     typer.echo(f"next: {typable('dynaflex', 'check', table, '--map', consensus, '--mask', mask)}")

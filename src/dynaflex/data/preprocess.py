@@ -41,17 +41,12 @@ def normalise(images: Tensor, mask: Tensor) -> Tensor:
     offset and a factor change, one of each per image.
 
     Raises:
-        UsageError: the mask leaves less than one pixel in a hundred to measure the noise in.
+        UsageError: the mask leaves no background.
         InputError: an image is constant outside the particle; ``row`` is its place among ``images``.
     """
+    require_background(mask)
     weight = (1.0 - mask).double().expand(images.shape)
     total = weight.sum((-2, -1), keepdim=True)
-    if bool((total < 0.01 * images.shape[-1] ** 2).any()):
-        raise UsageError(
-            "preprocess.no-background",
-            "the mask covers the image: no background is left to measure the noise in",
-            fix="use a smaller particle diameter, or particles in a larger box",
-        )
     mean = (weight * images).sum((-2, -1), keepdim=True) / total
     variance = (weight * (images - mean).square()).sum((-2, -1), keepdim=True) / total
     if not bool((variance > 0).all()):
@@ -63,6 +58,20 @@ def normalise(images: Tensor, mask: Tensor) -> Tensor:
             fix="give the particles as they were extracted, not masked, or a smaller particle diameter",
         )
     return ((images - mean) * variance.rsqrt()).to(images.dtype)
+
+
+def require_background(mask: Tensor) -> None:
+    """Refuse a mask ``(... h h)`` that leaves too little around the particle.
+
+    Raises:
+        UsageError: it leaves less than one pixel in a hundred to measure the noise in.
+    """
+    if bool(((1.0 - mask).mean((-2, -1)) < 0.01).any()):
+        raise UsageError(
+            "preprocess.no-background",
+            "the mask covers the image: no background is left to measure the noise in",
+            fix="use a smaller particle diameter, or particles in a larger box",
+        )
 
 
 def fourier_crop(images: Tensor, box: int) -> Tensor:

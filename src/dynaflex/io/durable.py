@@ -13,29 +13,57 @@ import os
 import secrets
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynaflex.errors import DynaflexError, EnvironmentFault, ResourceError
+from dynaflex.errors import DynaflexError, EnvironmentFault, ResourceError, UsageError
 
 # The earliest date a zip archive can hold; a fixed one keeps equal arrays byte-identical from run to run.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _WRITING, _OLD = ".writing", ".old"
+_spared: ContextVar[frozenset[tuple[int, int]]] = ContextVar("spared", default=frozenset())
+
+
+@contextmanager
+def sparing(files: Iterable[Path]) -> Iterator[None]:
+    """Inside, nothing is written over these files, whatever name leads to them."""
+    known = (identity for identity in map(_identity, files) if identity is not None)
+    before = _spared.set(_spared.get().union(known))
+    try:
+        yield
+    finally:
+        _spared.reset(before)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is, by whatever name; None where there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino)
 
 
 def write_stream(path: Path | str, write: Callable[[BinaryIO], None]) -> None:
     """Replace the file at ``path`` by what ``write`` puts into the stream it is given.
 
     Raises:
+        UsageError: this is one of the files that are to be spared.
         EnvironmentFault: the folder is missing or not writable.
         ResourceError: the disk is full or the quota is used up.
     """
     path = Path(path)
+    if _identity(path) in _spared.get():
+        raise UsageError(
+            "output.is-input", "this would be written over a file that the command works on",
+            file=path, fix="choose another -o",
+        )  # fmt: skip
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as stream:
@@ -103,37 +131,18 @@ def write_folder(path: Path, files: dict[str, bytes]) -> None:
 
 
 @contextmanager
-def replaced(folder: Path, *patterns: str) -> Iterator[Path]:
-    """A folder to write a series of files into. When it is whole, it takes the place of all that matches ``patterns``.
-
-    Until then what was in ``folder`` before stays; what matches nothing stays in any case. Errors as
-    :func:`write_stream`.
-    """
-    staging = folder / f".{secrets.token_hex(4)}{_WRITING}"
+def errors_of_the_disk(path: Path) -> Iterator[None]:
+    """Inside, an error of the system is one of writing at ``path``; errors as :func:`write_stream`."""
     try:
-        staging.mkdir(parents=True)
+        yield
     except OSError as error:
-        raise _unwritable(folder, error) from error
-    try:
-        yield staging
-        for pattern in patterns:
-            for old in folder.glob(pattern):
-                shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-        for new in sorted(staging.iterdir()):
-            os.replace(new, folder / new.name)
-        sync_folder(folder)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        raise _unwritable(path, error) from error
 
 
 def make_folder(path: Path) -> None:
     """Make a folder, and those it lies in, where they are missing; errors as :func:`write_stream`."""
-    try:
+    with errors_of_the_disk(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(path, error) from error
 
 
 def append_line(path: Path, line: str) -> bool:

@@ -71,7 +71,7 @@ def examine(path: Path) -> Diagnosis:
         _look_at_inputs(run, found)
         _look_at_checkpoints(run, found)
         found.stage = _stage(run, found)
-    found.todo = _advice(run, found)
+    found.todo = found.todo or _advice(run, found)
     return found
 
 
@@ -91,6 +91,7 @@ def _look_at_files(run: Run, found: Diagnosis) -> bool:
         faults = {name: run.files.fault(name) for name in run.files.names()}
     except DamagedCheckpointError as error:
         found.damaged.append(f"{Path(str(error.file)).name}: {error.problem}")
+        found.todo = str(error.fix)
         return False
     found.damaged += [f"{name}: {fault}" for name, fault in faults.items() if fault is not None]
     try:

@@ -18,6 +18,7 @@ from dynaflex.run.files import read_table
 IMAGES = "images.json"
 """The file of a run that lists its stacks of images in the order of the table, each with what it was."""
 _BLOCKS, _BLOCK, _WHOLE = 8, 4096, 1 << 22
+_NO_FILES = ("datadir", "strip_prefix")
 
 if TYPE_CHECKING:
     from dynaflex.data.particles import Particles
@@ -87,11 +88,17 @@ def changed_images(run: Run, particles: Particles) -> tuple[list[str], list[dict
     return ([f"{len(other)} image files have other contents, {other[0]} among them"] if other else []), now
 
 
+def made_from(run: Run) -> Iterator[Path]:
+    """The files that a run was made from, its images too, where they were when it last read them."""
+    yield from (path for _, path in input_files(InputPaths.from_dict(run.read_json(PROVENANCE)["inputs"])))
+    yield from (Path(stack["path"]) for stack in run.read_json(IMAGES).get("stacks", []))
+
+
 def input_files(paths: InputPaths) -> Iterator[tuple[str, Path]]:
     """Every input but the folder of images, by name."""
     for name, value in paths.as_dict().items():
         for number, path in enumerate(value if isinstance(value, list) else [value]):
-            if path is not None and name != "datadir":
+            if path is not None and name not in _NO_FILES:
                 yield (f"{name}{number + 1}" if isinstance(value, list) else name), Path(path)
 
 

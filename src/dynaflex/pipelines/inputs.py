@@ -100,6 +100,7 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
     train_box = _training_box(grid, config)
     sign = -1.0 if config.invert_contrast else 1.0
     edge = min(_MASK_EDGE, 0.5 * max(grid.width - diameter, 4.0 * grid.pixel_size))
+    preprocess.require_background(preprocess.circular_mask(grid, diameter, edge))
     return Inputs(
         paths=paths,
         particles=particles,

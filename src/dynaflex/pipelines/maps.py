@@ -100,6 +100,7 @@ def reconstruct_run(
             volumes[f"{name}_half{half}"] = volume
             _write(run, f"{name}_half{half}", volume, grid)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
+    _write(run, "mask", mask, grid)
     claim_limit = _claim_limit(run, inputs)
 
     def compare(where: Tensor) -> dict[str, FscCurves]:

@@ -69,10 +69,12 @@ def remember(run: Run, inputs: Inputs) -> None:
     before = run.read_json(PROVENANCE)
     # The folder that the names of images turned out to be relative to leads to them from anywhere.
     paths = replace(inputs.paths, datadir=inputs.paths.datadir or inputs.particles.image_root)
-    known = {"inputs": paths.as_dict(), HOME: str(run.path.absolute())}
+    known: dict[str, Any] = {"inputs": paths.as_dict(), HOME: str(run.path.absolute())}
     if any(before.get(name) != value for name, value in known.items()):
-        if before.get("inputs", known["inputs"]) != known["inputs"]:
-            tell.say(f"inputs were found elsewhere than before: {inputs.paths.particles}")
+        then = before.get("inputs", {})
+        moved = [path for name, path in known["inputs"].items() if name in _NEEDED and then.get(name, path) != path]
+        if moved:
+            tell.say(f"inputs were found elsewhere than before: {', '.join(map(str, moved))}")
         run.write_provenance(**known)
     _, images = changed_images(run, inputs.particles)
     if run.read_json(IMAGES).get("stacks") != images:

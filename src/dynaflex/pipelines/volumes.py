@@ -53,33 +53,36 @@ def conformation_of(halves: list[TrainedHalf], row: int) -> tuple[TrainedHalf, T
 
 
 def write_volumes(
-    run: Run, conformations: Sequence[tuple[TrainedHalf, Tensor]], out: Path, source: str = MERGED
+    run: Run,
+    conformations: Sequence[tuple[TrainedHalf, Tensor]],
+    folder: Path,
+    source: str = MERGED,
+    title: str = "maps",
 ) -> int:
     """Write ``vol_000.mrc ...`` for pairs of a half and latents ``(k)``, and a ChimeraX script; returns how many.
 
     The map that :func:`map_at_rest` gives for the ``source`` is carried by the flow of the half. All maps keep its grey
-    scale. They take the place of a series that was in the folder before.
+    scale.
     """
     level = 0.0
     halves = {trained.half: trained for trained, _ in conformations}
     at_rest = {half: carried_map(run, trained, source) for half, trained in halves.items()}
     names = [f"vol_{number:03d}.mrc" for number in range(len(conformations))]
-    with durable.replaced(out, "vol_[0-9]*.mrc", SCRIPT) as folder:
-        for name, (trained, z) in zip(names, tell.each(conformations, f"maps in {out.name}"), strict=True):
-            carried = at_rest[trained.half]
-            volume = carried.at(z.float())
-            if name == names[0]:
-                level = float(volume.flatten().kthvalue(int(0.98 * volume.numel())).values)
-            write_map(folder / name, volume.numpy(), carried.grid.pixel_size, place_of(run, carried.grid))
-        script = [
-            "set bgColor white",
-            f"open {' '.join(names)} vseries true",
-            f"volume all level {level:.6g} color cornflowerblue step 1",
-            "surface dust all size 10",
-            "lighting soft",
-            "vseries play #1 direction oscillate loop true",
-        ]
-        durable.write_text(folder / SCRIPT, "\n".join(script) + "\n")
+    for name, (trained, z) in zip(names, tell.each(conformations, title), strict=True):
+        carried = at_rest[trained.half]
+        volume = carried.at(z.float())
+        if name == names[0]:
+            level = float(volume.flatten().kthvalue(int(0.98 * volume.numel())).values)
+        write_map(folder / name, volume.numpy(), carried.grid.pixel_size, place_of(run, carried.grid))
+    script = [
+        "set bgColor white",
+        f"open {' '.join(names)} vseries true",
+        f"volume all level {level:.6g} color cornflowerblue step 1",
+        "surface dust all size 10",
+        "lighting soft",
+        "vseries play #1 direction oscillate loop true",
+    ]
+    durable.write_text(folder / SCRIPT, "\n".join(script) + "\n")
     return len(conformations)
 
 
@@ -92,14 +95,18 @@ def carried_map(run: Run, trained: TrainedHalf, source: str = MERGED) -> Carried
 def map_at_rest(run: Run, trained: TrainedHalf, source: str = MERGED) -> tuple[Tensor, Grid]:
     """The corrected map ``(d d d)`` that conformations of a half are made of, and its grid.
 
-    ``merged`` is that of all particles, each shell weighted by what its FSC says is signal; ``half`` is the half's own,
-    as it was reconstructed. Before there are maps, the trained density takes their place.
+    ``merged`` is that of all particles within the mask, at each place weighted by what the FSC there says is signal;
+    ``half`` is the half's own, as it was reconstructed. Before there are maps, the trained density takes their place.
     """
     own = f"map_half{trained.half}"
     if not has_map(run, own):
         grid = trained.model.grid
         return trained.model.density.volume(grid).detach(), grid
-    return merged_map(run, "map") if source == MERGED else _read(run, own)
+    if source == HALF:
+        return _read(run, own)
+    filtered, grid = _read(run, "map_local")
+    mask, _ = _read(run, "mask")
+    return filtered * mask, grid
 
 
 def merged_map(run: Run, kind: str) -> tuple[Tensor, Grid]:

@@ -17,7 +17,7 @@ class CarriedMap:
 
     As in training and reconstruction a voxel is a point that keeps its mass: density is conserved, piles up where the
     flow contracts and thins out where it expands. A motion means something near the density it was learned for: it is
-    kept up to 15 Å from there and fades to nothing at 30 Å; voxels beyond stay where they are. Implements [3DF 4].
+    kept up to 15 Å from there and fades to nothing at 30 Å; voxels beyond stay where they are.
 
     Of the box, ``voxels`` ``(n)`` can move: they rest at ``points`` ``(n 3)`` in Å and have the ``mass`` ``(n)``.
     """

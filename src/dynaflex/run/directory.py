@@ -153,8 +153,7 @@ class Run:
         foreign = bool(listed) and whole and self.files.fault(CONFIG) is not None
         if foreign or (recorded.get("files_listed") and not listed):
             raise DamagedCheckpointError(
-                "run.foreign-list" if foreign else "run.no-list",
-                "this list of files is that of another run" if foreign else "the list of the run's files is missing",
+                "run.lost-list", "the list of the run's files is missing, or that of another run",
                 file=self.path / LEDGER,
                 fix=f"put a copy back; or, if you trust the files, dynaflex doctor {self.path} --accept-files",
             )  # fmt: skip

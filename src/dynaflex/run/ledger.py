@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ class Ledger:
     the run to know.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = LEDGER) -> None:
         self.folder = folder
+        self.path = folder / name
         self._known: dict[tuple[str, int, int], str] = {}
 
     @contextmanager
@@ -48,6 +49,10 @@ class Ledger:
         (self.folder / name).unlink(missing_ok=True)
         if name in self._entries():
             self._set(name, None)
+
+    def claim(self, names: Iterable[str]) -> None:
+        """List nothing but these files, whatever they are, until :meth:`settle` lists those that are there."""
+        self._write(dict.fromkeys(names, _PENDING))
 
     def settle(self) -> None:
         """List what is there of files whose writing did not come to an end."""
@@ -83,9 +88,8 @@ class Ledger:
         self._write({name: self._digest(name) for name in names})
 
     def _entries(self) -> dict[str, str]:
-        path = self.folder / LEDGER
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(self.path.read_bytes())
             listed, seal = dict(content["files"]), content["sha256"]
         except FileNotFoundError:
             return {}
@@ -101,7 +105,7 @@ class Ledger:
         self._write(entries if digest is None else entries | {name: digest})
 
     def _write(self, entries: dict[str, str]) -> None:
-        durable.write_json(self.folder / LEDGER, _sealed(dict(sorted(entries.items()))))
+        durable.write_json(self.path, _sealed(dict(sorted(entries.items()))))
 
     def _digest(self, name: str) -> str:
         """The SHA-256 of a file; one that has not changed since is not read again."""
@@ -114,7 +118,7 @@ class Ledger:
 
     def _damaged(self, problem: str) -> DamagedCheckpointError:
         return DamagedCheckpointError(
-            "run.damaged-list", problem, file=self.folder / LEDGER, expected="the JSON that dynaflex wrote",
+            "run.damaged-list", problem, file=self.path, expected="the JSON that dynaflex wrote",
             fix=f"put a copy back; or, if you trust the files, dynaflex doctor {self.folder} --accept-files",
         )  # fmt: skip
 

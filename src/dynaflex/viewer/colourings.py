@@ -24,7 +24,7 @@ _LABELS = {DISPLACEMENT: "displacement", _SPREAD: "displacement, rms over partic
 _MAPS = ("deformation_error", "local_resolution")
 # What is not far from zero means little by itself: a scale of it begins there.
 _FROM_ZERO = (DISPLACEMENT, _SPREAD, "deformation_error")
-_SMALLEST_RANGE = 1e-3
+_SMALLEST_RANGE = 0.1
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Motion:
         return self.frame.coordinates(self._halves[half], torch.from_numpy(np.asarray(latents, dtype=np.float32)))
 
     def path(self, half: int, axis: int, frames: int) -> Array:
-        """ParticleLatents ``(frames k)`` of a half along an axis, through the middle of its particles."""
+        """Latents ``(frames k)`` of a half along an axis, through the middle of its particles."""
         latents = self._halves[half].latents.mean.numpy().astype(np.float64)
         latents = latents[:: -(-len(latents) // _FOR_A_PATH)]
         return mean_path(latents, self.coordinates(half, latents)[:, axis], frames)

@@ -56,7 +56,7 @@ class ParticleTable:
     @cached_property
     def analysed(self) -> Analysed:
         """What ``dynaflex analyze`` found about the particles."""
-        return read_analysis(self.run.path, self.rows, self.half, self.mean)
+        return read_analysis(self.run.path, self.latents)
 
     @cached_property
     def table(self) -> TableColumns:

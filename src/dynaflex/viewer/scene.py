@@ -11,11 +11,11 @@ import numpy as np
 
 from dynaflex.analyze.embedding import PrincipalAxes
 from dynaflex.errors import DynaflexError
+from dynaflex.pipelines.analysis.names import ANALYSIS, PARTICLES
 from dynaflex.pipelines.predict import config_of, method_of
 from dynaflex.run.directory import Run
 from dynaflex.run.files import LATENTS, MOTION
 from dynaflex.shapes import BoolArray, IntArray
-from dynaflex.viewer.analysed import ANALYSIS
 from dynaflex.viewer.averages import ClassAverages
 from dynaflex.viewer.conformations import Conformations
 from dynaflex.viewer.images import ParticleImages
@@ -29,7 +29,7 @@ from dynaflex.viewer.watched import WatchedRun, state_of
 from dynaflex.viewer.wire import pack
 
 State = tuple[int | str, ...]
-_LATER = (MOTION, str(ANALYSIS), "maps/map.mrc")
+_LATER = (MOTION, f"{ANALYSIS}/{PARTICLES}", "maps/map.mrc")
 """What a run finds after the latents, and the explorer shows."""
 
 

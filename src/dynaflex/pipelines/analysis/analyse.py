@@ -30,6 +30,7 @@ from dynaflex.pipelines.analysis.series import (
 from dynaflex.pipelines.analysis.space import ConformationSpace, conformation_space
 from dynaflex.pipelines.place import frame_of
 from dynaflex.pipelines.predict import TrainedHalf, load_half
+from dynaflex.pipelines.volumes import SCRIPT
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray
 
@@ -120,9 +121,8 @@ def write_analysis(found: Analysis, out: Path, atoms: AtomicModel | None) -> Non
         turns = {m.domain: m.motion for m in found.motions if m.series == series.name and m.frame == MAP_FRAME}
         arrows = chimerax.bild(found.domains.points, moved[0], moved[-1], found.domains.label, turns, center)
         durable.write_text(out / series.name / "motion.bild", arrows)
-        durable.write_text(
-            out / f"{series.name}.cxc", "\n".join(_script(out, series, atoms is not None, origin)) + "\n"
-        )
+        script = _script(out / series.name, series, atoms is not None, origin)
+        durable.write_text(out / series.name / SCRIPT, "\n".join(script) + "\n")
     durable.write_json(out / SUMMARY, summary(found))
 
 
@@ -186,13 +186,13 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
     durable.write_text(path, table.to_csv(index=False))
 
 
-def _script(out: Path, series: Series, atoms: bool, origin: tuple[float, float, float]) -> list[str]:
-    files = [Path(series.name) / f"vol_{number:03d}.mrc" for number in range(len(series.latents))]
-    level = chimerax.level_of(read_map(out / files[0]).data)
+def _script(folder: Path, series: Series, atoms: bool, origin: tuple[float, float, float]) -> list[str]:
+    files = [Path(f"vol_{number:03d}.mrc") for number in range(len(series.latents))]
+    level = chimerax.level_of(read_map(folder / files[0]).data)
     lines = [*chimerax.opening(), *chimerax.show_series(files, level, 1, origin), "transparency #1 40"]
-    lines.append(f'open "{series.name}/motion.bild"')
+    lines.append('open "motion.bild"')
     if atoms:
-        lines += [f'open "{series.name}/model.cif" coordsets true', "hide #3 atoms", "cartoon #3",
+        lines += ['open "model.cif" coordsets true', "hide #3 atoms", "cartoon #3",
                   "coordset #3 1, loop 100 bounce true pauseFrames 5"]  # fmt: skip
     return [*lines, "view"]
 

@@ -13,7 +13,6 @@ import torch
 
 from dynaflex.data.columns import particle_block
 from dynaflex.data.cryosparc import UID
-from dynaflex.data.placed import read_mask
 from dynaflex.density.placement import automatic_threshold
 from dynaflex.errors import UsageError
 from dynaflex.io import durable
@@ -23,10 +22,9 @@ from dynaflex.pipelines.analysis import chimerax
 from dynaflex.pipelines.analysis.analyse import place_of_box
 from dynaflex.pipelines.analysis.series import main_series, write_series
 from dynaflex.pipelines.analysis.space import conformation_space
-from dynaflex.pipelines.place import frame_of
 from dynaflex.pipelines.predict import config_of, load_half
 from dynaflex.pipelines.volumes import merged_map
-from dynaflex.run.directory import PROVENANCE, Run
+from dynaflex.run.directory import Run
 from dynaflex.run.files import FSC, TABLE, read_latents, read_map, read_table
 from dynaflex.shapes import FloatArray, IntArray
 
@@ -35,8 +33,9 @@ RELION_HALF = "run_half{}_class001_unfil.mrc"
 _FRAMES = 11
 
 
-def export(run: Run, program: str, out: Path) -> list[str]:
-    """Write the files that one of ``PROGRAMS`` takes into a folder; what to do with them, line by line.
+def export(run: Run, program: str, out: Path, named: Path) -> list[str]:
+    """Write the files that one of ``PROGRAMS`` takes into a folder; what to do with them, line by line, once the folder
+    is ``named`` so.
 
     Raises:
         UsageError: the run has no maps yet.
@@ -44,37 +43,36 @@ def export(run: Run, program: str, out: Path) -> list[str]:
     if not run.files.has(FSC):
         raise UsageError(
             "export.no-maps", "this run has no maps yet", file=run.maps,
-            fix="take it to its end first, with --resume, or dynaflex reconstruct",
+            fix="take it to its end first: dynaflex resume, or dynaflex reconstruct",
         )  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
-    return {"relion": _to_relion, "cryosparc": _to_cryosparc, "chimerax": _to_chimerax}[program](run, out)
+    return {"relion": _to_relion, "cryosparc": _to_cryosparc, "chimerax": _to_chimerax}[program](run, out, named)
 
 
-def _to_relion(run: Run, out: Path) -> list[str]:
+def _to_relion(run: Run, out: Path, named: Path) -> list[str]:
     """The table with the latents, the half-maps under the names that PostProcess pairs, the merged map, mask."""
     _copy(run.verified(TABLE), out / "particles.star")
     for half in (1, 2):
         _copy(run.verified(f"maps/map_half{half}.mrc"), out / RELION_HALF.format(half))
     _copy(run.verified("maps/map.mrc"), out / "run_class001.mrc")
-    mask = _copy_mask(run, out)
+    _copy(run.verified("maps/mask.mrc"), out / "mask.mrc")
     pixel_size = read_map(run, "map").pixel_size
-    command = ["relion_postprocess", "--i", str(out / RELION_HALF.format(1)), "--o", str(out / "postprocess")]
-    command += ["--mask", str(mask)] if mask is not None else ["--auto_mask"]
-    command += ["--angpix", f"{pixel_size:g}", "--auto_bfac", "--autob_lowres", "10"]
+    command = ["relion_postprocess", "--i", str(named / RELION_HALF.format(1)), "--o", str(named / "postprocess")]
+    command += ["--mask", str(named / "mask.mrc"), "--angpix", f"{pixel_size:g}"]
+    command += ["--auto_bfac", "--autob_lowres", "10"]
     return [
         "in the folder of your RELION project:",
         f"  {shlex.join(command)}",
-        f"{out / 'particles.star'} is your table with the latents as columns _dynaflexLatent1 and on; paths in it are "
-        "relative to where they were",
+        f"{named / 'particles.star'} is your table with the latents as columns _dynaflexLatent1 and on; paths in it "
+        "are relative to where they were",
     ]
 
 
-def _to_cryosparc(run: Run, out: Path) -> list[str]:
+def _to_cryosparc(run: Run, out: Path, named: Path) -> list[str]:
     """The latents as components of the particles, by uid where the input had one, and the maps."""
     for half, name in ((1, "map_half_A.mrc"), (2, "map_half_B.mrc")):
         _copy(run.verified(f"maps/map_half{half}.mrc"), out / name)
     _copy(run.verified("maps/map.mrc"), out / "map.mrc")
-    _copy_mask(run, out)
+    _copy(run.verified("maps/mask.mrc"), out / "mask.mrc")
     stored = read_latents(run)
     rows, owner, mean = stored.rows, stored.half, stored.mean
     star = read_table(run)
@@ -83,7 +81,7 @@ def _to_cryosparc(run: Run, out: Path) -> list[str]:
         _write_csv(table, rows, owner, mean, out / "latents.csv")
         return [
             "the particles did not come from cryoSPARC and have no uid: latents.csv has them by image name",
-            f"maps to import: {out / 'map.mrc'} with its halves A and B",
+            f"maps to import: {named / 'map.mrc'} with its halves A and B",
         ]
     uid = table[UID].to_numpy()[rows].astype(np.uint64)
     # One scatter plot of two latent spaces that have nothing to do with each other would show structure that is none.
@@ -96,11 +94,11 @@ def _to_cryosparc(run: Run, out: Path) -> list[str]:
         f"particles by uid: {', '.join(f'{name}.cs' for name in parts)}; columns components_mode_0/value and on are "
         "the latents, in units of the prior's standard deviation",
         *(["each half has a latent space of its own, hence a file of its own"] if len(parts) > 1 else []),
-        f"maps to import: {out / 'map.mrc'} with its halves A and B",
+        f"maps to import: {named / 'map.mrc'} with its halves A and B",
     ]
 
 
-def _to_chimerax(run: Run, out: Path) -> list[str]:
+def _to_chimerax(run: Run, out: Path, named: Path) -> list[str]:
     """The map before and after, each at a contour of its own, and a series along the main axis of the latents."""
     before, _ = merged_map(run, "rigid")
     after = read_map(run, "map")
@@ -125,7 +123,7 @@ def _to_chimerax(run: Run, out: Path) -> list[str]:
     ]
     durable.write_text(out / "dynaflex.cxc", "\n".join(lines) + "\n")
     return [
-        f"in ChimeraX: open {out / 'dynaflex.cxc'}",
+        f"in ChimeraX: open {named / 'dynaflex.cxc'}",
         "#1 is the map without motion (grey), #2 the corrected one (blue); for the movement: hide #1,2 models; "
         "show #3 models",
     ]
@@ -150,17 +148,6 @@ def _write_csv(table: pd.DataFrame, rows: IntArray, half: IntArray, mean: FloatA
     columns: dict[str, Any] = {"row": rows, "half": half, "rlnImageName": table["rlnImageName"].to_numpy()[rows]}
     columns |= {f"latent{k}": np.round(value.astype(np.float64), 6) for k, value in enumerate(mean.T, 1)}
     durable.write_text(path, pd.DataFrame(columns).to_csv(index=False))
-
-
-def _copy_mask(run: Run, out: Path) -> Path | None:
-    """The mask of the run in the voxels of its maps, if one was given and is still there."""
-    given = run.read_json(PROVENANCE).get("inputs", {}).get("mask")
-    if given is None or not Path(given).is_file():
-        return None
-    frame = frame_of(run)
-    mask = read_mask(given, frame, [])
-    write_map(out / "mask.mrc", mask, frame.grid.pixel_size, frame.place)
-    return out / "mask.mrc"
 
 
 def _copy(source: Path, target: Path) -> None:

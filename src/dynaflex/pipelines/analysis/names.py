@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+ANALYSIS: Final = "analysis"
+"""What ``analyze`` writes, as a kind of results, and the folder of a run that it goes to unless told otherwise."""
 PARTICLES, CLUSTERS, MOTION, SUMMARY = "particles.csv", "clusters.csv", "motion.csv", "analysis.json"
 
 ClusterKind = Literal["kmeans", "density"]

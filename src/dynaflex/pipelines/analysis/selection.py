@@ -17,6 +17,7 @@ from dynaflex.errors import InputError, UsageError
 from dynaflex.io.durable import make_folder
 from dynaflex.io.star import write_star
 from dynaflex.pipelines.analysis.names import PARTICLES, Plane
+from dynaflex.pipelines.analysis.stored import analysed_particles, numbered
 from dynaflex.pipelines.settings import config_of
 from dynaflex.run.directory import Run
 from dynaflex.run.files import read_latents, read_table
@@ -68,14 +69,13 @@ def read_outline(path: Path, axes: str | None, half: int | None) -> Outline:
     )
 
 
-def in_cluster(folder: Path, kind: str, cluster: int) -> IntArray:
+def in_cluster(run: Run, folder: Path, kind: str, cluster: int) -> IntArray:
     """The rows of the particles in a cluster (from 1) that ``analyze`` found.
 
     Raises:
-        InputError: the run has not been analysed.
-        UsageError: there is no such cluster.
+        UsageError: there is no such cluster; else as :func:`analysed_particles`.
     """
-    table = _analysed(folder)
+    table = analysed_particles(folder, read_latents(run))
     known = np.unique(table[kind][table[kind] > 0])
     if cluster not in known:
         raise UsageError(
@@ -89,8 +89,7 @@ def in_outline(run: Run, folder: Path, outline: Outline) -> IntArray:
     """The rows of the particles inside a polygon, ends of one half only where the plane is that of a half.
 
     Raises:
-        InputError: the run has not been analysed.
-        UsageError: there is no such plane, or it is not said of which half.
+        UsageError: there is no such plane, or it is not said of which half; else as :func:`analysed_particles`.
     """
     if outline.axes not in AXES:
         raise UsageError(
@@ -99,7 +98,7 @@ def in_outline(run: Run, folder: Path, outline: Outline) -> IntArray:
         )  # fmt: skip
     if outline.axes in _OF_ONE_HALF:
         _require_half(run, outline.half)
-    table = _analysed(folder)
+    table = analysed_particles(folder, read_latents(run))
     plane = np.stack([_column(table, outline.axes, number, folder) for number in outline.columns], axis=1)
     mine = np.ones(len(table), dtype=bool) if outline.half is None else table["half"].to_numpy() == outline.half
     return table["row"].to_numpy()[inside_polygon(plane, outline.points) & mine]
@@ -170,19 +169,9 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> tuple[int, int]:
     return len(kept), len(table)
 
 
-def _analysed(folder: Path) -> pd.DataFrame:
-    path = folder / PARTICLES
-    if not path.is_file():
-        raise InputError(
-            "select.not-analysed", "this run has not been analysed",
-            file=path, expected=f"{PARTICLES} of dynaflex analyze", fix="dynaflex analyze RUN first",
-        )  # fmt: skip
-    return pd.read_csv(path)
-
-
 def _column(table: pd.DataFrame, axes: str, number: int, folder: Path) -> Array:
     """A coordinate in the plane ``axes``, its ``number`` counted from 1."""
-    count = sum(name.removeprefix(axes).isdigit() for name in table.columns)
+    count = len(numbered(table, axes))
     if not 1 <= number <= count:
         raise InputError(
             "select.no-column", f"the analysis has no coordinate {axes} {number}", file=folder / PARTICLES,

@@ -1,0 +1,36 @@
+"""What no command writes over: the files it is given, and those that its run consists of and was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dynaflex.errors import DynaflexError
+
+_OUTPUT, _RUN = "out", "run"
+
+
+def spared(parameters: Mapping[str, Any]) -> Iterator[Path]:
+    """The files that a command with these parameters must leave as they are, whether or not they are there."""
+    for name, value in parameters.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        if name != _OUTPUT:
+            yield from (one for one in values if isinstance(one, Path))
+    run = parameters.get(_RUN)
+    # Without an output of its own a command may renew the run.
+    if isinstance(run, Path) and parameters.get(_OUTPUT) is not None:
+        yield from _of_run(run)
+
+
+def _of_run(path: Path) -> Iterator[Path]:
+    from dynaflex.pipelines.fingerprint import made_from
+    from dynaflex.run.directory import Run
+
+    run = Run(path)
+    try:
+        yield from (path / name for name in run.files.names())
+        yield from made_from(run)
+    except (DynaflexError, LookupError, TypeError):
+        # The command itself will say what is wrong with the run.
+        return
