@@ -45,7 +45,7 @@ class Run:
     @cached_property
     def metrics(self) -> Metrics:
         """The figures of the training."""
-        return Metrics(self.path, self.identity)
+        return Metrics(self.path, self.identity, self.files)
 
     @cached_property
     def store(self) -> CheckpointStore:
@@ -150,14 +150,16 @@ class Run:
         listed = self.files.names()
         recorded = self._parsed(PROVENANCE) if self.files.has(PROVENANCE) else {}
         whole = recorded.get("config_sha256") == durable.sha256(self.path / CONFIG)
-        foreign = bool(listed) and whole and self.files.fault(CONFIG) is not None
-        if foreign or (recorded.get("files_listed") and not listed):
-            raise DamagedCheckpointError(
-                "run.foreign-list" if foreign else "run.no-list",
-                "this list of files is that of another run" if foreign else "the list of the run's files is missing",
-                file=self.path / LEDGER,
-                fix=f"put a copy back; or, if you trust the files, dynaflex doctor {self.path} --accept-files",
-            )  # fmt: skip
+        if listed and whole and self.files.fault(CONFIG) is not None:
+            raise self._list_refused("run.foreign-list", "this list of files is that of another run")
+        if recorded.get("files_listed") and not listed:
+            raise self._list_refused("run.no-list", "the list of the run's files is missing")
+
+    def _list_refused(self, identifier: str, problem: str) -> DamagedCheckpointError:
+        return DamagedCheckpointError(
+            identifier, problem, file=self.path / LEDGER,
+            fix=f"put a copy back; or, if you trust the files, dynaflex doctor {self.path} --accept-files",
+        )  # fmt: skip
 
     def dissolve(self) -> None:
         """Take away all that :meth:`create` and a first stage wrote, so that the directory is free; the log stays."""
@@ -189,12 +191,14 @@ class Run:
 
     def is_made_again(self, name: str) -> bool:
         """True for a file that resuming the run writes again."""
-        return name not in _ONCE and name != "validation.json"
+        return name not in (*_ONCE, METRICS, "validation.json")
 
     def remedy(self, name: str) -> str:
         """What brings a file back that is damaged."""
         if name in _ONCE:
             return "put a copy back, or start another run"
+        if name == METRICS:
+            return f"put a copy back, or remove it and dynaflex doctor {self.path} --accept-files"
         again = f"dynaflex validate {self.path}" if name == "validation.json" else to_resume(self.path)
         return f"{again}, which makes it again; or put a copy back"
 

@@ -14,7 +14,7 @@ from dynaflex.io import durable
 
 LEDGER = "files.json"
 _PENDING = "being written"
-_LISTED, _UNLISTED = ("*.json", "*.npz", "*.star", "maps/*.mrc"), (LEDGER, "lock.json")
+_LISTED, _UNLISTED = ("*.json", "*.jsonl", "*.npz", "*.star", "maps/*.mrc"), (LEDGER, "lock.json")
 
 
 class Ledger:
@@ -46,6 +46,16 @@ class Ledger:
     def forget(self, name: str) -> None:
         """Remove a file, from the list too."""
         (self.folder / name).unlink(missing_ok=True)
+        if name in self._entries():
+            self._set(name, None)
+
+    def close(self, name: str) -> None:
+        """List a file that was written bit by bit and is written no more, if it is there."""
+        if (self.folder / name).is_file():
+            self._set(name, self._digest(name))
+
+    def reopen(self, name: str) -> None:
+        """List a file no more that is written on."""
         if name in self._entries():
             self._set(name, None)
 
