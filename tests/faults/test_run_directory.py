@@ -171,7 +171,11 @@ def test_a_run_that_is_taken_away_says_so(toy: Toy, command: Command) -> None:
     with patch.object(Metrics, "record", lambda own, _figures: shutil.rmtree(own.path.parent, ignore_errors=True)):
         outcome = command(*toy.train(), "-o", toy.folder / "other")
     assert outcome.code == 5
-    assert "removed or renamed" in outcome.err and "--resume [run.vanished]" in outcome.err
+    assert (
+        "removed or renamed" in outcome.err
+        and "then dynaflex resume" in outcome.err
+        and "[run.vanished]" in outcome.err
+    )
 
 
 def test_numbers_that_are_not_finite_are_not_saved_and_end_the_run(toy: Toy, command: Command) -> None:
