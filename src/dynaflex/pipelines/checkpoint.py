@@ -10,7 +10,7 @@ import torch
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.pipelines.method import Trainer
 from dynaflex.pipelines.steps import Diverged
-from dynaflex.run.directory import Run
+from dynaflex.run.directory import Run, to_resume
 from dynaflex.shapes import Tensor
 
 
@@ -90,6 +90,37 @@ def restore(run: Run, trainer: Trainer, digest: str) -> bool:
     if trainer.poses is not None:
         trainer.poses.table.weight.data.copy_(tensors["poses"])
     trainer.restored()
+    return True
+
+
+def final(run: Run, half: int) -> dict[str, Tensor]:
+    """The tensors of a half, 0 for both as one, at the end of its training. No older checkpoint stands for that: it
+    holds another model, to which the latents do not belong.
+
+    Raises:
+        DamagedCheckpointError: the last checkpoint is not whole, or not the end.
+    """
+    path, problem = next(run.store.newest(f"half{half}"), run.checkpoints), "no checkpoint of its end"
+    try:
+        tensors, state = run.store.read(path)
+        if state["finished"]:
+            return tensors
+    except DamagedCheckpointError as damaged:
+        problem = damaged.problem
+    raise DamagedCheckpointError(
+        "checkpoint.not-final", f"the end of the training of half {half} is damaged or missing", file=path,
+        expected="the checkpoint that the latents were found with", found=problem,
+        fix=f"{to_resume(run.path)}, which trains from the last whole one on; or put a copy back",
+    )  # fmt: skip
+
+
+def is_final(run: Run, half: int) -> bool:
+    """True if the end of the training of a half is there, whole, with the latents that were found with it."""
+    try:
+        final(run, half)
+        run.store.read(next(run.store.newest(f"latents{half}"), run.checkpoints))
+    except DamagedCheckpointError:
+        return False
     return True
 
 

@@ -95,7 +95,8 @@ def _look_at_files(run: Run, found: Diagnosis) -> bool:
         return False
     found.damaged += [f"{name}: {fault}" for name, fault in faults.items() if fault is not None]
     try:
-        run.metrics.lines()
+        if faults.get(METRICS) is None:
+            run.metrics.lines()
     except DamagedCheckpointError as error:
         found.damaged.append(f"{METRICS}: {error.problem}")
     return not any(faults.get(name) for name in (CONFIG, PROVENANCE))
@@ -112,8 +113,13 @@ def _look_at_checkpoints(run: Run, found: Diagnosis) -> None:
     for series in run.store.names():
         states = {path.name: run.store.fault(path) for path in run.store.series(series)}
         found.checkpoints |= states
-        if all(fault is not None for fault in states.values()):
+        last, latents = states[max(states)], f"latents{series.removeprefix('half')}"
+        if series.startswith("latents") and last is not None:
+            found.damaged.append(f"{max(states)}: {last}")
+        elif all(fault is not None for fault in states.values()):
             found.damaged.append(f"no checkpoint of {series} is whole")
+        elif last is not None and latents in run.store.names():
+            found.damaged.append(f"{max(states)}, the end of a training: {last}")
         elif any(fault is not None for fault in states.values()):
             found.notes.append(f"a damaged checkpoint of {series} will be passed over")
 
@@ -138,7 +144,8 @@ def _advice(run: Run, found: Diagnosis) -> str:
         return "put copies of the damaged files back, or start another run with another -o"
     lost = [fault for fault in found.damaged if not run.is_made_again(fault.partition(":")[0])]
     if lost:
-        return f"put a copy of {lost[0].partition(':')[0]} back, or start another run with another -o"
+        name = lost[0].partition(":")[0]
+        return f"{name}: {run.remedy(name)}"
     resume = resume_command(run)
     by = lock.holder(run.path / LOCK)
     if by is not None and by.is_elsewhere():

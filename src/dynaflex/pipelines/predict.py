@@ -12,7 +12,7 @@ from dynaflex.errors import UsageError
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.posterior import Posterior
 from dynaflex.model import FlexModel
-from dynaflex.pipelines.checkpoint import model_state
+from dynaflex.pipelines.checkpoint import final, model_state
 from dynaflex.pipelines.dynamight.method import DYNAMIGHT
 from dynaflex.pipelines.flex.method import FLEX
 from dynaflex.pipelines.method import Method
@@ -84,12 +84,12 @@ def load_half(run: Run, half: int) -> TrainedHalf:
 
     Raises:
         UsageError: the half has not been trained to its end.
-        DamagedCheckpointError: no checkpoint verifies.
+        DamagedCheckpointError: the checkpoint of that end, or of the latents, does not verify.
     """
     method, config = method_of(run), config_of(run)
     trained = half if half in config.trained_halves else 0
-    tensors, _ = run.require_checkpoint(f"half{trained}")
     latents, _ = run.require_checkpoint(f"latents{trained}")
+    tensors = final(run, trained)
     state = model_state(tensors)
     model = method.empty_model(state, len(latents["rows"]), read_grids(run).train, config)
     model.load_state_dict(state)

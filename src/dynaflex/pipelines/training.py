@@ -44,7 +44,7 @@ def train_half(work: Work, method: Method, half: int, stop: Stop) -> None:
         StoppedOnRequest: it was asked to stop, and is saved.
     """
     run, inputs = work.run, work.inputs
-    if run.load_checkpoint(f"latents{half}") is not None:
+    if checkpoint.is_final(run, half):
         return
     mine = inputs.members(half)
     members = inputs.particles.take(mine)
@@ -60,6 +60,7 @@ def train_half(work: Work, method: Method, half: int, stop: Stop) -> None:
         except Diverged as diverged:
             trainer = _rolled_back(work, diverged, trainer, method.trainer(work, data, training), digest)
             watched = _Watched(work, trainer, digest, stop)
+    run.metrics.close()
     embedding.embed_half(run, trainer)
 
 

@@ -59,6 +59,13 @@ class RunFiles:
 
         return self._read(name, read)
 
+    def optional(self, name: str) -> Record | None:
+        """A JSON object that not every run has: one that was never written is not ``absent``."""
+        found = self.record(name)
+        if self.absent.get(name) == NOT_THERE:
+            del self.absent[name]
+        return found
+
     def metrics(self) -> list[Record] | None:
         """The figures of the training, a line an epoch."""
 
@@ -103,16 +110,19 @@ class RunFiles:
         mean = np.asarray((parts[0].data + parts[1].data) / 2, dtype=np.float32)
         return MeanMap(mean, parts[0].pixel_size or 1.0)
 
+    def faults(self) -> dict[str, str]:
+        """Why files are not used that the run has written, by their names."""
+        return {name: reason for name, reason in self.absent.items() if reason != NOT_THERE}
+
     def _read(self, name: str, read: Callable[[Path], _T]) -> _T | None:
         path = self.run / name
-        if not path.exists():
-            self.absent[name] = NOT_THERE
-            return None
         try:
             fault = Ledger(self.run).fault(name)
             if fault is not None:
                 raise ValueError(fault)
-            return read(path)
+            if path.exists():
+                return read(path)
+            self.absent[name] = NOT_THERE
         except DynaflexError as error:
             self.absent[name] = f"cannot be read: {error.problem}"
         except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:

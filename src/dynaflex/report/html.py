@@ -220,12 +220,11 @@ class _Report:
             lines = [(reason, f"{count:,}", of_it) for reason, count, of_it in summary.reasons(rows)]
             yield page.folded(f"{len(rows):,} excluded particles", page.table(lines, ("reason", "particles", "rows")))
         for name, title in _OPTIONAL.items():
-            if (self.run / name).is_file():
-                record = self.shown.files.record(name)
-                reason = self.shown.reason(name)
-                yield page.folded(
-                    title, page.table(summary.flattened(record)) if record else page.absent(f"{name}: {reason}.")
-                )
+            record, fault = self.shown.files.optional(name), self.shown.files.faults().get(name)
+            if record:
+                yield page.folded(title, page.table(summary.flattened(record)))
+            elif fault:
+                yield page.folded(title, page.absent(f"{name}: {fault}."))
 
 
 def _tile(tile: summary.Tile) -> str:

@@ -41,14 +41,13 @@ def verdicts(run: Path) -> list[dict[str, str]]:
         found.append(_warning(text) if controls and any(one.verdict == FAIL for one in controls) else _note(text))
     found += [_warning(text) for text in advice.advice(words, config, latents, lines)]
     found += [_warning(str(text)) for text in provenance.get("warnings", [])]
+    found += [_warning(f"{name} is not used here: it {reason}") for name, reason in files.faults().items()]
     return found
 
 
 def stored_controls(files: RunFiles) -> list[Control] | None:
     """The verdicts that ``dynaflex validate`` left in the run; None where there are none to be read."""
-    if not (files.run / VALIDATION).is_file():
-        return None
-    record = files.record(VALIDATION)
+    record = files.optional(VALIDATION)
     if record is None:
         return None
     try:

@@ -45,7 +45,7 @@ class Run:
     @cached_property
     def metrics(self) -> Metrics:
         """The figures of the training."""
-        return Metrics(self.path, self.identity)
+        return Metrics(self.path, self.identity, self.files)
 
     @cached_property
     def store(self) -> CheckpointStore:
@@ -188,12 +188,14 @@ class Run:
 
     def is_made_again(self, name: str) -> bool:
         """True for a file that resuming the run writes again."""
-        return name not in _ONCE and name != "validation.json"
+        return name not in (*_ONCE, METRICS, "validation.json")
 
     def remedy(self, name: str) -> str:
         """What brings a file back that is damaged."""
         if name in _ONCE:
             return "put a copy back, or start another run"
+        if name == METRICS:
+            return f"put a copy back, or remove it and dynaflex doctor {self.path} --accept-files"
         again = f"dynaflex validate {self.path}" if name == "validation.json" else to_resume(self.path)
         return f"{again}, which makes it again; or put a copy back"
 

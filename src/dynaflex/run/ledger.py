@@ -14,7 +14,7 @@ from dynaflex.io import durable
 
 LEDGER = "files.json"
 _PENDING = "being written"
-_LISTED, _UNLISTED = ("*.json", "*.npz", "*.star", "maps/*.mrc"), (LEDGER, "lock.json")
+_LISTED, _UNLISTED = ("*.json", "*.jsonl", "*.npz", "*.star", "maps/*.mrc"), (LEDGER, "lock.json")
 
 
 class Ledger:
@@ -53,6 +53,16 @@ class Ledger:
     def claim(self, names: Iterable[str]) -> None:
         """List nothing but these files, whatever they are, until :meth:`settle` lists those that are there."""
         self._write(dict.fromkeys(names, _PENDING))
+
+    def close(self, name: str) -> None:
+        """List a file that was written bit by bit and is written no more, if it is there."""
+        if (self.folder / name).is_file():
+            self._set(name, self._digest(name))
+
+    def reopen(self, name: str) -> None:
+        """List a file no more that is written on."""
+        if name in self._entries():
+            self._set(name, None)
 
     def settle(self) -> None:
         """List what is there of files whose writing did not come to an end."""

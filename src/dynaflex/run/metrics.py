@@ -8,6 +8,7 @@ from typing import Any
 
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.io import durable
+from dynaflex.run.ledger import Ledger
 
 METRICS = "metrics.jsonl"
 _OWNER = "run"
@@ -15,10 +16,15 @@ _DIGITS = 12
 
 
 class Metrics:
-    """``metrics.jsonl`` of a run. Every line names its run (``owner``), so that those of another are known."""
+    """``metrics.jsonl`` of a run. Every line names its run (``owner``), so that those of another are known.
 
-    def __init__(self, folder: Path, owner: str | None) -> None:
+    Between two trainings the file stands in the list of the run's ``files``, so that a line that is lost or changed is
+    known too.
+    """
+
+    def __init__(self, folder: Path, owner: str | None, files: Ledger) -> None:
         self.path = folder / METRICS
+        self.files = files
         self.owner = None if owner is None else owner[:_DIGITS]
 
     def record(self, figures: dict[str, Any]) -> None:
@@ -32,6 +38,9 @@ class Metrics:
         Raises:
             DamagedCheckpointError: a line is that of another run, or what is there is something else.
         """
+        fault = self.files.fault(METRICS)
+        if fault is not None:
+            raise self._damaged(fault, "other bytes" if self.path.exists() else "no such file")
         if not self.path.exists():
             return []
         try:
@@ -50,16 +59,22 @@ class Metrics:
         return self.owner is None or line.get(_OWNER, self.owner) == self.owner
 
     def forget(self, half: int, after: int) -> None:
-        """Forget the epochs of a half that a resumed run will repeat, those ``after`` one."""
+        """Forget the epochs of a half that a resumed run will repeat, those ``after`` one; more lines will come."""
+        kept = [line for line in self.lines() if line.get("half") != half or line.get("epoch", 0) <= after]
+        self.files.reopen(METRICS)
         if self.path.exists():
-            kept = [line for line in self.lines() if line.get("half") != half or line.get("epoch", 0) <= after]
             own = {} if self.owner is None else {_OWNER: self.owner}
             durable.write_text(self.path, "".join(json.dumps({**line, **own}) + "\n" for line in kept))
+
+    def close(self) -> None:
+        """No more lines come, for now."""
+        self.files.close(METRICS)
 
     def _damaged(self, problem: str, found: str) -> DamagedCheckpointError:
         return DamagedCheckpointError(
             "run.damaged-file", problem, file=self.path, expected="one JSON line an epoch", found=found,
-            fix="put a copy back, or remove it: then the curves of the training are lost, and nothing else is",
+            fix=f"put a copy back; or remove it and dynaflex doctor {self.path.parent} --accept-files: then the curves "
+            "of the training are lost, and nothing else is",
         )  # fmt: skip
 
 

@@ -15,10 +15,11 @@ _PIECE = 1 << 20
 def new_metrics(run: Run, since: int) -> dict[str, Any]:
     """New whole lines of the metrics from byte ``since`` on, and where to go on reading as ``next``.
 
-    A file that has become shorter is read again from its beginning, which ``restarted`` says.
+    A file that has become shorter is read again from its beginning, which ``restarted`` says. One that is not what the
+    run wrote has no lines.
     """
     path = run.path / METRICS
-    size = path.stat().st_size if path.exists() else 0
+    size = path.stat().st_size if path.exists() and run.files.fault(METRICS) is None else 0
     start = since if 0 <= since <= size else 0
     text = b""
     if size > start:
