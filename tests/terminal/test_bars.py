@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[list[object], list[str]]] = {
     ),
     "export": (["export", "{run}", "--to", "chimerax", "-o", "{out}/chimerax"], ["maps in axis1"]),
     "volumes": (["volumes", "{run}", "-o", "{out}/volumes", "--axis", 1, "--frames", 3], ["maps in volumes"]),
+    "volumes from particles": (
+        ["volumes", "{run}", "-o", "{out}/both", "--axis", 1, "--frames", 3, "--from-particles"],
+        ["motion of the particles", "maps from particles"],
+    ),
 }
 MAY_FAIL = ("validate",)
 """What is learned in two epochs need not pass the controls: exit code 1."""

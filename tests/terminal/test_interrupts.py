@@ -84,6 +84,7 @@ def test_a_run_stops_in_its_report(
         ("maps of half 1", ["score", "{run}", "--truth", "{data}/truth.npz"]),
         ("maps in", ["export", "{run}", "--to", "chimerax", "-o", "{out}"]),
         ("maps in", ["volumes", "{run}", "-o", "{out}", "--axis", 1, "--frames", 500]),
+        ("maps from particles", ["volumes", "{run}", "-o", "{out}", "--axis", 1, "--frames", 200, "--from-particles"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dynaflex.run.directory import Run
     from dynaflex.shapes import FloatArray
 
+_PARTICLES = "From the particles themselves"
+
 
 def reconstruct_command(
     run: RunFolder,
@@ -72,14 +74,42 @@ def volumes_command(
     particles: Annotated[str | None, typer.Option(help="Rows of the input table from 0: 0,5,9.")] = None,
     latents: Annotated[Path | None, typer.Option(help="Latent vectors (n, K), .npy.")] = None,
     axis: Annotated[int | None, typer.Option(help="Principal axis of the latents, from 1.")] = None,
-    frames: Annotated[int, typer.Option(help="Maps along --axis.")] = 41,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Maps along --axis; default 41, with --from-particles 9.")
+    ] = None,
     path: Annotated[Path | None, typer.Option(help="A path through latent space (n, K), .npy.")] = None,
     half: Annotated[Half | None, typer.Option(help="Whose model; default 1, for --particles each one's own.")] = None,
+    map: Annotated[
+        Literal["merged", "half"],
+        typer.Option(help="What is carried: the merged map, or each half's own by its own model, both of them."),
+    ] = "merged",
+    from_particles: Annotated[
+        bool,
+        typer.Option(
+            "--from-particles",
+            rich_help_panel=_PARTICLES,
+            help="Beside each map one of the particles nearest to it, without the model's motion, and a table.",
+        ),
+    ] = False,
+    nearest: Annotated[
+        int | None,
+        typer.Option(
+            rich_help_panel=_PARTICLES,
+            min=20,
+            help="How many particles of each half; default a tenth, between 20 and 5,000.",
+        ),
+    ] = None,
+    datadir: MovedImages = None,
+    strip_prefix: MovedPrefix = None,
+    device: Device = "auto",
 ) -> None:
     """Write conformations as maps, on one grey scale, with a ChimeraX script."""
     import torch
 
     from dynaflex.pipelines import predict, volumes
+    from dynaflex.pipelines.analysis.from_particles import FromParticles, write_from_particles
+    from dynaflex.pipelines.analysis.surroundings import Surroundings, write_each_half
+    from dynaflex.pipelines.reopen import Moved, reopened
     from dynaflex.run.directory import Run
     from dynaflex.run.monitor import shown
     from dynaflex.run.results import replaced
@@ -96,14 +126,29 @@ def volumes_command(
         chosen = [volumes.conformation_of(trained, row) for row in _rows(particles)]
     elif axis is not None:
         mean = trained[0].latents.mean
-        chosen = [(trained[0], z) for z in volumes.along_axis(mean, _index(axis, mean.shape[1]), frames)]
+        count = frames or (9 if from_particles else 41)
+        chosen = [(trained[0], z) for z in volumes.along_axis(mean, _index(axis, mean.shape[1]), count)]
     else:
         source = latents if latents is not None else path
         assert source is not None
         chosen = [(trained[0], z) for z in torch.from_numpy(_array(source, trained[0].latents.mean.shape[1]))]
+    made = table = None
     with shown(), replaced(out, "volumes") as folder:
-        count = volumes.write_volumes(opened, chosen, folder)
-    typer.echo(f"{count} maps in {out}; open {out / volumes.SCRIPT} in ChimeraX")
+        both = Surroundings(opened) if from_particles or map == "half" else None
+        if both is not None and from_particles:
+            inputs = reopened(opened, Moved(datadir=datadir, strip_prefix=strip_prefix))
+            made = FromParticles(opened, inputs, both, chosen, pick_device(device), nearest)
+        title = f"maps in {out.name}"
+        if both is not None and map == "half":
+            series = write_each_half(opened, both, chosen, folder, title)
+        else:
+            series = [volumes.write_maps(opened, chosen, folder, title=title)]
+        volumes.write_script(folder, series)
+        if made is not None:
+            table = write_from_particles(opened, made, series, folder)
+    if table is not None:
+        typer.echo(table.to_string(index=False, float_format="%.3g", na_rep="-"))
+    typer.echo(f"{len(chosen)} maps in {out}; open {out / volumes.SCRIPT} in ChimeraX")
 
 
 def displacements_command(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
 
 from dynaflex import tell
@@ -12,6 +14,7 @@ from dynaflex.analyze.embedding import principal_axes
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io import durable
+from dynaflex.io.mrc import read_map as read_mrc
 from dynaflex.io.mrc import write_map
 from dynaflex.pipelines.place import place_of
 from dynaflex.pipelines.predict import TrainedHalf
@@ -21,7 +24,8 @@ from dynaflex.run.directory import Run
 from dynaflex.run.files import FSC, has_map, read_map
 from dynaflex.shapes import Tensor
 
-MERGED, HALF = "merged", "half"
+Source = Literal["merged", "half"]
+"""The map that is carried: the one merged of both halves, or the half's own."""
 SCRIPT = "volumes.cxc"
 _SPREAD = 2.0
 
@@ -56,43 +60,65 @@ def write_volumes(
     run: Run,
     conformations: Sequence[tuple[TrainedHalf, Tensor]],
     folder: Path,
-    source: str = MERGED,
+    source: Source = "merged",
     title: str = "maps",
 ) -> int:
-    """Write ``vol_000.mrc ...`` for pairs of a half and latents ``(k)``, and a ChimeraX script; returns how many.
+    """Write :func:`write_maps` of conformations, and a ChimeraX script that plays them; returns how many."""
+    write_script(folder, [write_maps(run, conformations, folder, source, title)])
+    return len(conformations)
+
+
+def write_maps(
+    run: Run,
+    conformations: Sequence[tuple[TrainedHalf, Tensor]],
+    folder: Path,
+    source: Source = "merged",
+    title: str = "maps",
+    ending: str = "",
+) -> list[str]:
+    """Write ``vol_000.mrc ...`` for pairs of a half and latents ``(k)``, their names with an ``ending``; returns these.
 
     The map that :func:`map_at_rest` gives for the ``source`` is carried by the flow of the half. All maps keep its grey
     scale.
     """
-    level = 0.0
     halves = {trained.half: trained for trained, _ in conformations}
     at_rest = {half: carried_map(run, trained, source) for half, trained in halves.items()}
-    names = [f"vol_{number:03d}.mrc" for number in range(len(conformations))]
+    names = [f"vol_{number:03d}{ending}.mrc" for number in range(len(conformations))]
     for name, (trained, z) in zip(names, tell.each(conformations, title), strict=True):
         carried = at_rest[trained.half]
-        volume = carried.at(z.float())
-        if name == names[0]:
-            level = float(volume.flatten().kthvalue(int(0.98 * volume.numel())).values)
-        write_map(folder / name, volume.numpy(), carried.grid.pixel_size, place_of(run, carried.grid))
-    script = [
-        "set bgColor white",
-        f"open {' '.join(names)} vseries true",
+        place = place_of(run, carried.grid)
+        write_map(folder / name, carried.at(z.float()).numpy(), carried.grid.pixel_size, place)
+    return names
+
+
+def write_script(folder: Path, series: Sequence[Sequence[str]]) -> None:
+    """A ChimeraX script beside maps of one grey scale that plays one series of them, or several side by side."""
+    opened = [read_mrc(folder / names[0]) for names in series]
+    level = max(float(np.quantile(one.data, 0.98)) for one in opened)
+    width = opened[0].box * (opened[0].pixel_size or 1.0)
+    lines = ["set bgColor white"]
+    for model, names in enumerate(series, 1):
+        lines.append(f"open {' '.join(names)} vseries true")
+        if model > 1:
+            lines.append(f"move x {(model - 1) * width:.6g} models #{model}")
+    together = ",".join(str(model) for model in range(1, len(series) + 1))
+    lines += [
         f"volume all level {level:.6g} color cornflowerblue step 1",
         "surface dust all size 10",
         "lighting soft",
-        "vseries play #1 direction oscillate loop true",
+        "view",
+        f"vseries play #{together} direction oscillate loop true",
     ]
-    durable.write_text(folder / SCRIPT, "\n".join(script) + "\n")
-    return len(conformations)
+    durable.write_text(folder / SCRIPT, "\n".join(lines) + "\n")
 
 
-def carried_map(run: Run, trained: TrainedHalf, source: str = MERGED) -> CarriedMap:
+def carried_map(run: Run, trained: TrainedHalf, source: Source = "merged") -> CarriedMap:
     """The map at rest, ready to be sent into the conformations of a half."""
     volume, grid = map_at_rest(run, trained, source)
     return CarriedMap(volume, grid, trained.model.deformation, trained.model.density.home())
 
 
-def map_at_rest(run: Run, trained: TrainedHalf, source: str = MERGED) -> tuple[Tensor, Grid]:
+def map_at_rest(run: Run, trained: TrainedHalf, source: Source = "merged") -> tuple[Tensor, Grid]:
     """The corrected map ``(d d d)`` that conformations of a half are made of, and its grid.
 
     ``merged`` is that of all particles within the mask, at each place weighted by what the FSC there says is signal;
@@ -102,7 +128,7 @@ def map_at_rest(run: Run, trained: TrainedHalf, source: str = MERGED) -> tuple[T
     if not has_map(run, own):
         grid = trained.model.grid
         return trained.model.density.volume(grid).detach(), grid
-    if source == HALF:
+    if source == "half":
         return _read(run, own)
     filtered, grid = _read(run, "map_local")
     mask, _ = _read(run, "mask")

@@ -96,7 +96,8 @@ def write_series(run: Run, trained: TrainedHalf, series: Series, out: Path) -> N
     content = BytesIO()
     np.save(content, series.latents.astype(np.float32), allow_pickle=False)
     durable.write_bytes(out / "path.npy", content.getvalue())
-    write_volumes(run, [(trained, z) for z in torch.from_numpy(series.latents)], out, title=f"maps in {series.name}")
+    title = f"maps in {series.name}"
+    write_volumes(run, [(trained, z) for z in torch.from_numpy(series.latents)], out, title=title)
 
 
 def find_domains(run: Run, trained: TrainedHalf, series: list[Series], segments: Path | None) -> Domains:
