@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from dynaflex.io.star import read_star
+from survival import rewrite
 from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer
 
@@ -27,8 +28,8 @@ def visit(
 ) -> Visit:
     run = tmp_path_factory.mktemp("seen") / "run"
     shutil.copytree(finished_run, run)
-    table = (run / "particles.star").read_text()
-    (run / "particles.star").write_text(table.replace("micrographs/mic_00001.mrc", "<img/src=x/onerror=alert(1)>"))
+    harmful = "<img/src=x/onerror=alert(1)>"
+    rewrite(run, "particles.star", lambda table: table.replace("micrographs/mic_00001.mrc", harmful))
     explorer = start(run)
     return visited(browser, run, explorer, f"http://127.0.0.1:{explorer.port}/?token={explorer.token}")
 
