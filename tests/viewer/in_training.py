@@ -10,6 +10,7 @@ from pathlib import Path
 from dynaflex.run.directory import Run
 from dynaflex.run.ledger import Ledger
 from dynaflex.run.lock import Holder
+from dynaflex.run.metrics import METRICS
 from dynaflex.run.store import Place
 
 AFTER = ("latents.npz", "fsc.json", "motion.npz", "report.html", "model_fsc.json", "alignment.json")
@@ -21,6 +22,7 @@ def unfinished(done: Path, run: Path, epochs: dict[int, int]) -> Path:
     ledger = Ledger(run)
     for name in (*AFTER, *(name for name in ledger.names() if name.startswith("maps/"))):
         ledger.forget(name)
+    ledger.reopen(METRICS)
     opened = Run(run)
     for name in opened.store.names():
         kept = opened.load_checkpoint(name)
