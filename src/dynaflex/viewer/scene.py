@@ -15,11 +15,12 @@ from dynaflex.pipelines.analysis.names import ANALYSIS, PARTICLES
 from dynaflex.pipelines.predict import config_of, method_of
 from dynaflex.run.directory import Run
 from dynaflex.run.files import LATENTS, MOTION
-from dynaflex.shapes import BoolArray, IntArray
+from dynaflex.shapes import BoolArray, FloatArray, IntArray
 from dynaflex.viewer.averages import ClassAverages
 from dynaflex.viewer.conformations import Conformations
 from dynaflex.viewer.images import ParticleImages
 from dynaflex.viewer.particles import ParticleTable
+from dynaflex.viewer.path_maps import PathMaps
 from dynaflex.viewer.progress import new_metrics, shell_correlations
 from dynaflex.viewer.selections import Selections
 from dynaflex.viewer.stage import Stage
@@ -48,6 +49,7 @@ class Scene:
         self._maps = RunMaps(self.run)
         self._images = ParticleImages(self.run, datadir)
         self._averages = ClassAverages(self._images)
+        self._path_maps = PathMaps(self.run, datadir)
 
     def summary(self) -> dict[str, Any]:
         """What the page needs first: the run, its columns, halves, maps, and what cannot be shown yet."""
@@ -134,6 +136,28 @@ class Scene:
     def averages(self, chosen: BoolArray, resolution: float) -> bytes:
         """A message with class averages of the particles ``chosen`` ``(N)``; see :meth:`ClassAverages.packed`."""
         return self._averages.packed(self.particles().rows[chosen], resolution)
+
+    def make_path_maps(self, half: int, nodes: FloatArray) -> dict[str, Any]:
+        """Begin to make maps from the particles around nodes ``(n k)`` of a half; without nodes, stop that.
+
+        Raises:
+            UsageError: the nodes are not of this run, or too many.
+        """
+        if len(nodes):
+            conformations = self.conformations()
+            known = np.stack([conformations.of(half, z).latents for z in nodes])
+            self._path_maps.begin(conformations.stage, half, known)
+        else:
+            self._path_maps.stop()
+        return self.path_maps()
+
+    def path_maps(self) -> dict[str, Any]:
+        """How far these maps are; see :meth:`PathMaps.told`."""
+        return self._path_maps.told()
+
+    def path_map(self, node: int) -> bytes:
+        """A message with one of these maps; see :meth:`PathMaps.packed`."""
+        return self._path_maps.packed(node)
 
     def map(self, identifier: str, colour: str | None) -> bytes:
         """A message with a map, and perhaps a map of colours; see :meth:`RunMaps.packed`."""

@@ -54,6 +54,9 @@ def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
         Route("/api/selections", answers.save_selection, methods=["POST"]),
         Route("/api/counterparts", answers.counterparts, methods=["POST"]),
         Route("/api/averages", answers.averages, methods=["POST"]),
+        Route("/api/path_maps", answers.path_maps, methods=["GET"]),
+        Route("/api/path_maps", answers.make_path_maps, methods=["POST"]),
+        Route("/api/path_map/{node:int}", answers.path_map),
     ]
     app = Starlette(
         routes=routes, exception_handlers={DynaflexError: _refused, KeyError: _unknown, ClientDisconnect: _gone}
@@ -149,6 +152,18 @@ class _Answers:
             return self.scene.averages(choice(content, len(self.scene.particles())), resolution)
 
         return await self._binary(request, found, self._images)
+
+    async def path_maps(self, request: Request) -> Response:
+        return JSONResponse(self.scene.path_maps())
+
+    async def make_path_maps(self, request: Request) -> Response:
+        header, _ = unpack(await request.body())
+        half, nodes = whole(str(header.get("half", ""))), rows(str(header.get("z", "")))
+        found = await run_sync(self.scene.make_path_maps, half, nodes, limiter=self._model)
+        return JSONResponse(found, 202)
+
+    async def path_map(self, request: Request) -> Response:
+        return await self._binary(request, partial(self.scene.path_map, request.path_params["node"]), self._table)
 
     async def nearest(self, request: Request) -> Response:
         query = request.query_params

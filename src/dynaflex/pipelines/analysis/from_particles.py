@@ -145,15 +145,15 @@ def write_from_particles(run: Run, made: FromParticles, carried: Sequence[Sequen
     """
     rows, seen = [], []
     for number, (around, found) in enumerate(zip(made.around, made.maps(), strict=True)):
-        row: dict[str, float] = {"node": number, **_counted(around)}
+        agreement = None
         if found is None:
             tell.warn(f"no map of particles at node {number}: {lack(around)} within {made.reach:.3g} Å of it")
         else:
             seen.append(number)
             _write_maps(run, made.grid, found, folder, f"particles_{number:03d}")
             there = np.mean([read_map(folder / series[number]).data for series in carried], axis=0)
-            row |= _judged(found, made.compared(torch.from_numpy(there), found))
-        rows.append(row)
+            agreement = made.compared(torch.from_numpy(there), found)
+        rows.append({"node": number, **in_numbers(around, found, agreement)})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     durable.write_text(folder / TABLE, table.to_csv(index=False, float_format="%.4g"))
     if seen:
@@ -167,19 +167,16 @@ def _write_maps(run: Run, grid: Grid, found: ParticlesMap, folder: Path, name: s
         write_map(folder / f"{name}{ending}.mrc", volume.numpy(), grid.pixel_size, place_of(run, grid))
 
 
-def _counted(around: dict[int, Around]) -> dict[str, float]:
+def in_numbers(around: dict[int, Around], found: ParticlesMap | None, agreement: Agreement | None) -> dict[str, float]:
+    """What is known of a node, by the names of ``COLUMNS``; NaN where there is no such number."""
     counts = {f"particles_half{half}": len(part.index) for half, part in around.items()}
     means = {f"distance_half{half}_A": part.mean_distance for half, part in around.items()}
-    return counts | means
-
-
-def _judged(found: ParticlesMap, agreement: Agreement) -> dict[str, float]:
-    return {
-        "resolution_A": found.resolution or math.nan,
-        "carried_resolution_A": agreement.resolution or math.nan,
-        "carried_correlation": agreement.correlation,
-        "rest_correlation": agreement.at_rest,
-    }
+    return counts | means | {
+        "resolution_A": (found and found.resolution) or math.nan,
+        "carried_resolution_A": (agreement and agreement.resolution) or math.nan,
+        "carried_correlation": agreement.correlation if agreement else math.nan,
+        "rest_correlation": agreement.at_rest if agreement else math.nan,
+    }  # fmt: skip
 
 
 def lack(around: dict[int, Around]) -> str:

@@ -4,6 +4,7 @@ import { Explore } from "./explore.js";
 import { Gallery } from "./gallery.js";
 import { Maps } from "./maps.js";
 import { getJson, setKey } from "./message.js";
+import { NodeBar } from "./node_bar.js";
 import { Particles } from "./particles.js";
 
 const $ = (id) => document.getElementById(id);
@@ -125,6 +126,7 @@ async function start() {
     await openPanel("explore");
     app.explore = new Explore(new Particles(run.particles, run.shared), run, app.maps, fail);
     app.gallery = new Gallery(app.explore, () => openPanel("explore"), fail);
+    app.nodes = new NodeBar(app.explore.path, app.maps, () => openPanel("maps"), fail);
     await app.explore.start();
   } else {
     for (const panel of ["explore", "particles"]) document.querySelector(`[data-panel="${panel}"]`).disabled = true;

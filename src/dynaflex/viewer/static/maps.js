@@ -26,10 +26,10 @@ export class Maps {
     $("maps-colour").append(new Option("none", ""), ...run.colours.map(({ id, label, unit }) => new Option(`${label} (${unit})`, id)));
     for (const { id, label } of run.maps) this.#offer(id, label, label, (colour) => `api/map/${id}?${colour && `colour=${colour}`}`, () => new MapPlanes(id));
     if (run.maps.length > 1) $("right-map").selectedIndex = 1;
-    for (const side of SIDES) $(`${side}-map`).addEventListener("change", tried(() => this.#load()));
+    for (const side of SIDES) $(`${side}-map`).addEventListener("change", tried(() => this.load()));
     $("maps-threshold").addEventListener("input", tried(() => this.#cut()));
     $("maps-tidy").addEventListener("change", tried(() => this.#cut()));
-    $("maps-colour").addEventListener("change", tried(() => this.#load()));
+    $("maps-colour").addEventListener("change", tried(() => this.load()));
     for (const id of ["arrangement", "maps-drawn-as"]) $(id).addEventListener("change", tried(() => this.#arrange()));
     $("share").addEventListener("input", () => this.#blend());
     $("swap").addEventListener("click", () => this.swap());
@@ -54,6 +54,17 @@ export class Maps {
     return name;
   }
 
+  /** Choose two maps that change, one for each node of a path: `left` and `right` are {label, about(), ask()}. */
+  compare(sides) {
+    for (const side of SIDES) {
+      const { label, about, ask } = sides[side];
+      const id = `path-${side}`;
+      if (!this.#choices.has(id)) this.#offer(id, label, "", () => "", (message) => new VolumePlanes(message));
+      Object.assign(this.#choices.get(id), { about, ask });
+      $(`${side}-map`).value = id;
+    }
+  }
+
   /** Of two maps one over the other, show the other one. */
   swap() {
     $("arrangement").value = "over";
@@ -67,7 +78,7 @@ export class Maps {
   }
 
   #offer(id, label, about, path, planes) {
-    this.#choices.set(id, { about, ask: (colour) => getBinary(path(colour)), planes });
+    this.#choices.set(id, { about: () => about, ask: (colour) => getBinary(path(colour)), planes });
     for (const side of SIDES) $(`${side}-map`).append(new Option(label, id));
   }
 
@@ -82,13 +93,16 @@ export class Maps {
     const { whole } = await getJson("api/curves");
     for (const [id, name] of [["rigid", "rigid"], ["corrected", "deformed"]]) {
       const value = whole[name]?.resolution?.["0.143"];
-      if (value && this.#choices.has(id)) this.#choices.get(id).about += `: ${value.toFixed(2)} Å at FSC 0.143`;
+      const choice = this.#choices.get(id);
+      if (!value || !choice) continue;
+      const words = `${choice.about()}: ${value.toFixed(2)} Å at FSC 0.143`;
+      choice.about = () => words;
     }
-    await this.#load();
+    await this.load();
   }
 
   /** Load what the menus say, once that is not changing. */
-  async #load() {
+  async load() {
     if (this.views) await this.#loading.ask();
   }
 
@@ -100,7 +114,8 @@ export class Maps {
     const coloured = shown.toReversed().find((message) => message.colour)?.colour;
     for (const [i, side] of SIDES.entries()) {
       const [view, message, { about, planes }] = [this.views[side], shown[i], choices[i]];
-      $(`${side}-title`).textContent = about[0].toUpperCase() + about.slice(1);
+      const words = about();
+      $(`${side}-title`).textContent = words[0].toUpperCase() + words.slice(1);
       view.limits = coloured ? [coloured.low, coloured.high] : [0, 1];
       view.usual = message.level;
       view.level = message.level * Number($("maps-threshold").value);

@@ -149,7 +149,7 @@ export class PathBar {
     if (playing || !ready) $("play-first").hidden = true;
     $("frame").max = frames - 1;
     const { length } = this.movie.nodes;
-    for (const id of ["frame", "export"]) $(id).disabled = !ready;
+    for (const id of ["frame", "export", "from-particles"]) $(id).disabled = !ready;
     $("play").disabled = !ready && length > 0;
     $("clear-path").disabled = !length;
   }
