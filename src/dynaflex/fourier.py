@@ -25,6 +25,13 @@ def inverse_transform(coefficients: Tensor, dim: int) -> Tensor:
     return torch.fft.fftshift(torch.fft.irfftn(coefficients, s=(box,) * dim, dim=axes), dim=axes)
 
 
+def windowed(coefficients: Tensor, window: Tensor, dim: int) -> Tensor:
+    """The coefficients of real data times a real-space ``window`` with ``dim`` axes and its origin at the centre."""
+    axes = tuple(range(-dim, 0))
+    data = torch.fft.irfftn(coefficients, s=window.shape, dim=axes)
+    return torch.fft.rfftn(data * torch.fft.ifftshift(window, dim=axes), dim=axes)
+
+
 def crop_coefficients(coefficients: Tensor, box: int, dim: int) -> Tensor:
     """Keep the coefficients of a smaller even box: a low-pass to its Nyquist frequency."""
     old = coefficients.shape[-2]

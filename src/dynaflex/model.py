@@ -19,8 +19,8 @@ from dynaflex.shapes import Tensor
 class Batch:
     """b particles as the model sees them.
 
-    ``index`` ``(b)`` counts particles of the half-set; ``images`` ``(b h h)`` are normalised and masked,
-    ``coefficients`` ``(b h w)`` their transforms; ``ctf`` is ``(b h w)``; ``noise`` ``(b k)`` is the standard normal
+    ``index`` ``(b)`` counts particles of the half-set; ``images`` ``(b h h)`` are normalised, ``coefficients``
+    ``(b h w)`` their transforms; ``ctf`` is ``(b h w)``; ``noise`` ``(b k)`` is the standard normal
     draw of the sampler.
     """
 

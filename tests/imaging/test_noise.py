@@ -1,4 +1,4 @@
-"""Laws of the noise model: it is a normal distribution, and its nats are true where images are masked."""
+"""Laws of the noise model: it is a normal distribution, and its nats are true whatever surrounds the particle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dynaflex.data.preprocess import circular_mask
 from dynaflex.grid import Grid
 from dynaflex.imaging.noise import log_normaliser, noise_weights, residual_power
 from dynaflex.losses.data import data_loss
-from dynaflex.pipelines.half import Imaging
 from dynaflex.shapes import Tensor
 
 GRID = Grid(32, 4.0)
@@ -51,13 +50,16 @@ def test_noise_is_likeliest_under_its_own_power() -> None:
 
 
 @pytest.mark.parametrize("diameter", [60.0, 90.0, 120.0])
-def test_a_free_coordinate_gains_half_a_nat_from_masked_noise(diameter: float) -> None:
-    """With the noise power of the whole image; that of the masked one counts each nat ``1 / mean(mask²)`` times."""
-    imaging = Imaging(GRID, diameter, 8.0)
-    mask = circular_mask(GRID, diameter, 8.0, torch.zeros(1, 2))
-    images = fourier.transform(fourier.inverse_transform(noise(4000, 2), 2) * mask, 2)
-    weights = noise_weights(residual_power(NOTHING, images, GRID) / imaging.coverage, GRID)
-    small = circular_mask(GRID, 0.6 * diameter, 8.0, torch.zeros(1, 2))
+@pytest.mark.parametrize("outside", [0.0, 1.0, 2.0])
+def test_a_free_coordinate_gains_half_a_nat_whatever_surrounds_the_particle(diameter: float, outside: float) -> None:
+    """Noise of unit variance inside a circle, more or none of it outside; the power is learned from the circle."""
+    window = circular_mask(GRID, diameter, 8.0)
+    spread = outside + (1.0 - outside) * circular_mask(GRID, diameter + 16.0, 8.0)
+    images = fourier.transform(fourier.inverse_transform(noise(4000, 2), 2) * spread, 2)
+    power = residual_power(NOTHING, images, GRID, window)
+    assert float(power[1:-1].mean()) == pytest.approx(1.0, abs=0.03)
+    weights = noise_weights(power, GRID)
+    small = circular_mask(GRID, 0.6 * diameter, 8.0)
     pattern = fourier.transform(fourier.inverse_transform(noise(1, 3), 2) * small, 2)
     along = ((images * pattern.conj()).real * weights).sum(dim=(1, 2))
     best = along / (pattern.abs().square() * weights).sum()

@@ -108,7 +108,7 @@ def test_envelope_is_the_transform_of_the_gaussian() -> None:
 def test_white_noise_has_unit_power_and_the_loss_is_half_the_number_of_pixels() -> None:
     noise = torch.randn(400, 32, 32, generator=seeded(6))
     coefficients = fourier.transform(noise, 2)
-    power = residual_power(torch.zeros(()), coefficients, GRID)
+    power = residual_power(torch.zeros(()), coefficients, GRID, torch.ones(32, 32))
     assert (power[1:] - 1).abs().max() < 0.1
     loss = data_loss(torch.zeros((), dtype=torch.complex64), coefficients, noise_weights(torch.ones(17), GRID))
     counted = float(fourier.hermitian_weights(GRID, 2)[GRID.shells(2) < 16].sum())

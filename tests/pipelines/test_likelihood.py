@@ -75,11 +75,11 @@ def test_every_epoch_is_measured_with_the_noise_of_the_first(make: MakeTrainer) 
     assert all(again[name] == pytest.approx(lines[-1][name], abs=1e-3) for name in again)
 
 
-def test_the_noise_is_that_of_whole_images_although_they_are_masked(make: MakeTrainer, inputs: Inputs) -> None:
+def test_the_noise_is_measured_where_the_particle_is(make: MakeTrainer, inputs: Inputs) -> None:
     trainer = make()
     imaging, data = inputs.imaging, copy(trainer.data)
-    mask = circular_mask(imaging.grid, imaging.diameter, imaging.edge, torch.zeros(1, 2))
-    data.images = torch.randn(data.images.shape, generator=torch.Generator().manual_seed(0)) * mask
+    around = 1.0 - circular_mask(imaging.grid, imaging.diameter + 2.0 * imaging.edge, 0.0)
+    data.images = torch.randn(data.images.shape, generator=torch.Generator().manual_seed(0)) * (1.0 + 4.0 * around)
     trainer.likelihood.data = data
     with torch.no_grad():
         trainer.model.density.get_parameter("log_amplitude").sub_(20.0)

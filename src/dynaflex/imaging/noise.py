@@ -1,4 +1,9 @@
-"""The noise of the images: its power per Fourier shell, learned from what the model leaves unexplained."""
+"""The noise of the images: its power per Fourier shell, learned from what the model leaves unexplained.
+
+Neither the images nor the predictions that they are compared with are masked. For noise that is the same everywhere the
+coefficients of a whole image are independent, so that the likelihood is exact, whatever surrounds the particle: a
+coordinate that is free gains half a nat from noise. Only the *power* of the noise is measured where the particle is.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +16,14 @@ from dynaflex.shapes import Tensor
 _LEAST = 1e-6
 
 
-def residual_power(prediction: Tensor, images: Tensor, grid: Grid) -> Tensor:
-    """Mean power per pixel of ``prediction - images`` ``(b h w)`` in every shell ``(s)``; white unit noise gives 1."""
-    power = (prediction - images).abs().square().mean(dim=0)
+def residual_power(prediction: Tensor, images: Tensor, grid: Grid, window: Tensor) -> Tensor:
+    """Mean power per pixel of ``prediction - images`` ``(b h w)`` in every shell ``(s)``; white unit noise gives 1.
+
+    It is that inside a ``window`` ``(h h)``, per effective pixel: a shell of n coefficients has ``n mean(window²)``
+    independent ones there. Neighbours, and what an image was padded with, have no part in it.
+    """
+    inside = fourier.windowed(prediction - images, window, 2)
+    power = inside.abs().square().mean(dim=0) / window.square().mean()
     return fourier.shell_mean(power, grid, 2) / grid.box**2
 
 

@@ -9,12 +9,13 @@ from functools import partial
 import numpy as np
 import torch
 
-from dynaflex import tell
+from dynaflex import fourier, tell
 from dynaflex.data.halves import assign_halves
 from dynaflex.data.particles import Particles
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.io import durable
 from dynaflex.io.star import StarFile, write_star
+from dynaflex.losses.data import data_loss
 from dynaflex.model import Batch, FlexModel
 from dynaflex.pipelines import embed
 from dynaflex.pipelines.inputs import Inputs
@@ -94,7 +95,7 @@ def embed_half(run: Run, trainer: Trainer) -> None:
             f"half {data.half}: no finite latents were found for the particles in rows "
             f"{', '.join(map(str, rows[lost].tolist()[:5]))}; they are left at the prior, and do not move"
         )
-    misfit, gain = _fit(model, batch, weights, mean)
+    misfit, gain = _fit(model, batch, weights, data.window, mean)
     halves = torch.from_numpy(data.particles.half)
     run.save_checkpoint(
         f"latents{data.half}",
@@ -105,7 +106,9 @@ def embed_half(run: Run, trainer: Trainer) -> None:
 
 
 @torch.no_grad()
-def _fit(model: FlexModel, batch: Callable[[Tensor], Batch], weights: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+def _fit(
+    model: FlexModel, batch: Callable[[Tensor], Batch], weights: Tensor, window: Tensor, mean: Tensor
+) -> tuple[Tensor, Tensor]:
     """How well latents ``(p k)`` explain the images: see ``misfit`` and ``gain`` of :class:`TrainedHalf`."""
     still = mean.mean(dim=0).to(weights.device)
 
@@ -113,10 +116,13 @@ def _fit(model: FlexModel, batch: Callable[[Tensor], Batch], weights: Tensor, me
         parts = []
         for index in tell.each(torch.arange(len(mean)).split(size), "how well they explain the images"):
             images, own = batch(index), mean[index].to(weights.device)
-            moved = embed.misfit_of(model, images, weights, own)
-            parts.append(torch.stack([moved, embed.misfit_of(model, images, weights, still.expand_as(own))]).cpu())
-        moved, unmoved = torch.cat(parts, dim=1)
-        return moved / moved[moved.isfinite()].mean(), unmoved - moved
+            places = (model.deformed(own), model.deformed(still[None])[0])
+            moved, unmoved = (model.render(points, images.pose, images.ctf) for points in places)
+            gained = data_loss(unmoved, images.coefficients, weights) - data_loss(moved, images.coefficients, weights)
+            inside = fourier.windowed(moved - images.coefficients, window, 2)
+            parts.append(torch.stack([data_loss(inside, torch.zeros_like(inside), weights), gained]).cpu())
+        left, gain = torch.cat(parts, dim=1)
+        return left / left[left.isfinite()].mean(), gain
 
     return in_smaller_batches(at, _AT_ONCE)
 

@@ -17,6 +17,7 @@ from dynaflex.data.particles import Particles
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams, transfer_function
+from dynaflex.imaging.noise import residual_power
 from dynaflex.imaging.pose import Pose
 from dynaflex.model import Batch
 from dynaflex.shapes import Tensor
@@ -26,19 +27,19 @@ _READ = 256
 
 @dataclass(frozen=True)
 class Imaging:
-    """How raw images become what a model sees: a grid, a circular mask of ``diameter`` Å, and a sign."""
+    """How raw images become what a model sees: a grid, a sign, and a circle of ``diameter`` Å around the particle.
+
+    Nothing is masked: the CTF spreads signal beyond the particle, and a model does not mask what it predicts. Outside
+    the circle the noise is normalised, inside of it the noise is learned.
+    """
 
     grid: Grid
     diameter: float
     edge: float
     sign: float = 1.0
 
-    def prepare(self, particles: Particles, index: Tensor) -> Tensor:
-        """The images ``index`` ``(b)`` to train on: Fourier-cropped, of unit noise variance, masked, ``(b h h)``."""
-        return self.normalise(particles, index) * self._mask(particles, index)
-
     def normalise(self, particles: Particles, index: Tensor) -> Tensor:
-        """The images to reconstruct from. They are not masked: the CTF spreads signal beyond the particle.
+        """The images ``index`` ``(b)``, Fourier-cropped and of unit noise variance, ``(b h h)``.
 
         Raises:
             InputError: one has no noise around the particle.
@@ -51,31 +52,29 @@ class Imaging:
             problem = f"image {number} {error.problem}"
             raise particles.words.error(error.but(problem=problem, file=stack, row=None, found=row)) from error
 
-    @property
-    def coverage(self) -> float:
-        """How much of the power of white noise the mask lets through."""
-        centred = preprocess.circular_mask(self.grid, self.diameter, self.edge, torch.zeros(1, 2))
-        return float(centred.square().mean())
+    def window(self) -> Tensor:
+        """The circle around the centre of an image, ``(h h)``, in which the noise is learned."""
+        return preprocess.circular_mask(self.grid, self.diameter, self.edge)
 
     def _mask(self, particles: Particles, index: Tensor) -> Tensor:
         return preprocess.circular_mask(self.grid, self.diameter, self.edge, particles.pose.shift[index])
 
 
 class HalfSet:
-    """The particles of one half: normalised to unit noise variance, masked, Fourier-cropped to the training grid."""
+    """The particles of one half: normalised to unit noise variance, Fourier-cropped to the training grid."""
 
     def __init__(self, particles: Particles, half: int, imaging: Imaging, device: torch.device) -> None:
         self.half = half
         self.particles = particles
         self.grid = imaging.grid
-        self.coverage = imaging.coverage
         self.device = device
+        self.window = imaging.window().to(device)
         self.pose: Pose = particles.pose.to(device)
         self.ctf: CtfParams = particles.ctf.to(device)
         self.images = torch.empty(len(particles), self.grid.box, self.grid.box)
         whose = f"half {half}" if half else "all particles"
         for part in tell.each(torch.arange(len(particles)).split(_READ), f"images of {whose}"):
-            self.images[part] = imaging.prepare(particles, part)
+            self.images[part] = imaging.normalise(particles, part)
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -102,6 +101,10 @@ class HalfSet:
     def coefficients(self, index: Tensor) -> Tensor:
         """The transforms ``(b h w)`` of the images ``index`` ``(b)``."""
         return fourier.transform(self.images[index].to(self.device), 2)
+
+    def power_left(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """The power ``(s)`` that predictions ``(b h w)`` leave of a batch where its particles are."""
+        return residual_power(prediction, batch.coefficients, self.grid, self.window)
 
     def batches(
         self, index: Tensor, size: int, latent_dim: int, key: tuple[int, ...], skip: int = 0

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from dynaflex.imaging.noise import log_normaliser, noise_weights, residual_power
+from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.latents.table import LatentTable
@@ -30,9 +30,9 @@ _AT_ONCE = 64
 class Likelihood:
     """Judges the model of a half-set after each epoch, so that epochs can be compared.
 
-    Training learns the noise anew in every epoch, so that its loss stays near half the number of pixels whatever the
-    fit. Here the noise is :attr:`Progress.first_noise`: what the model at rest leaves of the images when the first
-    epoch ends, however many follow. It is that of the whole image, not of what is left under the mask.
+    Training learns the noise anew in every epoch, so that its losses are measured in units that change. Here the noise
+    is :attr:`Progress.first_noise`: what the model at rest leaves of the images when the first epoch ends, however many
+    follow.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Likelihood:
     def figures(self, state: Progress) -> dict[str, float]:
         """``log_likelihood`` and ``gain`` of particles in training, and the same ``held_out``, in nats per particle.
 
-        The likelihood is that of the images with the latents as they stand, up to ½ log 2π for each of the pixels that
-        the circular mask leaves. The gain is over the same map at rest: all particles at the mean of the latents in
+        The likelihood is that of the images with the latents as they stand, up to ½ log 2π for each of their
+        pixels. The gain is over the same map at rest: all particles at the mean of the latents in
         training. In the first epoch this sets the noise.
         """
         middle = torch.cat([self._latents(part) for part in self.training.split(_AT_ONCE)]).mean(dim=0)
@@ -89,7 +89,7 @@ class Likelihood:
     def _log_likelihoods(self, index: Tensor, at_rest: Tensor, noise: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Of the particles ``index`` ``(p)``, as they stand and with the points ``at_rest`` ``(n 3)``, ``(p)`` each."""
         weights = noise_weights(noise, self.data.grid)
-        constant = self.data.coverage * log_normaliser(noise, self.data.grid)
+        constant = log_normaliser(noise, self.data.grid)
         moved: list[Tensor] = []
         rest: list[Tensor] = []
         for part in index.split(size):
@@ -105,8 +105,8 @@ class Likelihood:
         for part in self.training.split(size):
             batch = self._batch(part)
             prediction = self.model.render(at_rest, batch.pose, batch.ctf)
-            total += len(part) * residual_power(prediction, batch.coefficients, self.data.grid)
-        return total / (len(self.training) * self.data.coverage)
+            total += len(part) * self.data.power_left(prediction, batch)
+        return total / len(self.training)
 
     def _latents(self, index: Tensor) -> Tensor:
         where = index.to(self.data.device)

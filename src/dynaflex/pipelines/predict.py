@@ -31,9 +31,9 @@ _PARTICLES_AT_ONCE = 32
 class TrainedHalf:
     """The model of one half, with the latents of its particles; ``rows`` ``(p)`` are their rows in the input table.
 
-    ``misfit`` ``(p)`` is the power that the model leaves of an image, over that of the noise, relative to the mean over
-    the half: far above 1 for what is no such particle. ``gain`` ``(p)`` is by how many nats the particle's own latents
-    explain its image better than the mean latents of the half; fitted noise brings about k / 2.
+    ``misfit`` ``(p)`` is the power that the model leaves of an image where the particle is, over that of the noise,
+    relative to the mean over the half: far above 1 for what is no such particle. ``gain`` ``(p)`` is by how many nats
+    the particle's own latents explain its image better than the mean latents of the half; fitted noise brings k / 2.
     """
 
     half: int

@@ -44,7 +44,7 @@ VALIDATION = "validation.json"
 """The file of a run with the verdicts on it."""
 
 SHELLS_TOGETHER = 3
-"""Neighbouring shells that go to one side: the mask round a particle ties the noise of neighbours."""
+"""Neighbouring shells that go to one side: the edges of an image tie the noise of neighbours."""
 _CANDIDATES, _AT_ONCE = 16, 32
 _FEWEST = 20
 

@@ -47,7 +47,7 @@ class DynamightConfig(RunConfig):
         default=0.9, ge=0.0, description="Ratio of gradient norms, prior over data."
     )
     strongest_prior: Annotated[float, Private("a ceiling that keeps --regularisation from forbidding motion")] = Field(
-        default=100.0, description="largest lambda, nats per Å² of mean squared edge strain"
+        default=67.0, description="largest lambda, nats per Å² of mean squared edge strain"
     )
 
     half_sets: Annotated[Literal["independent"], Option(TRAINING)] = Field(

@@ -14,7 +14,7 @@ from functools import partial
 
 import torch
 
-from dynaflex.imaging.noise import noise_weights, residual_power
+from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
@@ -116,7 +116,7 @@ class HalfTrainer:
             every_batch(state.step, total)
         if phase != "warm-up":
             self.likelihood.find_held_out(weights, self.config.latent_prior)
-        figures = state.totals | self.likelihood.figures(state)
+        figures = state.figures(self.data.grid) | self.likelihood.figures(state)
         self._finish_epoch(phase)
         report({
             "half": self.data.half, "epoch": state.epoch, "phase": phase, "steps": total, **figures,
@@ -150,7 +150,7 @@ class HalfTrainer:
         (share * (data + self.progress.strength * geometry + kl)).backward()
         with torch.no_grad():
             moved = (points - model.density.points()).square().sum(-1).mean().sqrt()
-            left = residual_power(prediction, batch.coefficients, self.data.grid)
+            left = self.data.power_left(prediction, batch)
         figures = {
             "data_loss": data.item(), "geometry": geometry.item(), "kl": kl.item(), "rms_displacement": moved.item(),
         }  # fmt: skip
@@ -158,9 +158,10 @@ class HalfTrainer:
 
     def _finish_epoch(self, phase: str) -> None:
         state = self.progress
-        mse = float(state.learn_noise(len(self.training)).sum())
-        state.rises += int(phase == "joint" and mse > state.last_loss)
-        state.last_loss = mse
+        # Up to a constant, the negative log-likelihood under the noise that is likeliest given what the epoch left.
+        loss = float(log_normaliser(state.learn_noise(len(self.training)), self.data.grid))
+        state.rises += int(phase == "joint" and loss > state.last_loss)
+        state.last_loss = loss
         state.epoch += 1
         if phase == "joint":
             state.joint_epochs += 1

@@ -41,7 +41,7 @@ class FlexConfig(RunConfig):
         default="newton", description="How latents are found: Gauss-Newton, or coordinate descent."
     )
     rigidity: Annotated[float, Option(MOTION, "LAMBDA")] = Field(
-        default=0.7, ge=0.0, description="Stiffness, nats per unit of squared strain; 0.1 to 5 are useful (paper: 2)."
+        default=0.47, ge=0.0, description="Stiffness, nats per unit of squared strain; 0.1 to 3 are useful (paper: 2)."
     )
     layers: Annotated[int, Option(MOTION, "N")] = Field(
         default=6, ge=1, description="Hidden layers of the flow generator."

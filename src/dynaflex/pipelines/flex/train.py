@@ -15,7 +15,7 @@ import torch
 
 from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.density.canonical_map import CanonicalMap
-from dynaflex.imaging.noise import noise_weights, residual_power
+from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.table import LatentTable
@@ -120,8 +120,9 @@ class FlexTrainer:
                 state.add(len(part.index), len(self.training), part.figures, part.left)
             state.step += 1
             every_batch(state.step, steps)
+        figures = state.figures(self.data.grid) | self._held_out_losses(weights)
         state.learn_noise(len(self.training))
-        return {"steps": steps, **state.totals, **self._held_out_losses(weights)}
+        return {"steps": steps, **figures}
 
     def _accumulate(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:
         """Find the latents of a micro-batch, and add its share to the gradient of the flow. Implements [3DF 7]."""
@@ -133,7 +134,7 @@ class FlexTrainer:
         (share * (data + self.config.rigidity * rigid)).backward()
         with torch.no_grad():
             moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
-            left = residual_power(prediction, batch.coefficients, self.data.grid)
+            left = self.data.power_left(prediction, batch)
         figures = {
             "data_loss": data.item(), "geometry": rigid.item(), "kl": 0.5 * z.square().sum(1).mean().item(),
             "rms_displacement": moved.item(), "latent_spread": z.square().mean().sqrt().item(),
@@ -142,10 +143,13 @@ class FlexTrainer:
 
     @torch.no_grad()
     def _held_out_losses(self, weights: Tensor) -> dict[str, float]:
-        """Mean data loss of particles that neither flow nor map have learned from: as they are found, and at rest."""
+        """Mean data loss of particles that neither flow nor map have learned from: as they are found, and at rest.
+
+        As in :meth:`Progress.figures`, with the noise's part.
+        """
         if len(self.held_out) == 0:
             return {}
-        flexible = rigid = 0.0
+        flexible = rigid = len(self.held_out) * float(log_normaliser(self.progress.noise_power, self.data.grid))
         for part in self.held_out.split(_MICRO_BATCH):
             batch = self._still(part)
             self.table.set_mean(batch.index, self._infer(batch, weights))
