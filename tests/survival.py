@@ -16,7 +16,7 @@ from dynaflex.run.ledger import Ledger
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["dynaflex.cli.app", "dynaflex.cli.reporting", "dynaflex.pipelines.before_training", "dynaflex.pipelines.pipeline",
-     "dynaflex.pipelines.doctor", "dynaflex.simulate.particles"]
+     "dynaflex.pipelines.doctor", "dynaflex.simulation.particles"]
 )  # fmt: skip
 
 PATIENCE = 120.0

@@ -24,7 +24,7 @@ from select import select
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["dynaflex.cli.app", "dynaflex.cli.reporting", "dynaflex.pipelines.before_training", "dynaflex.pipelines.pipeline",
-     "dynaflex.pipelines.analysis.scoring", "dynaflex.pipelines.analysis.controls", "dynaflex.simulate.particles",
+     "dynaflex.pipelines.analysis.scoring", "dynaflex.pipelines.analysis.controls", "dynaflex.simulation.particles",
      "dynaflex.pipelines.analysis.handover", "dynaflex.report.analysis", "dynaflex.viewer.serve"]
 )  # fmt: skip
 

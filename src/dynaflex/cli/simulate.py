@@ -9,7 +9,7 @@ import typer
 
 from dynaflex.cli.options import use_one_thread
 from dynaflex.cli.words import typable
-from dynaflex.simulate.names import MotionName
+from dynaflex.simulation.names import MotionName
 
 
 def simulate_command(
@@ -26,7 +26,7 @@ def simulate_command(
     """Make particles of a flexible molecule whose motion is known."""
     from dynaflex.run.monitor import shown
     from dynaflex.run.results import replaced
-    from dynaflex.simulate.particles import simulate
+    from dynaflex.simulation.particles import simulate
 
     use_one_thread()
     with shown(), replaced(out, "simulation") as staging:
