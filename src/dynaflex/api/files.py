@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dynaflex.api.paths import AnyPath, optional
 from dynaflex.shapes import Array
 from dynaflex.simulation.names import MotionName
 
@@ -47,7 +47,7 @@ class Fsc:
         return resolution_at(torch.from_numpy(self.frequency), torch.from_numpy(values), threshold)
 
 
-def fsc(first: str | PathLike[str], second: str | PathLike[str], mask: str | PathLike[str] | None = None) -> Fsc:
+def fsc(first: AnyPath, second: AnyPath, mask: AnyPath | None = None) -> Fsc:
     """The Fourier shell correlation of two maps from their files, with RELION's shells; as ``dynaflex fsc``.
 
     Args:
@@ -64,7 +64,7 @@ def fsc(first: str | PathLike[str], second: str | PathLike[str], mask: str | Pat
     """
     from dynaflex.validate.two_maps import compare_maps
 
-    found = compare_maps(Path(first), Path(second), None if mask is None else Path(mask))
+    found = compare_maps(Path(first), Path(second), optional(mask))
     curves = found.curves
     return Fsc(
         frequency=curves.frequency.double().numpy(),
@@ -77,10 +77,10 @@ def fsc(first: str | PathLike[str], second: str | PathLike[str], mask: str | Pat
 
 
 def read_particles(
-    path: str | PathLike[str],
+    path: AnyPath,
     *,
-    datadir: str | PathLike[str] | None = None,
-    class_number: int | None = None,
+    datadir: AnyPath | None = None,
+    class_: int | None = None,
     strip_prefix: str | None = None,
 ) -> Particles:
     """A particle table of RELION 3.0 to 5 or of cryoSPARC: poses, CTF, half-sets, and the images on demand.
@@ -92,7 +92,7 @@ def read_particles(
     Args:
         path: ``.star`` or ``.cs``.
         datadir: where to look for image files.
-        class_number: take only this class; from 1 in a STAR file, from 0 in a ``.cs`` file.
+        class_: take only this class; from 1 in a STAR file, from 0 in a ``.cs`` file.
         strip_prefix: dropped from the beginning of image names before looking for them.
 
     Raises:
@@ -105,11 +105,10 @@ def read_particles(
     """
     from dynaflex.data.particles import read_particles as read
 
-    folder = None if datadir is None else Path(datadir)
-    return read(Path(path), folder, class_number=class_number, strip_prefix=strip_prefix)
+    return read(Path(path), optional(datadir), class_number=class_, strip_prefix=strip_prefix)
 
 
-def read_map(path: str | PathLike[str]) -> MrcMap:
+def read_map(path: AnyPath) -> MrcMap:
     """A cubic map: ``data`` ``(d d d)`` float32 ``[z, y, x]``, ``pixel_size`` in Å (None where the header has none).
 
     Args:
@@ -127,7 +126,7 @@ def read_map(path: str | PathLike[str]) -> MrcMap:
     return read(Path(path))
 
 
-def write_map(path: str | PathLike[str], map: MrcMap) -> None:
+def write_map(path: AnyPath, map: MrcMap) -> None:
     """Write a map, such as a conformation, so that it opens where the consensus map of its run lies.
 
     Args:
@@ -153,13 +152,13 @@ def write_map(path: str | PathLike[str], map: MrcMap) -> None:
 
 
 def check(
-    particles: str | PathLike[str],
-    map: str | PathLike[str] | None = None,
-    mask: str | PathLike[str] | None = None,
+    particles: AnyPath,
+    map: AnyPath | None = None,
+    mask: AnyPath | None = None,
     *,
-    datadir: str | PathLike[str] | None = None,
+    datadir: AnyPath | None = None,
     strip_prefix: str | None = None,
-    class_number: int | None = None,
+    class_: int | None = None,
     invert_contrast: bool = False,
 ) -> Findings:
     """Read everything, compare it, and score the table's readings against the images; as ``dynaflex check``.
@@ -171,7 +170,7 @@ def check(
         particles: ``.star`` or ``.cs``.
         map: consensus map, ``.mrc``; without one nothing is scored.
         mask: ``.mrc``.
-        datadir, strip_prefix, class_number: as for :func:`read_particles`.
+        datadir, strip_prefix, class_: as for :func:`read_particles`.
         invert_contrast: for particles that are black.
 
     Example:
@@ -182,16 +181,15 @@ def check(
     from dynaflex.pipelines.check import check_files
     from dynaflex.pipelines.device import one_thread
 
-    where, around, folder = (None if path is None else Path(path) for path in (map, mask, datadir))
     with one_thread():
         return check_files(
-            Path(particles), where, around, datadir=folder, class_number=class_number,
+            Path(particles), optional(map), optional(mask), datadir=optional(datadir), class_number=class_,
             invert_contrast=invert_contrast, strip_prefix=strip_prefix,
         )  # fmt: skip
 
 
 def simulate(
-    out: str | PathLike[str],
+    out: AnyPath,
     *,
     particles: int = 1000,
     box: int = 64,

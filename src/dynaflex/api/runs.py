@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynaflex.api.paths import AnyPath
 from dynaflex.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dynaflex.shapes import FloatArray, IntArray
 
 
-def open(run: str | PathLike[str]) -> Run:
+def open(run: AnyPath) -> Run:
     """A run that a command or :func:`train` has made, to be asked.
 
     Args:
@@ -87,7 +87,7 @@ class Run:
     was made with ``half_sets="shared"``. Rows are those of the input table, from 0; axes and halves count from 1.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: AnyPath) -> None:
         from dynaflex.run.directory import Run as Directory
 
         self.path = Path(path)
@@ -194,7 +194,7 @@ class Run:
 
     def select(
         self,
-        out: str | PathLike[str] | None = None,
+        out: AnyPath | None = None,
         *,
         latents: Mapping[int, tuple[float, float]] | None = None,
         particles: Sequence[int] | IntArray | None = None,

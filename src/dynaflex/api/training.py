@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynaflex.api.paths import AnyPath, optional
 from dynaflex.api.runs import Run
 from dynaflex.errors import UsageError
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def train(
     method: str,
-    particles: str | PathLike[str],
-    map: str | PathLike[str],
+    particles: AnyPath,
+    map: AnyPath,
     *,
-    out: str | PathLike[str],
-    mask: str | PathLike[str] | None = None,
-    half_maps: tuple[str | PathLike[str], str | PathLike[str]] | None = None,
-    datadir: str | PathLike[str] | None = None,
+    out: AnyPath,
+    mask: AnyPath | None = None,
+    half_maps: tuple[AnyPath, AnyPath] | None = None,
+    datadir: AnyPath | None = None,
     strip_prefix: str | None = None,
     until: Stage = "report",
     device: str = "auto",
@@ -72,7 +72,13 @@ def train(
     config, files = _settings(method, settings)
     halves = None if half_maps is None else (Path(half_maps[0]), Path(half_maps[1]))
     paths = InputPaths(
-        Path(particles), Path(map), _path(mask), halves, datadir=_path(datadir), strip_prefix=strip_prefix, **files
+        Path(particles),
+        Path(map),
+        optional(mask),
+        halves,
+        datadir=optional(datadir),
+        strip_prefix=strip_prefix,
+        **files,
     )
     path = Path(out)
     spared = (file for _, file in input_files(paths))
@@ -84,12 +90,12 @@ def train(
 
 
 def resume(
-    run: str | PathLike[str],
+    run: AnyPath,
     *,
-    particles: str | PathLike[str] | None = None,
-    map: str | PathLike[str] | None = None,
-    mask: str | PathLike[str] | None = None,
-    datadir: str | PathLike[str] | None = None,
+    particles: AnyPath | None = None,
+    map: AnyPath | None = None,
+    mask: AnyPath | None = None,
+    datadir: AnyPath | None = None,
     strip_prefix: str | None = None,
     until: Stage = "report",
     device: str = "auto",
@@ -124,7 +130,7 @@ def resume(
 
     path = Path(run)
     opened = Directory.open(path)
-    moved = Moved(_path(particles), _path(map), _path(mask), _path(datadir), strip_prefix)
+    moved = Moved(optional(particles), optional(map), optional(mask), optional(datadir), strip_prefix)
     with shown(), one_thread(), durable.sparing(made_from(opened)):
         task = reported_task(until, device, to_resume(path.absolute()))
         resume_run(method_of(opened), path, moved, None, task)
@@ -146,7 +152,3 @@ def _settings(method: str, given: dict[str, Any]) -> tuple[RunConfig, dict[str, 
     keys = {config.field_of(key.removesuffix("_")): key for key in given if key not in config.files}
     values = {field: given[key] for field, key in keys.items()}
     return configuration(config, values, lambda field: keys.get(field, field)), files
-
-
-def _path(given: str | PathLike[str] | None) -> Path | None:
-    return None if given is None else Path(given)
