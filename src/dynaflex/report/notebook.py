@@ -17,7 +17,7 @@ from dynaflex.report.player import film_figure
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 
-_CONTROLS = 260
+_CONTROLS = 200
 """Pixels that the names, the scale, the controls and the caption take around the pictures."""
 _CLOSE = "<style>main { padding: .5rem 12px; } figure { margin: 0; }</style>"
 
