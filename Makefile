@@ -51,6 +51,7 @@ format: setup ## let ruff repair style and format
 docs: setup ## write the pages that are made from the code
 	$(BIN)/python docs/make_equations.py
 	$(BIN)/python docs/make_errors.py
+	$(BIN)/python docs/make_api.py
 
 bench: setup ## run the benchmarks that fit a laptop, one JSON line each
 	@set -e; for script in benchmarks/*.py; do echo "# $$script" >&2; $(BIN)/python $$script; done

@@ -25,7 +25,7 @@ from dynaflex.data.particles import read_particles
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.check import compare_readings
 from dynaflex.pipelines.leak_search import find_leaks
-from dynaflex.simulate.particles import simulate
+from dynaflex.simulation.particles import simulate
 from dynaflex.validate.readings import Comparison
 
 # The mistakes are those of the tests: they are planted without any of the code that finds them.

@@ -35,8 +35,8 @@ from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.half import HalfSet, keyed_generator
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.shapes import Tensor
-from dynaflex.simulate.particles import simulate
-from dynaflex.simulate.truth import Truth, true_volume, truth_displacement
+from dynaflex.simulation.particles import simulate
+from dynaflex.simulation.truth import Truth, true_volume, truth_displacement
 
 CPU = torch.device("cpu")
 AT_ONCE = 64

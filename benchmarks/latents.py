@@ -27,9 +27,9 @@ from dynaflex.pipelines.dynamight.train import HalfTrainer
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import InputPaths, read_inputs
 from dynaflex.shapes import Tensor
-from dynaflex.simulate.molecule import ARM
-from dynaflex.simulate.particles import simulate
-from dynaflex.simulate.truth import truth_displacement
+from dynaflex.simulation.molecule import ARM
+from dynaflex.simulation.particles import simulate
+from dynaflex.simulation.truth import truth_displacement
 from dynaflex.validate.score import knn_r2, variance_explained
 
 CPU = torch.device("cpu")

@@ -33,8 +33,8 @@ from dynaflex.reconstruct.lbfgs import lbfgs
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.shapes import Tensor
-from dynaflex.simulate.particles import simulate
-from dynaflex.simulate.truth import Truth, domain_mask, true_volume
+from dynaflex.simulation.particles import simulate
+from dynaflex.simulation.truth import Truth, domain_mask, true_volume
 from dynaflex.validate.score import mean_fsc
 
 PARTICLES, BOX, PIXEL_SIZE, SNR = 500, 48, 4.0, 0.1

@@ -28,7 +28,7 @@ from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines.analysis.scene import Judge
 from dynaflex.pipelines.analysis.scoring import half_maps
-from dynaflex.simulate.microscope import Atoms, draw_acquisition, write_particles
+from dynaflex.simulation.microscope import Atoms, draw_acquisition, write_particles
 
 ROOT = Path(__file__).resolve().parents[1]
 STRUCTURES = ROOT.parent / "shared" / "data" / "structures" / "spike_0_1_2_3up_common_atoms.npz"

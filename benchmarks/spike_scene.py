@@ -22,7 +22,7 @@ from dynaflex.grid import Grid
 from dynaflex.io.durable import write_npz
 from dynaflex.pipelines.analysis.scene import Part
 from dynaflex.shapes import Array, IntArray, Tensor
-from dynaflex.simulate.truth import density_map, mask_around
+from dynaflex.simulation.truth import density_map, mask_around
 
 CHAINS = ("A", "B", "C")
 REGIONS = (("NTD", ((1, 305),)), ("RBD", ((331, 527),)), ("SD", ((306, 330), (528, 700))))

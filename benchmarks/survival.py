@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from dynaflex.run.store import CheckpointStore, Place
-from dynaflex.simulate.particles import simulate
+from dynaflex.simulation.particles import simulate
 
 COMMAND = [sys.executable, "-c", "from dynaflex.cli.main import main; main()"]
 RESUMED = re.compile(r"half (\d): resumed after epoch (\d+)(?:, update (\d+))?")

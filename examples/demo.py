@@ -21,8 +21,8 @@ from rich.table import Table
 
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.predict import displacements
-from dynaflex.simulate.molecule import ARM, BODY
-from dynaflex.simulate.truth import Truth, domain_mask, read_truth, true_volume, truth_displacement
+from dynaflex.simulation.molecule import ARM, BODY
+from dynaflex.simulation.truth import Truth, domain_mask, read_truth, true_volume, truth_displacement
 from dynaflex.validate.fsc import fourier_shell_correlation, resolution_at
 from dynaflex.validate.score import best_matching_state, knn_r2, variance_explained
 

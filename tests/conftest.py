@@ -16,7 +16,7 @@ from unittest.mock import patch
 import pytest
 
 from dynaflex.cli.main import main
-from dynaflex.simulate.particles import simulate
+from dynaflex.simulation.particles import simulate
 
 BOX, PIXEL = 32, 6.0
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"

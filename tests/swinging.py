@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import roma
 import torch
+from dynaflex.simulate.microscope import Atoms, draw_acquisition, write_particles
 
 from dynaflex import fourier
 from dynaflex.data.particles import Particles, read_particles
@@ -30,7 +31,6 @@ from dynaflex.pipelines.embed import infer, misfit_of
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.scale import matching_scale
 from dynaflex.shapes import FloatArray, Tensor
-from dynaflex.simulate.microscope import Atoms, draw_acquisition, write_particles
 
 ATOMS, SIGMA = 80, 3.0
 CPU = torch.device("cpu")

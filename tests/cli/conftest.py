@@ -11,7 +11,7 @@ import gemmi
 import pandas as pd
 import pytest
 
-from dynaflex.simulate.truth import read_truth
+from dynaflex.simulation.truth import read_truth
 
 Command = Callable[..., Any]
 

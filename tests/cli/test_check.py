@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dynaflex.pipelines import before_training
-from dynaflex.simulate.particles import simulate
+from dynaflex.simulation.particles import simulate
 from planted import PLANTS
 
 Command = Callable[..., Any]

@@ -16,7 +16,7 @@ from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines import maps
 from dynaflex.pipelines.predict import displacements
-from dynaflex.simulate.truth import read_truth
+from dynaflex.simulation.truth import read_truth
 from dynaflex.validate.fsc import fsc_curves
 from survival import rewrite
 

@@ -14,7 +14,7 @@ from cryosparc_files import PASSED_THROUGH, in_classes, only, records, with_colu
 from dynaflex.data.particles import read_particles
 from dynaflex.io.mrc import ImageStack, write_stack
 from dynaflex.io.star import read_star
-from dynaflex.simulate.truth import read_truth
+from dynaflex.simulation.truth import read_truth
 from faults.harness import Command, Fault, Toy, prove
 
 GOOD = ("particles: 120 used", "images read: 120", "nothing wrong")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynaflex.simulate.particles import simulate
+from dynaflex.simulation.particles import simulate
 from faults.harness import Command, Fault, Toy, prove
 from planted import ANGLES, ORIGINS, PLANTS, columns
 

@@ -20,7 +20,7 @@ from dynaflex.io.atoms import read_atoms
 from dynaflex.io.latent_file import read_latents
 from dynaflex.io.mesh_file import read_mesh
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.simulate.truth import read_truth
+from dynaflex.simulation.truth import read_truth
 
 LATENTS = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
 ATOMS = (

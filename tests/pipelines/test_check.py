@@ -15,7 +15,7 @@ from dynaflex.data.particles import read_particles
 from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.check import Findings, as_dict, check_files, compare_readings, refusal, verdict, warnings
 from dynaflex.pipelines.leak_search import find_leaks
-from dynaflex.simulate.particles import simulate
+from dynaflex.simulation.particles import simulate
 from dynaflex.validate.readings import Comparison
 from planted import PLANTS, plant_copies, table
 

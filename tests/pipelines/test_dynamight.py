@@ -16,9 +16,9 @@ from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map
 from dynaflex.io.star import read_star
 from dynaflex.pipelines.predict import displacements
-from dynaflex.simulate.molecule import ARM, BODY
-from dynaflex.simulate.particles import simulate
-from dynaflex.simulate.truth import domain_mask, read_truth, true_volume, truth_displacement
+from dynaflex.simulation.molecule import ARM, BODY
+from dynaflex.simulation.particles import simulate
+from dynaflex.simulation.truth import domain_mask, read_truth, true_volume, truth_displacement
 from dynaflex.validate.fsc import resolution_at
 from dynaflex.validate.score import (
     best_matching_state,

@@ -17,9 +17,9 @@ from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.flex.marching import band_limit
 from dynaflex.pipelines.mesh_store import load_mesh
 from dynaflex.pipelines.predict import displacements
-from dynaflex.simulate.molecule import ARM, BODY
-from dynaflex.simulate.particles import simulate
-from dynaflex.simulate.truth import domain_mask, read_truth, true_volume, truth_displacement
+from dynaflex.simulation.molecule import ARM, BODY
+from dynaflex.simulation.particles import simulate
+from dynaflex.simulation.truth import domain_mask, read_truth, true_volume, truth_displacement
 from dynaflex.validate.score import best_matching_state, knn_r2, mean_fsc, rms_displacement, variance_explained
 
 Brief = Callable[..., tuple[Path, Any]]

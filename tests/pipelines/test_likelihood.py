@@ -21,7 +21,7 @@ from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.likelihood import MOST, some_of
 from dynaflex.pipelines.training import _figures
 from dynaflex.shapes import Tensor
-from dynaflex.simulate.particles import simulate
+from dynaflex.simulation.particles import simulate
 
 MakeTrainer = Callable[..., HalfTrainer]
 Brief = Callable[..., tuple[Path, Any]]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines.dynamight.method import MODEL_BIAS
-from dynaflex.simulate.truth import read_truth
+from dynaflex.simulation.truth import read_truth
 
 Brief = Callable[..., tuple[Path, Any]]
 Differing = Callable[[Path, Path, int], set[str]]

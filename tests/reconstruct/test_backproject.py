@@ -18,9 +18,9 @@ from dynaflex.reconstruct.field import Displacement, VoxelField
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
-from dynaflex.simulate.molecule import ARM, BODY
-from dynaflex.simulate.particles import simulate
-from dynaflex.simulate.truth import Truth, domain_mask, true_volume, truth_displacement
+from dynaflex.simulation.molecule import ARM, BODY
+from dynaflex.simulation.particles import simulate
+from dynaflex.simulation.truth import Truth, domain_mask, true_volume, truth_displacement
 from dynaflex.validate.fsc import fourier_shell_correlation
 from dynaflex.validate.score import mean_fsc
 

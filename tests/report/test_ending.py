@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from dynaflex.cli import reporting
 from dynaflex.pipelines import embedding, maps, pipeline
 from dynaflex.pipelines.steps import Steps
-from dynaflex.report import views
+from dynaflex.report import reported, views
 
 Brief = Callable[..., tuple[Path, Any]]
 Command = Callable[..., Any]
@@ -112,7 +111,7 @@ def test_a_report_that_fails_is_a_warning_and_hides_nothing(
         raise RuntimeError("no ink")
 
     with monkeypatch.context() as patch:
-        patch.setattr(reporting, "write_report", broken)
+        patch.setattr(reported, "write_report", broken)
         strike(patch, "while its maps were made", stop)
         run, outcome = brief_of("dynamight")
         assert outcome.code == 75 and "[run.stopped]" in outcome.err
@@ -126,7 +125,7 @@ def test_a_second_signal_ends_the_report_and_not_the_account_of_the_first(
     brief_of: Brief, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strike(monkeypatch, "while its maps were made", stop)
-    monkeypatch.setattr(reporting, "write_report", after(1, stop, reporting.write_report))
+    monkeypatch.setattr(reported, "write_report", after(1, stop, reported.write_report))
     run, outcome = brief_of("dynamight")
     assert outcome.code == 75 and not (run / "report.html").exists()
 
@@ -134,7 +133,7 @@ def test_a_second_signal_ends_the_report_and_not_the_account_of_the_first(
 def test_a_whole_report_that_is_stopped_is_written_by_resuming(
     brief_of: Brief, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
-    monkeypatch.setattr(reporting, "write_report", after(1, stop, reporting.write_report))
+    monkeypatch.setattr(reported, "write_report", after(1, stop, reported.write_report))
     run, outcome = brief_of("dynamight", "--until", "report")
     assert outcome.code == 75 and (run / "fsc.json").exists() and not (run / "report.html").exists()
 

@@ -12,7 +12,7 @@ from PIL import Image
 from dynaflex.grid import Grid
 from dynaflex.report import film as filming
 from dynaflex.report.conformations import CarriedSurface
-from dynaflex.report.film import Film, film_of_maps, film_of_motion
+from dynaflex.report.film import Film, film_of_maps, film_of_motion, in_deviations
 from dynaflex.report.surface import isosurface
 
 GRID = Grid(32, 4.0)
@@ -37,7 +37,7 @@ def swaying() -> Film:
     steps = np.linspace(-10.0, 10.0, 5)[:, None, None] * np.array([1.0, 0.0, 0.0])
     moved = surface.vertices + steps
     found = CarriedSurface(surface, moved, torch.from_numpy(ball()), 0.0, GRID, SIDE, np.zeros(3))
-    return film_of_motion(found, np.linspace(-2.0, 2.0, 5))
+    return film_of_motion(found, in_deviations(np.linspace(-2.0, 2.0, 5)))
 
 
 def test_a_place_moves_in_the_film_as_far_as_in_the_molecule(swaying: Film) -> None:

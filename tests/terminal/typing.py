@@ -23,8 +23,9 @@ from select import select
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["dynaflex.cli.app", "dynaflex.cli.reporting", "dynaflex.pipelines.before_training", "dynaflex.pipelines.pipeline",
-     "dynaflex.pipelines.analysis.scoring", "dynaflex.pipelines.analysis.controls", "dynaflex.simulate.particles",
+    ["dynaflex.cli.app", "dynaflex.report.reported", "dynaflex.pipelines.before_training",
+     "dynaflex.pipelines.pipeline", "dynaflex.pipelines.analysis.scoring", "dynaflex.pipelines.analysis.controls",
+     "dynaflex.simulation.particles",
      "dynaflex.pipelines.analysis.handover", "dynaflex.report.analysis", "dynaflex.viewer.serve"]
 )  # fmt: skip
 
@@ -56,14 +57,13 @@ def _type_command(arguments: list[str], streams: tuple[str, str, str], term: str
 
 def _shorten_reports() -> None:
     """A report takes longer than all else here, and is looked at elsewhere."""
-    from dynaflex.cli import reporting
-    from dynaflex.report import html
+    from dynaflex.report import html, reported
 
     def write(run: Path, ending: object = None) -> Path:
         (run / "report.html").write_text(_SHORT_REPORT)
         return run / "report.html"
 
-    reporting.write_report = html.write_report = write
+    reported.write_report = html.write_report = write
 
 
 @dataclass

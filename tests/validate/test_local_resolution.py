@@ -14,7 +14,7 @@ from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map
 from dynaflex.reconstruct.postprocess import merge, soft_mask
 from dynaflex.shapes import Tensor
-from dynaflex.simulate.particles import simulate
+from dynaflex.simulation.particles import simulate
 from dynaflex.validate.fsc import fourier_shell_correlation, fsc_curves
 from dynaflex.validate.local_resolution import COARSEST, LocalResolution, local_resolution
 

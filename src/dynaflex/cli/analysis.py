@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynaflex.cli.options import Half, RunFolder, held_for, use_one_thread
+from dynaflex.cli.options import Half, RunFolder, held_for
 from dynaflex.errors import UsageError
 from dynaflex.pipelines.analysis.names import ANALYSIS, K_MEANS, ClusterKind, Plane, Program
+from dynaflex.pipelines.device import use_one_thread
 
 if TYPE_CHECKING:
     from dynaflex.pipelines.analysis.analyse import Analysis
@@ -126,19 +127,13 @@ def select_command(
     from dynaflex.pipelines.analysis import selection
     from dynaflex.run.directory import Run
 
-    if sum(given is not None for given in (cluster, polygon, particles, latents or None)) != 1:
-        raise UsageError(
-            "select.what", "say which particles", expected="one of --cluster --polygon --particles --latents"
-        )
-    opened, folder = Run.open(run), run / ANALYSIS if analysis is None else analysis
-    if cluster is not None:
-        rows = selection.in_cluster(opened, folder, kind, cluster)
-    elif polygon is not None:
-        rows = selection.in_outline(opened, folder, selection.read_outline(polygon, axes, half))
-    elif particles is not None:
-        rows = selection.read_rows(particles)
-    else:
-        rows = selection.in_ranges(opened, latents or [], half)
+    opened = Run.open(run)
+    rows = selection.chosen_rows(
+        opened, run / ANALYSIS if analysis is None else analysis, cluster=cluster, kind=kind, half=half,
+        outline=None if polygon is None else selection.read_outline(polygon, axes, half),
+        particles=None if particles is None else selection.read_rows(particles),
+        latents=selection.read_ranges(latents or []),
+    )  # fmt: skip
     kept, total = selection.write_subset(opened, rows, out)
     typer.echo(f"{kept} of {total} particles in {out}")
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import typer
 
-from dynaflex import __version__
 from dynaflex.cli import analysis, check, convert, doctor, mesh, methods, results, resume, scores, simulate, view
 from dynaflex.cli.help import Command, Program
 from dynaflex.cli.settings import MethodCommand
+from dynaflex.version import __version__
 
 _BEFORE, _RUN, _RESULTS, _CARE = "Before a run", "A run", "What came of it", "Looking after a run"
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dynaflex.cli import inputs
-from dynaflex.cli.options import AsJson, use_one_thread
+from dynaflex.cli.options import AsJson
 from dynaflex.cli.words import counted, described, typable
 from dynaflex.errors import InputError
+from dynaflex.pipelines.device import use_one_thread
 
 if TYPE_CHECKING:
     from dynaflex.validate.readings import Comparison

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import typer
 
 from dynaflex.cli import inputs
-from dynaflex.cli.options import pick_device
 from dynaflex.cli.settings import with_settings
 from dynaflex.pipelines.config import RunConfig, Stage
 from dynaflex.pipelines.dynamight.config import DynamightConfig
@@ -82,18 +80,18 @@ def _run(
     A new run first compares its particles with the map, unless ``skip_check``; a resumed one has done so.
     """
     from dynaflex import tell
-    from dynaflex.cli.reporting import reported, to_resume
+    from dynaflex.cli.typed import to_resume
     from dynaflex.pipelines.before_training import checked, unchecked
-    from dynaflex.pipelines.pipeline import Task, resume_run, start_run
+    from dynaflex.pipelines.pipeline import resume_run, start_run
     from dynaflex.pipelines.predict import METHODS
     from dynaflex.pipelines.reopen import Moved
+    from dynaflex.report.reported import reported_task
     from dynaflex.run.directory import CONFIG
     from dynaflex.run.monitor import shown
 
     chosen = METHODS[method]
     with shown():
-        ending = partial(reported, command=to_resume(out), when_done=until == "report")
-        task = Task(until, pick_device(device), ending)
+        task = reported_task(until, device, to_resume(out))
         if resume and (out / CONFIG).exists():
             resume_run(chosen, out, Moved.of(paths), config, task)
         else:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
-from dynaflex.cli.options import AsJson, Device, Half, RunFolder, pick_device
+from dynaflex.cli.options import AsJson, Device, Half, RunFolder
 from dynaflex.errors import InputError, UsageError
 from dynaflex.pipelines.config import RunConfig, Solver
+from dynaflex.pipelines.device import pick_device
 
 if TYPE_CHECKING:
-    from dynaflex.run.directory import Run
     from dynaflex.shapes import FloatArray
 
 _PARTICLES = "From the particles themselves"
@@ -44,9 +44,10 @@ def reconstruct_command(
     device: Device = "auto",
 ) -> None:
     """Rebuild the half-maps of a trained run, corrected and rigid."""
-    from dynaflex.cli.reporting import again, reported
+    from dynaflex.cli.typed import again
     from dynaflex.pipelines import maps
     from dynaflex.pipelines.reopen import Moved, remember, reopened
+    from dynaflex.report.reported import reported
     from dynaflex.run.directory import Run
     from dynaflex.run.monitor import shown
     from dynaflex.run.stop import stoppable
@@ -127,7 +128,7 @@ def volumes_command(
     elif axis is not None:
         mean = trained[0].latents.mean
         count = frames or (9 if from_particles else 41)
-        chosen = [(trained[0], z) for z in volumes.along_axis(mean, _index(axis, mean.shape[1]), count)]
+        chosen = [(trained[0], z) for z in volumes.along_axis(mean, volumes.from_one(axis, mean.shape[1]), count)]
     else:
         source = latents if latents is not None else path
         assert source is not None
@@ -168,9 +169,10 @@ def displacements_command(
     from dynaflex.run.monitor import shown
 
     where = _array(points, 3)
-    rows = _all_rows(Run.open(run), half) if particles == "all" else _rows(particles)
+    halves = predict.load_halves(Run.open(run), half)
+    rows = predict.rows_of(halves) if particles == "all" else _rows(particles)
     with shown(), tell.doing("displacements"):
-        moved = predict.displacements(run, where, rows, half)
+        moved = predict.displacements_in(halves, where, rows)
     durable.make_folder(out.parent)
     durable.write_npz(out, points=where, displacement=moved, particles=np.asarray(rows))
     typer.echo(f"displacements of {len(where)} points in {len(rows)} particles in {out}")
@@ -195,21 +197,6 @@ def fsc_command(
         typer.echo(line)
 
 
-def _all_rows(run: Run, half: Half | None) -> list[int]:
-    """The particles that have latents, in both halves or in one."""
-    from dynaflex.pipelines import predict
-
-    halves = [predict.load_half(run, number) for number in ((1, 2) if half is None else (half,))]
-    return sorted(int(row) for part in halves for row in part.rows)
-
-
-def _index(axis: int, count: int) -> int:
-    """The place, from 0, of an axis that is counted from 1."""
-    if not 1 <= axis <= count:
-        raise UsageError("volumes.axis", f"there is no axis {axis}", expected=f"from 1 to {count}")
-    return axis - 1
-
-
 def _rows(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
@@ -223,7 +210,7 @@ def _array(path: Path, columns: int) -> FloatArray:
     """A two-dimensional array of finite numbers from a ``.npy`` file; pickles are not read."""
     import numpy as np
 
-    from dynaflex.io.arrays import UNREADABLE, read_arrays
+    from dynaflex.io.arrays import UNREADABLE, are_vectors, read_arrays
     from dynaflex.io.magic import describe_file
 
     try:
@@ -236,8 +223,7 @@ def _array(path: Path, columns: int) -> FloatArray:
             found=describe_file(path) if path.is_file() else "no such file",
             fix="save it with numpy.save",
         ) from error
-    numbers = values.ndim == 2 and values.dtype.kind in "fiu" and np.isfinite(values).all()
-    if not numbers or values.shape[1] != columns:
+    if not are_vectors(values, columns):
         raise InputError(
             "npy.shape",
             "unexpected array",

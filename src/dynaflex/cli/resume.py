@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import typer
 
 from dynaflex.cli import inputs
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
-from dynaflex.cli.options import Device, RunFolder, pick_device
+from dynaflex.cli.options import Device, RunFolder
 
 
 def resume_command(
@@ -22,15 +20,15 @@ def resume_command(
     device: Device = "auto",
 ) -> None:
     """Go on with a run where it stopped, with its own inputs and settings."""
-    from dynaflex.cli.reporting import reported, to_resume
-    from dynaflex.pipelines.pipeline import Task, resume_run
+    from dynaflex.cli.typed import to_resume
+    from dynaflex.pipelines.pipeline import resume_run
     from dynaflex.pipelines.predict import method_of
     from dynaflex.pipelines.reopen import Moved
+    from dynaflex.report.reported import reported_task
     from dynaflex.run.directory import Run
     from dynaflex.run.monitor import shown
 
     with shown():
-        ending = partial(reported, command=to_resume(run), when_done=until == "report")
-        task = Task(until, pick_device(device), ending)
+        task = reported_task(until, device, to_resume(run))
         resume_run(method_of(Run.open(run)), run, Moved(particles, map, mask, datadir, strip_prefix), None, task)
     typer.echo(f"done: {run}")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
-from dynaflex.cli.options import AsJson, Device, RunFolder, held_for, pick_device, use_one_thread
+from dynaflex.cli.options import AsJson, Device, RunFolder, held_for
 from dynaflex.cli.words import score_in_words
 from dynaflex.errors import DynaflexError, UsageError
+from dynaflex.pipelines.device import pick_device, use_one_thread
 
 if TYPE_CHECKING:
     from dynaflex.run.directory import Run

@@ -7,7 +7,6 @@ import inspect
 import json
 import tomllib
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 
 from dynaflex.cli.help import Command
 from dynaflex.errors import InputError, UsageError
-from dynaflex.pipelines.config import Option, RunConfig
+from dynaflex.pipelines.config import Option, RunConfig, configuration, fault_of
 
 _GROUP = "Settings in a file"
 PRINT = "--print-config"
@@ -50,7 +49,7 @@ def with_settings(config: type[RunConfig]) -> Callable[[Callable[..., None]], Ca
 
         @functools.wraps(command)
         def wrapped(**values: Any) -> None:
-            settings = configuration(config, {name: values.pop(name) for name in given})
+            settings = configuration(config, {name: values.pop(name) for name in given}, config.option_name)
             del values["config_file"]
             if values.pop("print_config"):
                 typer.echo(as_toml(settings), nl=False)
@@ -63,19 +62,6 @@ def with_settings(config: type[RunConfig]) -> Callable[[Callable[..., None]], Ca
         return wrapped
 
     return decorate
-
-
-def configuration(config: type[RunConfig], values: dict[str, Any]) -> RunConfig:
-    """The settings, if they can mean anything.
-
-    Raises:
-        UsageError: a number is out of its range.
-    """
-    try:
-        return config(**values)
-    except ValidationError as error:
-        name, found, expected = _first(error)
-        raise UsageError("usage.range", f"{config.option_name(name)} cannot be {found!r}", expected=expected) from error
 
 
 def read_settings(path: Path, config: type[RunConfig]) -> dict[str, Any]:
@@ -93,22 +79,17 @@ def read_settings(path: Path, config: type[RunConfig]) -> dict[str, Any]:
             "config.unreadable", "these settings cannot be read", file=path, expected="lines like epochs = 20",
             found=getattr(error, "strerror", None) or error, fix="--print-config prints such a file",
         ) from error  # fmt: skip
-    fields = {_key(config, name): name for name in config.options()}
     keys = {}
     for key in written:
-        name = key.replace("_", "-")
-        if name not in fields:
-            raise UsageError(
-                "config.unknown-key", f"there is no setting {key!r}", file=path,
-                expected=" or ".join(get_close_matches(name, fields, n=2)) or None,
-                fix="--print-config lists all settings",
-            )  # fmt: skip
-        keys[fields[name]] = key
+        try:
+            keys[config.field_of(key)] = key
+        except UsageError as error:
+            raise error.but(file=path) from error
     values = {name: written[key] for name, key in keys.items()}
     try:
         config.model_validate(values, strict=True)
     except ValidationError as error:
-        name, found, expected = _first(error)
+        name, found, expected = fault_of(error)
         key = keys[name]
         raise UsageError(
             "config.value", f"the setting {key!r} cannot be {found!r}", file=path, expected=expected
@@ -120,14 +101,10 @@ def as_toml(settings: RunConfig) -> str:
     """The settings as ``--config`` reads them, group by group; a comment stands for one that is left to the data."""
     groups: dict[str, list[str]] = {}
     for name, option in settings.options().items():
-        key, value = _key(type(settings), name), getattr(settings, name)
+        key, value = settings.key_of(name), getattr(settings, name)
         line = f"# {key} is not set" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}"
         groups.setdefault(option.group, []).append(line)
     return "\n".join(f"# {group}\n" + "".join(f"{line}\n" for line in lines) for group, lines in groups.items())
-
-
-def _key(config: type[RunConfig], name: str) -> str:
-    return config.option_name(name).removeprefix("--")
 
 
 def _option(config: type[RunConfig], name: str, option: Option) -> Any:
@@ -167,9 +144,3 @@ _PRINT = Annotated[
         PRINT, help="Print all settings as such a file, and leave; nothing else need be given.", rich_help_panel=_GROUP
     ),
 ]
-
-
-def _first(error: ValidationError) -> tuple[str, Any, str]:
-    """Field, value and what was expected of the first error."""
-    first = error.errors()[0]
-    return str(first["loc"][0]), first["input"], first["msg"].removeprefix("Input should be ")

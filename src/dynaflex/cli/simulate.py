@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from dynaflex.cli.options import use_one_thread
 from dynaflex.cli.words import typable
-from dynaflex.simulate.names import MotionName
+from dynaflex.pipelines.device import use_one_thread
+from dynaflex.simulation.names import MotionName
 
 
 def simulate_command(
@@ -24,13 +24,11 @@ def simulate_command(
     seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
 ) -> None:
     """Make particles of a flexible molecule whose motion is known."""
+    from dynaflex.pipelines.simulated import simulated
     from dynaflex.run.monitor import shown
-    from dynaflex.run.results import replaced
-    from dynaflex.simulate.particles import simulate
 
     use_one_thread()
-    with shown(), replaced(out, "simulation") as staging:
-        simulate(staging, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
-    table, consensus, mask = (out / name for name in ("particles.star", "consensus.mrc", "mask.mrc"))
-    typer.echo(f"{particles} particles in {table}, map {consensus}, mask {mask}, truth {out / 'truth.npz'}")
-    typer.echo(f"next: {typable('dynaflex', 'check', table, '--map', consensus, '--mask', mask)}")
+    with shown():
+        made = simulated(out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
+    typer.echo(f"{particles} particles in {made.particles}, map {made.map}, mask {made.mask}, truth {made.truth}")
+    typer.echo(f"next: {typable('dynaflex', 'check', made.particles, '--map', made.map, '--mask', made.mask)}")

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dynaflex.errors import DynaflexError
-
 _OUTPUT, _RUN = "out", "run"
 
 
@@ -20,17 +18,6 @@ def spared(parameters: Mapping[str, Any]) -> Iterator[Path]:
     run = parameters.get(_RUN)
     # Without an output of its own a command may renew the run.
     if isinstance(run, Path) and parameters.get(_OUTPUT) is not None:
-        yield from _of_run(run)
+        from dynaflex.pipelines.fingerprint import own_files
 
-
-def _of_run(path: Path) -> Iterator[Path]:
-    from dynaflex.pipelines.fingerprint import made_from
-    from dynaflex.run.directory import Run
-
-    run = Run(path)
-    try:
-        yield from (path / name for name in run.files.names())
-        yield from made_from(run)
-    except (DynaflexError, LookupError, TypeError):
-        # The command itself will say what is wrong with the run.
-        return
+        yield from own_files(run)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from dynaflex.cli.moved import MovedImages
-from dynaflex.cli.options import use_one_thread
 from dynaflex.errors import EnvironmentFault, StoppedOnRequest
+from dynaflex.pipelines.device import use_one_thread
 
 
 def view_command(

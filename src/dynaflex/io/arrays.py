@@ -9,6 +9,7 @@ from tokenize import TokenError
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 UNREADABLE = (
     ArithmeticError,
@@ -26,6 +27,12 @@ UNREADABLE = (
     zlib.error,
 )
 """All that numpy raises at a file that is cut, damaged or something else; whoever catches it says what was meant."""
+
+
+def are_vectors(values: NDArray[Any], columns: int) -> bool:
+    """Whether these are finite numbers ``(n columns)``."""
+    fits = values.ndim == 2 and values.shape[1] == columns and values.dtype.kind in "fiu"
+    return fits and bool(np.isfinite(values).all())
 
 
 def read_arrays(path: Path | str) -> dict[str, Any]:

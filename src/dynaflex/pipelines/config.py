@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dynaflex.errors import UsageError
 
 if TYPE_CHECKING:
     from dynaflex.latents.prior import LatentPrior
@@ -38,6 +42,9 @@ class RunConfig(BaseModel):
     """Settings that decide the result; paths and devices are not among them. Lengths in Å."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    files: ClassVar[Mapping[str, str]] = {}
+    """The inputs that this method alone takes: what a person calls each, and its name among the input paths."""
 
     class_number: Annotated[int | None, Option(PARTICLES, "N", "class")] = Field(
         default=None, ge=0, description="Take only this class of a 3D classification; default all."
@@ -93,6 +100,28 @@ class RunConfig(BaseModel):
         option = cls.options().get(field)
         return "--" + (option.name if option and option.name else field.replace("_", "-"))
 
+    @classmethod
+    def key_of(cls, field: str) -> str:
+        """The name of a setting in a file of settings: its option without the dashes before it."""
+        return cls.option_name(field).removeprefix("--")
+
+    @classmethod
+    def field_of(cls, key: str) -> str:
+        """Undo :meth:`key_of`; underscores may stand for dashes.
+
+        Raises:
+            UsageError: there is no such setting.
+        """
+        fields = {cls.key_of(name): name for name in cls.options()}
+        name = key.replace("_", "-")
+        if name not in fields:
+            raise UsageError(
+                "config.unknown-key", f"there is no setting {key!r}",
+                expected=" or ".join(get_close_matches(name, fields, n=2)) or None,
+                fix="--print-config lists all settings",
+            )  # fmt: skip
+        return fields[name]
+
     @property
     def latent_prior(self) -> LatentPrior:
         """What is known of a latent vector before its image is looked at."""
@@ -109,3 +138,25 @@ class RunConfig(BaseModel):
     def from_stored(cls, stored: dict[str, Any]) -> Self:
         """The settings in a run's ``config.json``, which names the method as well."""
         return cls(**{key: value for key, value in stored.items() if key != "method"})
+
+
+_Config = TypeVar("_Config", bound=RunConfig)
+
+
+def configuration(config: type[_Config], values: Mapping[str, Any], word: Callable[[str], str]) -> _Config:
+    """The settings with these ``values`` by field, if they can mean anything; ``word`` is what a person calls a field.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+    try:
+        return config(**values)
+    except ValidationError as error:
+        name, found, expected = fault_of(error)
+        raise UsageError("usage.range", f"{word(name)} cannot be {found!r}", expected=expected) from error
+
+
+def fault_of(error: ValidationError) -> tuple[str, Any, str]:
+    """Field, value and what was expected of the first error."""
+    first = error.errors()[0]
+    return str(first["loc"][0]), first["input"], first["msg"].removeprefix("Input should be ")

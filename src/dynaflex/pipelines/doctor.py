@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import dynaflex
 from dynaflex.errors import DamagedCheckpointError, InputError
 from dynaflex.pipelines.fingerprint import changes
 from dynaflex.pipelines.reopen import Moved, resume_command, where_they_are
@@ -17,6 +16,7 @@ from dynaflex.run.directory import CONFIG, LOCK, PROVENANCE, Run
 from dynaflex.run.files import FSC, LATENTS, TABLE
 from dynaflex.run.metrics import METRICS
 from dynaflex.run.stop import ABORT
+from dynaflex.version import __version__
 
 
 @dataclass
@@ -67,7 +67,7 @@ def examine(path: Path) -> Diagnosis:
     _look_at_lock(path, found)
     if _look_at_files(run, found):
         provenance = run.read_json(PROVENANCE)
-        found.versions = {"then": str(provenance.get("version")), "now": dynaflex.__version__}
+        found.versions = {"then": str(provenance.get("version")), "now": __version__}
         _look_at_inputs(run, found)
         _look_at_checkpoints(run, found)
         found.stage = _stage(run, found)

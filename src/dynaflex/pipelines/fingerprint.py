@@ -94,6 +94,17 @@ def made_from(run: Run) -> Iterator[Path]:
     yield from (Path(stack["path"]) for stack in run.read_json(IMAGES).get("stacks", []))
 
 
+def own_files(path: Path) -> Iterator[Path]:
+    """The files that a run at ``path`` consists of and was made from, whether or not they are there."""
+    run = Run(path)
+    try:
+        yield from (path / name for name in run.files.names())
+        yield from made_from(run)
+    except (DynaflexError, LookupError, TypeError):
+        # Whoever opens the run will say what is wrong with it.
+        return
+
+
 def input_files(paths: InputPaths) -> Iterator[tuple[str, Path]]:
     """Every input but the folder of images, by name."""
     for name, value in paths.as_dict().items():

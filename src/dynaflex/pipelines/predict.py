@@ -110,16 +110,33 @@ def load_half(run: Run, half: int) -> TrainedHalf:
 
 
 def displacements(run: Path, points: FloatArray, particles: list[int], half: int | None = None) -> FloatArray:
+    """Where points move in some particles of a run, each asked of its own half's model, or all of ``half``; see
+    :func:`displacements_in`."""
+    return displacements_in(load_halves(Run.open(run), half), points, particles)
+
+
+def load_halves(run: Run, half: int | None = None) -> list[TrainedHalf]:
+    """Both halves of a run, or one; errors as :func:`load_half`."""
+    return [load_half(run, number) for number in ((1, 2) if half is None else (half,))]
+
+
+def rows_of(halves: list[TrainedHalf]) -> list[int]:
+    """The rows of all particles of the ``halves``, in rising order."""
+    return sorted(int(row) for part in halves for row in part.rows)
+
+
+def displacements_in(halves: list[TrainedHalf], points: FloatArray, particles: list[int]) -> FloatArray:
     """Where ``points`` ``(P 3)`` (x, y, z in Å, origin at the box centre) move in some particles: ``(n P 3)``.
 
-    ``particles`` are rows of the input table from 0. Each is asked of its own half's model, or all of ``half``.
+    ``particles`` are rows of the input table from 0. Each is asked of the model of the half that it belongs to.
+
+    Raises:
+        UsageError: a particle is in none of the ``halves``.
     """
-    opened = Run.open(run)
-    halves = [load_half(opened, h) for h in ((1, 2) if half is None else (half,))]
     where = torch.from_numpy(np.asarray(points, dtype=np.float32))
-    if half is not None:
+    if len(halves) == 1:
         return halves[0].displacements(halves[0].latents_of(particles), where).numpy()
-    unknown = set(particles) - set(halves[0].rows.tolist()) - set(halves[1].rows.tolist())
+    unknown = set(particles) - set(rows_of(halves))
     if unknown:
         raise UsageError(
             "particles.unknown",

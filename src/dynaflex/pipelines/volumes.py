@@ -33,17 +33,24 @@ _SPREAD = 2.0
 def along_axis(latents: Tensor, axis: int, frames: int) -> Tensor:
     """Latents ``(frames k)`` along a principal axis of ``(p k)``, from -2 to +2 standard deviations around the mean.
 
-    The axis points to where its largest entry is positive, as in every other place that shows it.
-
-    Raises:
-        UsageError: there is no such axis.
+    The ``axis`` is counted from 0. It points to where its largest entry is positive, as in every other place that shows
+    it.
     """
-    if not 0 <= axis < latents.shape[1]:
-        raise UsageError("volumes.axis", f"no axis {axis}", expected=f"0 to {latents.shape[1] - 1}")
     found = principal_axes(latents.numpy(), axis + 1)
     steps = torch.linspace(-_SPREAD, _SPREAD, frames, dtype=torch.float64)[:, None]
     mean, direction = torch.from_numpy(found.mean), torch.from_numpy(found.axes[axis])
     return (mean + steps * float(found.variance[axis]) ** 0.5 * direction).to(latents.dtype)
+
+
+def from_one(axis: int, count: int) -> int:
+    """The place, from 0, of an axis that a person counts from 1.
+
+    Raises:
+        UsageError: there is no such axis.
+    """
+    if not 1 <= axis <= count:
+        raise UsageError("volumes.axis", f"there is no axis {axis}", expected=f"from 1 to {count}")
+    return axis - 1
 
 
 def conformation_of(halves: list[TrainedHalf], row: int) -> tuple[TrainedHalf, Tensor]:

@@ -47,9 +47,9 @@ class Film:
     share: float
 
 
-def film_of_motion(found: CarriedSurface, deviations: Array) -> Film:
-    """A surface in each of its conformations, so many standard ``deviations`` ``(f)`` from the mean, seen across the
-    motion and from the side; coloured by how far each place is from where it is in the middle one."""
+def film_of_motion(found: CarriedSurface, names: Sequence[str]) -> Film:
+    """A surface in each of its conformations, which are called by their ``names``, seen across the motion and from the
+    side; coloured by how far each place is from where it is in the middle one."""
     distance = from_the_middle(found.moved)
     colours = motion_scale(distance)
     cameras = (found.camera, turned(found.camera, 90.0))
@@ -57,12 +57,26 @@ def film_of_motion(found: CarriedSurface, deviations: Array) -> Film:
         [(carried(found.surface, places), colours.to_rgba(far)[:, :3], camera) for camera in cameras]
         for places, far in zip(found.moved, distance, strict=True)
     ]
-    lines = [
-        f"{_signed(z)} standard deviations; up to {far.max():.1f} Å from the middle"
-        for z, far in zip(deviations, distance, strict=True)
-    ]
+    lines = [f"{name}; up to {far.max():.1f} Å from the middle" for name, far in zip(names, distance, strict=True)]
     panels = ("across the motion", "turned by 90°")
     return _filmed(frames, found.center, lines, panels, "from the middle conformation", colours)
+
+
+def in_deviations(steps: Array) -> list[str]:
+    """The names of conformations that lie so many standard deviations from the mean."""
+    return [f"{_signed(step)} standard deviations" for step in steps]
+
+
+def film_of_one(found: CarriedSurface, names: tuple[str, str]) -> Film:
+    """The first and the last of the conformations of a surface side by side, turning about the upright axis; coloured
+    by how far each place goes between them."""
+    ends = [carried(found.surface, places) for places in (found.moved[0], found.moved[-1])]
+    distance = np.linalg.norm(found.moved[-1] - found.moved[0], axis=1)
+    colours = motion_scale(distance)
+    fill = colours.to_rgba(distance)[:, :3]
+    angles = np.arange(TURNS) * 360.0 / TURNS
+    frames = [[(end, fill, turned(found.camera, angle)) for end in ends] for angle in angles]
+    return _filmed(frames, found.center, _turns(angles), names, f"from the {names[0]}", colours)
 
 
 def film_of_maps(
@@ -83,8 +97,7 @@ def film_of_maps(
         [(surface, fill, turned(camera, angle)) for surface, fill in zip(surfaces, fills, strict=True)]
         for angle in angles
     ]
-    lines = [f"turned by {angle:.0f}°" for angle in angles]
-    return _filmed(frames, center, lines, ("rigid", "corrected"), "moves by, rms", colours)
+    return _filmed(frames, center, _turns(angles), ("rigid", "corrected"), "moves by, rms", colours)
 
 
 def _filmed(
@@ -141,6 +154,10 @@ def webp(picture: NDArray[np.uint8]) -> bytes:
 def _cut(square: NDArray[np.uint8], half_width: int, half_height: int) -> NDArray[np.uint8]:
     middle = len(square) // 2
     return square[middle - half_height : middle + half_height, middle - half_width : middle + half_width]
+
+
+def _turns(angles: Array) -> list[str]:
+    return [f"turned by {angle:.0f}°" for angle in angles]
 
 
 def _signed(value: float) -> str:

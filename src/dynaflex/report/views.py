@@ -129,8 +129,8 @@ class Views:
             f"latents, from −{SPREAD:g} to +{SPREAD:g} standard deviations. The command dynaflex analyze writes movies "
             "as files."
         )
-        steps = np.linspace(-SPREAD, SPREAD, len(surface.moved))
-        return film_figure("film-motion", film.film_of_motion(surface, steps), caption, goes_round=False)
+        names = film.in_deviations(np.linspace(-SPREAD, SPREAD, len(surface.moved)))
+        return film_figure("film-motion", film.film_of_motion(surface, names), caption, goes_round=False)
 
     def _turning(self) -> str:
         """Both maps as surfaces at one contour."""

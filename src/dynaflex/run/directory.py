@@ -16,7 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import dynaflex
 from dynaflex import tell
 from dynaflex.errors import DamagedCheckpointError, EnvironmentFault, InputError, RunBusyError, UsageError
 from dynaflex.io import durable
@@ -26,6 +25,7 @@ from dynaflex.run.metrics import METRICS, Metrics
 from dynaflex.run.monitor import Lines
 from dynaflex.run.store import CheckpointStore, Place
 from dynaflex.shapes import Tensor
+from dynaflex.version import __version__
 
 CONFIG, PROVENANCE, LOG, LOCK = "config.json", "provenance.json", "log.txt", "lock.json"
 _RESULTS = ("particles.star", "latents.npz", "fsc.json", "report.html", METRICS)
@@ -100,7 +100,7 @@ class Run:
             run.write_json(
                 PROVENANCE,
                 {
-                    "version": dynaflex.__version__,
+                    "version": __version__,
                     "command": " ".join(sys.argv),
                     "started": datetime.now(UTC).isoformat(timespec="seconds"),
                     "python": platform.python_version(),

@@ -16,8 +16,8 @@ from scipy.spatial import cKDTree
 
 from dynaflex.grid import Grid
 from dynaflex.shapes import Array, IntArray, Tensor
-from dynaflex.simulate.molecule import BODY, DOMAINS
-from dynaflex.simulate.truth import Truth, domain_mask, read_truth, true_volume
+from dynaflex.simulation.molecule import BODY, DOMAINS
+from dynaflex.simulation.truth import Truth, domain_mask, read_truth, true_volume
 from dynaflex.validate.fsc import fourier_shell_correlation
 from dynaflex.validate.score import best_matching_state
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -24,6 +24,8 @@ from dynaflex.run.files import read_latents, read_table
 from dynaflex.shapes import Array, IntArray
 
 AXES = get_args(Plane)
+Ranges = Mapping[int, tuple[float, float]]
+"""The lowest and the highest value of latents, by axis, counted from 1."""
 _OF_ONE_HALF = ("pca", "latent")
 _LATENT_COLUMN = "dynaflexLatent"
 
@@ -36,6 +38,33 @@ class Outline:
     columns: tuple[int, int]
     half: int | None
     points: Array
+
+
+def chosen_rows(
+    run: Run,
+    folder: Path,
+    *,
+    cluster: int | None,
+    kind: str,
+    outline: Outline | None,
+    particles: IntArray | None,
+    latents: Ranges | None,
+    half: int | None,
+) -> IntArray:
+    """The rows of the input table that are chosen in one way; ``folder`` is that of ``analyze``.
+
+    Raises:
+        UsageError: none is said, or several; else as :func:`in_cluster`, :func:`in_outline` and :func:`in_ranges`.
+    """
+    if sum(given is not None for given in (cluster, outline, particles, latents or None)) != 1:
+        raise UsageError(
+            "select.what", "say which particles", expected="one of --cluster --polygon --particles --latents"
+        )
+    if cluster is not None:
+        return in_cluster(run, folder, kind, cluster)
+    if outline is not None:
+        return in_outline(run, folder, outline)
+    return particles if particles is not None else in_ranges(run, latents or {}, half)
 
 
 def read_outline(path: Path, axes: str | None, half: int | None) -> Outline:
@@ -54,19 +83,28 @@ def read_outline(path: Path, axes: str | None, half: int | None) -> Outline:
         columns = tuple(int(column) for column in stated.get("columns", (1, 2)))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _no_outline(path, error) from error
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
-        raise _no_outline(path, f"an array of shape {points.shape}")
-    if len(columns) != 2:
-        raise _no_outline(path, f"{len(columns)} columns")
     for option, given, name in (("--axes", axes, "axes"), ("--half", half, "half")):
         if given is not None and stated.get(name, given) != given:
             raise UsageError(
                 "select.contradiction", f"{option} and the file disagree",
                 file=path, expected=stated[name], found=given, fix=f"leave out {option}",
             )  # fmt: skip
-    return Outline(
-        str(axes or stated.get("axes", AXES[0])), (columns[0], columns[1]), half or stated.get("half"), points
-    )
+    return outline_of(points, axes or stated.get("axes"), half or stated.get("half"), columns, path)
+
+
+def outline_of(
+    points: Array, axes: str | None, half: int | None, columns: tuple[int, ...] = (1, 2), path: Path | None = None
+) -> Outline:
+    """A polygon with corners ``points``, from the file at ``path`` if from one.
+
+    Raises:
+        InputError: it is none.
+    """
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
+        raise _no_outline(path, f"an array of shape {points.shape}")
+    if len(columns) != 2:
+        raise _no_outline(path, f"{len(columns)} columns")
+    return Outline(str(axes or AXES[0]), (columns[0], columns[1]), half, points)
 
 
 def in_cluster(run: Run, folder: Path, kind: str, cluster: int) -> IntArray:
@@ -104,17 +142,37 @@ def in_outline(run: Run, folder: Path, outline: Outline) -> IntArray:
     return table["row"].to_numpy()[inside_polygon(plane, outline.points) & mine]
 
 
-def in_ranges(run: Run, texts: Sequence[str], half: int | None) -> IntArray:
-    """The rows of the particles whose latents lie in all of the ranges ``AXIS:LOW:HIGH``, axes counted from 1.
+def in_ranges(run: Run, ranges: Ranges, half: int | None) -> IntArray:
+    """The rows of the particles whose latents lie in all of the ranges.
 
     Raises:
-        UsageError: a range is none, or it is not said of which half.
+        UsageError: there is no such axis or range, or it is not said of which half.
     """
     _require_half(run, half)
     stored = read_latents(run)
-    ranges = dict(_range(text, stored.mean.shape[1]) for text in texts)
+    count = stored.mean.shape[1]
+    for axis, (low, high) in ranges.items():
+        if not 1 <= axis <= count or not low <= high:
+            raise _no_range(f"{axis}:{low:g}:{high:g}", f"from 1 to {count}")
+    from_zero = {axis - 1: limits for axis, limits in ranges.items()}
     mine = np.ones(len(stored.rows), dtype=bool) if half is None else stored.half == half
-    return stored.rows[inside_box(stored.mean.astype(np.float64), ranges) & mine]
+    return stored.rows[inside_box(stored.mean.astype(np.float64), from_zero) & mine]
+
+
+def read_ranges(texts: Iterable[str]) -> Ranges:
+    """Ranges as they are typed, ``AXIS:LOW:HIGH``.
+
+    Raises:
+        UsageError: a range is none.
+    """
+    found = {}
+    for text in texts:
+        try:
+            axis, low, high = text.split(":")
+            found[int(axis)] = float(low), float(high)
+        except ValueError as error:
+            raise _no_range(text, "from 1") from error
+    return found
 
 
 def read_rows(path: Path) -> IntArray:
@@ -191,19 +249,11 @@ def _require_half(run: Run, half: int | None) -> None:
         )  # fmt: skip
 
 
-def _range(text: str, count: int) -> tuple[int, tuple[float, float]]:
-    """The column of the latents, from 0, that a text with an axis from 1 means, and its range."""
-    try:
-        axis, low, high = text.split(":")
-        found = int(axis), (float(low), float(high))
-    except ValueError:
-        found = 0, (0.0, 0.0)
-    if not 1 <= found[0] <= count or not found[1][0] <= found[1][1]:
-        raise UsageError(
-            "select.range", f"--latents cannot be {text!r}",
-            expected=f"AXIS:LOW:HIGH with an axis from 1 to {count}, like 1:-0.5:1",
-        )  # fmt: skip
-    return found[0] - 1, found[1]
+def _no_range(text: str, axes: str) -> UsageError:
+    return UsageError(
+        "select.range", f"--latents cannot be {text!r}",
+        expected=f"AXIS:LOW:HIGH with an axis {axes}, like 1:-0.5:1",
+    )  # fmt: skip
 
 
 def _pairs(text: str) -> list[list[float]]:
@@ -211,9 +261,9 @@ def _pairs(text: str) -> list[list[float]]:
     return [[float(value) for value in line] for line in lines if line]
 
 
-def _no_outline(path: Path, found: object) -> InputError:
+def _no_outline(path: Path | None, found: object) -> InputError:
     return InputError(
-        "select.no-outline", "there is no polygon in this file",
+        "select.no-outline", "there is no polygon" + ("" if path is None else " in this file"),
         file=path, expected="three points or more: two numbers a line, or JSON", found=found,
         fix="write its corners, one a line",
     )  # fmt: skip

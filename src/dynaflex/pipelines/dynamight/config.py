@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,6 +17,8 @@ _DENSE = 12.0
 
 class DynamightConfig(RunConfig):
     """What DynaMight adds to the settings that every method has, and where its defaults differ."""
+
+    files: ClassVar[Mapping[str, str]] = {"model": "atoms"}
 
     threshold: Annotated[float | None, Option(MAP, "DENSITY")] = Field(
         default=None, description="Map contour to fill with Gaussians; default automatic."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +18,8 @@ _RATE = Private("a rate that suits the units of what it moves, for any data")
 
 class FlexConfig(RunConfig):
     """What 3DFlex adds to the settings that every method has, and where its defaults differ."""
+
+    files: ClassVar[Mapping[str, str]] = {name: name for name in ("mesh", "stationary", "latents")}
 
     cells: Annotated[int, Option(MAP, "N")] = Field(
         default=20, ge=2, description="Cubes of the mesh along a side of the box, five tetrahedra each."

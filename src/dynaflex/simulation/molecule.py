@@ -15,7 +15,7 @@ import numpy as np
 
 from dynaflex.errors import UsageError
 from dynaflex.shapes import Array, BoolArray, IntArray
-from dynaflex.simulate.names import MotionName
+from dynaflex.simulation.names import MotionName
 
 DOMAINS = ("body", "arm", "lobe")
 BODY, ARM, LOBE = range(3)

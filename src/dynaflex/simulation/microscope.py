@@ -20,7 +20,7 @@ from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.io.mrc import write_stack
 from dynaflex.io.star import StarFile, write_star
 from dynaflex.shapes import Array, FloatArray, IntArray, Tensor
-from dynaflex.simulate.fourier_sum import gaussian_envelope, image_coefficients
+from dynaflex.simulation.fourier_sum import gaussian_envelope, image_coefficients
 
 OFFSET_SD = 4.0
 VOLTAGE_KV, CS_MM, AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1

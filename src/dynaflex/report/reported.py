@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 
 from dynaflex import tell
 from dynaflex.errors import StoppedOnRequest
+from dynaflex.pipelines.config import Stage
+from dynaflex.pipelines.device import pick_device
+from dynaflex.pipelines.pipeline import Task
 from dynaflex.report.ending import Ending
 from dynaflex.report.html import write_report
 from dynaflex.run.directory import Run
 
-_PROGRAM = "dynaflex"
+
+def reported_task(until: Stage, device: str, command: str) -> Task:
+    """What is asked of a run, up to the stage ``until`` on a device, told in its report; ``command`` goes on with it.
+
+    Raises:
+        EnvironmentFault: the device does not exist here.
+    """
+    return Task(until, pick_device(device), partial(reported, command=command, when_done=until == "report"))
 
 
 @contextmanager
@@ -35,24 +43,6 @@ def reported(run: Run, command: str, *, when_done: bool = True) -> Iterator[None
         raise
     if when_done:
         _try_to_write(run, None)
-
-
-def again() -> str:
-    """The command that this process was started with, to be typed anywhere."""
-    return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join([_program(), *sys.argv[1:]])}"
-
-
-def to_resume(run: Path) -> str:
-    """The command that goes on with a run, to be typed anywhere."""
-    return shlex.join([_program(), "resume", str(run.absolute())])
-
-
-def _program() -> str:
-    """The program as it was typed, if by a path then by its whole one."""
-    typed = Path(sys.argv[0])
-    if typed.name != _PROGRAM:
-        return _PROGRAM
-    return str(typed.absolute()) if typed.parent.name else _PROGRAM
 
 
 def _try_to_write(run: Run, ending: Ending | None) -> None:

@@ -12,9 +12,9 @@ from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import write_map
 from dynaflex.shapes import Array
-from dynaflex.simulate.microscope import Atoms, draw_acquisition, write_particles
-from dynaflex.simulate.molecule import make_molecule, make_motion
-from dynaflex.simulate.truth import Truth, domain_labels, domain_mask, mean_volume
+from dynaflex.simulation.microscope import Atoms, draw_acquisition, write_particles
+from dynaflex.simulation.molecule import make_molecule, make_motion
+from dynaflex.simulation.truth import Truth, domain_labels, domain_mask, mean_volume
 
 ATOM_SIGMA = 2.0
 

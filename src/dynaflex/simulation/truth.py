@@ -16,8 +16,8 @@ from dynaflex.grid import Grid
 from dynaflex.io.arrays import UNREADABLE, read_arrays
 from dynaflex.io.durable import write_npz
 from dynaflex.shapes import Array, IntArray, Tensor
-from dynaflex.simulate.fourier_sum import gaussian_envelope, volume_coefficients
-from dynaflex.simulate.molecule import DOMAINS, Motion, Rotor
+from dynaflex.simulation.fourier_sum import gaussian_envelope, volume_coefficients
+from dynaflex.simulation.molecule import DOMAINS, Motion, Rotor
 
 CONFORMATIONS = 64
 """Conformations per rotor in a mean over the whole motion; adjacent ones differ by less than an atom's width."""

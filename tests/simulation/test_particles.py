@@ -17,11 +17,11 @@ from scipy.spatial.transform import Rotation
 from dynaflex.errors import DynaflexError, EnvironmentFault, UsageError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map
-from dynaflex.simulate import microscope
-from dynaflex.simulate.fourier_sum import image_coefficients, volume_coefficients
-from dynaflex.simulate.molecule import ARM, BODY, LOBE, make_molecule, make_motion
-from dynaflex.simulate.particles import simulate
-from dynaflex.simulate.truth import (
+from dynaflex.simulation import microscope
+from dynaflex.simulation.fourier_sum import image_coefficients, volume_coefficients
+from dynaflex.simulation.molecule import ARM, BODY, LOBE, make_molecule, make_motion
+from dynaflex.simulation.particles import simulate
+from dynaflex.simulation.truth import (
     Truth,
     density_map,
     domain_mask,

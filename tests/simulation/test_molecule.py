@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
 from dynaflex.errors import UsageError
-from dynaflex.simulate.molecule import ARM, BODY, LOBE, MOTIONS, Molecule, make_molecule, make_motion
+from dynaflex.simulation.molecule import ARM, BODY, LOBE, MOTIONS, Molecule, make_molecule, make_motion
 
 MOLECULE = make_molecule(192.0, seed=3)
 TOUCHING = make_molecule(192.0, 3, "touching")

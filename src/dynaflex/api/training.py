@@ -1,0 +1,154 @@
+"""Training from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynaflex.api.paths import AnyPath, optional
+from dynaflex.api.runs import Run
+from dynaflex.errors import UsageError
+
+if TYPE_CHECKING:
+    from dynaflex.pipelines.config import RunConfig, Stage
+
+
+def train(
+    method: str,
+    particles: AnyPath,
+    map: AnyPath,
+    *,
+    out: AnyPath,
+    mask: AnyPath | None = None,
+    half_maps: tuple[AnyPath, AnyPath] | None = None,
+    datadir: AnyPath | None = None,
+    strip_prefix: str | None = None,
+    until: Stage = "report",
+    device: str = "auto",
+    skip_check: bool = False,
+    **settings: Any,
+) -> Run:
+    """Learn the motion with a ``method``, ``"dynamight"`` or ``"flex"``, and reconstruct corrected half-maps.
+
+    The same as ``dynaflex METHOD PARTICLES --map MAP -o OUT``: the particles are compared with the map first, progress
+    is printed, and the commands can look at the run, resume it and ask it too. ``settings`` are the options of the
+    command with underscores for dashes (``latent_dim=3``, ``class_=1``), and the files that the method alone takes:
+    ``model`` for DynaMight; ``mesh``, ``stationary`` and ``latents`` for 3DFlex. Lengths in Å.
+
+    Args:
+        method: ``"dynamight"`` or ``"flex"``.
+        particles: particle table of a finished refinement, RELION's STAR or cryoSPARC's ``.cs``.
+        map: consensus map, white molecules.
+        out: run directory, made where missing.
+        mask: soft mask around all that may move; default from the map.
+        half_maps: consensus half-maps 1 and 2: each half starts from its own.
+        datadir: where to look for image files.
+        strip_prefix: dropped from the beginning of image names before looking for them.
+        until: last stage: ``"prepare"``, ``"train"``, ``"reconstruct"`` or ``"report"``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        skip_check: train even if the particles do not match the map.
+
+    Raises:
+        UsageError: there is no such method or setting, or it cannot work.
+        InputError: a file is missing or damaged, or they do not fit each other.
+        EnvironmentFault, ResourceError: the device does not exist, or memory or disk is too small.
+        RunBusyError: ``out`` already holds a run.
+        StoppedOnRequest: it was interrupted; :func:`resume` goes on.
+
+    Example:
+        >>> run = df.train("flex", "particles.star", "consensus.mrc", mask="mask.mrc", out="run", latent_dim=2)
+    """
+    from dynaflex.io import durable
+    from dynaflex.pipelines.before_training import checked, unchecked
+    from dynaflex.pipelines.device import one_thread
+    from dynaflex.pipelines.fingerprint import input_files
+    from dynaflex.pipelines.input_paths import InputPaths
+    from dynaflex.pipelines.pipeline import start_run
+    from dynaflex.pipelines.predict import METHODS
+    from dynaflex.report.reported import reported_task
+    from dynaflex.run.directory import to_resume
+    from dynaflex.run.monitor import shown
+
+    config, files = _settings(method, settings)
+    halves = None if half_maps is None else (Path(half_maps[0]), Path(half_maps[1]))
+    paths = InputPaths(
+        Path(particles),
+        Path(map),
+        optional(mask),
+        halves,
+        datadir=optional(datadir),
+        strip_prefix=strip_prefix,
+        **files,
+    )
+    path = Path(out)
+    spared = (file for _, file in input_files(paths))
+    with shown(), one_thread(), durable.sparing(spared):
+        task = reported_task(until, device, to_resume(path.absolute()))
+        chosen = METHODS[method]
+        start_run(unchecked(chosen) if skip_check else checked(chosen), path, paths, config, task)
+    return Run(path)
+
+
+def resume(
+    run: AnyPath,
+    *,
+    particles: AnyPath | None = None,
+    map: AnyPath | None = None,
+    mask: AnyPath | None = None,
+    datadir: AnyPath | None = None,
+    strip_prefix: str | None = None,
+    until: Stage = "report",
+    device: str = "auto",
+) -> Run:
+    """Go on with a run where it stopped, with its own inputs and settings; the same as ``dynaflex resume RUN``.
+
+    Args:
+        run: run directory.
+        particles, map, mask, datadir, strip_prefix: inputs that have moved; they are compared with those that the run
+            was started with.
+        until, device: as for :func:`train`.
+
+    Raises:
+        InputError: there is no run there, or its inputs are gone or are others.
+        DamagedCheckpointError: a file of the run is damaged and cannot be made again.
+        RunBusyError: another process works in it.
+        EnvironmentFault, ResourceError, StoppedOnRequest: as :func:`train`.
+
+    Example:
+        >>> run = df.resume("run")
+    """
+    from dynaflex.io import durable
+    from dynaflex.pipelines.device import one_thread
+    from dynaflex.pipelines.fingerprint import made_from
+    from dynaflex.pipelines.pipeline import resume_run
+    from dynaflex.pipelines.predict import method_of
+    from dynaflex.pipelines.reopen import Moved
+    from dynaflex.report.reported import reported_task
+    from dynaflex.run.directory import Run as Directory
+    from dynaflex.run.directory import to_resume
+    from dynaflex.run.monitor import shown
+
+    path = Path(run)
+    opened = Directory.open(path)
+    moved = Moved(optional(particles), optional(map), optional(mask), optional(datadir), strip_prefix)
+    with shown(), one_thread(), durable.sparing(made_from(opened)):
+        task = reported_task(until, device, to_resume(path.absolute()))
+        resume_run(method_of(opened), path, moved, None, task)
+    return Run(path)
+
+
+def _settings(method: str, given: dict[str, Any]) -> tuple[RunConfig, dict[str, Path]]:
+    """The settings of a method, and the files that it alone takes by their names among the input paths."""
+    from dynaflex.pipelines.config import configuration
+    from dynaflex.pipelines.settings import CONFIGS
+
+    if method not in CONFIGS:
+        raise UsageError("train.method", f"there is no method {method!r}", expected=" or ".join(CONFIGS))
+    config = CONFIGS[method]
+    files = {
+        config.files[key]: Path(value) for key, value in given.items() if key in config.files and value is not None
+    }
+    # Python's own words cannot be names: class_ stands for class.
+    keys = {config.field_of(key.removesuffix("_")): key for key in given if key not in config.files}
+    values = {field: given[key] for field, key in keys.items()}
+    return configuration(config, values, lambda field: keys.get(field, field)), files

@@ -1,0 +1,60 @@
+"""On what is computed: the device, and how many threads torch may have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dynaflex.errors import EnvironmentFault
+
+if TYPE_CHECKING:
+    import torch
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` takes the first GPU there is.
+
+    Raises:
+        EnvironmentFault: the device does not exist here.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    use_one_thread()
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise EnvironmentFault(
+            "device.missing",
+            f"the device {name!r} cannot be used here",
+            found=str(error).splitlines()[0],
+            fix="--device cpu",
+        ) from error
+    return device
+
+
+def use_one_thread() -> None:
+    """Keep torch to one thread.
+
+    The kernels have threads of their own. Torch's spend their time waiting for each other: on tensors of this size two
+    of them are slower than one, and many times slower on a machine that does something else as well.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread while inside, and give it back its own to whoever goes on after us."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        use_one_thread()
+        yield
+    finally:
+        torch.set_num_threads(before)
