@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import roma
 import torch
-from dynaflex.simulate.microscope import Atoms, draw_acquisition, write_particles
 
 from dynaflex import fourier
 from dynaflex.data.particles import Particles, read_particles
@@ -31,6 +30,7 @@ from dynaflex.pipelines.embed import infer, misfit_of
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.scale import matching_scale
 from dynaflex.shapes import FloatArray, Tensor
+from dynaflex.simulation.microscope import Atoms, draw_acquisition, write_particles
 
 ATOMS, SIGMA = 80, 3.0
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dynaflex.simulate.particles import simulate
+from dynaflex.simulation.particles import simulate
 from faults.harness import Command
 from faults.single import COMMANDS, SLOW_COMMANDS, Subject, broken_law
 
