@@ -139,7 +139,13 @@ def nothing_there(toy: Toy) -> list[object]:
 
 FAULTS = [
     Fault("L-01", "another process at work", at_work, 6, ("host-far-away", "last sign of life", "--force-unlock")),
-    Fault("L-03", "a machine silent for long", silent_for_long, 6, ("host-far-away", "7200 s ago", "--force-unlock")),
+    Fault(
+        "L-03",
+        "a machine silent for long",
+        silent_for_long,
+        6,
+        ("host-far-away", "last sign of life 72", "--force-unlock"),
+    ),
     Fault("L-03", "unlocked too early", unlocked_too_early, 6, ("host-far-away", "last sign of life", "wait for it")),
     Fault("L-04", "a run without --resume", already_a_run, 6, ("run", "already holds a run", "dynaflex resume")),
     Fault("L-04", "a folder of other files", something_else_there, 2, ("particles.star", "overwrite", "another -o")),

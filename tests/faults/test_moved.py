@@ -94,7 +94,7 @@ def test_the_working_directory_does_not_shadow_the_project(
         assert "nothing wrong" in outcome.out
     else:
         assert "[particles.ambiguous-images]" in outcome.out and str(other) in outcome.out
-    assert command("reconstruct", trained_toy.run).code == 0
+    assert command("resume", trained_toy.run, "--until", "reconstruct").code == 0
 
 
 @pytest.mark.parametrize(

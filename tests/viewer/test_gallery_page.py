@@ -130,7 +130,7 @@ def test_stacks_that_are_gone_are_asked_for_and_can_be_given(
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
     provenance = json.loads((run / "provenance.json").read_text())
-    provenance["inputs"]["particles"] = str(tmp_path / "gone" / "particles.star")
+    provenance["inputs"] |= {"particles": str(tmp_path / "gone" / "particles.star"), "datadir": str(tmp_path / "gone")}
     rewrite(run, "provenance.json", lambda _: json.dumps(provenance))
     for options in ((), ("--datadir", simulated)):
         explorer = start(run, *options)

@@ -41,7 +41,7 @@ export class SurfaceBar {
     if (!colour) return;
     // What is displaced how far differs between the halves; the maps are of both.
     const key = colour.id === "displacement" ? `${colour.id} ${message.half}` : colour.id;
-    if (!this.#limits.has(key)) this.#limits.set(key, [colour.low, colour.high].map((value) => Number(value.toPrecision(2))));
+    if (!this.#limits.has(key)) this.#limits.set(key, inRoundNumbers(colour.low, colour.high));
     this.key = key;
     view.limits = this.#limits.get(key);
     for (const [i, id] of ["least", "most"].entries()) if (document.activeElement !== $(id)) $(id).value = view.limits[i];
@@ -104,4 +104,10 @@ export class SurfaceBar {
     this.#limits.set(this.key, this.view.limits);
     this.view.refresh();
   }
+}
+
+/** Two limits to a tenth of the leading digit of what lies between them: they stay apart, and short. */
+function inRoundNumbers(low, high) {
+  const step = 10 ** (Math.floor(Math.log10(high - low)) - 1);
+  return [low, high].map((value) => Number((Math.round(value / step) * step).toPrecision(6)));
 }
