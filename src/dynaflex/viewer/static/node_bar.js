@@ -88,7 +88,7 @@ export class NodeBar {
     this.#playing = !this.#playing;
     this.#round += 1;
     const own = this.#round;
-    $("play-nodes").textContent = this.#playing ? "■ Stop" : "▶ Play";
+    $("play-nodes").textContent = this.#playing ? "■ Stop" : "▶ Play nodes";
     let [index, step] = [Number($("node").value), 1];
     while (this.#playing && own === this.#round && this.seen.length > 1 && $("nodes").checkVisibility()) {
       if (index + step < 0 || index + step >= this.seen.length) step = -step;
@@ -98,7 +98,7 @@ export class NodeBar {
     }
     if (own !== this.#round) return;
     this.#playing = false;
-    $("play-nodes").textContent = "▶ Play";
+    $("play-nodes").textContent = "▶ Play nodes";
   }
 
   /** The map of this node that was carried (0), or that of its particles (1). */
