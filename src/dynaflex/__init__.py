@@ -29,6 +29,16 @@ if TYPE_CHECKING:
         train,
         write_map,
     )
+else:
+
+    def __getattr__(name: str) -> Any:
+        """What the door opens, when it is asked for first."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module("dynaflex.api"), name)
+
 
 __all__ = [
     "Fsc",
@@ -45,15 +55,6 @@ __all__ = [
     "train",
     "write_map",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """What the door opens, when it is asked for first."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module("dynaflex.api"), name)
 
 
 def __dir__() -> list[str]:

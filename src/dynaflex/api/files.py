@@ -145,7 +145,7 @@ def write_map(path: AnyPath, map: MrcMap) -> None:
 
     if map.pixel_size is None:
         raise UsageError(
-            "map.no-pixel-size", "this map has no pixel size", file=Path(path),
+            "map.unscaled", "this map has no pixel size", file=Path(path),
             fix="dataclasses.replace(map, pixel_size=...) with the true Å a voxel",
         )  # fmt: skip
     write(Path(path), map.data, map.pixel_size, map.place)

@@ -119,7 +119,6 @@ def resume(
     """
     from dynaflex.io import durable
     from dynaflex.pipelines.device import one_thread
-    from dynaflex.pipelines.fingerprint import made_from
     from dynaflex.pipelines.pipeline import resume_run
     from dynaflex.pipelines.predict import method_of
     from dynaflex.pipelines.reopen import Moved
@@ -131,7 +130,8 @@ def resume(
     path = Path(run)
     opened = Directory.open(path)
     moved = Moved(optional(particles), optional(map), optional(mask), optional(datadir), strip_prefix)
-    with shown(), one_thread(), durable.sparing(made_from(opened)):
+    given = (moved.particles, moved.consensus, moved.mask)
+    with shown(), one_thread(), durable.sparing(file for file in given if file is not None):
         task = reported_task(until, device, to_resume(path.absolute()))
         resume_run(method_of(opened), path, moved, None, task)
     return Run(path)
