@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynaflex.run.ledger import Ledger
 from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer
 
@@ -99,6 +100,8 @@ def test_a_drag_zooms_and_new_epochs_leave_it(visit: Visit) -> None:
     visit.page.mouse.up()
     part = visit.ask(seen, MOVES)
     assert part[1] - part[0] == pytest.approx(0.25 * (whole[1] - whole[0]), rel=0.15)
+    # Training goes on.
+    Ledger(visit.run).reopen("metrics.jsonl")
     with (visit.run / "metrics.jsonl").open("a") as metrics:
         metrics.write('{"half": 1, "epoch": 41, "data_loss": 300.0, "rms_displacement": 99.0}\n')
     visit.until("(title) => dynaflex.curves.plots.get(title).data[1].includes(99)", MOVES)
