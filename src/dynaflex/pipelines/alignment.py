@@ -1,58 +1,48 @@
-"""Bringing the canonical maps of two halves to one conformation before they are compared."""
+"""Bringing the halves to one conformation before their maps are compared: each to the mean of its own particles."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from scipy.optimize import minimize
 
-from dynaflex import fourier
-from dynaflex.grid import Grid
-from dynaflex.pipelines.predict import ALIGNMENT, TrainedHalf, config_of, load_half, method_of
-from dynaflex.reconstruct.carry import CarriedMap
+from dynaflex.pipelines.predict import ALIGNMENT, TrainedHalf, config_of, load_half
 from dynaflex.run.directory import Run
-from dynaflex.shapes import Array, Tensor
-from dynaflex.validate.score import masked_correlation
+from dynaflex.shapes import Tensor
 
-_FINEST_PIXEL = 0.4
-"""Of the shared resolution: pixels that hold it with some room."""
+_PARTICLES, _POINTS = 4000, 1000
+"""As many particles and landmarks make the mean: the rest would change it by less than their own spread over √4000."""
+_AT_ONCE = 64
+_STEPS = 100
 
 
-def align_halves(run: Run) -> None:
-    """Find the conformation of half 2 that looks most like the canonical map of half 1, and store it in the run.
+def rest_at_the_mean(run: Run) -> None:
+    """Let each half rest where its particles are on the average, and store in the run which conformation that is.
 
     Every half is free to choose its conformation at z = 0; maps of different ones would disagree where they are right.
-    The search is over the k latents of half 2 alone, with its own flow, and sees both maps low-passed to the shared
-    resolution: too little to carry detail from one half to the other. Nothing is done for a method that has
-    aligned its halves while it trained them, nor for one shared model.
+    Both halves have particles of one population, so their means differ by no more than the spread of the motion over
+    the root of their number, and nothing has to cross from one to the other. Nothing is done for one shared model.
     """
-    config = config_of(run)
-    if method_of(run).rebase is None or config.half_sets == "shared" or run.files.has(ALIGNMENT):
+    if config_of(run).half_sets == "shared" or run.files.has(ALIGNMENT):
         return
-    first, second = (load_half(run, half) for half in (1, 2))
-    origin = closest_conformation(first, second, config.shared_resolution)
-    run.write_json(ALIGNMENT, {"half2": origin.tolist()})
+    halves = (load_half(run, number) for number in (1, 2))
+    run.write_json(ALIGNMENT, {f"half{half.half}": mean_conformation(half).tolist() for half in halves})
 
 
-def closest_conformation(first: TrainedHalf, second: TrainedHalf, resolution: float) -> Tensor:
-    """The latents ``(k)`` of ``second`` whose map correlates best with that of ``first``, both at ``resolution`` Å."""
-    fine = first.model.grid
-    grid = fine.cropped(min(fine.box, 2 * round(0.5 * fine.width / (_FINEST_PIXEL * resolution))))
-    target, own = (_coarse(half, grid, resolution) for half in (first, second))
-    where = (target > 0.1 * target.max()).float()
-    moving = CarriedMap(own, grid, second.model.deformation, second.model.density.home())
+def mean_conformation(half: TrainedHalf) -> Tensor:
+    """The latents ``(k)`` of the conformation nearest to the mean of all particles of a half, over its landmarks."""
+    landmarks = half.model.density.landmarks().detach()
+    moves = half.model.deformation.at(landmarks[:: -(-len(landmarks) // _POINTS)])
+    latents = half.latents.mean[:: -(-len(half.latents.mean) // _PARTICLES)]
+    with torch.no_grad():
+        mean = torch.stack([moves(part).double().sum(dim=0) for part in latents.split(_AT_ONCE)]).sum(dim=0)
+        mean = (mean / len(latents)).float()
+    found = latents.mean(dim=0).clone().requires_grad_()
+    search = torch.optim.LBFGS([found], max_iter=_STEPS, tolerance_change=1e-7, line_search_fn="strong_wolfe")
 
-    def difference(z: Array) -> float:
-        return -masked_correlation(moving.at(torch.from_numpy(z).float()), target, where)
+    def distance() -> Tensor:
+        search.zero_grad()
+        away = (moves(found[None])[0] - mean).square().sum(dim=1).mean()
+        away.backward()
+        return away
 
-    spread = second.latents.mean.std(dim=0).numpy()
-    simplex = np.concatenate([np.zeros((1, len(spread))), np.diag(0.3 * spread)])
-    found = minimize(
-        difference, simplex[0], method="Nelder-Mead", options={"initial_simplex": simplex, "xatol": 0.01, "fatol": 1e-6}
-    )
-    return torch.from_numpy(found.x).float()
-
-
-def _coarse(half: TrainedHalf, grid: Grid, resolution: float) -> Tensor:
-    fine = half.model.grid
-    return fourier.resize(fourier.low_pass(half.model.density.volume(fine), fine, resolution), grid.box, 3)
+    search.step(distance)
+    return found.detach()

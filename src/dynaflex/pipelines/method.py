@@ -68,8 +68,7 @@ class Method:
     halves are built from, made once. ``prepare(work)`` writes down what is decided and returns what the halves share;
     ``trainer(work, data, training)`` stands before its first epoch; ``empty_model(state, particles, grid, config)`` has
     the right shapes to load a checkpoint's model ``state`` into. ``rebase(model, origin)`` is the same model with the
-    conformation ``origin`` ``(k)`` at rest: density, landmarks and flow; None where the halves are brought to one
-    conformation while they are trained.
+    conformation ``origin`` ``(k)`` at rest: density, landmarks and flow.
     """
 
     name: str
@@ -78,4 +77,4 @@ class Method:
     prepare: Callable[[Work], list[str]]
     trainer: Callable[[Work, HalfSet, Tensor], Trainer]
     empty_model: Callable[[Mapping[str, Tensor], int, Grid, RunConfig], FlexModel]
-    rebase: Callable[[FlexModel, Tensor], FlexModel] | None = None
+    rebase: Callable[[FlexModel, Tensor], FlexModel]

@@ -15,7 +15,7 @@ from dynaflex.data.halves import too_few
 from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import embedding, maps
-from dynaflex.pipelines.alignment import align_halves
+from dynaflex.pipelines.alignment import rest_at_the_mean
 from dynaflex.pipelines.config import RunConfig, Stage
 from dynaflex.pipelines.fingerprint import fingerprint
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
@@ -114,7 +114,7 @@ def _go_on(work: Work, method: Method, until: Stage, stop: Stop) -> None:
         embedding.collect(run, inputs)
     if "reconstruct" in stages and not run.files.has(FSC):
         with tell.doing("bringing the halves to one conformation"):
-            align_halves(run)
+            rest_at_the_mean(run)
         with tell.doing("how far everything moves"):
             measure_motion(run, inputs, work.device)
         maps.reconstruct_run(run, inputs, work.device, solver=config.solver)

@@ -95,7 +95,7 @@ def load_half(run: Run, half: int) -> TrainedHalf:
     model.load_state_dict(state)
     model.requires_grad_(False)
     origin = run.read_json(ALIGNMENT).get(f"half{half}")
-    if origin is not None and method.rebase is not None:
+    if origin is not None:
         model = method.rebase(model, torch.tensor(origin))
     mine = latents["halves"] == half
     poses = None

@@ -20,7 +20,7 @@ from dynaflex.run.directory import to_resume
 from dynaflex.validate.controls import FAIL
 
 _OPTIONAL = {
-    "alignment.json": "Latents of half 2 that are the conformation of half 1 at rest",
+    "alignment.json": "Latents of the conformation that each half rests in: the mean of its particles",
     "poses_drift.json": "How far the refined poses drifted",
 }
 """Files that not every run has, and what they tell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 from dynaflex import fourier
 from dynaflex.deformation.coordinate_mlp import CoordinateMLP
 from dynaflex.deformation.lattice import OnLattice
+from dynaflex.deformation.rebased import Rebased
 from dynaflex.density import placement
 from dynaflex.density.coarse_grain import CoarseModel
 from dynaflex.density.gaussians import GaussianDensity
@@ -86,6 +88,16 @@ def empty_model(state: Mapping[str, Tensor], particles: int, train_grid: Grid, c
     ones = torch.ones(settings.n_classes)
     density = GaussianDensity(torch.zeros(len(state["density.positions"]), 3), ones, ones)
     return _assemble(density, particles, train_grid, settings, torch.Generator())
+
+
+@torch.no_grad()
+def rebase(model: FlexModel, origin: Tensor) -> FlexModel:
+    """The same model with the conformation ``origin`` ``(k)`` at rest: Gaussians and decoder."""
+    flow, density = model.deformation, model.density
+    assert isinstance(flow, OnLattice) and isinstance(density, GaussianDensity)
+    moved = copy.deepcopy(density)
+    moved.positions.add_(flow.displacement(origin[None], density.positions)[0])
+    return FlexModel(moved, OnLattice(Rebased(flow.network, origin), flow.spacing), model.latents, model.grid)
 
 
 def settings_of(config: RunConfig) -> DynamightConfig:

@@ -13,7 +13,14 @@ from dynaflex.errors import InputError
 from dynaflex.io.atoms import read_atoms
 from dynaflex.pipelines import checkpoint
 from dynaflex.pipelines.config import RunConfig
-from dynaflex.pipelines.dynamight.build import Consensus, build_model, empty_model, prepare_consensus, settings_of
+from dynaflex.pipelines.dynamight.build import (
+    Consensus,
+    build_model,
+    empty_model,
+    prepare_consensus,
+    rebase,
+    settings_of,
+)
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.dynamight.model_frame import require_on_map
 from dynaflex.pipelines.dynamight.train import HalfTrainer
@@ -123,4 +130,4 @@ def atomic_model(inputs: Inputs) -> CoarseModel | None:
     return replace(model, points=points)
 
 
-DYNAMIGHT = Method("dynamight", DynamightConfig, examine, prepare, trainer, empty_model)
+DYNAMIGHT = Method("dynamight", DynamightConfig, examine, prepare, trainer, empty_model, rebase)
