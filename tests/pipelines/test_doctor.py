@@ -53,12 +53,12 @@ def test_the_stage_is_the_last_that_is_complete(run: Path, command: Command, mis
     assert f"complete up to: {stage}" in command("doctor", run).out
 
 
-def test_one_damaged_checkpoint_is_named_and_does_no_harm(run: Path, command: Command) -> None:
-    spoil(run / "checkpoints" / "half1_00005" / "state.json")
+def test_a_damaged_checkpoint_before_the_last_is_named_and_does_no_harm(run: Path, command: Command) -> None:
+    spoil(run / "checkpoints" / "half1_00004" / "state.json")
     outcome = command("doctor", run)
     assert outcome.code == 0
-    assert "damaged checkpoint: half1_00005: the SHA-256 of state.json" in outcome.out
-    assert "whole checkpoints: half1_00004" in outcome.out and "passed over" in outcome.out
+    assert "damaged checkpoint: half1_00004: the SHA-256 of state.json" in outcome.out
+    assert "whole checkpoints: half1_00005" in outcome.out and "passed over" in outcome.out
 
 
 def spoil_checkpoints(run: Path) -> None:
