@@ -66,8 +66,8 @@ def train(
     from dynaflex.pipelines.pipeline import start_run
     from dynaflex.pipelines.predict import METHODS
     from dynaflex.report.reported import reported_task
-    from dynaflex.run.directory import to_resume
     from dynaflex.run.monitor import shown
+    from dynaflex.run.refusals import to_resume
 
     config, files = _settings(method, settings)
     halves = None if half_maps is None else (Path(half_maps[0]), Path(half_maps[1]))
@@ -124,8 +124,8 @@ def resume(
     from dynaflex.pipelines.reopen import Moved
     from dynaflex.report.reported import reported_task
     from dynaflex.run.directory import Run as Directory
-    from dynaflex.run.directory import to_resume
     from dynaflex.run.monitor import shown
+    from dynaflex.run.refusals import to_resume
 
     path = Path(run)
     opened = Directory.open(path)

@@ -10,7 +10,8 @@ import torch
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.pipelines.method import Trainer
 from dynaflex.pipelines.steps import Diverged
-from dynaflex.run.directory import Run, to_resume
+from dynaflex.run.directory import Run
+from dynaflex.run.refusals import to_resume
 from dynaflex.shapes import Tensor
 
 

@@ -25,8 +25,9 @@ from dynaflex.pipelines.motion import measure_motion
 from dynaflex.pipelines.place import write_frame
 from dynaflex.pipelines.reopen import Moved, remember, reopened
 from dynaflex.pipelines.training import train_half
-from dynaflex.run.directory import Run, to_resume
+from dynaflex.run.directory import Run
 from dynaflex.run.files import FSC, TABLE
+from dynaflex.run.refusals import to_resume
 from dynaflex.run.stop import Stop, exit_markers, stoppable
 
 STAGES: tuple[Stage, ...] = get_args(Stage)

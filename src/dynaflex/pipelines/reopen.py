@@ -13,7 +13,8 @@ from dynaflex.errors import DamagedCheckpointError, InputError
 from dynaflex.pipelines.fingerprint import IMAGES, changed_images, changes
 from dynaflex.pipelines.input_paths import InputPaths
 from dynaflex.pipelines.settings import config_of
-from dynaflex.run.directory import PROVENANCE, Run, to_resume
+from dynaflex.run.directory import PROVENANCE, Run
+from dynaflex.run.refusals import to_resume
 
 if TYPE_CHECKING:
     from dynaflex.pipelines.inputs import Inputs

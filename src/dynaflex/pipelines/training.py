@@ -18,9 +18,10 @@ from dynaflex.pipelines import checkpoint, embedding
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.method import Method, Trainer, Work
 from dynaflex.pipelines.steps import Diverged
-from dynaflex.run.directory import PROVENANCE, to_resume
+from dynaflex.run.directory import PROVENANCE
 from dynaflex.run.files import read_table
 from dynaflex.run.monitor import memory_mb
+from dynaflex.run.refusals import to_resume
 from dynaflex.run.stop import Stop
 
 SAVE_EVERY = 600.0

@@ -16,7 +16,7 @@ from dynaflex.report.evidence import FIGURES, UNUSABLE, Evidence, guarded
 from dynaflex.report.files import NOT_THERE, Record
 from dynaflex.report.resolution import resolution_sentence, resolution_tiles
 from dynaflex.report.views import Views
-from dynaflex.run.directory import to_resume
+from dynaflex.run.refusals import to_resume
 from dynaflex.validate.controls import FAIL
 
 _OPTIONAL = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -17,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from dynaflex import tell
-from dynaflex.errors import DamagedCheckpointError, EnvironmentFault, InputError, RunBusyError, UsageError
+from dynaflex.errors import DamagedCheckpointError, InputError, RunBusyError, UsageError
 from dynaflex.io import durable
 from dynaflex.run import lock
 from dynaflex.run.ledger import LEDGER, Ledger
 from dynaflex.run.metrics import METRICS, Metrics
 from dynaflex.run.monitor import Lines
+from dynaflex.run.refusals import lost_list, not_empty, to_resume, untrained, unwritable
 from dynaflex.run.store import CheckpointStore, Place
 from dynaflex.shapes import Tensor
 from dynaflex.version import __version__
@@ -82,7 +82,7 @@ class Run:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
         with lock.locked(path / LOCK, lambda _message: None):
             if (path / CONFIG).exists():
                 raise RunBusyError(
@@ -94,7 +94,7 @@ class Run:
                 for folder in (run.maps, run.checkpoints, path / "figures"):
                     folder.mkdir(exist_ok=True)
             except OSError as error:
-                raise _unwritable(path, error) from error
+                raise unwritable(path, error) from error
             settings = {"method": method, **config}
             run.files.begin()
             run.write_json(
@@ -123,10 +123,7 @@ class Run:
             f"{folder.name}/" for folder in (self.maps, self.checkpoints) if folder.is_dir() and any(folder.iterdir())
         ]
         if there:
-            raise UsageError(
-                "run.not-empty", "this directory is not a run, and holds what a run would overwrite", file=self.path,
-                found=", ".join(there[:5]), fix="choose another -o",
-            )  # fmt: skip
+            raise not_empty(self.path, there)
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -152,11 +149,7 @@ class Run:
         whole = recorded.get("config_sha256") == durable.sha256(self.path / CONFIG)
         foreign = bool(listed) and whole and self.files.fault(CONFIG) is not None
         if foreign or (recorded.get("files_listed") and not listed):
-            raise DamagedCheckpointError(
-                "run.lost-list", "the list of the run's files is missing, or that of another run",
-                file=self.path / LEDGER,
-                fix=f"put a copy back; or, if you trust the files, dynaflex doctor {self.path} --accept-files",
-            )  # fmt: skip
+            raise lost_list(self.path / LEDGER)
 
     def dissolve(self) -> None:
         """Take away all that :meth:`create` and a first stage wrote, so that the directory is free; the log stays."""
@@ -297,20 +290,5 @@ class Run:
         """
         loaded = self.load_checkpoint(name)
         if loaded is None:
-            raise UsageError(
-                "run.untrained", "this run has no trained model yet", file=self.path,
-                fix=to_resume(self.path),
-            )  # fmt: skip
+            raise untrained(self.path)
         return loaded
-
-
-def to_resume(path: Path, *options: str) -> str:
-    """What to type to go on with a run where it stopped."""
-    return " ".join([f"dynaflex resume {shlex.quote(str(path))}", *options])
-
-
-def _unwritable(path: Path, error: OSError) -> EnvironmentFault:
-    return EnvironmentFault(
-        "run.unwritable", f"the run directory cannot be made: {error.strerror}", file=path,
-        fix="choose a directory that you may write to with -o",
-    )  # fmt: skip

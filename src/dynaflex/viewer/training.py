@@ -15,9 +15,10 @@ from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.table import LatentTable
 from dynaflex.pipelines.checkpoint import model_state
 from dynaflex.pipelines.predict import TrainedHalf, config_of, method_of
-from dynaflex.run.directory import PROVENANCE, Run, to_resume
+from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import FSC, LATENTS, ParticleLatents, read_grids, read_table
 from dynaflex.run.metrics import METRICS
+from dynaflex.run.refusals import to_resume
 from dynaflex.shapes import IntArray
 from dynaflex.viewer.progress import is_at_work
 from dynaflex.viewer.watched import state_of
