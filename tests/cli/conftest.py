@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gemmi
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -55,3 +56,10 @@ def analysed_run(analysed: tuple[Path, str]) -> Path:
 @pytest.fixture(scope="session")
 def table(analysed: tuple[Path, str]) -> pd.DataFrame:
     return pd.read_csv(analysed[0] / "particles.csv")
+
+
+@pytest.fixture(scope="module")
+def halves(finished_run: Path) -> dict[int, list[int]]:
+    """The rows of the particles of each half."""
+    with np.load(finished_run / "latents.npz") as latents:
+        return {half: latents["index"][latents["half"] == half].tolist() for half in (1, 2)}
