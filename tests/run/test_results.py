@@ -8,7 +8,7 @@ import pytest
 
 from dynaflex.errors import UsageError
 from dynaflex.run import results
-from dynaflex.run.results import listed_in, replaced
+from dynaflex.run.results import faults_below, listed_in, replaced
 
 KIND = "volumes"
 
@@ -110,3 +110,13 @@ def test_a_death_between_the_list_and_the_files_leaves_nothing_unknown(
             put(tmp_path, one="11", two="22")
     put(tmp_path, two="222")
     assert visible(tmp_path) == {"two": "222"}
+
+
+def test_cut_results_are_found_wherever_they_lie(tmp_path: Path) -> None:
+    for name in ("analysis", "export/relion"):
+        put(tmp_path / name, one="1 2 3", two="2")
+    assert list(faults_below(tmp_path)) == []
+    (tmp_path / "export" / "relion" / "one").write_text("1 2")
+    (tmp_path / "analysis" / "two").unlink()
+    found = list(faults_below(tmp_path))
+    assert [fault.partition(":")[0] for fault in found] == ["analysis/two", "export/relion/one"]

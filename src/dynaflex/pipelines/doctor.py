@@ -15,6 +15,7 @@ from dynaflex.run import lock
 from dynaflex.run.directory import CONFIG, LOCK, PROVENANCE, Run
 from dynaflex.run.files import FSC, LATENTS, TABLE
 from dynaflex.run.metrics import METRICS
+from dynaflex.run.results import faults_below
 from dynaflex.run.stop import ABORT
 from dynaflex.version import __version__
 
@@ -94,6 +95,7 @@ def _look_at_files(run: Run, found: Diagnosis) -> bool:
         found.todo = str(error.fix)
         return False
     found.damaged += [f"{name}: {fault}" for name, fault in faults.items() if fault is not None]
+    found.notes += [f"{fault}; the command that made it makes it again" for fault in faults_below(run.path)]
     try:
         if faults.get(METRICS) is None:
             run.metrics.lines()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dynaflex.errors import UsageError
+from dynaflex.errors import DamagedCheckpointError, UsageError
 from dynaflex.io import durable
 from dynaflex.run.ledger import Ledger
 
@@ -18,6 +18,17 @@ _PREFIX = ".dynaflex-"
 def listed_in(folder: Path, kind: str) -> Ledger:
     """The list of the files of a ``kind`` of results in a folder, ``volumes`` or ``analysis``, as they were written."""
     return Ledger(folder, f"{_PREFIX}{kind}.json")
+
+
+def faults_below(folder: Path) -> Iterator[str]:
+    """Which results anywhere below a folder are not as they were written, in words."""
+    for path in sorted(folder.rglob(f"{_PREFIX}*.json")):
+        listed = Ledger(path.parent, path.name)
+        try:
+            found = {path.parent / name: listed.fault(name) for name in listed.names()}
+        except DamagedCheckpointError as error:
+            found = {path: error.problem}
+        yield from (f"{name.relative_to(folder)}: {fault}" for name, fault in found.items() if fault is not None)
 
 
 @contextmanager

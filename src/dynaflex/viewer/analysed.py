@@ -12,6 +12,7 @@ from dynaflex.errors import DynaflexError
 from dynaflex.pipelines.analysis.names import ANALYSIS, DENSITY, K_MEANS, PARTICLES
 from dynaflex.pipelines.analysis.stored import analysed_particles, numbered
 from dynaflex.run.files import ParticleLatents
+from dynaflex.run.results import listed_in
 from dynaflex.shapes import FloatArray
 from dynaflex.viewer.columns import Column
 
@@ -34,9 +35,9 @@ class Analysed:
 
 def read_analysis(run: Path, latents: ParticleLatents) -> Analysed:
     """The analysis of the particles with these ``latents``, N of them."""
-    if not (run / ANALYSIS / PARTICLES).is_file():
-        return Analysed()
     try:
+        if not listed_in(run / ANALYSIS, ANALYSIS).has(PARTICLES):
+            return Analysed()
         return _columns(analysed_particles(run / ANALYSIS, latents))
     except DynaflexError as error:
         return Analysed(trouble=f"not used: {error}")

@@ -22,13 +22,13 @@ def analysed_particles(folder: Path, latents: ParticleLatents) -> pd.DataFrame:
         UsageError: the run has not been analysed, or has changed since.
         DamagedCheckpointError: the table is not what was written.
     """
-    path = folder / PARTICLES
-    if not path.is_file():
+    path, listed = folder / PARTICLES, listed_in(folder, ANALYSIS)
+    if not listed.has(PARTICLES):
         raise UsageError(
             "analysis.missing", "this run has not been analysed",
             file=path, expected=f"{PARTICLES} of dynaflex analyze", fix="dynaflex analyze RUN first",
         )  # fmt: skip
-    fault = listed_in(folder, ANALYSIS).fault(PARTICLES)
+    fault = listed.fault(PARTICLES)
     if fault is not None:
         raise _damaged(path, fault)
     try:
