@@ -120,6 +120,8 @@ def volumes_command(
         raise UsageError(
             "volumes.what", "say which conformations", expected="one of --particles --latents --axis --path"
         )
+    if nearest is not None and not from_particles:
+        raise UsageError("volumes.nearest", "--nearest says how many particles make a map", fix="add --from-particles")
     opened = Run.open(run)
     halves = (1, 2) if half is None and particles is not None else (half or 1,)
     trained = [predict.load_half(opened, number) for number in halves]
