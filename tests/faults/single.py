@@ -248,7 +248,7 @@ def _report(run: Path) -> None:
 @contextmanager
 def _without_report() -> Any:
     with (
-        patch("dynaflex.cli.reporting.write_report", lambda run, _ending=None: run),
+        patch("dynaflex.report.reported.write_report", lambda run, _ending=None: run),
         patch("dynaflex.report.html.write_report", lambda run, _ending=None: run),
     ):
         yield

@@ -88,7 +88,7 @@ def lose_the_map(run: Path) -> None:
     [
         (spoil_checkpoints, "damaged: no checkpoint of half1 is whole", "put copies"),
         (spoil_map, "damaged: maps/map.mrc", "dynaflex resume"),
-        (spoil_provenance, "damaged: provenance.json", "put copies"),
+        (spoil_provenance, "damaged: provenance.json", "put a copy"),
         (edit_settings, "damaged: config.json", "put copies"),
         (lose_the_map, "input gone: ", "resume it: dynaflex resume"),
     ],

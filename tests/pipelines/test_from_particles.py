@@ -51,7 +51,7 @@ def ends(both: Surroundings) -> list[Node]:
 
 
 def listed(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def test_the_particles_show_the_truth_at_both_ends_better_than_the_map_at_rest(

@@ -88,11 +88,11 @@ def test_shared_halves_trained_at_full_resolution_claim_nothing(
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_conformation_half_2_was_brought_to_is_told(flex: Path, page_of: PageOf) -> None:
-    assert "conformation of half 1 at rest" not in page_of(flex).text
-    (flex / "alignment.json").write_text('{"half2": [0.125, -0.5]}')
+def test_the_conformation_that_each_half_rests_in_is_told(flex: Path, page_of: PageOf) -> None:
+    assert "each half rests in" not in page_of(flex).text
+    (flex / "alignment.json").write_text('{"half1": [0.25, 0.0], "half2": [0.125, -0.5]}')
     text = page_of(flex).text
-    assert "conformation of half 1 at rest" in text and "0.125" in text
+    assert "each half rests in" in text and "0.125" in text and "0.25" in text
 
 
 @pytest.mark.usefixtures("undrawn")

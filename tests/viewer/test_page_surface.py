@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dynaflex.io.mrc import read_map, write_map
+from dynaflex.run.ledger import Ledger
 from dynaflex.viewer.scene import Scene
 from viewer.browsing import Visit, next_link, visited
 from viewer.conftest import Explorer
@@ -37,6 +39,11 @@ def visit(
 ) -> Visit:
     run = tmp_path_factory.mktemp("surface") / "run"
     shutil.copytree(finished_run, run)
+    # So small a molecule is resolved to the Nyquist limit everywhere: nothing would be seen of a scale.
+    with Ledger(run).writing("maps/local_resolution.mrc") as path:
+        stored = read_map(path)
+        across = np.linspace(12.0, 24.0, stored.box, dtype=np.float32)
+        write_map(path, np.where(stored.data > 0.0, across, 0.0).astype(np.float32), stored.pixel_size)
     return opened(browser, run, start)
 
 

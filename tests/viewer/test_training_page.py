@@ -84,7 +84,7 @@ def test_when_it_is_done_the_page_begins_again(visit: Visit, finished_run: Path)
     for name in ("checkpoints", "maps"):
         shutil.copytree(finished_run / name, visit.run / name, dirs_exist_ok=True)
     with visit.page.expect_navigation():
-        for name in ("fsc.json", "motion.npz", "latents.npz", "files.json"):
+        for name in ("fsc.json", "motion.npz", "latents.npz", "metrics.jsonl", "files.json"):
             shutil.copy(finished_run / name, visit.run / name)
     visit.until("() => window.before === undefined && document.body.dataset.ready === 'yes'")
     assert "400 particles" in visit.page.inner_text("#legend") and visit.page.locator("#message").is_hidden()

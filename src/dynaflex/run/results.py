@@ -44,6 +44,7 @@ def replaced(folder: Path, kind: str) -> Iterator[Path]:
     staging, was_there = folder / f"{_PREFIX}{kind}.writing", folder.is_dir()
     # What a process that died has left goes first.
     shutil.rmtree(staging, ignore_errors=True)
+    durable.make_folder(folder)
     durable.make_folder(staging)
     try:
         yield staging
