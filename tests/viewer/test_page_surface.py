@@ -23,12 +23,22 @@ from viewer.conftest import Explorer
 ARROW = (200, 80, 45)
 
 
+FAR_OUT = """async () => {
+  const [x, y] = await Promise.all(['motion1', 'motion2'].map((name) => dynaflex.explore.particles.values(name)));
+  const inOrder = [...x.keys()].sort((i, j) => x[i] - x[j]);
+  const one = inOrder[Math.floor(0.95 * inOrder.length)];
+  const [left, top] = dynaflex.explore.plot.toPixels(x[one], y[one]);
+  return [left / plot.clientWidth, top / plot.clientHeight];
+}"""
+"""Where on the plot a particle is that has moved far: where none is, a warning is written into the picture."""
+
+
 def opened(browser: Any, run: Path, start: Callable[..., Explorer]) -> Visit:
     """The page of a run, light, with a conformation that has moved."""
     explorer = start(run)
     visit = visited(browser, run, explorer, next_link(explorer))
     visit.ask("() => { if (document.documentElement.dataset.theme !== 'light') theme.click() }")
-    visit.page.mouse.click(*visit.at(0.93, 0.5))
+    visit.page.mouse.click(*visit.at(*visit.ask(FAR_OUT)))
     visit.settled()
     return visit
 
@@ -98,7 +108,7 @@ def test_colours_have_a_scale_with_a_unit_and_limits_to_edit(visit: Visit, colou
     visit.settled()
     assert visit.ask("() => dynaflex.explore.view.limits[1]") == pytest.approx(fifth)
     visit.page.fill("#most", str(high))
-    visit.page.mouse.click(*visit.at(0.93, 0.5))
+    visit.page.mouse.click(*visit.at(*visit.ask(FAR_OUT)))
     visit.settled()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from viewer.browsing import Visit, next_link, visited
 from viewer.conftest import Explorer
-from viewer.in_training import another_epoch, stop, unfinished
+from viewer.in_training import AFTER, another_epoch, stop, unfinished
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_when_it_is_done_the_page_begins_again(visit: Visit, finished_run: Path)
     for name in ("checkpoints", "maps"):
         shutil.copytree(finished_run / name, visit.run / name, dirs_exist_ok=True)
     with visit.page.expect_navigation():
-        for name in ("fsc.json", "motion.npz", "latents.npz", "metrics.jsonl", "files.json"):
+        for name in (*AFTER, "metrics.jsonl", "files.json"):
             shutil.copy(finished_run / name, visit.run / name)
     visit.until("() => window.before === undefined && document.body.dataset.ready === 'yes'")
     assert "400 particles" in visit.page.inner_text("#legend") and visit.page.locator("#message").is_hidden()
