@@ -68,6 +68,12 @@ def test_volumes_of_particles_come_from_their_own_halves(
     assert other.code == 2 and f"particle {second}" in other.error_line()
 
 
+def test_volumes_of_particles_are_asked_for_in_full(command: Command, finished_run: Path, tmp_path: Path) -> None:
+    outcome = command("volumes", finished_run, "--axis", 1, "--nearest", 50, "-o", tmp_path / "v")
+    assert outcome.code == 2 and "--from-particles [volumes.nearest]" in outcome.error_line()
+    assert not (tmp_path / "v").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "identifier"),
     [
@@ -79,12 +85,6 @@ def test_volumes_of_particles_come_from_their_own_halves(
         (("--particles", "a"), "usage.particles"),
     ],
 )
-def test_volumes_of_particles_are_asked_for_in_full(command: Command, finished_run: Path, tmp_path: Path) -> None:
-    outcome = command("volumes", finished_run, "--axis", 1, "--nearest", 50, "-o", tmp_path / "v")
-    assert outcome.code == 2 and "--from-particles [volumes.nearest]" in outcome.error_line()
-    assert not (tmp_path / "v").exists()
-
-
 def test_volumes_want_one_thing_that_exists(
     command: Command, finished_run: Path, tmp_path: Path, options: tuple[object, ...], identifier: str
 ) -> None:

@@ -23,14 +23,15 @@ from viewer.conftest import Explorer
 ARROW = (200, 80, 45)
 
 
-FAR_OUT = """async () => {
-  const [x, y] = await Promise.all(['motion1', 'motion2'].map((name) => dynaflex.explore.particles.values(name)));
-  const inOrder = [...x.keys()].sort((i, j) => x[i] - x[j]);
-  const one = inOrder[Math.floor(0.95 * inOrder.length)];
+PLACE = """async (share) => {
+  const { particles } = dynaflex.explore;
+  const [x, y, half] = await Promise.all(['motion1', 'motion2', 'half'].map((name) => particles.values(name)));
+  const inOrder = [...x.keys()].filter((i) => half[i] === 1).sort((i, j) => x[i] - x[j]);
+  const one = inOrder[Math.floor(share * inOrder.length)];
   const [left, top] = dynaflex.explore.plot.toPixels(x[one], y[one]);
   return [left / plot.clientWidth, top / plot.clientHeight];
 }"""
-"""Where on the plot a particle is that has moved far: where none is, a warning is written into the picture."""
+"""Where on the plot a particle of half 1 is, by its rank: where none is, a warning is written into the picture."""
 
 
 def opened(browser: Any, run: Path, start: Callable[..., Explorer]) -> Visit:
@@ -38,7 +39,7 @@ def opened(browser: Any, run: Path, start: Callable[..., Explorer]) -> Visit:
     explorer = start(run)
     visit = visited(browser, run, explorer, next_link(explorer))
     visit.ask("() => { if (document.documentElement.dataset.theme !== 'light') theme.click() }")
-    visit.page.mouse.click(*visit.at(*visit.ask(FAR_OUT)))
+    visit.page.mouse.click(*visit.at(*visit.ask(PLACE, 0.95)))
     visit.settled()
     return visit
 
@@ -104,11 +105,11 @@ def test_colours_have_a_scale_with_a_unit_and_limits_to_edit(visit: Visit, colou
     assert (np.abs(stronger - first).max(axis=2) > 20).mean() > 0.005
     # The limit stays when another conformation comes, and what is below it is no limit.
     visit.page.fill("#most", str(low - 1.0))
-    visit.page.mouse.click(*visit.at(0.6, 0.5))
+    visit.page.mouse.click(*visit.at(*visit.ask(PLACE, 0.6)))
     visit.settled()
     assert visit.ask("() => dynaflex.explore.view.limits[1]") == pytest.approx(fifth)
     visit.page.fill("#most", str(high))
-    visit.page.mouse.click(*visit.at(*visit.ask(FAR_OUT)))
+    visit.page.mouse.click(*visit.at(*visit.ask(PLACE, 0.95)))
     visit.settled()
 
 
