@@ -89,12 +89,12 @@ def _look_at_files(run: Run, found: Diagnosis) -> bool:
     """Note which of the run's own files are not what it wrote; False if that leaves nothing to go on."""
     try:
         Run.open(run.path)
-        faults = {name: run.files.fault(name) for name in run.files.names()}
+        faults = run.files.faults()
     except DamagedCheckpointError as error:
         found.damaged.append(f"{Path(str(error.file)).name}: {error.problem}")
         found.todo = str(error.fix)
         return False
-    found.damaged += [f"{name}: {fault}" for name, fault in faults.items() if fault is not None]
+    found.damaged += [f"{name}: {fault}" for name, fault in faults.items()]
     found.notes += [f"{fault}; the command that made it makes it again" for fault in faults_below(run.path)]
     try:
         if faults.get(METRICS) is None:

@@ -66,10 +66,12 @@ class Ledger:
 
     def settle(self) -> None:
         """List what is there of files whose writing did not come to an end."""
-        for name, digest in self._entries().items():
-            if digest == _PENDING:
-                there = (self.folder / name).is_file()
-                self._set(name, self._digest(name) if there else None)
+        entries = self._entries()
+        pending = [name for name, digest in entries.items() if digest == _PENDING]
+        if pending:
+            known = {name: digest for name, digest in entries.items() if digest != _PENDING}
+            there = {name: self._digest(name) for name in pending if (self.folder / name).is_file()}
+            self._write(known | there)
 
     def names(self) -> list[str]:
         """The files that are listed."""
@@ -81,7 +83,14 @@ class Ledger:
 
     def fault(self, name: str) -> str | None:
         """What is wrong with a file, in words; None if nothing is, or nothing is known about it."""
-        listed = self._entries().get(name)
+        return self._fault(name, self._entries().get(name))
+
+    def faults(self) -> dict[str, str]:
+        """What is wrong with the files that are listed, in words, by name."""
+        found = {name: self._fault(name, digest) for name, digest in self._entries().items()}
+        return {name: fault for name, fault in found.items() if fault is not None}
+
+    def _fault(self, name: str, listed: str | None) -> str | None:
         if not (self.folder / name).is_file():
             return None if listed in (None, _PENDING) else "this file of the run is missing"
         if listed in (None, _PENDING):

@@ -25,10 +25,10 @@ def faults_below(folder: Path) -> Iterator[str]:
     for path in sorted(folder.rglob(f"{_PREFIX}*.json")):
         listed = Ledger(path.parent, path.name)
         try:
-            found = {path.parent / name: listed.fault(name) for name in listed.names()}
+            found = {path.parent / name: fault for name, fault in listed.faults().items()}
         except DamagedCheckpointError as error:
             found = {path: error.problem}
-        yield from (f"{name.relative_to(folder)}: {fault}" for name, fault in found.items() if fault is not None)
+        yield from (f"{name.relative_to(folder)}: {fault}" for name, fault in found.items())
 
 
 @contextmanager
@@ -58,7 +58,8 @@ def replaced(folder: Path, kind: str) -> Iterator[Path]:
 
 def _take_the_place(staging: Path, folder: Path, listed: Ledger) -> None:
     new = sorted(path.relative_to(staging).as_posix() for path in staging.rglob("*") if path.is_file())
-    former = [name for name in listed.names() if (folder / name).is_file() and listed.fault(name) is None]
+    faults = listed.faults()
+    former = [name for name in listed.names() if (folder / name).is_file() and name not in faults]
     for name in new:
         if name not in former and os.path.lexists(folder / name):
             raise UsageError(
