@@ -27,7 +27,7 @@ from dynaflex import fourier
 from dynaflex.data.particles import read_particles
 from dynaflex.imaging.ctf import transfer_function
 from dynaflex.reconstruct.backproject import RampFilter
-from dynaflex.reconstruct.field import Field, VoxelField
+from dynaflex.reconstruct.field import Field, VoxelField, unprepared
 from dynaflex.reconstruct.iterative import Linear, Step, conjugate_gradients, least_squares, regularised
 from dynaflex.reconstruct.lbfgs import lbfgs
 from dynaflex.reconstruct.operator import Operator, Views
@@ -103,7 +103,7 @@ def pose_problem(truth: Truth, views: list[Views]) -> Problem:
     def batches(_images: bool) -> list[Views]:
         return views
 
-    operator = Operator(VoxelField(truth.grid, displacement, CPU))
+    operator = Operator(VoxelField(truth.grid, unprepared(displacement), CPU))
     ramp, halves = RampFilter(operator, batches), operator.back_in_two(views)
     precision = signal_to_noise_prior(halves, ramp)
     right_hand_side = halves.sum(dim=0)

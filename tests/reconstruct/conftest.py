@@ -14,7 +14,7 @@ from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.pose import Pose
 from dynaflex.mesh.build import lattice
 from dynaflex.mesh.tetmesh import TetMesh
-from dynaflex.reconstruct.field import Field, VoxelField
+from dynaflex.reconstruct.field import Field, VoxelField, unprepared
 from dynaflex.reconstruct.mesh_field import MeshField
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.rotations import random_rotations
@@ -49,7 +49,7 @@ def swirling_mesh(grid: Grid) -> MeshField:
 @pytest.fixture(params=["voxels", "mesh"])
 def swirling(request: pytest.FixtureRequest) -> Field:
     """Both ways to carry voxels by the same motion."""
-    return VoxelField(GRID, swirl, CPU) if request.param == "voxels" else swirling_mesh(GRID)
+    return VoxelField(GRID, unprepared(swirl), CPU) if request.param == "voxels" else swirling_mesh(GRID)
 
 
 @pytest.fixture

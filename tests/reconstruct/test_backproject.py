@@ -14,7 +14,7 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.reconstruct.backproject import backproject
-from dynaflex.reconstruct.field import Displacement, VoxelField
+from dynaflex.reconstruct.field import Displacement, VoxelField, unprepared
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
@@ -26,6 +26,10 @@ from dynaflex.validate.score import mean_fsc
 
 CPU = torch.device("cpu")
 SMALL = Grid(16, 4.0)
+
+
+def field_of(grid: Grid, displacement: Displacement | None) -> VoxelField:
+    return VoxelField(grid, None if displacement is None else unprepared(displacement), CPU)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -79,7 +83,7 @@ def as_real_images(first: Tensor, second: Tensor) -> float:
 
 @pytest.mark.parametrize("displacement", [None, swirl])
 def test_adjoint(displacement: Displacement | None) -> None:
-    operator, views = Operator(VoxelField(SMALL, displacement, CPU)), some_views()
+    operator, views = Operator(field_of(SMALL, displacement)), some_views()
     assert views.ctf.is_complex() and views.ctf.imag.abs().max() > 0.05
     values = torch.randn(len(operator.field.points), generator=seeded(4))
     forward = as_real_images(operator.apply(values, views), views.coefficients)
@@ -90,7 +94,7 @@ def test_adjoint(displacement: Displacement | None) -> None:
 @pytest.mark.parametrize("displacement", [None, swirl])
 def test_normal_operator_is_adjoint_after_weights_after_operator(displacement: Displacement | None) -> None:
     power = torch.linspace(0.5, 3.0, SMALL.n_shells)
-    operator, views = Operator(VoxelField(SMALL, displacement, CPU), power), some_views()
+    operator, views = Operator(field_of(SMALL, displacement), power), some_views()
     values = torch.randn(len(operator.field.points), generator=seeded(4))
     steps = operator.adjoint(operator.apply(values, views) * operator.weights, views)
     assert torch.allclose(operator.normal(values, views), steps, atol=1e-5 * float(steps.abs().max()))
@@ -106,7 +110,7 @@ def test_weights_are_the_inverse_of_the_noise() -> None:
 
 
 def test_right_hand_side_adds_up_over_batches() -> None:
-    operator, views = Operator(VoxelField(SMALL, swirl, CPU)), some_views(6)
+    operator, views = Operator(VoxelField(SMALL, unprepared(swirl), CPU)), some_views(6)
     assert views.coefficients is not None
     parts = [
         Views(views.coefficients[i], views.ctf[i], views.pose[i], views.latents[i]) for i in torch.arange(6).split(2)
@@ -117,10 +121,10 @@ def test_right_hand_side_adds_up_over_batches() -> None:
 
 def test_zero_displacement_is_the_rigid_reconstruction_bit_for_bit() -> None:
     views = some_views()
-    moved, rigid = (backproject(Operator(VoxelField(SMALL, d, CPU)), lambda _images: [views]) for d in (still, None))
+    moved, rigid = (backproject(Operator(field_of(SMALL, d)), lambda _images: [views]) for d in (still, None))
     assert torch.equal(moved, rigid)
     assert rigid.abs().max() > 0
-    other = backproject(Operator(VoxelField(SMALL, swirl, CPU)), lambda _images: [views])
+    other = backproject(Operator(VoxelField(SMALL, unprepared(swirl), CPU)), lambda _images: [views])
     assert not torch.allclose(other, rigid, rtol=0.05)
 
 
@@ -131,7 +135,7 @@ def test_affine_displacements_are_exact() -> None:
         return latents[:, :1, None] * (points @ matrix.T) + torch.tensor([1.0, -2.0, 3.0])
 
     views = some_views()
-    field = VoxelField(SMALL, affine, CPU)
+    field = VoxelField(SMALL, unprepared(affine), CPU)
     truth = project(field.points + affine(views.latents, field.points), views.pose)
     assert torch.allclose(field.image_points(views.latents, views.pose), truth, atol=1e-4)
 
@@ -142,7 +146,7 @@ def test_between_its_samples_the_displacement_is_interpolated_linearly() -> None
     def parabola(latents: Tensor, points: Tensor) -> Tensor:
         return torch.stack([points[:, 0] ** 2, *torch.zeros(2, len(points))], dim=1).expand(len(latents), -1, -1)
 
-    field = VoxelField(SMALL, parabola, CPU)
+    field = VoxelField(SMALL, unprepared(parabola), CPU)
     along_beam = Pose(torch.eye(3)[None], torch.zeros(1, 2))
     x = field.image_points(torch.zeros(1, 1), along_beam)[0, :, 0]
     error = x - field.points[:, 0] - field.points[:, 0] ** 2
@@ -189,7 +193,7 @@ def reconstruct(particles: Particles, truth: Truth, displacement: Displacement |
         )
         for part in index.split(50)
     ]
-    return backproject(Operator(VoxelField(truth.grid, displacement, CPU)), lambda _images: views)
+    return backproject(Operator(field_of(truth.grid, displacement)), lambda _images: views)
 
 
 def test_rigid_particles_give_their_map_back(noiseless: dict[str, tuple[Particles, Truth]]) -> None:

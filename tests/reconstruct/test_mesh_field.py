@@ -14,7 +14,7 @@ from dynaflex import fourier
 from dynaflex.grid import Grid
 from dynaflex.kernels.reference import carried
 from dynaflex.mesh.tetmesh import TetMesh
-from dynaflex.reconstruct.field import FAR, NEAR, Field, VoxelField
+from dynaflex.reconstruct.field import FAR, NEAR, Field, VoxelField, unprepared
 from dynaflex.reconstruct.mesh_field import MeshField, required_memory
 from dynaflex.reconstruct.operator import Views
 from dynaflex.shapes import Tensor
@@ -89,7 +89,7 @@ def test_inside_its_mesh_an_affine_motion_is_exact(radius: float, views: Draw, b
     inside = mesh.locate(field.points) >= 0
     assert bool(inside.all()) == (radius == 200.0)
     values = noise(len(field.points)) * inside
-    truth = VoxelField(GRID, affine, CPU).splat(values, some.latents, some.pose)
+    truth = VoxelField(GRID, unprepared(affine), CPU).splat(values, some.latents, some.pose)
     assert seen_alike(field.splat(values, some.latents, some.pose), truth)
 
 

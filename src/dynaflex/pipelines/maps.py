@@ -28,7 +28,7 @@ from dynaflex.pipelines.place import place_of
 from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
 from dynaflex.reconstruct import lbfgs
 from dynaflex.reconstruct.backproject import RampFilter, backproject
-from dynaflex.reconstruct.field import Displacement, Field, VoxelField
+from dynaflex.reconstruct.field import Field, Motion, VoxelField, unprepared
 from dynaflex.reconstruct.iterative import ITERATIONS, solve
 from dynaflex.reconstruct.lbfgs import solve_lbfgs
 from dynaflex.reconstruct.mesh_field import MeshField, required_memory
@@ -158,10 +158,10 @@ def _field(field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch
     if isinstance(flow, MeshFlow):
         labels = load_mesh(run.verified(MESH)).labels_on(grid)
         return MeshField(grid, flow.mesh, torch.no_grad()(flow.vertex_displacement), device, labels)
-    displacement: Displacement = trained.displacements
+    motion: Motion = flow.at
     if field == "inverse":
-        displacement = torch.no_grad()(learn_inverse(run, trained, config_of(run).seed).pull)
-    return VoxelField(grid, displacement, device, trained.model.density.points())
+        motion = unprepared(torch.no_grad()(learn_inverse(run, trained, config_of(run).seed).pull))
+    return VoxelField(grid, motion, device, trained.model.density.points())
 
 
 @dataclass

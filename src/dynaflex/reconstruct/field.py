@@ -10,13 +10,18 @@ import torch
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from dynaflex.deformation.base import Moves
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.imaging.splat import gather, splat
 from dynaflex.kernels.mesh_table import MeshTable
 from dynaflex.shapes import Tensor
 
+Motion = Callable[[Tensor], Moves]
+"""``motion(points)`` is what maps latents ``(b k)`` to the displacements ``(b n 3)`` in Å of points ``(n 3)``."""
+
 Displacement = Callable[[Tensor, Tensor], Tensor]
+"""``displacement(latents, points)``: the same, of whoever has nothing to prepare for points."""
 
 NEAR, FAR = 15.0, 30.0
 """A motion is kept up to 15 Å from where it was learned and fades to nothing at 30 Å."""
@@ -68,22 +73,20 @@ class Field(ABC):
 class VoxelField(Field):
     """Voxels that are each carried by a displacement.
 
-    ``displacement(latents (b k), points (n 3))`` gives ``(b n 3)`` in Å and is evaluated on a grid two times coarser,
-    whose even samples are voxels; what lies between is interpolated linearly, so an affine displacement is exact.
+    The ``motion`` is asked once about the points of a grid two times coarser, whose even samples are voxels; what lies
+    between is interpolated linearly, so an affine displacement is exact.
     ``None`` leaves every voxel where it is: the rigid control. A learned displacement means something only near the
     ``anchors`` ``(m 3)`` it was learned at: it is kept up to 15 Å from them and fades to nothing at 30 Å.
     """
 
-    def __init__(
-        self, grid: Grid, displacement: Displacement | None, device: torch.device, anchors: Tensor | None = None
-    ) -> None:
+    def __init__(self, grid: Grid, motion: Motion | None, device: torch.device, anchors: Tensor | None = None) -> None:
         super().__init__(grid, device)
-        self.displacement = displacement
-        if displacement is not None:
-            self._prepare_interpolation(anchors, device)
+        self._moves: Moves | None = None
+        if motion is not None:
+            self._moves = motion(self._prepare_interpolation(anchors, device))
 
-    def _prepare_interpolation(self, anchors: Tensor | None, device: torch.device) -> None:
-        """Choose the coarse samples that move, and how every voxel is made of them."""
+    def _prepare_interpolation(self, anchors: Tensor | None, device: torch.device) -> Tensor:
+        """Choose the coarse samples that move, ``(m 3)`` in Å, and how every voxel is made of them."""
         samples = self.grid.box // 2 + 1
         axis = (torch.arange(samples) * 2.0 - self.grid.center) * self.grid.pixel_size
         z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
@@ -94,21 +97,26 @@ class VoxelField(Field):
         matrix = _interpolation(self.grid.box, self.voxels.cpu().numpy())
         matrix = matrix[:, np.flatnonzero(fade.numpy() > 0)]
         moving = np.flatnonzero(np.diff(matrix.indptr))
-        self._coarse = coarse[fade > 0].to(device)
         self._fade = fade[fade > 0].to(device)
         self._moving = torch.from_numpy(moving).to(device)
         self._interpolate = sparse_tensor(matrix[moving]).to(device)
+        return coarse[fade > 0].to(device)
 
     def image_points(self, latents: Tensor | None, pose: Pose) -> Tensor:
         """Image positions ``(b n 2)`` in Å of the voxels, in memory as ``(b 2 n)``."""
         positions = project(self.points, pose)
-        if self.displacement is None or latents is None:
+        if self._moves is None or latents is None:
             return positions
-        moved = self.displacement(latents, self._coarse) * self._fade[:, None]
+        moved = self._moves(latents) * self._fade[:, None]
         flat = torch.bmm(pose.rotation[:, :2, :], moved.transpose(1, 2)).reshape(2 * len(latents), -1)
         fine = (self._interpolate @ flat.T.contiguous()).T.reshape(len(latents), 2, -1)
         positions.transpose(1, 2)[:, :, self._moving] += fine
         return positions
+
+
+def unprepared(displacement: Displacement) -> Motion:
+    """A displacement as a motion."""
+    return lambda points: lambda latents: displacement(latents, points)
 
 
 def faded(distance: Tensor) -> Tensor:
