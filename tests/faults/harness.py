@@ -8,35 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from dynaflex.io.star import read_star, write_star
+from dynaflex.pipelines.simulated import Simulated
 
 Command = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Toy:
+class Toy(Simulated):
     """A copy of a small simulated data set, to be spoiled, and where a run on it would go."""
-
-    folder: Path
-
-    @property
-    def particles(self) -> Path:
-        """The table."""
-        return self.folder / "particles.star"
 
     @property
     def stack(self) -> Path:
         """The images."""
         return self.folder / "particles.mrcs"
-
-    @property
-    def map(self) -> Path:
-        """The consensus map."""
-        return self.folder / "consensus.mrc"
-
-    @property
-    def mask(self) -> Path:
-        """The mask."""
-        return self.folder / "mask.mrc"
 
     @property
     def run(self) -> Path:

@@ -18,6 +18,19 @@ from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.shapes import Tensor
 
+MAPS = (
+    "map_half1",
+    "map_half2",
+    "rigid_half1",
+    "rigid_half2",
+    "map",
+    "map_local",
+    "local_resolution",
+    "deformation_error",
+)
+"""The maps that every run has."""
+
+
 CPU = torch.device("cpu")
 MakeTrainer = Callable[..., HalfTrainer]
 CLOCK = ("seconds", "memory_mb")

@@ -28,18 +28,9 @@ from dynaflex.validate.score import (
     rotation_slope,
     variance_explained,
 )
+from pipelines.conftest import MAPS
 
 Brief = Callable[..., tuple[Path, Any]]
-MAPS = (
-    "map_half1",
-    "map_half2",
-    "rigid_half1",
-    "rigid_half2",
-    "map",
-    "map_local",
-    "local_resolution",
-    "deformation_error",
-)
 
 
 def latents_of(run: Path) -> dict[str, np.ndarray]:

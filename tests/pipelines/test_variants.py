@@ -15,19 +15,10 @@ from safetensors.torch import load_file
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines.dynamight.method import MODEL_BIAS
 from dynaflex.simulation.truth import read_truth
+from pipelines.conftest import MAPS
 
 Brief = Callable[..., tuple[Path, Any]]
 Differing = Callable[[Path, Path, int], set[str]]
-MAPS = (
-    "map_half1",
-    "map_half2",
-    "rigid_half1",
-    "rigid_half2",
-    "map",
-    "map_local",
-    "local_resolution",
-    "deformation_error",
-)
 
 
 def latents_of(run: Path) -> dict[str, np.ndarray]:

@@ -63,18 +63,6 @@ def conformation_of(halves: list[TrainedHalf], row: int) -> tuple[TrainedHalf, T
     return owner, owner.latents_of([row])[0]
 
 
-def write_volumes(
-    run: Run,
-    conformations: Sequence[tuple[TrainedHalf, Tensor]],
-    folder: Path,
-    source: Source = "merged",
-    title: str = "maps",
-) -> int:
-    """Write :func:`write_maps` of conformations, and a ChimeraX script that plays them; returns how many."""
-    write_script(folder, [write_maps(run, conformations, folder, source, title)])
-    return len(conformations)
-
-
 def write_maps(
     run: Run,
     conformations: Sequence[tuple[TrainedHalf, Tensor]],

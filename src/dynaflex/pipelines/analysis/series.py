@@ -21,7 +21,7 @@ from dynaflex.pipelines.analysis.space import ConformationSpace, some_landmarks
 from dynaflex.pipelines.mesh_store import load_mesh
 from dynaflex.pipelines.place import frame_of
 from dynaflex.pipelines.predict import TrainedHalf
-from dynaflex.pipelines.volumes import write_volumes
+from dynaflex.pipelines.volumes import write_maps, write_script
 from dynaflex.run.directory import Run
 from dynaflex.run.files import MESH
 from dynaflex.shapes import Array, IntArray
@@ -96,8 +96,8 @@ def write_series(run: Run, trained: TrainedHalf, series: Series, out: Path) -> N
     content = BytesIO()
     np.save(content, series.latents.astype(np.float32), allow_pickle=False)
     durable.write_bytes(out / "path.npy", content.getvalue())
-    title = f"maps in {series.name}"
-    write_volumes(run, [(trained, z) for z in torch.from_numpy(series.latents)], out, title=title)
+    conformations = [(trained, z) for z in torch.from_numpy(series.latents)]
+    write_script(out, [write_maps(run, conformations, out, title=f"maps in {series.name}")])
 
 
 def find_domains(run: Run, trained: TrainedHalf, series: list[Series], segments: Path | None) -> Domains:
