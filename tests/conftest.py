@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +18,8 @@ from unittest.mock import patch
 import pytest
 
 from dynaflex.cli.main import main
+from dynaflex.errors import StoppedOnRequest
+from dynaflex.report import film
 from dynaflex.simulation.particles import simulate
 
 BOX, PIXEL = 32, 6.0
@@ -48,9 +52,12 @@ class Outcome:
 
 @pytest.fixture(scope="session")
 def command() -> Callable[..., Outcome]:
-    """``command("check", path)``: the real command line, without the time that another interpreter takes to start."""
+    """``command("check", path)``: the real command line, without the time that another interpreter takes to start.
 
-    def run(*arguments: object) -> Outcome:
+    A Ctrl-C that stops the command is meant for the tests, unless this one interrupts: ``interrupting=True``.
+    """
+
+    def run(*arguments: object, interrupting: bool = False) -> Outcome:
         out, err, code = io.StringIO(), io.StringIO(), 0
         argv = ["dynaflex", *map(str, arguments)]
         with patch.object(sys, "argv", argv), redirect_stdout(out), redirect_stderr(err):
@@ -58,9 +65,41 @@ def command() -> Callable[..., Outcome]:
                 main()
             except SystemExit as stop:
                 code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        return Outcome(code, out.getvalue(), err.getvalue())
+        outcome = Outcome(code, out.getvalue(), err.getvalue())
+        if code == StoppedOnRequest.exit_code and "stopped by SIGINT" in outcome.err and not interrupting:
+            raise KeyboardInterrupt
+        return outcome
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_films() -> Iterator[None]:
+    """Films of few small frames: the report of a run takes seconds, not half a minute."""
+    with pytest.MonkeyPatch.context() as context:
+        for name, value in (("FRAMES", 5), ("TURNS", 3), ("HEIGHT", 90)):
+            context.setattr(film, name, value)
+        yield
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """``made_once("few", make)``: a folder that ``make`` fills, in whichever process asks first, for all of them."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = root / f"once_{name}", root / f"once_{name}.done"
+        with (root / f"once_{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -82,43 +121,46 @@ def browser(chromium: Callable[..., Any]) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def simulated(made_once: Callable[..., Path]) -> Path:
     """400 particles of the hinge, as clear as the molecule is strong."""
-    folder = tmp_path_factory.mktemp("simulated")
-    simulate(folder, 400, BOX, PIXEL, 1.0, "hinge", 0)
-    return folder
+    return made_once("simulated", lambda folder: simulate(folder, 400, BOX, PIXEL, 1.0, "hinge", 0))
 
 
 @pytest.fixture(scope="session")
-def finished_run(simulated: Path, tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Outcome]) -> Path:
-    """A whole run on :func:`simulated`, long enough to learn the motion."""
-    run = tmp_path_factory.mktemp("finished") / "run"
-    outcome = command(
-        "dynamight", simulated / "particles.star", "--map", simulated / "consensus.mrc",
-        "--mask", simulated / "mask.mrc", "-o", run, "--epochs", 40, "--gaussians", 200, "--batch-size", 8,
-    )  # fmt: skip
-    assert outcome.code == 0, outcome.err
-    return run
-
-
-@pytest.fixture(scope="session")
-def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def few(made_once: Callable[..., Path]) -> Path:
     """120 particles, for what must hold whether or not anything is learned."""
-    folder = tmp_path_factory.mktemp("few")
-    simulate(folder, 120, BOX, PIXEL, 1.0, "hinge", 0)
-    return folder
+    return made_once("few", lambda folder: simulate(folder, 120, BOX, PIXEL, 1.0, "hinge", 0))
 
 
 @pytest.fixture(scope="session")
-def flex_run(simulated: Path, tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Outcome]) -> Path:
-    """A whole run of 3DFlex on :func:`simulated`, long enough to learn the motion."""
-    run = tmp_path_factory.mktemp("flex") / "run"
-    outcome = command(
-        "flex", simulated / "particles.star", "--map", simulated / "consensus.mrc",
-        "--mask", simulated / "mask.mrc", "-o", run, "--epochs", 40, "--batch-size", 8,
-    )  # fmt: skip
-    assert outcome.code == 0, outcome.err
+def run_of(
+    made_once: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Outcome]
+) -> Callable[..., Path]:
+    """``run_of("flex", data, "--epochs", 40)``: this process's own copy of a run that is made once for all."""
+
+    def run(method: str, data: Path, *options: object) -> Path:
+        files = (data / "particles.star", "--map", data / "consensus.mrc", "--mask", data / "mask.mrc")
+
+        def make(folder: Path) -> None:
+            outcome = command(method, *files, "-o", folder / "run", *options)
+            assert outcome.code == 0, outcome.err
+
+        own = tmp_path_factory.mktemp(f"{method}_{data.name}") / "run"
+        return Path(shutil.copytree(made_once(f"{method}_{data.name}", make) / "run", own))
+
     return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(simulated: Path, run_of: Callable[..., Path]) -> Path:
+    """A whole run on :func:`simulated`, long enough to learn the motion."""
+    return run_of("dynamight", simulated, "--epochs", 40, "--gaussians", 200, "--batch-size", 8)
+
+
+@pytest.fixture(scope="session")
+def flex_run(simulated: Path, run_of: Callable[..., Path]) -> Path:
+    """A whole run of 3DFlex on :func:`simulated`, long enough to learn the motion."""
+    return run_of("flex", simulated, "--epochs", 40, "--batch-size", 8)
 
 
 BRIEF = {
@@ -149,8 +191,6 @@ def brief(brief_of: Callable[..., tuple[Path, Outcome]]) -> Callable[..., tuple[
 
 
 @pytest.fixture(scope="session")
-def brief_run(brief: Callable[..., tuple[Path, Outcome]]) -> Path:
+def brief_run(few: Path, run_of: Callable[..., Path]) -> Path:
     """One brief run with nothing special about it."""
-    run, outcome = brief()
-    assert outcome.code == 0, outcome.err
-    return run
+    return run_of("dynamight", few, *(part for option in BRIEF["dynamight"].items() for part in option))

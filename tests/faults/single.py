@@ -157,7 +157,7 @@ class Subject:
             notices = shown.pop("notices", "")
         else:
             typed = [self._placed(word) for word in (COMMANDS | SLOW_COMMANDS)[name]]
-            with _without_report():
+            with without_report():
                 outcome = self.command(*typed)
             code, out, err = outcome.code, outcome.out, outcome.err
         return Result(code, out, err, self._contents(), shown, notices)
@@ -246,7 +246,8 @@ def _report(run: Path) -> None:
 
 
 @contextmanager
-def _without_report() -> Any:
+def without_report() -> Any:
+    """Commands do all but write the report."""
     with (
         patch("dynaflex.report.reported.write_report", lambda run, _ending=None: run),
         patch("dynaflex.report.html.write_report", lambda run, _ending=None: run),

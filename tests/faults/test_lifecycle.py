@@ -222,7 +222,7 @@ def test_l_05_l_06_a_signal_stops_anywhere_and_the_run_can_go_on(
     typed = brief(toy.folder, toy.run, "--epochs", 1)
     started = time.monotonic()
     with interrupt(place, lambda: os.kill(os.getpid(), number)):
-        outcome = command(*typed)
+        outcome = command(*typed, interrupting=True)
     assert outcome.code == 75 and number.name in outcome.err and f"dynaflex resume {toy.run}" in outcome.err
     assert time.monotonic() - started < 30.0
     store = Run.open(toy.run).store

@@ -132,7 +132,7 @@ def flex_page(finished_flex: Path, page_of: Callable[[Path], Page]) -> Page:
 
 @contextmanager
 def in_haste() -> Iterator[None]:
-    """Films of few frames, and figures beside the page that are only names: a whole report takes seconds."""
+    """Figures beside the page that are only names: a whole report takes seconds."""
 
     def touch(_: Drawing, path: Path) -> None:
         for ending in (".png", ".pdf"):
@@ -140,8 +140,6 @@ def in_haste() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Drawing, "write", touch)
-        for name, value in (("FRAMES", 5), ("TURNS", 3), ("HEIGHT", 90)):
-            patch.setattr(film, name, value)
         yield
 
 
