@@ -48,16 +48,25 @@ class BuildLibrary(build_ext):
         super().build_extension(ext)
 
 
-class PlatformWheel(bdist_wheel):
-    """A wheel for one platform and every Python 3."""
+class Wheel(bdist_wheel):
+    """A wheel for every Python 3: of one platform with the library in it, of any without."""
+
+    def run(self) -> None:
+        """Compile first: only then is it known what the wheel will hold."""
+        self.run_command("build_ext")
+        library = Path(self.get_finalized_command("build_ext").get_outputs()[0])
+        if not library.exists():
+            self.distribution.ext_modules = []
+            self.root_is_pure = True
+        super().run()
 
     def get_tag(self) -> tuple[str, str, str]:
-        """``py3-none-<platform>``."""
-        return "py3", "none", super().get_tag()[2]
+        """``py3-none-<platform>``, or ``py3-none-any``."""
+        return "py3", "none", "any" if self.root_is_pure else super().get_tag()[2]
 
 
 setup(
-    cmdclass={"build_ext": BuildLibrary, "bdist_wheel": PlatformWheel},
+    cmdclass={"build_ext": BuildLibrary, "bdist_wheel": Wheel},
     ext_modules=[
         Extension(
             "dynaflex.kernels._native",

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dynaflex import kernels
-from dynaflex.kernels import native, reference
+from dynaflex.kernels import compiled, native, operations, reference
 from dynaflex.shapes import Tensor
 
 needs_native = pytest.mark.skipif(native.library() is None, reason="the C kernels were not compiled at install")
@@ -28,7 +28,7 @@ def value_and_gradients(function: Callable[..., Tensor], inputs: list[Tensor], *
 
 
 def assert_backends_agree(name: str, inputs: list[Tensor], *rest: object, tolerance: float = 3e-6) -> None:
-    ours = value_and_gradients(getattr(native, name), inputs, *rest)
+    ours = value_and_gradients(getattr(compiled, name), inputs, *rest)
     truth = value_and_gradients(getattr(reference, name), [t.double() for t in inputs], *rest)
     assert len(ours) == len(truth) == len(inputs) + 1
     for a, b in zip(ours, truth, strict=True):
@@ -49,7 +49,7 @@ def test_native_gather_equals_reference() -> None:
     positions = torch.rand(5, 2, 333, generator=seeded()) * 40 - 4
     images = torch.randn(5, 32, 32, generator=seeded(3))
     truth = reference.gather(positions.double(), images.double())
-    assert (native.gather(positions, images) - truth).abs().max() < 3e-6 * truth.abs().max()
+    assert (compiled.gather(positions, images) - truth).abs().max() < 3e-6 * truth.abs().max()
 
 
 @needs_native
@@ -61,7 +61,7 @@ def test_native_edge_lengths_equal_reference() -> None:
 
 
 @needs_native
-@pytest.mark.parametrize("width", native.WIDTHS)
+@pytest.mark.parametrize("width", operations.WIDTHS)
 @pytest.mark.parametrize("points", [1, 16, 1003])
 def test_native_mlp_equals_reference(width: int, points: int) -> None:
     inputs = [
@@ -84,8 +84,8 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
         for threads in (1, 2, 3):
             native.set_threads(threads)
             results.append(
-                value_and_gradients(native.coordinate_mlp, inputs)
-                + value_and_gradients(native.splat, [positions, torch.ones(500)], 32)
+                value_and_gradients(compiled.coordinate_mlp, inputs)
+                + value_and_gradients(compiled.splat, [positions, torch.ones(500)], 32)
             )
     finally:
         native.set_threads(1)
@@ -96,7 +96,7 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
 @needs_native
 def test_far_and_non_finite_positions_add_nothing() -> None:
     positions = torch.tensor([[[float("nan"), float("inf"), 1e30, -1e9], [5.0, 5.0, 5.0, 5.0]]])
-    assert native.splat(positions, torch.ones(4), 16).abs().max() == 0
+    assert compiled.splat(positions, torch.ones(4), 16).abs().max() == 0
 
 
 def test_reference_splat_gradients() -> None:

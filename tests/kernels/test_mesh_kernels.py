@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.spatial import Delaunay
 
-from dynaflex.kernels import MeshTable, native, reference
+from dynaflex.kernels import MeshTable, compiled, native, reference
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
 
@@ -81,7 +81,7 @@ def test_table_reaches_further_than_int8() -> None:
     positions = vertices[:, :2].T[None] * 0.1 + 64
     truth = value_and_gradients(reference, positions.double(), torch.ones(81).double(), table, 128)
     if native.library() is not None:
-        ours = value_and_gradients(native, positions, torch.ones(81), table, 128)
+        ours = value_and_gradients(compiled, positions, torch.ones(81), table, 128)
         assert all((a - b).abs().max() < 1e-5 * b.abs().max() for a, b in zip(ours, truth, strict=True))
 
 
@@ -98,7 +98,7 @@ def test_table_refuses_what_it_cannot_carry() -> None:
 
 def test_a_table_without_points_gives_empty_images() -> None:
     table = MeshTable(VERTICES, CELLS, POINTS[:0], CELL[:0], SPACING)
-    for module in (reference, native) if native.library() is not None else (reference,):
+    for module in (reference, compiled) if native.library() is not None else (reference,):
         images, d_positions, d_weights = value_and_gradients(
             module, projections(2, 16).float(), torch.zeros(0), table, 16
         )
@@ -111,7 +111,7 @@ def test_a_table_without_points_gives_empty_images() -> None:
 def test_native_equals_reference(batch: int, box: int) -> None:
     positions = projections(batch, box)
     weights = torch.randn(TABLE.count, generator=seeded(2), dtype=torch.float64)
-    ours = value_and_gradients(native, positions.float(), weights.float(), TABLE, box)
+    ours = value_and_gradients(compiled, positions.float(), weights.float(), TABLE, box)
     truth = value_and_gradients(reference, positions.float().double(), weights.float().double(), TABLE, box)
     assert len(ours) == len(truth) == 3
     for a, b in zip(ours, truth, strict=True):
@@ -124,15 +124,15 @@ def test_native_gather_equals_reference(batch: int) -> None:
     positions = projections(batch, 24).float()
     images = torch.randn(batch, 24, 24, generator=seeded(5))
     truth = reference.mesh_gather(positions.double(), images.double(), TABLE)
-    assert (native.mesh_gather(positions, images, TABLE) - truth).abs().max() < 1e-5 * truth.abs().max()
+    assert (compiled.mesh_gather(positions, images, TABLE) - truth).abs().max() < 1e-5 * truth.abs().max()
 
 
 @needs_native
 def test_native_gradient_of_weights_alone_is_the_same() -> None:
     positions, weights = projections(3, 32).float(), torch.rand(TABLE.count, generator=seeded(6))
-    _, _, truth = value_and_gradients(native, positions, weights, TABLE, 32)
+    _, _, truth = value_and_gradients(compiled, positions, weights, TABLE, 32)
     leaf = weights.requires_grad_()
-    images = native.mesh_splat(positions, leaf, TABLE, 32)
+    images = compiled.mesh_splat(positions, leaf, TABLE, 32)
     images.backward(torch.randn(images.shape, generator=seeded(1), dtype=torch.float64).float())
     assert leaf.grad is not None and torch.allclose(leaf.grad, truth, atol=1e-5)
 
@@ -144,8 +144,8 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
     try:
         for threads in (1, 3):
             native.set_threads(threads)
-            results.append(value_and_gradients(native, positions, weights, TABLE, 32))
-            results[-1].append(native.mesh_gather(positions, results[-1][0], TABLE))
+            results.append(value_and_gradients(compiled, positions, weights, TABLE, 32))
+            results[-1].append(compiled.mesh_gather(positions, results[-1][0], TABLE))
     finally:
         native.set_threads(1)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
@@ -156,16 +156,16 @@ def test_far_and_non_finite_vertices_add_nothing() -> None:
     positions = projections(4, 32).float()
     for image, value in enumerate((float("nan"), float("inf"), 1e30, -1e9)):
         positions[image] = value
-    images, d_positions, d_weights = value_and_gradients(native, positions, torch.ones(TABLE.count), TABLE, 32)
+    images, d_positions, d_weights = value_and_gradients(compiled, positions, torch.ones(TABLE.count), TABLE, 32)
     assert images.abs().max() == 0 and d_positions.abs().max() == 0 and d_weights.abs().max() == 0
 
 
 @needs_native
 def test_native_refuses_what_belongs_to_another_mesh() -> None:
     with pytest.raises(ValueError, match="vertices"):
-        native.mesh_splat(torch.zeros(1, 2, TABLE.nodes - 1), torch.zeros(TABLE.count), TABLE, 16)
+        compiled.mesh_splat(torch.zeros(1, 2, TABLE.nodes - 1), torch.zeros(TABLE.count), TABLE, 16)
     with pytest.raises(ValueError, match="weights do not fit"):
-        native.mesh_splat(torch.zeros(1, 2, TABLE.nodes), torch.zeros(TABLE.count + 1), TABLE, 16)
+        compiled.mesh_splat(torch.zeros(1, 2, TABLE.nodes), torch.zeros(TABLE.count + 1), TABLE, 16)
 
 
 def test_reference_gradients() -> None:
@@ -176,7 +176,7 @@ def test_reference_gradients() -> None:
     assert torch.autograd.gradcheck(lambda p, w: reference.mesh_splat(p, w, table, 12), (positions, weights))
 
 
-@pytest.mark.parametrize("module", [reference, pytest.param(native, marks=needs_native)])
+@pytest.mark.parametrize("module", [reference, pytest.param(compiled, marks=needs_native)])
 def test_gather_is_the_adjoint_of_splat(module: object) -> None:
     dtype = torch.float64 if module is reference else torch.float32
     positions = projections(5, 20).to(dtype)
@@ -195,7 +195,7 @@ def test_a_mesh_at_rest_is_a_plain_splat() -> None:
     assert torch.allclose(carried, reference.splat(rows @ POINTS.T + 20, weights, 40))
 
 
-@pytest.mark.parametrize("module", [reference, pytest.param(native, marks=needs_native)])
+@pytest.mark.parametrize("module", [reference, pytest.param(compiled, marks=needs_native)])
 def test_affine_motion_of_the_vertices_moves_every_point(module: object) -> None:
     """Rotations, stretches and shears of the vertices are those of the points: barycentric interpolation is exact."""
     dtype = torch.float64 if module is reference else torch.float32
@@ -208,7 +208,7 @@ def test_affine_motion_of_the_vertices_moves_every_point(module: object) -> None
     assert (carried - plain).abs().max() < (1e-12 if module is reference else 1e-5) * plain.abs().max()
 
 
-@pytest.mark.parametrize("module", [reference, pytest.param(native, marks=needs_native)])
+@pytest.mark.parametrize("module", [reference, pytest.param(compiled, marks=needs_native)])
 def test_mass_is_conserved_in_whatever_way_the_mesh_moves(module: object) -> None:
     positions = projections(3, 64, spread=3.0).float()
     weights = torch.rand(TABLE.count, generator=seeded(2))

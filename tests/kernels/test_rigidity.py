@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy.spatial import Delaunay
 
-from dynaflex.kernels import RigidityTable, native, reference
+from dynaflex.kernels import RigidityTable, compiled, native, reference
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
 
 needs_native = pytest.mark.skipif(native.library() is None, reason="the C kernels were not compiled at install")
-BACKENDS = [reference, pytest.param(native, marks=needs_native)]
+BACKENDS = [reference, pytest.param(compiled, marks=needs_native)]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -171,7 +171,7 @@ def test_native_equals_reference(batch: int) -> None:
     """Up to 1.5 Å of noise: enough to turn some of the smaller cells inside out."""
     noise = torch.randn(batch, *VERTICES.T.shape, generator=seeded(8), dtype=torch.float64)
     positions = (VERTICES.T + 1.5 * noise * torch.linspace(0, 1, batch)[:, None, None]).float()
-    for a, b in zip(evaluate(native, positions, TABLE), evaluate(reference, positions, TABLE), strict=True):
+    for a, b in zip(evaluate(compiled, positions, TABLE), evaluate(reference, positions, TABLE), strict=True):
         assert (a - b).abs().max() < 1e-4 * max(1.0, float(b.abs().max()))
 
 
@@ -182,7 +182,7 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
     try:
         for threads in (1, 3):
             native.set_threads(threads)
-            results.append(evaluate(native, positions, TABLE))
+            results.append(evaluate(compiled, positions, TABLE))
     finally:
         native.set_threads(1)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

@@ -1,15 +1,17 @@
-"""The hot loops behind one set of functions: torch everywhere, C where it is compiled and float32 is on the CPU.
+"""The hot loops behind one set of functions: the kernels compiled for a device, and torch everywhere else.
 
-``DYNAFLEX_KERNELS=reference`` switches the C kernels off.
+Each is an operation of torch (:mod:`~dynaflex.kernels.operations`); a backend has the kernels of one device
+(``native/``: C on the CPU, in float32). ``DYNAFLEX_KERNELS=reference`` switches what is compiled off.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Concatenate, ParamSpec
 
-import torch
-
-from dynaflex.kernels import native, reference
+from dynaflex.kernels import compiled, native, reference
+from dynaflex.kernels.backend import backend, described, serving
 from dynaflex.kernels.mesh_table import MeshTable
 from dynaflex.kernels.rigidity_table import RigidityTable
 from dynaflex.shapes import Tensor
@@ -19,54 +21,36 @@ __all__ = [
     "RigidityTable",
     "backend",
     "coordinate_mlp",
+    "described",
     "edge_lengths",
     "gather",
     "mesh_gather",
     "mesh_splat",
+    "native",
     "rigidity",
     "splat",
 ]
 
-
-def backend(sample: Tensor) -> str:
-    """Which backend serves tensors like ``sample``: ``native`` or ``reference``."""
-    wanted = os.environ.get("DYNAFLEX_KERNELS", "native")
-    fits = sample.device.type == "cpu" and sample.dtype == torch.float32
-    return "native" if wanted == "native" and fits and native.library() is not None else "reference"
+P = ParamSpec("P")
+Kernel = Callable[Concatenate[Tensor, P], Tensor]
 
 
-def splat(positions: Tensor, weights: Tensor, box: int) -> Tensor:
-    """See :func:`dynaflex.kernels.reference.splat`."""
-    return (native if backend(positions) == "native" else reference).splat(positions, weights, box)
+def _served(plain: Kernel[P], ours: Kernel[P]) -> Kernel[P]:
+    """The function that is ``ours`` where a compiled backend serves its first argument, and ``plain`` elsewhere."""
+    operation = plain.__name__
+
+    def function(first: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        found = serving(first)
+        compiled_here = found is not None and operation in found.operations
+        return (ours if compiled_here else plain)(first, *args, **kwargs)
+
+    return update_wrapper(function, plain)
 
 
-def gather(positions: Tensor, images: Tensor) -> Tensor:
-    """See :func:`dynaflex.kernels.reference.gather`."""
-    return (native if backend(positions) == "native" else reference).gather(positions, images)
-
-
-def edge_lengths(points: Tensor, edges: Tensor) -> Tensor:
-    """See :func:`dynaflex.kernels.reference.edge_lengths`."""
-    return (native if backend(points) == "native" else reference).edge_lengths(points, edges)
-
-
-def coordinate_mlp(spatial: Tensor, latent: Tensor, weights: Tensor, biases: Tensor, w_out: Tensor) -> Tensor:
-    """See :func:`dynaflex.kernels.reference.coordinate_mlp`; C serves widths 32 and 64 up to 12 hidden layers."""
-    small = spatial.shape[0] in native.WIDTHS and weights.shape[0] <= native.MAX_LAYERS
-    module = native if small and backend(spatial) == "native" else reference
-    return module.coordinate_mlp(spatial, latent, weights, biases, w_out)
-
-
-def mesh_splat(positions: Tensor, weights: Tensor, table: MeshTable, box: int) -> Tensor:
-    """See :func:`dynaflex.kernels.reference.mesh_splat`."""
-    return (native if backend(positions) == "native" else reference).mesh_splat(positions, weights, table, box)
-
-
-def mesh_gather(positions: Tensor, images: Tensor, table: MeshTable) -> Tensor:
-    """See :func:`dynaflex.kernels.reference.mesh_gather`."""
-    return (native if backend(positions) == "native" else reference).mesh_gather(positions, images, table)
-
-
-def rigidity(positions: Tensor, table: RigidityTable) -> Tensor:
-    """See :func:`dynaflex.kernels.reference.rigidity`."""
-    return (native if backend(positions) == "native" else reference).rigidity(positions, table)
+splat = _served(reference.splat, compiled.splat)
+gather = _served(reference.gather, compiled.gather)
+edge_lengths = _served(reference.edge_lengths, compiled.edge_lengths)
+coordinate_mlp = _served(reference.coordinate_mlp, compiled.coordinate_mlp)
+mesh_splat = _served(reference.mesh_splat, compiled.mesh_splat)
+mesh_gather = _served(reference.mesh_gather, compiled.mesh_gather)
+rigidity = _served(reference.rigidity, compiled.rigidity)

@@ -7,6 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Raise it, here and in native/signatures.py, with every change of an argument, of the layout of an array, or of what
+ * either means: a library that was not compiled anew is then refused, not called. */
+#define INTERFACE 1
+
 #define EXPORT __attribute__((visibility("default")))
 #define INLINE static inline __attribute__((always_inline))
 

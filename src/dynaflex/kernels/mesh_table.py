@@ -83,8 +83,22 @@ class MeshTable:
 
     @cached_property
     def blend_single(self) -> Tensor:
-        """:attr:`blend` as the C kernel reads it."""
+        """:attr:`blend` as compiled kernels read it."""
         return self.blend.float().contiguous()
+
+    @property
+    def packed(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The arrays that compiled kernels read."""
+        return self.vertices, self.blend_single, self.steps, self.offsets
+
+    def in_slots(self, weights: Tensor) -> Tensor:
+        """Weights ``(n)`` of the points in their slots, and zeros between; differentiable.
+
+        Raises ``ValueError`` where they are not one per point.
+        """
+        if weights.shape != (self.count,):
+            raise ValueError(f"{tuple(weights.shape)} weights do not fit {self.count} points")
+        return weights.new_zeros(self.slots).scatter_(0, self.slot, weights)
 
     def to(self, device: torch.device | str) -> MeshTable:
         """The table on a device; away from the CPU it is float32, and only the torch reference reads it."""

@@ -38,6 +38,11 @@ class RigidityTable:
         """Where the tensors are."""
         return self.vertex.device
 
+    @property
+    def packed(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The arrays that compiled kernels read: vertices, inverse edges and weights, sixteen cells to a group."""
+        return self.packed_vertex, self.packed_inverse, self.packed_weights
+
     def to(self, device: torch.device | str) -> RigidityTable:
         """The table on a device; away from the CPU it is float32."""
         if torch.device(device) == self.device:

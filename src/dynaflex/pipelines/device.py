@@ -16,16 +16,18 @@ def pick_device(name: str) -> torch.device:
     """The device of that name; ``auto`` takes the first GPU there is.
 
     Raises:
-        EnvironmentFault: the device does not exist here.
+        EnvironmentFault: the device does not exist here, or the kernels compiled for it are those of another version.
     """
     import torch
+
+    from dynaflex import kernels
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     use_one_thread()
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        sample = torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise EnvironmentFault(
             "device.missing",
@@ -33,6 +35,8 @@ def pick_device(name: str) -> torch.device:
             found=str(error).splitlines()[0],
             fix="--device cpu",
         ) from error
+    # Now, and not when the images have been read.
+    kernels.backend(sample)
     return device
 
 

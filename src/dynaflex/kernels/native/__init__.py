@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-from dynaflex.kernels.native.calls import library, set_threads
-from dynaflex.kernels.native.mesh import mesh_gather, mesh_splat, rigidity
-from dynaflex.kernels.native.mlp import MAX_LAYERS, WIDTHS, coordinate_mlp
-from dynaflex.kernels.native.points import edge_lengths, gather, splat
-from dynaflex.kernels.tetrahedra import LANES
+from dynaflex.kernels.native import mesh, mlp, points
+from dynaflex.kernels.native.loading import library
+from dynaflex.kernels.native.threads import set_threads, threads
 
-__all__ = [
-    "LANES",
-    "MAX_LAYERS",
-    "WIDTHS",
-    "coordinate_mlp",
-    "edge_lengths",
-    "gather",
-    "library",
-    "mesh_gather",
-    "mesh_splat",
-    "rigidity",
-    "set_threads",
-    "splat",
-]
+__all__ = ["library", "mesh", "mlp", "points", "set_threads", "threads"]

@@ -1,4 +1,4 @@
-"""The compiled library and the threads that call it: disjoint ranges, results independent of the number of threads.
+"""The threads that call the kernels: disjoint ranges, results independent of the number of threads.
 
 ctypes releases the interpreter lock, so plain Python threads run in parallel. Where a sum runs over points, the points
 are cut into a fixed number of chunks that are summed in a fixed order: one thread or sixteen give the same bits.
@@ -6,25 +6,12 @@ are cut into a fixed number of chunks that are summed in a fixed order: one thre
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
-
-import torch
-
-from dynaflex.shapes import Tensor
 
 CHUNKS = 16
-
-
-@cache
-def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where the package was installed without a compiler."""
-    path = Path(__file__).parents[1] / "_native.so"
-    return ctypes.CDLL(str(path)) if path.exists() else None
 
 
 def set_threads(count: int) -> None:
@@ -51,12 +38,6 @@ _threads = _default_threads()
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
-
-
-def call(name: str, arguments: Sequence[Tensor | int]) -> None:
-    """Call a kernel; tensors go as pointers to their first element, so they have to be contiguous."""
-    pointers = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else ctypes.c_int64(a) for a in arguments]
-    getattr(library(), name)(*pointers)
 
 
 def parallel(work: Callable[[int], None], count: int) -> None:
