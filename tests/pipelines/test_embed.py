@@ -124,6 +124,14 @@ def test_the_scale_grows_with_the_noise_up_to_the_prior(model: FlexModel, truth:
     assert torch.allclose(deaf.mean, torch.zeros(()), atol=1e-4)
 
 
+def test_without_iterations_latents_stay_and_their_widths_are_found(model: FlexModel, truth: Tensor) -> None:
+    batch = observed(model, truth, 0.01)
+    found = infer(model, batch, weights(0.01), truth, 12)
+    again = infer(model, batch, weights(0.01), found.mean, 0)
+    assert torch.equal(again.mean, found.mean)
+    assert torch.allclose(again.log_scale, found.log_scale, atol=0.02)
+
+
 Search = Callable[[FlexModel, Batch, Tensor, Tensor, LatentPrior], Posterior]
 SEARCHES: dict[str, Search] = {
     **{f"newton-{n}": lambda m, b, w, z, p, n=n: infer(m, b, w, z, n, p) for n in (1, 2, FROM_NOTHING)},

@@ -34,14 +34,13 @@ def infer(
 
     The image is nearly linear in a small step of z, so its derivatives are taken by finite differences: k + 1
     renderings an iteration and one at the end, and no backward pass. A step that does not lower a particle's energy is
-    refused and damped. Far from the answer the steps are short, because the image is linear in z over a few
-    Å of motion only: one wide sweep of :func:`descend` comes near sooner.
+    refused and damped; without iterations the latents stay where they are. Far from the answer the steps are short,
+    because the image is linear in z over a few Å of motion only: one wide sweep of :func:`descend` comes near sooner.
     """
     z, damping = start.clone(), torch.full((len(start), 1, 1), 1e-2, device=start.device)
     energy, residual, jacobian = _linearise(model, batch, weights, z, prior)
-    curvature = torch.diag_embed(prior.curvature(z))
+    curvature = _curvature(jacobian, weights, z, prior)
     for left in range(iterations, 0, -1):
-        curvature = _products(jacobian, jacobian, weights) + torch.diag_embed(prior.curvature(z))
         gradient = _products(jacobian, residual[:, None], weights)[..., 0] + prior.gradient(z)
         diagonal = torch.diag_embed(curvature.diagonal(dim1=1, dim2=2))
         step = torch.linalg.solve(curvature + damping * diagonal, gradient)
@@ -58,6 +57,7 @@ def infer(
         residual = torch.where(better[:, None, None, None], new_residual, residual)
         jacobian = torch.where(better[:, None, None, None, None], new_jacobian, jacobian)
         damping = torch.where(better[:, None, None], damping * 0.2, damping * 10.0)
+        curvature = _curvature(jacobian, weights, z, prior)
     variance = torch.linalg.inv(curvature).diagonal(dim1=1, dim2=2)
     return Posterior(z, 0.5 * variance.clamp(min=1e-12).log())
 
@@ -165,6 +165,11 @@ def _linearise(
         for k in range(z.shape[1])
     ]
     return _misfit(here, weights) + prior.energy(z), here, torch.stack(columns, dim=1)
+
+
+def _curvature(jacobian: Tensor, weights: Tensor, z: Tensor, prior: LatentPrior) -> Tensor:
+    """The second derivatives ``(b k k)`` of the energy at z, where the image is linear in it."""
+    return _products(jacobian, jacobian, weights) + torch.diag_embed(prior.curvature(z))
 
 
 def _line_search(

@@ -44,15 +44,12 @@ class FlexConfig(RunConfig):
         default="newton", description="How latents are found: Gauss-Newton, or coordinate descent."
     )
     rigidity: Annotated[float, Option(MOTION, "LAMBDA")] = Field(
-        default=0.47, ge=0.0, description="Stiffness, nats per unit of squared strain; 0.1 to 3 are useful (paper: 2)."
+        default=0.1, ge=0.0, description="Stiffness, nats per unit of squared strain; 0.03 to 3 are useful (paper: 2)."
     )
     layers: Annotated[int, Option(MOTION, "N")] = Field(
         default=6, ge=1, description="Hidden layers of the flow generator."
     )
     width: Annotated[int, Option(MOTION, "N")] = Field(default=64, ge=1, description="Units per hidden layer.")
-    latent_noise: Annotated[float, _SCHEDULE] = Field(
-        default=0.15, ge=0.0, description="standard deviation of the noise added to latents"
-    )
 
     epochs: Annotated[int | None, Option(TRAINING, "N")] = Field(
         default=None, ge=1, description="Sweeps over the data; default enough for 1500 updates, from 16 to 60."

@@ -13,28 +13,21 @@ from itertools import islice
 
 import torch
 
-from dynaflex.deformation.mesh_flow import MeshFlow
-from dynaflex.density.canonical_map import CanonicalMap
 from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
-from dynaflex.kernels import RigidityTable
-from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
-from dynaflex.losses.rigidity import rigidity
 from dynaflex.model import Batch, FlexModel
-from dynaflex.pipelines.embed import descend, infer
 from dynaflex.pipelines.flex.canonical import MapSolver
 from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.flex.marching import band_limit
+from dynaflex.pipelines.flex.objective import FlowObjective
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.likelihood import MOST, Likelihood
 from dynaflex.pipelines.method import EveryBatch, Report
 from dynaflex.pipelines.scale import matching_scale
-from dynaflex.pipelines.steps import Contribution, Progress, Steps
+from dynaflex.pipelines.steps import Progress, Steps
 from dynaflex.shapes import Tensor
 
-_LADDER = (0.3, 0.1)
-_WIDE = (0.5,)
 _MICRO_BATCH = 64
 _STREAM_EPOCH = 1
 
@@ -59,17 +52,15 @@ class FlexTrainer:
         self.epochs = config.planned_epochs(-(-len(training) // config.batch_size))
         self.progress = Progress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         self.poses: PoseRefinement | None = None
-        self.flow, self.map, self.table = _parts(model)
-        mesh = self.flow.mesh
-        self.rigidity_table = RigidityTable(mesh.vertices, mesh.cells, mesh.weights).to(data.device)
-        self.prior = config.latent_prior
-        self.solver = MapSolver(model, self.map, data, training)
+        self.objective = FlowObjective(model, data, config, given=start is not None)
+        self.table = self.objective.table
+        self.solver = MapSolver(model, self.objective.map, data, training)
         outside = torch.ones(len(data), dtype=torch.bool)
         outside[training] = False
         self.held_out = outside.nonzero()[:MOST, 0]
         self.likelihood = Likelihood(model, data, training, self.held_out)
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "flow": torch.optim.Adam(self.flow.parameters(), lr=config.flow_rate)
+            "flow": torch.optim.Adam(self.objective.flow.parameters(), lr=config.flow_rate)
         }
         self.steps = Steps(data, self.progress, _MICRO_BATCH)
 
@@ -106,13 +97,17 @@ class FlexTrainer:
         """The weights of image coefficients in the likelihood, ``(h w)``."""
         return noise_weights(self.progress.noise_power, self.data.grid)
 
+    @property
+    def _map_is_fixed(self) -> bool:
+        return self.progress.epoch < self.config.fixed_map_epochs
+
     def _flow_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
         self._set_rate()
         state, weights = self.progress, self.weights()
         if state.step == 0:
             state.begin_epoch()
         steps = -(-len(self.training) // self.config.batch_size)
-        accumulate = partial(self._accumulate, weights=weights)
+        accumulate = partial(self.objective.accumulate, weights=weights, fixed_map=self._map_is_fixed)
         for batches in self._updates(skip=state.step):
             for part in self.steps.take(batches, accumulate, self.optimisers.values()):
                 assert part.latents is not None
@@ -123,23 +118,6 @@ class FlexTrainer:
         figures = state.figures(self.data.grid) | self._held_out_losses(weights)
         state.learn_noise(len(self.training))
         return {"steps": steps, **figures}
-
-    def _accumulate(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:
-        """Find the latents of a micro-batch, and add its share to the gradient of the flow. Implements [3DF 7]."""
-        z = self._infer(batch, weights)
-        destinations = self.model.deformed(z + self.config.latent_noise * batch.noise)
-        prediction = self.model.render(destinations, batch.pose, batch.ctf)
-        data = data_loss(prediction, batch.coefficients, weights).mean()
-        rigid = rigidity(destinations, self.rigidity_table).mean()
-        (share * (data + self.config.rigidity * rigid)).backward()
-        with torch.no_grad():
-            moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
-            left = self.data.power_left(prediction, batch)
-        figures = {
-            "data_loss": data.item(), "geometry": rigid.item(), "kl": 0.5 * z.square().sum(1).mean().item(),
-            "rms_displacement": moved.item(), "latent_spread": z.square().mean().sqrt().item(),
-        }  # fmt: skip
-        return Contribution(batch.index, figures, left, z)
 
     @torch.no_grad()
     def _held_out_losses(self, weights: Tensor) -> dict[str, float]:
@@ -152,7 +130,7 @@ class FlexTrainer:
         flexible = rigid = len(self.held_out) * float(log_normaliser(self.progress.noise_power, self.data.grid))
         for part in self.held_out.split(_MICRO_BATCH):
             batch = self._still(part)
-            self.table.set_mean(batch.index, self._infer(batch, weights))
+            self.table.set_mean(batch.index, self.objective.infer(batch, weights, self._map_is_fixed).mean)
             flexible += self._loss(batch, weights, self.table.mean_of(batch.index))
             rigid += self._loss(batch, weights, torch.zeros(len(part), self.config.latent_dim, device=weights.device))
         return {"held_out_loss": flexible / len(self.held_out), "held_out_rigid_loss": rigid / len(self.held_out)}
@@ -160,18 +138,6 @@ class FlexTrainer:
     def _loss(self, batch: Batch, weights: Tensor, z: Tensor) -> float:
         prediction = self.model.render(self.model.deformed(z), batch.pose, batch.ctf)
         return float(data_loss(prediction, batch.coefficients, weights).sum())
-
-    def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
-        """The latents ``(b k)`` of a batch under the present model, from where they stood."""
-        here = self.table.mean_of(batch.index)
-        if self.progress.epoch < self.config.fixed_map_epochs:
-            if self.start is not None:
-                return here
-            # From zero most latents are far off, where Newton's steps are short.
-            here = descend(self.model, batch, weights, here, _WIDE, self.prior).mean
-        if self.config.inference == "descent":
-            return descend(self.model, batch, weights, here, _LADDER, self.prior).mean
-        return infer(self.model, batch, weights, here, 1, self.prior).mean
 
     def _map_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
         band = band_limit(
@@ -203,7 +169,7 @@ class FlexTrainer:
     def _match_scale(self) -> None:
         """Give the map the scale at which its projections fit the particles best."""
         some = (self._still(part) for part in self.training[:2048].split(256))
-        self.map.values.mul_(matching_scale(self.model, self.data, some))
+        self.objective.map.values.mul_(matching_scale(self.model, self.data, some))
 
     def _still(self, index: Tensor) -> Batch:
         """The particles ``index`` ``(b)`` without any noise on their latents."""
@@ -215,12 +181,3 @@ class FlexTrainer:
         rate = self.config.flow_rate * (self.config.last_flow_rate / self.config.flow_rate) ** done
         for group in self.optimisers["flow"].param_groups:
             group["lr"] = rate * self.progress.caution
-
-
-def _parts(model: FlexModel) -> tuple[MeshFlow, CanonicalMap, LatentTable]:
-    """The three parts of a model of 3DFlex, by their own types."""
-    flow, density, table = model.deformation, model.density, model.latents
-    assert isinstance(flow, MeshFlow)
-    assert isinstance(density, CanonicalMap)
-    assert isinstance(table, LatentTable)
-    return flow, density, table
