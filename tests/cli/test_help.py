@@ -43,6 +43,19 @@ def test_every_name_stands_whole_in_80_columns(name: str, command: Command) -> N
     assert all(f"\n{group}:\n" in outcome.out for group in groups)
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_for_whoever_types_and_as_wide_as_the_terminal(name: str, command: Command) -> None:
+    lines = command(name, "--help").out.splitlines()
+    assert max(map(len, lines)) < 80
+    assert not re.search(r"<(path|int|float|str|list)|{", "\n".join(lines)), "words of Python, or braces of Typer"
+    arguments = [one for one in COMMANDS[name].params if one.param_type_name == "argument"]
+    usage = f"Usage: dynaflex {name} [OPTIONS]" if arguments else "Usage:"
+    assert lines[0].startswith(usage)
+    for argument in arguments:
+        typed = re.escape(argument.name.upper())
+        assert re.search(rf"\b{typed}\b", lines[0]) and re.search(rf"^  {typed}\b", "\n".join(lines), re.MULTILINE)
+
+
 @pytest.mark.parametrize(("name", "words"), CHOICES.items())
 def test_choices_are_shown(name: str, words: str, command: Command) -> None:
     assert words in command(name, "--help").out

@@ -19,6 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="How a protein moves, learned from cryo-EM images, and the maps that the motion sharpens.",
 )
 _GROUPS: dict[str, dict[str, Callable[..., None]]] = {

@@ -12,7 +12,13 @@ from dynaflex.cli.spared import spared
 _WIDEST = 100
 _FIRST_COLUMN = 30
 _WHOLE_SENTENCE = 1000
-_CHOICES = re.compile(r"<([^<>|]+(?:\|[^<>|]+)+)>")
+_KINDS = {
+    r"<([^<>|]+(?:\|[^<>|]+)+)>": r"[\1]",
+    r"<path>": "PATH",
+    r"<(int|float)( range)?>": "NUMBER",
+    r"<(str|list\[str\])>": "TEXT",
+}
+"""What can be given, as Typer calls it and as whoever types it does."""
 
 
 class Command(TyperCommand):
@@ -29,14 +35,20 @@ class Command(TyperCommand):
         with durable.sparing(spared(ctx.params)):
             return super().invoke(ctx)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What stands behind the command, without the braces, which would have to be typed elsewhere."""
+        pieces: list[str] = super().collect_usage_pieces(ctx)
+        return [re.sub(r"[{}]", "", piece).upper() for piece in pieces]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments and options under the titles of their groups."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
-                groups.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
+                argument = parameter.param_type_name == "argument"
+                usual, name = ("Arguments", record[0].partition(" ")[0].upper()) if argument else ("Options", record[0])
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append((name, record[1]))
         _write(groups, formatter)
 
 
@@ -58,9 +70,16 @@ class Program(TyperGroup):
 
 def _write(groups: dict[str, list[tuple[str, str]]], formatter: Any) -> None:
     """All groups in the same two columns; what does not fit into the first has a line to itself."""
-    groups = {title: [(_CHOICES.sub(r"[\1]", name), help) for name, help in group] for title, group in groups.items()}
+    groups = {title: [(_in_words(name), help) for name, help in group] for title, group in groups.items()}
     names = [name for group in groups.values() for name, _ in group]
     width = max(len(name) for name in names if len(name) <= _FIRST_COLUMN)
     for title, group in groups.items():
         with formatter.section(title):
             formatter.write_dl([(name.ljust(width), help) for name, help in group], col_max=width)
+
+
+def _in_words(name: str) -> str:
+    """A name with what it takes: ``--to [relion|chimerax]``, ``--map PATH``."""
+    for kind, words in _KINDS.items():
+        name = re.sub(kind, words, name)
+    return name

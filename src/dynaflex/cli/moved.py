@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-_PANEL = "Inputs that have moved; they are compared with those that the run was started with"
+_PANEL = "Inputs that have moved (they are compared with those of the start)"
 
 MovedParticles = Annotated[
     Path | None, typer.Option("--particles", help="The particle table, where it is now.", rich_help_panel=_PANEL)
