@@ -157,6 +157,18 @@ def test_another_project_in_the_working_directory_is_not_taken_for_the_tables(
     assert read_particles(path, datadir=other).image_root == other
 
 
+def test_a_project_that_the_path_only_passes_through_is_not_the_tables(
+    blocks: Blocks, save: Save, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = save(blocks), other_project(save(blocks))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    through = Path("..") / other.name / ".." / path.relative_to(tmp_path)
+    particles = read_particles(through)
+    np.testing.assert_array_equal(particles.images(np.arange(12)).numpy(), images)
+    assert particles.image_root == tmp_path / "project"
+
+
 def test_one_file_under_two_roofs_is_no_doubt(
     blocks: Blocks, save: Save, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,28 @@ def test_the_working_directory_does_not_shadow_the_project(
     assert command("resume", trained_toy.run, "--until", "reconstruct").code == 0
 
 
+def test_what_a_run_remembers_leads_there_from_anywhere(
+    toy: Toy, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a user types passes through another folder, and up again from a link to the project.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "linked").symlink_to(toy.folder)
+    monkeypatch.chdir(tmp_path / "other")
+    names = ("linked/../toy/particles.star", "--map", "linked/consensus.mrc", "--mask", "../toy/../toy/mask.mrc")
+    out = ("-o", "../other/../toy/run", *toy.train()[8:])
+    assert command("dynamight", *names, *out).code == 0
+    known = json.loads((toy.run / "provenance.json").read_text())
+    inputs = known["inputs"]
+    assert inputs["particles"] == str(toy.particles) and inputs["mask"] == str(toy.mask)
+    assert inputs["consensus"] == str(tmp_path / "other" / "linked" / "consensus.mrc")
+    stacks = json.loads((toy.run / "images.json").read_text())["stacks"]
+    assert [stack["path"] for stack in stacks] == [str(toy.stack)] and known["run_directory"] == str(toy.run)
+    monkeypatch.chdir("/")
+    toy.particles.rename(tmp_path / "gone.star")
+    refused = command("resume", toy.run)
+    assert str(toy.particles) in refused.error_line() and ".." not in refused.err
+
+
 @pytest.mark.parametrize(
     "spoil", [("--epochs", "0"), ("--diameter", "1e9"), ("--latent-dimension", "-1"), ("--batch-size", "0.5")]
 )

@@ -59,6 +59,7 @@ def train(
         >>> run = df.train("flex", "particles.star", "consensus.mrc", mask="mask.mrc", out="run", latent_dim=2)
     """
     from dynaflex.io import durable
+    from dynaflex.io.paths import absolute
     from dynaflex.pipelines.before_training import checked, unchecked
     from dynaflex.pipelines.device import one_thread
     from dynaflex.pipelines.fingerprint import input_files
@@ -83,7 +84,7 @@ def train(
     path = Path(out)
     spared = (file for _, file in input_files(paths))
     with shown(), one_thread(), durable.sparing(spared):
-        task = reported_task(until, device, to_resume(path.absolute()))
+        task = reported_task(until, device, to_resume(absolute(path)))
         chosen = METHODS[method]
         start_run(unchecked(chosen) if skip_check else checked(chosen), path, paths, config, task)
     return Run(path)
@@ -118,6 +119,7 @@ def resume(
         >>> run = df.resume("run")
     """
     from dynaflex.io import durable
+    from dynaflex.io.paths import absolute
     from dynaflex.pipelines.device import one_thread
     from dynaflex.pipelines.pipeline import resume_run
     from dynaflex.pipelines.predict import method_of
@@ -132,7 +134,7 @@ def resume(
     moved = Moved(optional(particles), optional(map), optional(mask), optional(datadir), strip_prefix)
     given = (moved.particles, moved.consensus, moved.mask)
     with shown(), one_thread(), durable.sparing(file for file in given if file is not None):
-        task = reported_task(until, device, to_resume(path.absolute()))
+        task = reported_task(until, device, to_resume(absolute(path)))
         resume_run(method_of(opened), path, moved, None, task)
     return Run(path)
 

@@ -6,6 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from dynaflex.io.paths import absolute
+
 _PROGRAM = "dynaflex"
 
 
@@ -16,7 +18,7 @@ def again() -> str:
 
 def to_resume(run: Path) -> str:
     """The command that goes on with a run, to be typed anywhere."""
-    return shlex.join([_program(), "resume", str(run.absolute())])
+    return shlex.join([_program(), "resume", str(absolute(run))])
 
 
 def _program() -> str:
@@ -24,4 +26,4 @@ def _program() -> str:
     typed = Path(sys.argv[0])
     if typed.name != _PROGRAM:
         return _PROGRAM
-    return str(typed.absolute()) if typed.parent.name else _PROGRAM
+    return str(absolute(typed)) if typed.parent.name else _PROGRAM

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from dynaflex.errors import InputError
+from dynaflex.io.paths import absolute
 
 _SHOWN = 3
 # What lies in the root of a project, to which names are relative: of RELION, then of cryoSPARC, whose jobs do too.
@@ -69,7 +70,7 @@ class _Search:
     @cached_property
     def roots(self) -> list[Path]:
         """The folders that a whole name is looked for in, but for the user's own: the table's project first."""
-        above = [*_project(self.table.absolute()), *_project(self.table.resolve()), Path.cwd()]
+        above = [*_project(absolute(self.table)), *_project(self.table.resolve()), Path.cwd()]
         return list(dict.fromkeys(above))
 
     def file(self, name: str, row: int) -> Path | None:
@@ -79,13 +80,13 @@ class _Search:
             InputError: there are two.
         """
         if self.datadir is not None:
-            given = _first(self.datadir.absolute(), name, 0)
+            given = _first(absolute(self.datadir), name, 0)
             if given is not None:
                 return given
         there = self._whole(name)
         if len(there) > 1 and not all(path.samefile(there[0]) for path in there[1:]):
             raise _ambiguous(self.table, name, row, there)
-        return there[0] if there else _first(self.table.absolute().parent, name, 1)
+        return there[0] if there else _first(absolute(self.table).parent, name, 1)
 
     def _whole(self, name: str) -> list[Path]:
         """All files of that name, each once."""
@@ -174,7 +175,7 @@ def _missing(search: _Search, names: list[str], n_names: int, row: int) -> Input
 
 def _project_above(table: Path, name: str) -> Path | None:
     """A folder beside one of the folders above the table that holds the file under its whole name."""
-    for above in list(table.absolute().parents)[:4]:
+    for above in list(absolute(table).parents)[:4]:
         for folder in _folders(above):
             if folder.joinpath(name).is_file():
                 return folder

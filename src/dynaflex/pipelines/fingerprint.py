@@ -11,6 +11,7 @@ import pandas as pd
 
 from dynaflex.errors import DynaflexError
 from dynaflex.io import durable
+from dynaflex.io.paths import absolute
 from dynaflex.pipelines.input_paths import InputPaths
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import read_table
@@ -42,9 +43,9 @@ def of_images(paths: Sequence[Path], before: Sequence[dict[str, Any]] = ()) -> l
     known = {entry["path"]: entry for entry in before}
     found = []
     for path in paths:
-        status, absolute = path.stat(), str(path.absolute())
-        entry = {"path": absolute, "size": status.st_size, "changed": status.st_mtime_ns}
-        same = known.get(absolute)
+        status, whole = path.stat(), str(absolute(path))
+        entry = {"path": whole, "size": status.st_size, "changed": status.st_mtime_ns}
+        same = known.get(whole)
         unread = same is not None and all(same[name] == entry[name] for name in entry)
         found.append({**entry, "digest": same["digest"] if same is not None and unread else _sampled(path)})
     return found

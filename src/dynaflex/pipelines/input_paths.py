@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dynaflex.io.paths import absolute
+
 _SINGLE = ("mask", "atoms", "mesh", "stationary", "latents", "datadir")
 
 
@@ -34,8 +36,8 @@ class InputPaths:
             if name in plain:
                 continue
             paths = value if isinstance(value, tuple) else (value,)
-            absolute = [None if path is None else str(Path(path).absolute()) for path in paths]
-            plain[name] = absolute if isinstance(value, tuple) else absolute[0]
+            whole = [None if path is None else str(absolute(path)) for path in paths]
+            plain[name] = whole if isinstance(value, tuple) else whole[0]
         return plain
 
     @classmethod

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynaflex import tell
 from dynaflex.errors import DamagedCheckpointError, InputError
+from dynaflex.io.paths import absolute
 from dynaflex.pipelines.fingerprint import IMAGES, changed_images, changes
 from dynaflex.pipelines.input_paths import InputPaths
 from dynaflex.pipelines.settings import config_of
@@ -70,7 +71,7 @@ def remember(run: Run, inputs: Inputs) -> None:
     before = run.read_json(PROVENANCE)
     # The folder that the names of images turned out to be relative to leads to them from anywhere.
     paths = replace(inputs.paths, datadir=inputs.paths.datadir or inputs.particles.image_root)
-    known: dict[str, Any] = {"inputs": paths.as_dict(), HOME: str(run.path.absolute())}
+    known: dict[str, Any] = {"inputs": paths.as_dict(), HOME: str(absolute(run.path))}
     if any(before.get(name) != value for name, value in known.items()):
         then = before.get("inputs", {})
         moved = [path for name, path in known["inputs"].items() if name in _NEEDED and then.get(name, path) != path]
@@ -90,7 +91,7 @@ def where_they_are(run: Run, moved: Moved) -> InputPaths:
     """
     provenance = run.read_json(PROVENANCE)
     before = InputPaths.from_dict(provenance["inputs"])
-    home = Path(provenance.get(HOME, run.path.absolute()))
+    home = Path(provenance.get(HOME, absolute(run.path)))
     found: dict[str, Any] = {}
     for name, path in _paths(before):
         there = path if path.exists() else _beside(run, home, path)
@@ -106,7 +107,7 @@ def where_they_are(run: Run, moved: Moved) -> InputPaths:
 def resume_command(run: Run) -> str:
     """What to type to go on with a run, with options for the inputs that cannot be found."""
     before = InputPaths.from_dict(run.read_json(PROVENANCE)["inputs"])
-    home = Path(run.read_json(PROVENANCE).get(HOME, run.path.absolute()))
+    home = Path(run.read_json(PROVENANCE).get(HOME, absolute(run.path)))
     gone = [
         f"{_OPTIONS[name]} NEW_PATH"
         for name, path in _paths(before)
@@ -125,7 +126,7 @@ def _paths(paths: InputPaths) -> Iterator[tuple[str, Path]]:
 
 def _beside(run: Run, home: Path, path: Path) -> Path:
     """Where an input lies if it was moved together with the run."""
-    return Path(os.path.normpath(run.path.absolute() / os.path.relpath(path, home)))
+    return Path(os.path.normpath(absolute(run.path) / os.path.relpath(path, home)))
 
 
 def _gone(run: Run, name: str, path: Path) -> InputError:

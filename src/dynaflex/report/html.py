@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dynaflex.errors import InputError
 from dynaflex.io.durable import write_text
+from dynaflex.io.paths import absolute
 from dynaflex.report import advice, page, summary, verdicts
 from dynaflex.report.ending import Ending, reached
 from dynaflex.report.evidence import FIGURES, UNUSABLE, Evidence, guarded
@@ -179,7 +180,7 @@ class _Report:
         if missed:
             yield page.box("This report is not complete", missed, "warnings")
             yield page.paragraph("A run that was stopped goes on with")
-            yield page.command(to_resume(self.run.absolute()))
+            yield page.command(to_resume(absolute(self.run)))
 
     def _advice(self) -> str:
         shown = self.shown
