@@ -70,3 +70,11 @@ def test_an_fsc_needs_torch_and_no_more(few: Path, tmp_path: Path) -> None:
     write_map(tmp_path / "other.mrc", other, given.pixel_size or 1.0)
     loaded = loaded_by(["fsc", few / "consensus.mrc", tmp_path / "other.mrc", "--mask", few / "mask.mrc"])
     assert loaded & HEAVY == {"torch"}
+
+
+def test_the_explorer_says_what_it_opens_before_it_loads_what_takes_long(brief_run: Path) -> None:
+    program = _PROGRAM.replace("import io, sys", "import io, sys; sys.modules['torch'] = None")
+    ended = subprocess.run(
+        [sys.executable, "-c", program, f"view|{brief_run}"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode and ended.stderr.startswith(f"opening {brief_run}\n")

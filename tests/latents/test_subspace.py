@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from dynaflex import fourier
+from dynaflex import fourier, tell
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.pose import Pose, project
@@ -143,6 +143,34 @@ def test_the_same_seed_gives_the_same_subspace(fitted: tuple[LinearSubspace, lis
     subspace, batches = fitted
     again = fit_subspace(lambda: batches, MASK, GRID, 2, seeded(0))
     assert torch.equal(again.components, subspace.components)
+
+
+class _Waiting:
+    """Somebody who waits, and is told how far it is."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, float, float | None]] = []
+
+    def progress(self, task: str, done: float, total: float | None, figures: str = "") -> None:
+        self.told.append((task, done, total))
+
+    def say(self, message: str) -> None:
+        raise AssertionError(message)
+
+    note = warn = say
+
+
+def test_who_waits_is_told_before_the_images_are_touched_and_with_every_round() -> None:
+    waiting, batches = _Waiting(), particles(torch.zeros(20, 2), NOISE)
+
+    def images() -> list[CoarseImages]:
+        assert waiting.told, "work began without a word"
+        return batches
+
+    with tell.listening(waiting):
+        fit_subspace(images, MASK, GRID, 2, seeded(0), iterations=3, task="first latents")
+    assert {task for task, _, _ in waiting.told} == {"first latents"}
+    assert sorted({(done, total) for _, done, total in waiting.told}) == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_the_images_are_found_wherever_the_batches_end(

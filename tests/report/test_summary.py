@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynaflex.report.summary import Motion, displacement_table
+from dynaflex.report.summary import Motion, displacement_table, moment
 
 PageOf = Callable[[Path], Any]
 
@@ -22,6 +22,7 @@ def test_numbers_of_the_files_appear(page: Any) -> None:
         "0.0123",
         "27 + 27",
         "612 MB",
+        "started 6 May 2024, 07:08 UTC",
     ):
         assert number in page.text, number
     assert "8,100 steps" in page.text and "9 min" in page.text
@@ -29,6 +30,11 @@ def test_numbers_of_the_files_appear(page: Any) -> None:
     assert "0.42" in page.text and "abc123" in page.text and "inside 20 Å" in page.text
     for shared in ("mask.mrc", "the map low-passed to 20 Å"):
         assert shared in page.text
+
+
+def test_a_time_is_told_in_one_zone_and_what_is_none_as_it_is() -> None:
+    assert moment("2026-01-01T00:30:00+02:00") == "31 December 2025, 22:30 UTC"
+    assert moment("") == "" and moment("yesterday") == "yesterday"
 
 
 def test_a_training_that_stopped_in_a_line_is_drawn_up_to_it(finished: Path, tmp_path: Path, page_of: PageOf) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dynaflex import fourier
+from dynaflex import fourier, tell
 from dynaflex.grid import Grid
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose import Pose, project
@@ -77,13 +77,15 @@ def fit_subspace(
     count: int,
     generator: torch.Generator,
     iterations: int = ITERATIONS,
+    task: str = "linear components of the images",
 ) -> LinearSubspace:
     """The ``count`` components that explain most of the variance of the particles inside ``mask`` ``(d d d)``.
 
     The mean map is the rigid least-squares map of the same images. A component's voxels have a normal prior, a tenth
     of the mean map's root mean square wide. It keeps out noise, and latents are the better for it, but components of
-    few or noisy particles come out smaller than they are.
+    few or noisy particles come out smaller than they are. ``task`` is what whoever waits for it is told.
     """
+    tell.progress(task, 0, iterations)
     slices = _Slices(grid, mask)
     power = torch.ones(grid.n_shells, device=mask.device)
     voxels = len(slices.points)
@@ -91,7 +93,7 @@ def fit_subspace(
     components = torch.randn(count, voxels, generator=generator).to(mask.device) * 0.3 * mean.square().mean().sqrt()
     power = _expectation(slices, batches, mean, 0.0 * components, power)[1]
     precision = float(1.0 / (_COMPONENT_TO_MEAN**2 * mean.square().mean().clamp(min=1e-12)))
-    for _ in range(iterations):
+    for _ in tell.each(range(iterations), task):
         posteriors, power = _expectation(slices, batches, mean, components, power)
         problem = _LeastSquares(slices, batches, posteriors, power, precision)
         components = problem.improve(components, problem.right_hand_side(mean), _COMPONENT_STEPS)

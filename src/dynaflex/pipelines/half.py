@@ -72,12 +72,16 @@ class HalfSet:
         self.pose: Pose = particles.pose.to(device)
         self.ctf: CtfParams = particles.ctf.to(device)
         self.images = torch.empty(len(particles), self.grid.box, self.grid.box)
-        whose = f"half {half}" if half else "all particles"
-        for part in tell.each(torch.arange(len(particles)).split(_READ), f"images of {whose}"):
+        for part in tell.each(torch.arange(len(particles)).split(_READ), f"images of {self.whose}"):
             self.images[part] = imaging.normalise(particles, part)
 
     def __len__(self) -> int:
         return len(self.particles)
+
+    @property
+    def whose(self) -> str:
+        """The half in words."""
+        return f"half {self.half}" if self.half else "all particles"
 
     def batch(self, index: Tensor, noise: Tensor, pose: Pose | None = None) -> Batch:
         """The particles ``index`` ``(b)`` with the sampler's draws ``noise`` ``(b k)``."""

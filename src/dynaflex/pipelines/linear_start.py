@@ -28,5 +28,6 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
         pose, ctf = data.optics(part)
         batches.append(coarse_images(data.coefficients(part), ctf, pose, grid))
     generator = keyed_generator(config.seed, data.half, _STREAM_SUBSPACE)
-    subspace = fit_subspace(lambda: batches, mask, grid, count + _SPARE_COMPONENTS, generator)
+    task = f"first latents of {data.whose}"
+    subspace = fit_subspace(lambda: batches, mask, grid, count + _SPARE_COMPONENTS, generator, task=task)
     return straight_coordinates(linear_latents(subspace, lambda: batches).cpu(), subspace.variance.cpu(), count)

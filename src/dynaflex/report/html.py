@@ -138,7 +138,8 @@ class _Report:
         asked = summary.asked(self.shown.words.method, self.provenance, self.shown.shared)
         if asked:
             lines.append(f"<p>{escape(asked)}</p>")
-        made = [("started", _text(self.provenance, "started")), ("dynaflex", _text(self.provenance, "version"))]
+        started, version = (_text(self.provenance, name) for name in ("started", "version"))
+        made = [("started", summary.moment(started)), ("dynaflex", version)]
         known = " · ".join(f"{name} {value}" for name, value in made if value)
         if known:
             lines.append(f'<p class="kicker">{escape(known)}</p>')

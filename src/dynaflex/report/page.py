@@ -61,8 +61,8 @@ th, td { padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); text-ali
 thead th { color: var(--soft); font-weight: 600; }
 tbody th { width: 34%; font-weight: 500; }
 .numbers { display: block; overflow-x: auto; }
-.numbers th, .numbers td { width: auto; padding-right: 1.4rem; white-space: nowrap; }
-.numbers td:last-child { padding-right: 0; white-space: normal; }
+.numbers th, .numbers td { width: auto; padding-right: 1.2rem; white-space: nowrap; }
+.numbers :is(th, td):last-child { padding-right: 0; white-space: normal; }
 [id] { scroll-margin-top: 3.5rem; }
 .contents { position: sticky; top: 0; z-index: 1; margin: 1rem -20px 0; padding: .5rem 20px; overflow-x: auto;
   background: var(--paper); border-bottom: 1px solid var(--line); font-size: .85rem; }

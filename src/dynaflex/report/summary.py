@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,12 @@ def _numbers(lines: Any) -> dict[str, list[float]]:
         key: [float(line[key]) for line in lines if isinstance(line.get(key), int | float)]
         for key in ("epoch", "steps", "seconds", "memory_mb")
     }
+
+
+def moment(stamp: str) -> str:
+    """A time as it is stored in words, ``28 November 2026, 10:42 UTC``; what is no time stands as it is."""
+    try:
+        time = datetime.fromisoformat(stamp).astimezone(UTC)
+    except ValueError:
+        return stamp
+    return f"{time.day} {time:%B %Y, %H:%M} UTC"

@@ -116,7 +116,8 @@ class Views:
         yield page.table(found.rows(), domains.HEAD)
         caption = (
             "The domains at both ends, seen across the motion; dashed, the axes about which they turn in the frame of "
-            "the map, right-handed. RMSD is how far the points of a domain travel, and the last column what a rigid "
+            "the map, right-handed, where they pass through the picture: that of a domain which slides rather than "
+            "turns lies far outside. RMSD is how far the points of a domain travel, and the last column what a rigid "
             "motion leaves of that: where it is not small beside the RMSD, the domain bends and its axis means little."
         )
         yield self.shown.figure(

@@ -60,10 +60,10 @@ def _to_relion(run: Run, out: Path, named: Path) -> list[str]:
     command += ["--mask", str(named / "mask.mrc"), "--angpix", f"{pixel_size:g}"]
     command += ["--auto_bfac", "--autob_lowres", "10"]
     return [
-        "in the folder of your RELION project:",
+        "with RELION, typed where you are:",
         f"  {shlex.join(command)}",
-        f"{named / 'particles.star'} is your table with the latents as columns _dynaflexLatent1 and on; paths in it "
-        "are relative to where they were",
+        f"{named / 'particles.star'} is your table with the latents as columns _dynaflexLatent1 and on; use it in the "
+        "folder of your RELION project, from which the paths in it lead to the images",
     ]
 
 
