@@ -16,11 +16,12 @@ from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import embedding, maps
 from dynaflex.pipelines.alignment import rest_at_the_mean
+from dynaflex.pipelines.before_training import Check, checked
 from dynaflex.pipelines.config import RunConfig, Stage
 from dynaflex.pipelines.fingerprint import fingerprint
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.memory import require_room
-from dynaflex.pipelines.method import Method, Work
+from dynaflex.pipelines.method import Config, Method, Plan, Work
 from dynaflex.pipelines.motion import measure_motion
 from dynaflex.pipelines.place import write_frame
 from dynaflex.pipelines.reopen import Moved, remember, reopened
@@ -45,11 +46,13 @@ class Task:
     reported: Callable[[Run], AbstractContextManager[None]]
 
 
-def start_run(method: Method, path: Path, paths: InputPaths, config: RunConfig, task: Task) -> Run:
+def start_run(
+    method: Method[Config, Plan], path: Path, paths: InputPaths, config: Config, task: Task, check: Check = checked
+) -> Run:
     """Start a run at ``path`` and take it through the stages.
 
-    Everything is examined before the directory is made. A run that fails before anything of it was saved leaves nothing
-    behind but its log.
+    Everything is examined before the directory is made, how well particles and map match among it. A run that fails
+    before anything of it was saved leaves nothing behind but its log.
 
     Raises:
         InputError: the inputs do not fit.
@@ -59,7 +62,9 @@ def start_run(method: Method, path: Path, paths: InputPaths, config: RunConfig, 
     """
     with stoppable(path, to_resume(path)) as stop:
         inputs = read_inputs(paths, config, read_images=True)
+        fit = check(inputs)
         plan = method.examine(inputs, config)
+        config = method.settled(config, plan)
         if task.until != "prepare":
             _require_enough(inputs, config)
         require_room(path, inputs, config)
@@ -68,11 +73,12 @@ def start_run(method: Method, path: Path, paths: InputPaths, config: RunConfig, 
         work = Work(run, inputs, config, plan, task.device)
         with run.locked(), exit_markers(path), _dissolved_if_empty(run), task.reported(run):
             remember(run, inputs)
+            fit.note(run)
             _go_on(work, method, task.until, stop)
     return run
 
 
-def resume_run(method: Method, path: Path, moved: Moved, asked: RunConfig | None, task: Task) -> Run:
+def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Config | None, task: Task) -> Run:
     """Take a run that was started before through the stages that are left.
 
     Inputs that have ``moved`` are taken if they are the same by content; ``asked`` are settings that the user repeats.
@@ -104,7 +110,7 @@ def _require_enough(inputs: Inputs, config: RunConfig) -> None:
         raise few
 
 
-def _go_on(work: Work, method: Method, until: Stage, stop: Stop) -> None:
+def _go_on(work: Work[Config, Plan], method: Method[Config, Plan], until: Stage, stop: Stop) -> None:
     """The stages up to ``until``, each but for what is there already."""
     run, inputs, config = work.run, work.inputs, work.config
     stages = STAGES[: STAGES.index(until) + 1]
@@ -147,7 +153,7 @@ def _forget_damaged(run: Run) -> None:
         run.files.forget(FSC)
 
 
-def _stored_settings(run: Run, method: Method, asked: RunConfig | None) -> RunConfig:
+def _stored_settings(run: Run, method: Method[Config, Plan], asked: Config | None) -> Config:
     """The settings of a run that is resumed. Those not mentioned on the command line stand there with their defaults.
 
     Raises:
@@ -171,7 +177,7 @@ def _stored_settings(run: Run, method: Method, asked: RunConfig | None) -> RunCo
     return stored
 
 
-def _prepare(work: Work, method: Method) -> None:
+def _prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
     """Say what is used, what is excluded, and what the halves share."""
     run, inputs = work.run, work.inputs
     particles = inputs.particles

@@ -1,36 +1,36 @@
-"""The settings that a run was started with, read without any of the mathematics they are for."""
+"""The method and the settings that a run was started with, read without any of the mathematics they are for."""
 
 from __future__ import annotations
 
 from dynaflex.errors import UsageError
 from dynaflex.pipelines.config import RunConfig
-from dynaflex.pipelines.dynamight.config import DynamightConfig
-from dynaflex.pipelines.flex.config import FlexConfig
+from dynaflex.pipelines.method import AnyMethod
+from dynaflex.pipelines.methods import method_named, names
 from dynaflex.run.directory import Run
 
-CONFIGS: dict[str, type[RunConfig]] = {"dynamight": DynamightConfig, "flex": FlexConfig}
-"""The settings of each method."""
 
-
-def method_name(run: Run) -> str:
+def method_of(run: Run) -> AnyMethod:
     """The method that a run was made with.
 
     Raises:
-        UsageError: this version does not know it.
+        UsageError: it is not installed here.
+        EnvironmentFault: the package that brings it is broken.
     """
     name = str(run.config().get("method"))
-    if name not in CONFIGS:
+    if name not in names():
         raise UsageError(
             "run.method",
             "unknown method",
             file=run.path / "config.json",
-            expected=" or ".join(CONFIGS),
+            expected=" or ".join(names()),
             found=name,
-            fix="use the version of dynaflex that made the run; provenance.json names it",
+            fix="use the version of dynaflex that made the run, which provenance.json names, and the package that "
+            "brought the method",
         )
-    return name
+    return method_named(name)
 
 
 def config_of(run: Run) -> RunConfig:
-    """The settings that a run was started with; errors as :func:`method_name`."""
-    return CONFIGS[method_name(run)].from_stored(run.config())
+    """The settings that a run was started with; errors as :func:`method_of`."""
+    config: RunConfig = method_of(run).config.from_stored(run.config())
+    return config

@@ -132,10 +132,10 @@ class _Report:
 
     def _header(self) -> str:
         lines = [
-            f'<p class="kicker">dynaflex report · {escape(self.shown.words.method)}</p>',
+            f'<p class="kicker">dynaflex report · {escape(self.shown.words.title)}</p>',
             f"<h1>{escape(self.run.resolve().name)}</h1>",
         ]
-        asked = summary.asked(self.shown.words.method, self.provenance, self.shown.shared)
+        asked = summary.asked(self.shown.words.title, self.provenance, self.shown.shared)
         if asked:
             lines.append(f"<p>{escape(asked)}</p>")
         started, version = (_text(self.provenance, name) for name in ("started", "version"))

@@ -53,10 +53,11 @@ class Scene:
 
     def summary(self) -> dict[str, Any]:
         """What the page needs first: the run, its columns, halves, maps, and what cannot be shown yet."""
-        config = config_of(self.run)
+        config, words = config_of(self.run), method_of(self.run).wording
         found: dict[str, Any] = {
             "name": self.run.path.resolve().name,
-            "method": method_of(self.run).name,
+            "method": words.title,
+            "carrier": words.carrier,
             "shared": config.half_sets == "shared",
             "maps": self._maps.listed(),
             "colours": self._maps.colours(),
