@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dynaflex import kernels
 from dynaflex.run.directory import Run
 from survival import rewrite
 
@@ -125,3 +126,18 @@ def test_machines_are_told_everything(run: Path, command: Command) -> None:
     assert found["free"] > found["size"] > 100_000
     assert set(found["checkpoints"].values()) == {None} and len(found["checkpoints"]) == 6
     assert found["versions"]["then"] == found["versions"]["now"]
+
+
+def test_what_computed_the_run_is_named_and_so_is_what_went_on_with_it(
+    run: Path, command: Command, brief: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = kernels.described("cpu")
+    assert json.loads((run / "provenance.json").read_text())["kernels"] == [first]
+    assert f"kernels: {first}\n" in command("doctor", run).out
+    (run / "fsc.json").unlink()
+    monkeypatch.setenv("DYNAFLEX_KERNELS", "reference")
+    for _ in range(2):
+        assert brief("--resume", out=run)[1].code == 0
+    then = kernels.described("cpu")
+    assert json.loads(command("doctor", run, "--json").out)["kernels"] == [first, then]
+    assert f"kernels: {first}, then {then}\n" in command("doctor", run).out

@@ -121,3 +121,8 @@ def test_an_empty_directory_gets_a_report_that_says_so(tmp_path: Path, page_of: 
 def test_a_run_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such run directory"):
         write_report(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kind", ["page", "flex_page"])
+def test_the_page_names_what_computed_the_run(kind: str, request: pytest.FixtureRequest) -> None:
+    assert "Computed by native C, interface 1, 2 threads, then by reference" in request.getfixturevalue(kind).text

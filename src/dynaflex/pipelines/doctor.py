@@ -26,7 +26,7 @@ class Diagnosis:
 
     ``stage`` is the last that is complete: ``nothing``, ``prepare``, ``train``, ``reconstruct`` or ``report``;
     ``checkpoints`` says of each checkpoint what is wrong with it, or None; ``damaged`` are faults that stop a resumed
-    run, and ``notes`` are worth knowing.
+    run, and ``notes`` are worth knowing. ``kernels`` are what computed it, in their order.
     """
 
     run: Path
@@ -42,6 +42,7 @@ class Diagnosis:
     free: int = 0
     size: int = 0
     versions: dict[str, str] = field(default_factory=dict)
+    kernels: list[str] = field(default_factory=list)
     todo: str = ""
 
     @property
@@ -69,6 +70,7 @@ def examine(path: Path) -> Diagnosis:
     if _look_at_files(run, found):
         provenance = run.read_json(PROVENANCE)
         found.versions = {"then": str(provenance.get("version")), "now": __version__}
+        found.kernels = list(provenance.get("kernels", []))
         _look_at_inputs(run, found)
         _look_at_checkpoints(run, found)
         found.stage = _stage(run, found)

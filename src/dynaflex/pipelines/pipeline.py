@@ -10,7 +10,7 @@ from typing import get_args
 
 import torch
 
-from dynaflex import tell
+from dynaflex import kernels, tell
 from dynaflex.data.halves import too_few
 from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.io.star import write_star
@@ -26,7 +26,7 @@ from dynaflex.pipelines.motion import measure_motion
 from dynaflex.pipelines.place import write_frame
 from dynaflex.pipelines.reopen import Moved, remember, reopened
 from dynaflex.pipelines.training import train_half
-from dynaflex.run.directory import Run
+from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import FSC, TABLE
 from dynaflex.run.refusals import to_resume
 from dynaflex.run.stop import Stop, exit_markers, stoppable
@@ -113,6 +113,7 @@ def _require_enough(inputs: Inputs, config: RunConfig) -> None:
 def _go_on(work: Work[Config, Plan], method: Method[Config, Plan], until: Stage, stop: Stop) -> None:
     """The stages up to ``until``, each but for what is there already."""
     run, inputs, config = work.run, work.inputs, work.config
+    _remember_kernels(run, work.device)
     stages = STAGES[: STAGES.index(until) + 1]
     _prepare(work, method)
     if "train" in stages:
@@ -125,6 +126,14 @@ def _go_on(work: Work[Config, Plan], method: Method[Config, Plan], until: Stage,
         with tell.doing("how far everything moves"):
             measure_motion(run, inputs, work.device)
         maps.reconstruct_run(run, inputs, work.device, solver=config.solver)
+
+
+def _remember_kernels(run: Run, device: torch.device) -> None:
+    """Write down what computes the run from here on; one that is resumed elsewhere may have had others before."""
+    described, known = kernels.described(device), run.read_json(PROVENANCE).get("kernels", [])
+    tell.say(f"kernels: {described}")
+    if known[-1:] != [described]:
+        run.write_provenance(kernels=[*known, described])
 
 
 @contextmanager

@@ -207,6 +207,9 @@ class _Report:
         known = ", ".join(f"{'dynaflex' if name == 'version' else name} {value}" for name, value in made if value)
         if known:
             yield page.paragraph(f"Made with {known}.")
+        computed = _texts(self.provenance, "kernels")
+        if computed:
+            yield page.paragraph(f"Computed by {', then by '.join(computed)}.")
         if self.shown.config is None:
             yield page.absent(f"No settings here, because of config.json: {self.shown.reason('config.json')}.")
         else:
