@@ -52,10 +52,12 @@ def figure(visit: Visit, title: str) -> Any:
 def test_verdicts_and_correlations_are_those_of_the_run(visit: Visit) -> None:
     assert visit.page.locator("#verdicts p").count() >= 2
     stored = json.loads((visit.run / "fsc.json").read_text())
-    shown = data(visit, "Fourier shell correlation, the whole map")
+    shown = data(visit, "FSC, the whole map")
     np.testing.assert_allclose(shown[0], stored["deformed"]["frequency"])
     for row, name in ((1, "rigid"), (2, "deformed")):
         np.testing.assert_allclose(shown[row], stored[name]["corrected"])
+    shaded = f"Shaded, down to {stored['claim_limit']:g} Å"
+    assert shaded in figure(visit, "FSC, the whole map").inner_text()
 
 
 def test_training_is_told_by_half_and_what_is_not_there_is_not_promised(visit: Visit) -> None:

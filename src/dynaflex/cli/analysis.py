@@ -134,8 +134,17 @@ def select_command(
         particles=None if particles is None else selection.read_rows(particles),
         latents=selection.read_ranges(latents or []),
     )  # fmt: skip
-    kept, total = selection.write_subset(opened, rows, out)
-    typer.echo(f"{kept} of {total} particles in {out}")
+    written = selection.write_subset(opened, rows, out)
+    one, two = written.halves
+    typer.echo(f"{one + two} of {written.total} particles in {out}: {one} of half 1, {two} of half 2")
+    if not one or not two:
+        typer.echo(
+            "warning: these are of one half, of no use to a refinement in two halves; a cluster, or an outline in "
+            "--axes motion, is of both",
+            err=True,
+        )
+    if written.project is not None and written.project.resolve() != Path.cwd():
+        typer.echo(f"the names of images in it lead from {written.project}: start RELION there")
 
 
 def export_command(
