@@ -146,9 +146,9 @@ def volumes_command(
             series = write_each_half(opened, both, chosen, folder, title)
         else:
             series = [volumes.write_maps(opened, chosen, folder, title=title)]
-        volumes.write_script(folder, series)
         if made is not None:
-            table = write_from_particles(opened, made, series, folder)
+            table, series = write_from_particles(opened, made, series, folder)
+        volumes.write_script(folder, series)
     if table is not None:
         typer.echo(table.to_string(index=False, float_format="%.3g", na_rep="-"))
     typer.echo(f"{len(chosen)} maps in {out}; open {out / volumes.SCRIPT} in ChimeraX")
