@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dynaflex.errors import DamagedCheckpointError, InputError
+from dynaflex.errors import DamagedCheckpointError, InputError, OtherVersionError
 from dynaflex.pipelines.fingerprint import changes
 from dynaflex.pipelines.reopen import Moved, resume_command, where_they_are
 from dynaflex.pipelines.settings import config_of
@@ -69,9 +69,13 @@ def examine(path: Path) -> Diagnosis:
     if _look_at_files(run, found):
         provenance = run.read_json(PROVENANCE)
         found.versions = {"then": str(provenance.get("version")), "now": __version__}
-        _look_at_inputs(run, found)
         _look_at_checkpoints(run, found)
-        found.stage = _stage(run, found)
+        try:
+            found.stage = _stage(run, found)
+            _look_at_inputs(run, found)
+        except OtherVersionError as error:
+            found.damaged.append(str(error.but(file=Path(str(error.file)).name, fix=None)))
+            found.todo = str(error.fix)
     found.todo = found.todo or _advice(run, found)
     return found
 
@@ -107,6 +111,8 @@ def _look_at_files(run: Run, found: Diagnosis) -> bool:
 def _look_at_inputs(run: Run, found: Diagnosis) -> None:
     try:
         found.inputs_changed = changes(run, where_they_are(run, Moved()))
+    except OtherVersionError:
+        raise
     except InputError as error:
         found.inputs_gone.append(f"{error.file}: {error.problem}")
 
