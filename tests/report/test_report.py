@@ -10,6 +10,7 @@ import pytest
 
 from dynaflex.errors import InputError
 from dynaflex.report.html import write_report
+from dynaflex.run.results import REPORT, listed_in
 
 SECTIONS = {"before-and-after", "motion-found", "certainty", "latent-space", "learning", "carrier", "repeat"}
 FIGURES = {"fsc", "film-maps", "slices", "local-resolution", "motion", "displacement", "latents", "training", "model"}
@@ -81,6 +82,19 @@ def test_text_of_the_files_is_escaped(finished: Path, page: Any, hostile: str) -
 def test_equal_runs_give_equal_reports(finished_flex: Path, flex_page: Any) -> None:
     first = (finished_flex / "report.html").read_bytes()
     assert write_report(finished_flex).read_bytes() == first
+
+
+def test_the_page_and_its_pictures_are_listed_as_they_were_written(finished: Path) -> None:
+    write_report(finished)
+    listed = listed_in(finished, REPORT)
+    pictures = {path.relative_to(finished).as_posix() for path in (finished / "figures").iterdir()}
+    assert len(pictures) >= 2 * len(FIGURES - {"film-maps"})
+    assert set(listed.names()) == {"report.html"} | pictures and not listed.faults()
+    for name in ("report.html", "figures/fsc.png"):
+        whole = (finished / name).read_bytes()
+        (finished / name).write_bytes(whole + b" ")
+        assert set(listed.faults()) == {name}
+        (finished / name).write_bytes(whole)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -14,7 +14,7 @@ import pytest
 
 from dynaflex.run.ledger import Ledger
 from viewer.browsing import Visit, visited
-from viewer.conftest import Explorer
+from viewer.conftest import Explorer, begin
 
 LIKELIHOOD, MOVES = "Log-likelihood, nats a particle", "Displacement, rms, Å"
 
@@ -141,7 +141,7 @@ def test_nothing_came_from_elsewhere_and_nothing_went_wrong(visit: Visit) -> Non
 def test_a_run_without_latents_shows_its_training(browser: Any, tmp_path: Path, start: Callable[..., Explorer]) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "config.json").write_text('{"method": "flex"}')
+    begin(run, "flex")
     (run / "metrics.jsonl").write_text('{"half": 1, "epoch": 1, "data_loss": 5.0}\n{"half": 1, "epoch": 2, "data_')
     explorer = start(run)
     seen = visited(browser, run, explorer, f"http://127.0.0.1:{explorer.port}/?token={explorer.token}")

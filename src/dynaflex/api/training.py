@@ -122,13 +122,13 @@ def resume(
     from dynaflex.pipelines.pipeline import resume_run
     from dynaflex.pipelines.predict import method_of
     from dynaflex.pipelines.reopen import Moved
+    from dynaflex.pipelines.settings import open_run
     from dynaflex.report.reported import reported_task
-    from dynaflex.run.directory import Run as Directory
     from dynaflex.run.monitor import shown
     from dynaflex.run.refusals import to_resume
 
     path = Path(run)
-    opened = Directory.open(path)
+    opened = open_run(path)
     moved = Moved(optional(particles), optional(map), optional(mask), optional(datadir), strip_prefix)
     given = (moved.particles, moved.consensus, moved.mask)
     with shown(), one_thread(), durable.sparing(file for file in given if file is not None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -146,11 +146,6 @@ class RunConfig(BaseModel):
     def trained_halves(self) -> tuple[int, ...]:
         """The half-sets that have a model of their own; 0 stands for all particles together."""
         return (1, 2) if self.half_sets == "independent" else (0,)
-
-    @classmethod
-    def from_stored(cls, stored: dict[str, Any]) -> Self:
-        """The settings in a run's ``config.json``, which names the method as well."""
-        return cls(**{key: value for key, value in stored.items() if key != "method"})
 
 
 class MapConfig(RunConfig):

@@ -25,6 +25,7 @@ from dynaflex.pipelines.method import Config, Method, Plan, Work
 from dynaflex.pipelines.motion import measure_motion
 from dynaflex.pipelines.place import write_frame
 from dynaflex.pipelines.reopen import Moved, remember, reopened
+from dynaflex.pipelines.settings import method_of, settings_as
 from dynaflex.pipelines.training import train_half
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import FSC, TABLE
@@ -167,15 +168,16 @@ def _stored_settings(run: Run, method: Method[Config, Plan], asked: Config | Non
 
     Raises:
         UsageError: others were asked for.
+        OtherVersionError: another version wrote them.
         DamagedCheckpointError: the run's are not those that it was started with.
     """
-    written = run.config()
-    if written.get("method") != method.name:
+    written = method_of(run).name
+    if written != method.name:
         raise UsageError(
             "run.other-method", "this run was started with another method", file=run.path,
-            expected=str(written.get("method")), found=method.name, fix=to_resume(run.path),
+            expected=written, found=method.name, fix=to_resume(run.path),
         )  # fmt: skip
-    stored, usual = method.config.from_stored(written), method.config()
+    stored, usual = settings_as(run, method.config), method.config()
     for name, value in asked or ():
         if value != getattr(usual, name) and value != getattr(stored, name):
             raise UsageError(

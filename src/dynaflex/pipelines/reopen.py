@@ -12,7 +12,7 @@ from dynaflex.errors import DamagedCheckpointError, InputError
 from dynaflex.io.paths import absolute
 from dynaflex.pipelines.fingerprint import IMAGES, changed_images, changes
 from dynaflex.pipelines.input_paths import InputPaths
-from dynaflex.pipelines.settings import config_of
+from dynaflex.pipelines.settings import config_of, inputs_of
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.refusals import to_resume
 
@@ -89,7 +89,7 @@ def where_they_are(run: Run, moved: Moved) -> InputPaths:
         InputError: one is nowhere.
     """
     provenance = run.read_json(PROVENANCE)
-    before = InputPaths.from_dict(provenance["inputs"])
+    before = inputs_of(run)
     home = Path(provenance.get(HOME, absolute(run.path)))
     found: dict[str, Any] = {}
     for name, path in before.named():
@@ -105,7 +105,7 @@ def where_they_are(run: Run, moved: Moved) -> InputPaths:
 
 def resume_command(run: Run) -> str:
     """What to type to go on with a run, with options for the inputs that cannot be found."""
-    before = InputPaths.from_dict(run.read_json(PROVENANCE)["inputs"])
+    before = inputs_of(run)
     home = Path(run.read_json(PROVENANCE).get(HOME, absolute(run.path)))
     gone = [
         f"{_OPTIONS[name]} NEW_PATH"
