@@ -1,4 +1,4 @@
-"""Print what a user needs at least, as constraints: ``numpy==1.26`` for ``numpy>=1.26``; torch is left out."""
+"""Print the lowest versions that pyproject.toml allows, as constraints; torch is left out."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from dynaflex.data.particles import Particles
 from dynaflex.io.mrc import MrcMap
 from dynaflex.pipelines.check import Findings
 from dynaflex.pipelines.config import RunConfig
-from dynaflex.pipelines.settings import CONFIGS
+from dynaflex.pipelines.methods import method_named
+from dynaflex.pipelines.methods import names as methods
 from dynaflex.pipelines.simulated import Simulated
 from dynaflex.report.notebook import Shown
 from dynaflex.run.files import ParticleLatents
@@ -66,7 +67,8 @@ def _parts() -> Iterator[str]:
         for name, member in vars(kind).items():
             if not name.startswith("_") and name not in _INNER and _is_documented(member):
                 yield _described(f"{kind.__name__}.{name}", member, "####")
-    for method, config in CONFIGS.items():
+    for method in methods():
+        config = method_named(method).config
         yield f"\n## Settings of {method}\n\n| setting | default | meaning |\n|---|---|---|\n"
         yield from _settings(config)
 

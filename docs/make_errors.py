@@ -33,11 +33,11 @@ MEANING = {
 _HEADER = """\
 # Errors
 
-Made from the source by `make docs`; a test keeps this page complete. An error is one line: the place (file, column or
-option, row), what is wrong, what was expected and found, the fix, and in brackets the identifier under which it stands
-here. Identifiers and exit codes stay as they are, so scripts may rely on them. `--debug` shows where an error was
-raised. What cannot be typed at all, such as a word that is none of an option's choices, is told with the usage of the
-command, exit code 2.
+Made from the source by `make docs`; a test keeps this page complete. An error is one line: the place (file, column,
+entry or option, row), what is wrong, what was expected and found, the fix, and in brackets the identifier under which
+it stands here. Identifiers and exit codes stay as they are, so scripts may rely on them. `--debug` shows where an
+error was raised. What cannot be typed at all, such as a word that is none of an option's choices, is told with the
+usage of the command, exit code 2.
 
 Two more have no table: `memory`, exit code 5, where Python itself runs out of memory, and `bug`, exit code 1, for
 anything that was not foreseen. `dynaflex validate` ends with 1, and without an error, where a control failed.

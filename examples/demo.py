@@ -8,6 +8,7 @@ Everything goes through the public commands. The truth is used only to score the
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -66,10 +67,11 @@ def index_page(seconds: dict[str, float]) -> str:
 
 
 def dynaflex(*arguments: object) -> None:
-    """Run a command as a user would; a failure ends the demo."""
+    """Run a command as a user would; where it ends badly it has said why, and the demo ends as it did."""
     command = [str(PROGRAM), *map(str, arguments)]
-    print("$ dynaflex", *arguments, flush=True)
-    subprocess.run(command, check=True)
+    print("$", shlex.join(["dynaflex", *map(str, arguments)]), flush=True)
+    if code := subprocess.run(command, check=False).returncode:
+        sys.exit(code)
 
 
 def print_scores(out: Path, truth: Truth, seconds: dict[str, float]) -> None:

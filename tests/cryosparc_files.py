@@ -15,7 +15,7 @@ PASSED_THROUGH = ("blob", "location")
 def records(star: Path, align_pixel: float) -> np.ndarray:
     """One record per particle of ``star``; shifts are in pixels of ``align_pixel`` Å."""
     blocks = starfile.read(star, always_dict=True)
-    table = blocks["particles"].merge(blocks["optics"], on="rlnOpticsGroup", suffixes=("", "_o"))
+    table = blocks["particles"].merge(blocks["optics"], how="left", on="rlnOpticsGroup", suffixes=("", "_o"))
     n = len(table)
     number, path = zip(*(name.split("@") for name in table["rlnImageName"]), strict=True)
     angles = table[["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]].to_numpy(dtype=float)

@@ -125,6 +125,15 @@ class InputError(DynaflexError):
     exit_code = 3
 
 
+class OtherVersionError(InputError):
+    """A file of a run in which another version of the program wrote what this one does not know, or left out something.
+
+    ``field`` names the entry of the file.
+    """
+
+    field_is = "entry"
+
+
 class EnvironmentFault(DynaflexError):
     """The machine cannot do it: an output that cannot be written, a missing device or library."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,8 +102,8 @@ def test_what_chimerax_opens_is_there(analysed: tuple[Path, str]) -> None:
     scripts = list(folder.rglob("*.cxc"))
     assert {script.relative_to(folder).as_posix() for script in scripts} >= {"axis1/volumes.cxc", "dense/volumes.cxc"}
     for script in scripts:
-        lines = script.read_text().splitlines()
-        named = [part for line in lines if line.startswith("open") for part in line.split('"')[1::2]]
+        opened = [line for line in script.read_text().splitlines() if line.startswith("open ")]
+        named = [word for word in shlex.split(" ".join(opened)) if Path(word).suffix]
         assert len(named) == FRAMES + 2
         assert all((script.parent / name).is_file() for name in named)
     arrows = (folder / "axis1" / "motion.bild").read_text().splitlines()
@@ -109,6 +111,32 @@ def test_what_chimerax_opens_is_there(analysed: tuple[Path, str]) -> None:
     ends = np.array([line.split()[1:7] for line in arrows if line.startswith(".arrow")], dtype=float)
     lengths = np.linalg.norm(ends[:, 3:] - ends[:, :3], axis=1)
     assert lengths.min() >= 0.4 and lengths.max() > 10.0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("analyze", "--frames", 2, "--no-movies"),
+        ("volumes", "--axis", 1, "--frames", 2, "--from-particles"),
+        ("export", "--to", "chimerax"),
+    ],
+)
+def test_no_result_is_written_twice(
+    finished_run: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple[object, ...]
+) -> None:
+    written: list[str] = []
+    replace = os.replace
+
+    def noted(source: object, target: object) -> None:
+        written.append(str(target))
+        replace(str(source), str(target))
+
+    monkeypatch.setattr(os, "replace", noted)
+    name, *options = asked
+    outcome = command(name, finished_run, *options, "-o", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    results = [path for path in written if not Path(path).name.startswith(".dynaflex-")]
+    assert len(results) > 3 and len(results) == len(set(results))
 
 
 def test_pictures_are_drawn(analysed: tuple[Path, str]) -> None:

@@ -36,7 +36,36 @@ def test_a_cluster_is_selected_and_its_rows_are_kept_to_the_byte(
     assert subset.blocks["particles"].equals(expected)
     # The simulator writes its tables as we do: kept lines are the same lines.
     assert set(lines_of(tmp_path / "two.star")) <= set(lines_of(simulated / "particles.star"))
-    assert f"{len(rows)} of 400" in outcome.out
+    first, second = (int((expected["rlnRandomSubset"] == half).sum()) for half in "12")
+    assert f"{len(rows)} of 400" in outcome.out and f"{first} of half 1, {second} of half 2" in outcome.out
+    assert first and second and not outcome.err
+    assert f"lead from {simulated}: start RELION there" in outcome.out
+
+
+def test_a_subset_of_one_half_is_not_passed_over_in_silence(
+    analysed_run: Path, table: pd.DataFrame, command: Command, tmp_path: Path
+) -> None:
+    for half in (1, 2):
+        (tmp_path / "rows.txt").write_text("\n".join(map(str, table["row"][table["half"] == half][:5])))
+        outcome = command("select", analysed_run, "--particles", tmp_path / "rows.txt", "-o", tmp_path / "s.star")
+        assert outcome.code == 0 and f"5 of half {half}" in outcome.out and f"0 of half {3 - half}" in outcome.out
+        assert "warning: these are of one half" in outcome.err
+
+
+def test_nobody_is_sent_to_a_folder_from_which_there_are_no_images(
+    few: Path, brief: Callable[..., Any], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(few, data)
+    run, _ = brief(data=data, out=tmp_path / "run")
+    (tmp_path / "rows.txt").write_text("1\n2\n")
+    typed = ("select", run, "--particles", tmp_path / "rows.txt", "-o", tmp_path / "s.star")
+    assert f"lead from {data}" in command(*typed).out
+    monkeypatch.chdir(data)
+    assert "lead from" not in command(*typed).out, "who is there already"
+    monkeypatch.chdir(tmp_path)
+    (data / "particles.mrcs").rename(tmp_path / "elsewhere.mrcs")
+    assert "lead from" not in command(*typed).out
 
 
 def test_a_subset_of_a_table_without_halves_keeps_those_that_were_drawn(

@@ -14,11 +14,11 @@ from dynaflex.pipelines.config import Option, Private, RunConfig, Solver, Stage
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.maps import SOLVERS
+from dynaflex.pipelines.methods import method_named, names
 from dynaflex.pipelines.pipeline import STAGES
-from dynaflex.pipelines.settings import CONFIGS
 
 Command = Callable[..., Any]
-EVERY = [(name, config) for name, config in CONFIGS.items()]
+EVERY = [(name, method_named(name).config) for name in names()]
 OTHER_VALUES: dict[str, RunConfig] = {
     "dynamight": DynamightConfig(
         seed=7, class_number=2, train_box=48, particle_diameter=120.5, threshold=0.25, invert_contrast=True,
@@ -47,7 +47,7 @@ def test_a_command_has_each_option_once_under_its_name(method: str, config: type
         assert typed in said
 
 
-@pytest.mark.parametrize("method", CONFIGS)
+@pytest.mark.parametrize("method", OTHER_VALUES)
 def test_what_is_printed_is_read_as_the_same(method: str, command: Command, tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     settings = OTHER_VALUES[method]

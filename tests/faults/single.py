@@ -21,11 +21,9 @@ from faults.explored import explored
 from faults.harness import Command
 
 RUN = "RUN"
-_OUTPUTS = ("analysis/", "volumes/", "export/", "figures/", "report.html", "log.txt")
+_OUTPUTS = ("analysis/", "volumes/", "export/", "figures/", "report.html", ".dynaflex-report.json", "log.txt")
 """What commands write for people and other programs, and resuming does not make again."""
-_UNLISTED = ("figures/", "report.html", "log.txt")
-"""Pictures and pages, which the doctor lets be."""
-_TOLD = ("log.txt", "files.json", "lock.json")
+_TOLD = ("log.txt", "files.json", "lock.json", ".dynaflex-report.json")
 """What a command may add to: a log, and lists that follow from the other files."""
 _BY_OTHERS = (*_OUTPUTS, "metrics.jsonl", "validation.json")
 """What resuming a run up to its maps does not make."""
@@ -185,7 +183,7 @@ def broken_law(subject: Subject, name: str, given: str, got: Result) -> str | No
     if "Traceback" in said or "[bug]" in said:
         return "a bug: " + said[-400:]
     if given == "doctor":
-        return None if name.startswith(_UNLISTED) or _names(said, name) else f"the doctor names no {name}"
+        return None if name == "log.txt" or _names(said, name) else f"the doctor names no {name}"
     if got.code != 0 and got.code != whole.code:
         return _broken_by_error(got.err, name)
     told = got.notices + (_text(subject.run / "report.html") if given == "report" else "")

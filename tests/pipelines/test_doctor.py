@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from dynaflex.run.directory import Run
+from dynaflex import kernels
+from dynaflex.run.directory import PAGE, Run
+from dynaflex.run.results import REPORT, listed_in
 from survival import rewrite
 
 Command = Callable[..., Any]
@@ -113,6 +115,38 @@ def test_what_the_doctor_says_to_do_about_a_damaged_map_helps(run: Path, command
     assert (run / "maps" / "map.mrc").read_bytes() == whole
 
 
+@pytest.fixture
+def reported(run: Path) -> Path:
+    """A run with a page and a picture that are listed as they are."""
+    listed = listed_in(run, REPORT)
+    listed.claim([PAGE, "figures/fsc.png"])
+    for name in listed.names():
+        (run / name).write_bytes(b"what the run is shown by")
+    listed.settle()
+    return run
+
+
+@pytest.mark.parametrize("harm", [spoil, Path.unlink])
+@pytest.mark.parametrize("spoiled", [PAGE, "figures/fsc.png", ".dynaflex-report.json"])
+def test_a_report_that_is_not_whole_is_named_and_the_run_is_well(
+    reported: Path, command: Command, spoiled: str, harm: Callable[[Path], None]
+) -> None:
+    assert "complete up to: report" in command("doctor", reported).out
+    harm(reported / spoiled)
+    outcome = command("doctor", reported)
+    (note,) = [line for line in outcome.out.splitlines() if line.startswith("note: ")]
+    assert outcome.code == 0 and spoiled in note and f"dynaflex resume {reported} makes" in note
+
+
+def test_what_the_doctor_says_to_do_about_a_report_makes_it_again(reported: Path, command: Command) -> None:
+    (reported / "figures" / "fsc.png").unlink()
+    assert f"what to do: resume it: dynaflex resume {reported}" in command("doctor", reported).out
+    assert command("resume", reported).code == 0
+    outcome = command("doctor", reported)
+    assert "nothing: the run is complete" in outcome.out and "note: " not in outcome.out
+    assert (reported / "figures" / "fsc.png").stat().st_size > 10_000
+
+
 def test_a_run_at_work_is_waited_for(run: Path, command: Command) -> None:
     with Run.open(run).locked():
         outcome = command("doctor", run)
@@ -125,3 +159,18 @@ def test_machines_are_told_everything(run: Path, command: Command) -> None:
     assert found["free"] > found["size"] > 100_000
     assert set(found["checkpoints"].values()) == {None} and len(found["checkpoints"]) == 6
     assert found["versions"]["then"] == found["versions"]["now"]
+
+
+def test_what_computed_the_run_is_named_and_so_is_what_went_on_with_it(
+    run: Path, command: Command, brief: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = kernels.described("cpu")
+    assert json.loads((run / "provenance.json").read_text())["kernels"] == [first]
+    assert f"kernels: {first}\n" in command("doctor", run).out
+    (run / "fsc.json").unlink()
+    monkeypatch.setenv("DYNAFLEX_KERNELS", "reference")
+    for _ in range(2):
+        assert brief("--resume", out=run)[1].code == 0
+    then = kernels.described("cpu")
+    assert json.loads(command("doctor", run, "--json").out)["kernels"] == [first, then]
+    assert f"kernels: {first}, then {then}\n" in command("doctor", run).out

@@ -14,7 +14,7 @@ import torch
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.pipelines.flex.config import FlexConfig
-from dynaflex.pipelines.flex.marching import band_limit
+from dynaflex.pipelines.marching import band_limit
 from dynaflex.pipelines.mesh_store import load_mesh
 from dynaflex.pipelines.predict import displacements
 from dynaflex.simulation.molecule import ARM, BODY
@@ -65,6 +65,12 @@ def test_the_run_holds_its_mesh_and_says_what_the_halves_share(flex_run: Path) -
     assert len(mesh.cells) > 100
     shared = json.loads((flex_run / "provenance.json").read_text())["shared_between_halves"]
     assert any("mesh" in item for item in shared)
+
+
+def test_no_inverse_is_learned_of_a_mesh(flex_run: Path, command: Callable[..., Any]) -> None:
+    refused = command("reconstruct", flex_run, "--field", "inverse")
+    assert refused.code == 2 and "--field" in refused.err and "[reconstruct.no-inverse]" in refused.err
+    assert (flex_run / "fsc.json").exists()
 
 
 def test_particles_held_out_are_explained_better_by_a_molecule_that_moves(flex_run: Path) -> None:

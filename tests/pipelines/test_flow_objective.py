@@ -9,7 +9,7 @@ import torch
 
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.pipelines.flex.config import FlexConfig
-from dynaflex.pipelines.flex.objective import FlowObjective
+from dynaflex.pipelines.flex.train import FlexTrainer
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.predict import load_half
 from dynaflex.pipelines.reopen import reopened
@@ -23,13 +23,13 @@ def test_latents_are_drawn_as_widely_as_their_images_leave_them(flex_run: Path, 
     run = Run.open(flex_run)
     inputs, half = reopened(run), load_half(run, 1)
     data = HalfSet(inputs.particles.take(inputs.members(1)), 1, inputs.imaging, torch.device("cpu"))
-    objective = FlowObjective(half.model.requires_grad_(True), data, FlexConfig(), given=True)
-    draw = torch.randn(SOME, objective.config.latent_dim, generator=torch.Generator().manual_seed(0))
-    batch = data.batch(torch.arange(SOME), draw)
-    weights = loudness * noise_weights(half.noise_power, data.grid)
+    model, every = half.model.requires_grad_(True), torch.arange(len(data))
+    trainer = FlexTrainer(model, data, every, FlexConfig(), start=lambda: torch.zeros(len(data), 2))
+    draw = torch.randn(SOME, trainer.config.latent_dim, generator=torch.Generator().manual_seed(0))
+    batch = data.batch(every[:SOME], draw)
 
-    added = objective.accumulate(batch, 1.0, weights=weights, fixed_map=True)
+    added = trainer._accumulate(batch, 1.0, weights=loudness * noise_weights(half.noise_power, data.grid))
 
-    drawn = half.model.deformed(objective.table.mean_of(batch.index) + width * draw)
-    moved = (drawn - half.model.density.points()).square().sum(-1).mean().sqrt()
+    drawn = model.deformed(trainer.table.mean_of(batch.index) + width * draw)
+    moved = (drawn - model.density.points()).square().sum(-1).mean().sqrt()
     assert added.figures["rms_displacement"] == pytest.approx(moved.item(), rel=1e-3)

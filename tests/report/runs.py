@@ -45,6 +45,7 @@ def write_run(run: Path, particles: int = 400, points: int = 300, box: int = 24)
             "version": "0.1.0",
             "command": ["dynaflex", "dynamight", "particles.star", "--map", "map <1>.mrc"],
             "started": "2024-05-06T07:08:09+00:00",
+            "kernels": ["native C, interface 1, 2 threads", f"reference {HOSTILE}"],
             "counts": {
                 "table": particles + 3,
                 "used": particles,

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynaflex.pipelines.methods import method_named
 from dynaflex.report.advice import advice, gain_sentence
-from dynaflex.report.wording import DYNAMIGHT, FLEX
 from dynaflex.shapes import Array
 
 Epochs = Callable[..., Any]
+DYNAMIGHT, FLEX = (method_named(name).wording for name in ("dynamight", "flex"))
 
 
 def table(first: Array, second: Array) -> dict[str, Any]:

@@ -21,10 +21,17 @@ def test_each_method_is_called_by_its_name_and_parts(page: Any, flex_page: Any) 
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_run_with_a_mesh_is_known_without_its_settings(flex: Path, page_of: PageOf) -> None:
+def test_a_run_without_its_settings_still_shows_what_it_has(flex: Path, page_of: PageOf) -> None:
     (flex / "config.json").unlink()
-    text = page_of(flex).text
-    assert "3DFlex" in text and "threshold.json" not in text
+    page = page_of(flex)
+    assert "an unknown method" in page.text and "mesh" in page.identifiers and "threshold.json" not in page.text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_of_a_method_that_is_not_installed_is_reported(flex: Path, page_of: PageOf) -> None:
+    config = json.loads((flex / "config.json").read_text())
+    (flex / "config.json").write_text(json.dumps({**config, "method": "wobble"}))
+    assert "the method wobble" in page_of(flex).text
 
 
 def test_segments_of_the_mesh_are_shown_with_and_without_a_map(

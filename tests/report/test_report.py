@@ -10,6 +10,7 @@ import pytest
 
 from dynaflex.errors import InputError
 from dynaflex.report.html import write_report
+from dynaflex.run.results import REPORT, listed_in
 
 SECTIONS = {"before-and-after", "motion-found", "certainty", "latent-space", "learning", "carrier", "repeat"}
 FIGURES = {"fsc", "film-maps", "slices", "local-resolution", "motion", "displacement", "latents", "training", "model"}
@@ -83,6 +84,19 @@ def test_equal_runs_give_equal_reports(finished_flex: Path, flex_page: Any) -> N
     assert write_report(finished_flex).read_bytes() == first
 
 
+def test_the_page_and_its_pictures_are_listed_as_they_were_written(finished: Path) -> None:
+    write_report(finished)
+    listed = listed_in(finished, REPORT)
+    pictures = {path.relative_to(finished).as_posix() for path in (finished / "figures").iterdir()}
+    assert len(pictures) >= 2 * len(FIGURES - {"film-maps"})
+    assert set(listed.names()) == {"report.html"} | pictures and not listed.faults()
+    for name in ("report.html", "figures/fsc.png"):
+        whole = (finished / name).read_bytes()
+        (finished / name).write_bytes(whole + b" ")
+        assert set(listed.faults()) == {name}
+        (finished / name).write_bytes(whole)
+
+
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_a_missing_file_is_named_in_its_place(
@@ -121,3 +135,8 @@ def test_an_empty_directory_gets_a_report_that_says_so(tmp_path: Path, page_of: 
 def test_a_run_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such run directory"):
         write_report(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kind", ["page", "flex_page"])
+def test_the_page_names_what_computed_the_run(kind: str, request: pytest.FixtureRequest) -> None:
+    assert "Computed by native C, interface 1, 2 threads, then by reference" in request.getfixturevalue(kind).text

@@ -118,5 +118,5 @@ def test_cut_results_are_found_wherever_they_lie(tmp_path: Path) -> None:
     assert list(faults_below(tmp_path)) == []
     (tmp_path / "export" / "relion" / "one").write_text("1 2")
     (tmp_path / "analysis" / "two").unlink()
-    found = list(faults_below(tmp_path))
-    assert [fault.partition(":")[0] for fault in found] == ["analysis/two", "export/relion/one"]
+    found = [(kind, fault.partition(":")[0]) for kind, fault in faults_below(tmp_path)]
+    assert found == [(KIND, "analysis/two"), (KIND, "export/relion/one")]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +100,16 @@ def test_other_commands_stop_and_advise_nothing(
     holds_nothing_unfinished(tmp_path)
     if command[0] in ("simulate", "volumes"):
         assert shown.code == STOPPED
+
+
+def test_ctrl_c_ends_the_tests_too(
+    command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command within a test would take it for its own, and the next test would begin."""
+    monkeypatch.setattr("dynaflex.pipelines.doctor.examine", lambda _run: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        command("doctor", tmp_path)
+    assert command("doctor", tmp_path, interrupting=True).code == STOPPED
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -21,6 +21,7 @@ pytest.importorskip("starlette", reason="the explorer's libraries are not instal
 pytest.importorskip("uvicorn", reason="the explorer's libraries are not installed: pip install 'dynaflex[view]'")
 
 from dynaflex.io import durable
+from dynaflex.pipelines.methods import method_named
 from dynaflex.viewer.wire import pack
 
 PARTICLES = 50
@@ -103,10 +104,15 @@ def hollow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_hollow(tmp_path_factory.mktemp("hollow") / "run")
 
 
+def begin(run: Path, method: str) -> None:
+    """The settings of a run, all that it has so far."""
+    durable.write_json(run / "config.json", {"method": method, **method_named(method).config().model_dump()})
+
+
 def make_hollow(run: Path) -> Path:
     run.mkdir()
     generator = np.random.default_rng(0)
-    durable.write_json(run / "config.json", {"method": "dynamight"})
+    begin(run, "dynamight")
     durable.write_npz(
         run / "latents.npz",
         index=np.arange(PARTICLES) + 3,

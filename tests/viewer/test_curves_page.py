@@ -14,7 +14,7 @@ import pytest
 
 from dynaflex.run.ledger import Ledger
 from viewer.browsing import Visit, visited
-from viewer.conftest import Explorer
+from viewer.conftest import Explorer, begin
 
 LIKELIHOOD, MOVES = "Log-likelihood, nats a particle", "Displacement, rms, Å"
 
@@ -52,10 +52,12 @@ def figure(visit: Visit, title: str) -> Any:
 def test_verdicts_and_correlations_are_those_of_the_run(visit: Visit) -> None:
     assert visit.page.locator("#verdicts p").count() >= 2
     stored = json.loads((visit.run / "fsc.json").read_text())
-    shown = data(visit, "Fourier shell correlation, the whole map")
+    shown = data(visit, "FSC, the whole map")
     np.testing.assert_allclose(shown[0], stored["deformed"]["frequency"])
     for row, name in ((1, "rigid"), (2, "deformed")):
         np.testing.assert_allclose(shown[row], stored[name]["corrected"])
+    shaded = f"Shaded, down to {stored['claim_limit']:g} Å"
+    assert shaded in figure(visit, "FSC, the whole map").inner_text()
 
 
 def test_training_is_told_by_half_and_what_is_not_there_is_not_promised(visit: Visit) -> None:
@@ -139,7 +141,7 @@ def test_nothing_came_from_elsewhere_and_nothing_went_wrong(visit: Visit) -> Non
 def test_a_run_without_latents_shows_its_training(browser: Any, tmp_path: Path, start: Callable[..., Explorer]) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "config.json").write_text('{"method": "flex"}')
+    begin(run, "flex")
     (run / "metrics.jsonl").write_text('{"half": 1, "epoch": 1, "data_loss": 5.0}\n{"half": 1, "epoch": 2, "data_')
     explorer = start(run)
     seen = visited(browser, run, explorer, f"http://127.0.0.1:{explorer.port}/?token={explorer.token}")

@@ -99,7 +99,9 @@ def test_the_pages_of_a_selection_hold_all_of_it_once(visit: Visit) -> None:
 
 
 def test_class_averages_say_how_many_images_each_is_of(visit: Visit) -> None:
+    assert visit.page.locator("#page-on").is_visible()
     changed(visit, lambda: visit.page.select_option("#gallery-as", "averages"))
+    assert visit.page.locator("#page-on").is_hidden(), "there are no pages of averages"
     counts = [int(text.split()[0]) for text in captions(visit)]
     total = visit.ask("() => dynaflex.explore.selection.mask.reduce((a, b) => a + b, 0)")
     assert sum(counts) == total and counts == sorted(counts, reverse=True)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from dynaflex.io.star import read_star
 from survival import rewrite
-from viewer.browsing import Visit, visited
+from viewer.browsing import Visit, next_link, visited
 from viewer.conftest import Explorer
 
 
@@ -282,9 +282,7 @@ def test_small_islands_are_left_out_and_can_be_shown(visit: Visit) -> None:
 
 def test_without_webgl_the_surface_is_drawn_all_the_same(visit: Visit, chromium: Callable[..., Any]) -> None:
     visit.page.close()
-    while not any("another browser" in line for line in visit.explorer.lines):
-        time.sleep(0.05)
-    link = visit.explorer.lines[-1].split(": ", 1)[1].strip()
+    link = next_link(visit.explorer)
     plain = chromium("--disable-3d-apis")
     try:
         seen = visited(plain, visit.run, visit.explorer, link)

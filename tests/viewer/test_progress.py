@@ -8,10 +8,11 @@ from pathlib import Path
 from dynaflex.run import lock
 from dynaflex.run.directory import LOCK
 from dynaflex.viewer.scene import Scene
+from viewer.conftest import begin
 
 
 def test_metrics_are_read_on_from_where_they_ended(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"method": "flex"}')
+    begin(tmp_path, "flex")
     metrics = tmp_path / "metrics.jsonl"
     scene = Scene(tmp_path)
     assert scene.progress(0)["lines"] == [] and scene.state() == ()
@@ -27,7 +28,7 @@ def test_metrics_are_read_on_from_where_they_ended(tmp_path: Path) -> None:
 
 
 def test_a_run_is_at_work_while_a_living_process_holds_it(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"method": "flex"}')
+    begin(tmp_path, "flex")
     scene = Scene(tmp_path)
     assert not scene.progress(0)["working"]
     with lock.locked(tmp_path / LOCK, lambda _message: None):

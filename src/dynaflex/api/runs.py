@@ -30,7 +30,7 @@ def open(run: AnyPath) -> Run:
         run: run directory.
 
     Raises:
-        InputError: there is no run there.
+        InputError: there is no run there, or another version made it, with other settings.
         DamagedCheckpointError: the list of its files is missing, damaged, or that of another run.
 
     Example:
@@ -88,10 +88,10 @@ class Run:
     """
 
     def __init__(self, path: AnyPath) -> None:
-        from dynaflex.run.directory import Run as Directory
+        from dynaflex.pipelines.settings import open_run
 
         self.path = Path(path)
-        self._directory = Directory.open(self.path)
+        self._directory = open_run(self.path)
         self._halves: dict[int, TrainedHalf] = {}
         self._carried: dict[int, Any] = {}
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from dynaflex.api.paths import AnyPath, optional
 from dynaflex.api.runs import Run
-from dynaflex.errors import UsageError
 
 if TYPE_CHECKING:
     from dynaflex.pipelines.config import RunConfig, Stage
@@ -28,15 +27,15 @@ def train(
     skip_check: bool = False,
     **settings: Any,
 ) -> Run:
-    """Learn the motion with a ``method``, ``"dynamight"`` or ``"flex"``, and reconstruct corrected half-maps.
+    """Learn the motion with a ``method`` and reconstruct corrected half-maps.
 
     The same as ``dynaflex METHOD PARTICLES --map MAP -o OUT``: the particles are compared with the map first, progress
     is printed, and the commands can look at the run, resume it and ask it too. ``settings`` are the options of the
-    command with underscores for dashes (``latent_dim=3``, ``class_=1``), and the files that the method alone takes:
-    ``model`` for DynaMight; ``mesh``, ``stationary`` and ``latents`` for 3DFlex. Lengths in Å.
+    command with underscores for dashes (``latent_dim=3``, ``class_=1``), and the files that the method alone takes
+    (``mesh="mesh.npz"``). Lengths in Å.
 
     Args:
-        method: ``"dynamight"`` or ``"flex"``.
+        method: ``"dynamight"``, ``"flex"`` or another that is installed, as ``dynaflex --help`` lists them.
         particles: particle table of a finished refinement, RELION's STAR or cryoSPARC's ``.cs``.
         map: consensus map, white molecules.
         out: run directory, made where missing.
@@ -64,8 +63,8 @@ def train(
     from dynaflex.pipelines.device import one_thread
     from dynaflex.pipelines.fingerprint import input_files
     from dynaflex.pipelines.input_paths import InputPaths
+    from dynaflex.pipelines.methods import method_named
     from dynaflex.pipelines.pipeline import start_run
-    from dynaflex.pipelines.predict import METHODS
     from dynaflex.report.reported import reported_task
     from dynaflex.run.monitor import shown
     from dynaflex.run.refusals import to_resume
@@ -79,14 +78,13 @@ def train(
         halves,
         datadir=optional(datadir),
         strip_prefix=strip_prefix,
-        **files,
+        own=files,
     )
     path = Path(out)
     spared = (file for _, file in input_files(paths))
     with shown(), one_thread(), durable.sparing(spared):
         task = reported_task(until, device, to_resume(absolute(path)))
-        chosen = METHODS[method]
-        start_run(unchecked(chosen) if skip_check else checked(chosen), path, paths, config, task)
+        start_run(method_named(method), path, paths, config, task, unchecked if skip_check else checked)
     return Run(path)
 
 
@@ -124,13 +122,13 @@ def resume(
     from dynaflex.pipelines.pipeline import resume_run
     from dynaflex.pipelines.predict import method_of
     from dynaflex.pipelines.reopen import Moved
+    from dynaflex.pipelines.settings import open_run
     from dynaflex.report.reported import reported_task
-    from dynaflex.run.directory import Run as Directory
     from dynaflex.run.monitor import shown
     from dynaflex.run.refusals import to_resume
 
     path = Path(run)
-    opened = Directory.open(path)
+    opened = open_run(path)
     moved = Moved(optional(particles), optional(map), optional(mask), optional(datadir), strip_prefix)
     given = (moved.particles, moved.consensus, moved.mask)
     with shown(), one_thread(), durable.sparing(file for file in given if file is not None):
@@ -142,13 +140,11 @@ def resume(
 def _settings(method: str, given: dict[str, Any]) -> tuple[RunConfig, dict[str, Path]]:
     """The settings of a method, and the files that it alone takes by their names among the input paths."""
     from dynaflex.pipelines.config import configuration
-    from dynaflex.pipelines.settings import CONFIGS
+    from dynaflex.pipelines.methods import method_named
 
-    if method not in CONFIGS:
-        raise UsageError("train.method", f"there is no method {method!r}", expected=" or ".join(CONFIGS))
-    config = CONFIGS[method]
+    config = method_named(method).config
     files = {
-        config.files[key]: Path(value) for key, value in given.items() if key in config.files and value is not None
+        config.files[key].name: Path(value) for key, value in given.items() if key in config.files and value is not None
     }
     # Python's own words cannot be names: class_ stands for class.
     keys = {config.field_of(key.removesuffix("_")): key for key in given if key not in config.files}

@@ -37,8 +37,8 @@ def analyze_command(
     from dynaflex import tell
     from dynaflex.analyze.embedding import require_umap
     from dynaflex.pipelines.analysis.analyse import analyse, read_model, write_analysis
+    from dynaflex.pipelines.settings import open_run
     from dynaflex.report.analysis import write_figures
-    from dynaflex.run.directory import Run
     from dynaflex.run.monitor import shown
     from dynaflex.run.results import replaced
 
@@ -48,7 +48,7 @@ def analyze_command(
             raise UsageError("analyze.too-few", f"{option} cannot be {value}", expected=f"at least {least}")
     if umap:
         require_umap()
-    opened = Run.open(run)
+    opened = open_run(run)
     folder = run / ANALYSIS if out is None else out
     atoms = None if model is None else read_model(opened, model)
     with shown(), held_for(opened, writing=out is None):
@@ -125,17 +125,26 @@ def select_command(
 ) -> None:
     """Write a subset of the particles as a lossless copy of the input table: only rows are left out."""
     from dynaflex.pipelines.analysis import selection
-    from dynaflex.run.directory import Run
+    from dynaflex.pipelines.settings import open_run
 
-    opened = Run.open(run)
+    opened = open_run(run)
     rows = selection.chosen_rows(
         opened, run / ANALYSIS if analysis is None else analysis, cluster=cluster, kind=kind, half=half,
         outline=None if polygon is None else selection.read_outline(polygon, axes, half),
         particles=None if particles is None else selection.read_rows(particles),
         latents=selection.read_ranges(latents or []),
     )  # fmt: skip
-    kept, total = selection.write_subset(opened, rows, out)
-    typer.echo(f"{kept} of {total} particles in {out}")
+    written = selection.write_subset(opened, rows, out)
+    one, two = written.halves
+    typer.echo(f"{one + two} of {written.total} particles in {out}: {one} of half 1, {two} of half 2")
+    if not one or not two:
+        typer.echo(
+            "warning: these are of one half, of no use to a refinement in two halves; a cluster, or an outline in "
+            "--axes motion, is of both",
+            err=True,
+        )
+    if written.project is not None and written.project.resolve() != Path.cwd():
+        typer.echo(f"the names of images in it lead from {written.project}: start RELION there")
 
 
 def export_command(
@@ -145,12 +154,12 @@ def export_command(
 ) -> None:
     """Hand a run over to another program: tables, half-maps and scripts under the names that it expects."""
     from dynaflex.pipelines.analysis.handover import export
-    from dynaflex.run.directory import Run
+    from dynaflex.pipelines.settings import open_run
     from dynaflex.run.monitor import shown
     from dynaflex.run.results import replaced
 
     use_one_thread()
-    opened, folder = Run.open(run), run / "export" / to if out is None else out
+    opened, folder = open_run(run), run / "export" / to if out is None else out
     with shown(), held_for(opened, writing=out is None), replaced(folder, to) as staging:
         todo = export(opened, to, staging, folder)
     for line in [*todo, f"export: {folder}"]:

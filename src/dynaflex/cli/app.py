@@ -8,7 +8,7 @@ import typer
 
 from dynaflex.cli import analysis, check, convert, doctor, mesh, methods, results, resume, scores, simulate, view
 from dynaflex.cli.help import Command, Program
-from dynaflex.cli.settings import MethodCommand
+from dynaflex.pipelines.methods import names
 from dynaflex.version import __version__
 
 _BEFORE, _RUN, _RESULTS, _CARE = "Before a run", "A run", "What came of it", "Looking after a run"
@@ -29,7 +29,7 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "check": check.check_command,
         "mesh": mesh.mesh_command,
     },
-    _RUN: {"dynamight": methods.dynamight_command, "flex": methods.flex_command, "resume": resume.resume_command},
+    _RUN: {"resume": resume.resume_command},
     _RESULTS: {
         "reconstruct": results.reconstruct_command,
         "fsc": results.fsc_command,
@@ -45,9 +45,11 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     _CARE: {"doctor": doctor.doctor_command},
 }
 for _group, _commands in _GROUPS.items():
+    if _group == _RUN:
+        for _name in names():
+            methods.add_to(app, _name, _group)
     for _name, _command in _commands.items():
-        _kind = MethodCommand if _name in ("dynamight", "flex") else Command
-        app.command(_name, cls=_kind, rich_help_panel=_group)(_command)
+        app.command(_name, cls=Command, rich_help_panel=_group)(_command)
 
 
 @app.callback(invoke_without_command=True)

@@ -14,6 +14,7 @@ from dynaflex.cli.options import AsJson
 from dynaflex.cli.words import counted, described, typable
 from dynaflex.errors import InputError
 from dynaflex.pipelines.device import use_one_thread
+from dynaflex.pipelines.methods import names
 
 if TYPE_CHECKING:
     from dynaflex.validate.readings import Comparison
@@ -82,7 +83,7 @@ def _next(particles: Path, given: Mapping[str, object], invert_contrast: bool) -
     if given["--map"] is None:
         return f"{typable('dynaflex', 'check', particles, *options)} --map MAP.mrc --mask MASK.mrc"
     black = ["--invert-contrast"] if invert_contrast else []
-    return typable("dynaflex", "dynamight", particles, *options, *black, "-o", "run")
+    return typable("dynaflex", names()[0], particles, *options, *black, "-o", "run")
 
 
 def _print_readings(comparison: Comparison) -> None:

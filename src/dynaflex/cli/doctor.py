@@ -58,6 +58,7 @@ def lines(found: Diagnosis) -> list[str]:
         *(f"input changed: {change}" for change in found.inputs_changed),
         *(f"input gone: {gone}" for gone in found.inputs_gone),
         *(f"note: {note}" for note in found.notes),
+        *([f"kernels: {', then '.join(found.kernels)}"] if found.kernels else []),
         f"disk: {found.size / 1e6:.1f} MB used, {found.free / 1e9:.1f} GB free",
     ]
     if found.holder is not None:

@@ -1,4 +1,4 @@
-"""What both methods are given besides their settings: files, and how far to go with them."""
+"""What every method is given besides their settings: files, and how far to go with them."""
 
 from __future__ import annotations
 
@@ -9,66 +9,37 @@ import typer
 
 from dynaflex.pipelines.config import Stage
 
-_FILES, _RUN = "Files", "Run"
+FILES, _RUN = "Files", "Run"
 
 Particles = Annotated[
     Path, typer.Argument(metavar="PARTICLES", help="RELION STAR or cryoSPARC .cs file of a finished refinement.")
 ]
 Map = Annotated[
     Path,
-    typer.Option("--map", metavar="FILE", help="Consensus map, .mrc, white molecules.", rich_help_panel=_FILES),
+    typer.Option("--map", metavar="FILE", help="Consensus map, .mrc, white molecules.", rich_help_panel=FILES),
 ]
 Mask = Annotated[
     Path | None,
     typer.Option(
-        "--mask", metavar="FILE", rich_help_panel=_FILES,
+        "--mask", metavar="FILE", rich_help_panel=FILES,
         help="Soft mask around all that may move, for the start and for the FSC; default from the map.",
     ),
 ]  # fmt: skip
 HalfMaps = Annotated[
     tuple[Path, Path] | None,
     typer.Option(
-        "--half-maps", metavar="FILE FILE", rich_help_panel=_FILES,
+        "--half-maps", metavar="FILE FILE", rich_help_panel=FILES,
         help="Consensus half-maps 1 and 2: each half starts from its own.",
     ),
 ]  # fmt: skip
-Model = Annotated[
-    Path | None,
-    typer.Option(
-        "--model", metavar="FILE", rich_help_panel=_FILES,
-        help="Atomic model (PDB, mmCIF) for Gaussians and bonds. Warns of model bias.",
-    ),
-]  # fmt: skip
-Mesh = Annotated[
-    Path | None,
-    typer.Option(
-        "--mesh", metavar="FILE", rich_help_panel=_FILES, help="Mesh of `dynaflex mesh`; default a regular one."
-    ),
-]
-Stationary = Annotated[
-    Path | None,
-    typer.Option(
-        "--stationary", metavar="FILE", rich_help_panel=_FILES,
-        help="Mask of what must not move at all, such as a micelle.",
-    ),
-]  # fmt: skip
-Latents = Annotated[
-    Path | None,
-    typer.Option(
-        "--latents", metavar="FILE", rich_help_panel=_FILES,
-        help="Start from these: latents.npz, .npy, cryoSPARC .cs or cryoDRGN z.pkl.",
-    ),
-]  # fmt: skip
-LatentsBefore = Annotated[Path | None, typer.Option("--initial-latents", hidden=True)]
-"""What ``--latents`` was called once."""
 ImageFolder = Annotated[
     Path | None,
-    typer.Option("--datadir", metavar="DIR", rich_help_panel=_FILES, help="Where to look for image files."),
+    typer.Option("--datadir", metavar="DIR", rich_help_panel=FILES, help="Where to look for image files."),
 ]
 Prefix = Annotated[
     str | None,
     typer.Option(
-        "--strip-prefix", metavar="TEXT", rich_help_panel=_FILES,
+        "--strip-prefix", metavar="TEXT", rich_help_panel=FILES,
         help="Drop this from the beginning of image names before looking for them.",
     ),
 ]  # fmt: skip

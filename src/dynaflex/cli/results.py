@@ -47,12 +47,12 @@ def reconstruct_command(
     from dynaflex.cli.typed import again
     from dynaflex.pipelines import maps
     from dynaflex.pipelines.reopen import Moved, remember, reopened
+    from dynaflex.pipelines.settings import open_run
     from dynaflex.report.reported import reported
-    from dynaflex.run.directory import Run
     from dynaflex.run.monitor import shown
     from dynaflex.run.stop import stoppable
 
-    opened = Run.open(run)
+    opened = open_run(run)
     with shown(), stoppable(run, "give the same command again"), opened.locked(), reported(opened, again()):
         inputs = reopened(opened, Moved(particles, map, mask, datadir, strip_prefix))
         remember(opened, inputs)
@@ -111,7 +111,7 @@ def volumes_command(
     from dynaflex.pipelines.analysis.from_particles import FromParticles, write_from_particles
     from dynaflex.pipelines.analysis.surroundings import Surroundings, write_each_half
     from dynaflex.pipelines.reopen import Moved, reopened
-    from dynaflex.run.directory import Run
+    from dynaflex.pipelines.settings import open_run
     from dynaflex.run.monitor import shown
     from dynaflex.run.results import replaced
 
@@ -122,7 +122,7 @@ def volumes_command(
         )
     if nearest is not None and not from_particles:
         raise UsageError("volumes.nearest", "--nearest says how many particles make a map", fix="add --from-particles")
-    opened = Run.open(run)
+    opened = open_run(run)
     halves = (1, 2) if half is None and particles is not None else (half or 1,)
     trained = [predict.load_half(opened, number) for number in halves]
     if particles is not None:
@@ -146,9 +146,9 @@ def volumes_command(
             series = write_each_half(opened, both, chosen, folder, title)
         else:
             series = [volumes.write_maps(opened, chosen, folder, title=title)]
-        volumes.write_script(folder, series)
         if made is not None:
-            table = write_from_particles(opened, made, series, folder)
+            table, series = write_from_particles(opened, made, series, folder)
+        volumes.write_script(folder, series)
     if table is not None:
         typer.echo(table.to_string(index=False, float_format="%.3g", na_rep="-"))
     typer.echo(f"{len(chosen)} maps in {out}; open {out / volumes.SCRIPT} in ChimeraX")
@@ -167,11 +167,11 @@ def displacements_command(
     from dynaflex import tell
     from dynaflex.io import durable
     from dynaflex.pipelines import predict
-    from dynaflex.run.directory import Run
+    from dynaflex.pipelines.settings import open_run
     from dynaflex.run.monitor import shown
 
     where = _array(points, 3)
-    halves = predict.load_halves(Run.open(run), half)
+    halves = predict.load_halves(open_run(run), half)
     rows = predict.rows_of(halves) if particles == "all" else _rows(particles)
     with shown(), tell.doing("displacements"):
         moved = predict.displacements_in(halves, where, rows)

@@ -24,11 +24,11 @@ def resume_command(
     from dynaflex.pipelines.pipeline import resume_run
     from dynaflex.pipelines.predict import method_of
     from dynaflex.pipelines.reopen import Moved
+    from dynaflex.pipelines.settings import open_run
     from dynaflex.report.reported import reported_task
-    from dynaflex.run.directory import Run
     from dynaflex.run.monitor import shown
 
     with shown():
         task = reported_task(until, device, to_resume(run))
-        resume_run(method_of(Run.open(run)), run, Moved(particles, map, mask, datadir, strip_prefix), None, task)
+        resume_run(method_of(open_run(run)), run, Moved(particles, map, mask, datadir, strip_prefix), None, task)
     typer.echo(f"done: {run}")

@@ -36,13 +36,13 @@ def score_command(
     """How well a run recovered a known motion: latents, displacements and maps against the truth of a simulation."""
     from dynaflex.pipelines.analysis.scoring import score_run
     from dynaflex.pipelines.reopen import Moved
-    from dynaflex.run.directory import Run
+    from dynaflex.pipelines.settings import open_run
     from dynaflex.run.monitor import shown
 
     use_one_thread()
     if images < 1:
         raise UsageError("score.too-few", f"--images cannot be {images}", expected="at least 1")
-    opened = Run.open(run)
+    opened = open_run(run)
     with shown(results_only=as_json), held_for(opened, writing=ideal):
         scores = score_run(opened, truth, images, ideal, Moved(particles, map, mask, datadir, strip_prefix))
     if as_json:
@@ -103,12 +103,12 @@ def validate_command(
     """Controls: would this motion be found if it were not there? Exit code 1 if one fails. The report shows all."""
     from dynaflex.pipelines.analysis.controls import record_of, run_controls
     from dynaflex.pipelines.reopen import Moved
-    from dynaflex.run.directory import Run
+    from dynaflex.pipelines.settings import open_run
     from dynaflex.run.monitor import shown
 
     if most < 2:
         raise UsageError("validate.too-small", f"--most cannot be {most}", expected="at least 2")
-    opened = Run.open(run)
+    opened = open_run(run)
     with shown(results_only=as_json):
         controls = run_controls(opened, pick_device(device), most, Moved(particles, map, mask, datadir, strip_prefix))
         record = record_of(controls)

@@ -14,11 +14,14 @@ import typer
 from pydantic import ValidationError
 
 from dynaflex.cli.help import Command
+from dynaflex.cli.inputs import FILES
 from dynaflex.errors import InputError, UsageError
-from dynaflex.pipelines.config import Option, RunConfig, configuration, fault_of
+from dynaflex.pipelines.config import InputFile, Option, RunConfig, configuration, fault_of
 
 _GROUP = "Settings in a file"
 PRINT = "--print-config"
+_FILE, _BEFORE = "file_", "before_"
+_MADE = ("own", "config")
 
 
 class MethodCommand(Command):
@@ -33,28 +36,35 @@ class MethodCommand(Command):
 
 
 def with_settings(config: type[RunConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for every setting in ``config``, and these as its parameter ``config``.
+    """Give a command an option for every setting in ``config``, and these as its parameter ``config``; and one for
+    every file that the method alone takes, those that were given as its parameter ``own``, by name.
 
     ``--config FILE`` gives the defaults of those that are not typed; ``--print-config`` prints the settings and ends.
     """
     given = config.options()
-    made = [_parameter(name, _option(config, name, option), config) for name, option in given.items()]
+    files = {f"{_FILE}{key}": file for key, file in config.files.items()}
+    before = {f"{_BEFORE}{key}": file for key, file in config.files.items() if file.before is not None}
+    made = [_file_parameter(name, f"--{name.removeprefix(_FILE)}", file) for name, file in files.items()]
+    made += [_file_parameter(name, f"--{file.before}", file, hidden=True) for name, file in before.items()]
+    made += [_parameter(name, _option(config, name, option), config) for name, option in given.items()]
     made += [
         inspect.Parameter("config_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_file(config)),
         inspect.Parameter("print_config", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_PRINT),
     ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "config"]
+        own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name not in _MADE]
 
         @functools.wraps(command)
         def wrapped(**values: Any) -> None:
+            paths = {file.name: values.pop(name) for name, file in before.items()}
+            paths |= {file.name: path for name, file in files.items() if (path := values.pop(name)) is not None}
             settings = configuration(config, {name: values.pop(name) for name in given}, config.option_name)
             del values["config_file"]
             if values.pop("print_config"):
                 typer.echo(as_toml(settings), nl=False)
             else:
-                command(**values, config=settings)
+                command(**values, own={name: path for name, path in paths.items() if path is not None}, config=settings)
 
         parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *made)]
         setattr(wrapped, "__signature__", inspect.Signature(parameters))  # noqa: B010
@@ -123,6 +133,12 @@ def _parameter(name: str, option: Any, config: type[RunConfig]) -> inspect.Param
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[field.annotation, option]
     )
+
+
+def _file_parameter(name: str, typed: str, file: InputFile, hidden: bool = False) -> inspect.Parameter:
+    option = typer.Option(typed, metavar="FILE", rich_help_panel=FILES, help=file.help, hidden=hidden)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=None, annotation=Annotated[Path | None, option])
 
 
 def _file(config: type[RunConfig]) -> Any:

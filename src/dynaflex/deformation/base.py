@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.shapes import Tensor
 
 Moves = Callable[[Tensor], Tensor]
@@ -22,6 +23,11 @@ class Deformation(torch.nn.Module):
 
         All that does not depend on the latents is found here, once. Differentiable in the points and the latents.
         """
+
+    @property
+    def mesh(self) -> TetMesh | None:
+        """The mesh at rest whose vertices :meth:`carry` moves; None where it moves the points themselves."""
+        return None
 
     def displacement(self, latents: Tensor, points: Tensor) -> Tensor:
         """Displacements ``(b n 3)`` in Å of points ``(n 3)`` for latents ``(b k)``."""

@@ -1,48 +1,48 @@
-"""The check as a part of a method: nothing is trained on a table that is read in another way than it was meant."""
+"""The check before a run: nothing is trained on a table that is read in another way than it was meant."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from dynaflex.pipelines.check import as_dict, compare_readings, refusal, warnings
-from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.inputs import Inputs
-from dynaflex.pipelines.method import Method, Work
+from dynaflex.run.directory import Run
 
 
-def checked(method: Method) -> Method:
-    """The method with the check before it: it refuses a table that is misread, and writes down how well it fits.
+@dataclass(frozen=True)
+class Fit:
+    """How well particles match the map: what is written down of that, None where nobody asked, and ``warnings``."""
 
-    Particles that do not match the map in any way are trained on, with a warning that the report repeats: that is what
-    images of nothing look like, and to see that nothing comes of them is a control.
+    record: dict[str, Any] | None
+    warnings: tuple[str, ...]
+
+    def note(self, run: Run) -> None:
+        """Write it down in the run."""
+        run.write_provenance(check=self.record)
+        for warning in self.warnings:
+            run.warn(warning)
+
+
+Check = Callable[[Inputs], Fit]
+
+
+def checked(inputs: Inputs) -> Fit:
+    """How well the particles match the map. Those that do not in any way are trained on, with a warning that the
+    report repeats: that is what images of nothing look like, and to see that nothing comes of them is a control.
+
+    Raises:
+        InputError: the table is misread.
     """
-    found: dict[str, Any] = {}
-
-    def examine(inputs: Inputs, config: RunConfig) -> Any:
-        comparison = compare_readings(inputs.particles, inputs.consensus[0], inputs.given_mask, inputs.imaging.sign)
-        error = refusal(comparison, inputs.particles)
-        if error is not None and comparison.matches:
-            raise error
-        found["check"] = {key: value for key, value in as_dict(comparison).items() if key != "others"}
-        found["warnings"] = warnings(comparison) if error is None else [str(error)]
-        return method.examine(inputs, config)
-
-    def prepare(work: Work) -> list[str]:
-        work.run.write_provenance(check=found["check"])
-        for warning in found["warnings"]:
-            work.run.warn(warning)
-        return method.prepare(work)
-
-    return replace(method, examine=examine, prepare=prepare)
+    comparison = compare_readings(inputs.particles, inputs.consensus[0], inputs.given_mask, inputs.imaging.sign)
+    error = refusal(comparison, inputs.particles)
+    if error is not None and comparison.matches:
+        raise error
+    record = {key: value for key, value in as_dict(comparison).items() if key != "others"}
+    return Fit(record, tuple(warnings(comparison)) if error is None else (str(error),))
 
 
-def unchecked(method: Method) -> Method:
-    """The method as it is, with a note in the run that nobody asked whether its particles match the map."""
-
-    def prepare(work: Work) -> list[str]:
-        work.run.write_provenance(check=None)
-        work.run.warn("--skip-check: whether the particles match the map was not checked")
-        return method.prepare(work)
-
-    return replace(method, prepare=prepare)
+def unchecked(_: Inputs) -> Fit:
+    """That nobody asked."""
+    return Fit(None, ("--skip-check: whether the particles match the map was not checked",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,13 +38,26 @@ class Private:
     reason: str
 
 
+SCHEDULE = Private("the schedule is one piece: its parts were chosen together, for any data")
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file that one method alone takes: its ``name`` among the inputs of a run, its help, and what its option was
+    called ``before``, which is still understood."""
+
+    name: str
+    help: str
+    before: str | None = None
+
+
 class RunConfig(BaseModel):
     """Settings that decide the result; paths and devices are not among them. Lengths in Å."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    files: ClassVar[Mapping[str, str]] = {}
-    """The inputs that this method alone takes: what a person calls each, and its name among the input paths."""
+    files: ClassVar[Mapping[str, InputFile]] = {}
+    """The inputs that this method alone takes, by what a person calls each."""
 
     class_number: Annotated[int | None, Option(PARTICLES, "N", "class")] = Field(
         default=None, ge=0, description="Take only this class of a 3D classification; default all."
@@ -134,10 +147,22 @@ class RunConfig(BaseModel):
         """The half-sets that have a model of their own; 0 stands for all particles together."""
         return (1, 2) if self.half_sets == "independent" else (0,)
 
-    @classmethod
-    def from_stored(cls, stored: dict[str, Any]) -> Self:
-        """The settings in a run's ``config.json``, which names the method as well."""
-        return cls(**{key: value for key, value in stored.items() if key != "method"})
+
+class MapConfig(RunConfig):
+    """Settings of methods that learn the motion of a map on a mesh, and solve for the map, in turn."""
+
+    cells: Annotated[int, Option(MAP, "N")] = Field(
+        default=20, ge=2, description="Cubes of the mesh along a side of the box, five tetrahedra each."
+    )
+    fixed_map_epochs: Annotated[int, SCHEDULE] = Field(
+        default=5, ge=0, description="first epochs, in which the map stays as it is given"
+    )
+    finest_band: Annotated[float, SCHEDULE] = Field(
+        default=0.8, gt=0.0, le=1.0, description="of the training Nyquist, reached at the end"
+    )
+    map_iterations: Annotated[int, SCHEDULE] = Field(
+        default=3, ge=1, description="conjugate gradients in an epoch of the map"
+    )
 
 
 _Config = TypeVar("_Config", bound=RunConfig)

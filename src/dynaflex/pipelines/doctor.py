@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dynaflex.errors import DamagedCheckpointError, InputError
+from dynaflex.errors import DamagedCheckpointError, InputError, OtherVersionError
 from dynaflex.pipelines.fingerprint import changes
 from dynaflex.pipelines.reopen import Moved, resume_command, where_they_are
 from dynaflex.pipelines.settings import config_of
 from dynaflex.run import lock
-from dynaflex.run.directory import CONFIG, LOCK, PROVENANCE, Run
+from dynaflex.run.directory import CONFIG, LOCK, PAGE, PROVENANCE, Run
 from dynaflex.run.files import FSC, LATENTS, TABLE
 from dynaflex.run.metrics import METRICS
-from dynaflex.run.results import faults_below
+from dynaflex.run.refusals import to_resume
+from dynaflex.run.results import REPORT, faults_below, listed_in
 from dynaflex.run.stop import ABORT
 from dynaflex.version import __version__
 
@@ -26,7 +28,7 @@ class Diagnosis:
 
     ``stage`` is the last that is complete: ``nothing``, ``prepare``, ``train``, ``reconstruct`` or ``report``;
     ``checkpoints`` says of each checkpoint what is wrong with it, or None; ``damaged`` are faults that stop a resumed
-    run, and ``notes`` are worth knowing.
+    run, and ``notes`` are worth knowing. ``kernels`` are what computed it, in their order.
     """
 
     run: Path
@@ -42,6 +44,7 @@ class Diagnosis:
     free: int = 0
     size: int = 0
     versions: dict[str, str] = field(default_factory=dict)
+    kernels: list[str] = field(default_factory=list)
     todo: str = ""
 
     @property
@@ -69,9 +72,14 @@ def examine(path: Path) -> Diagnosis:
     if _look_at_files(run, found):
         provenance = run.read_json(PROVENANCE)
         found.versions = {"then": str(provenance.get("version")), "now": __version__}
-        _look_at_inputs(run, found)
+        found.kernels = list(provenance.get("kernels", []))
         _look_at_checkpoints(run, found)
-        found.stage = _stage(run, found)
+        try:
+            found.stage = _stage(run, found)
+            _look_at_inputs(run, found)
+        except OtherVersionError as error:
+            found.damaged.append(str(error.but(file=Path(str(error.file)).name, fix=None)))
+            found.todo = str(error.fix)
     found.todo = found.todo or _advice(run, found)
     return found
 
@@ -95,7 +103,7 @@ def _look_at_files(run: Run, found: Diagnosis) -> bool:
         found.todo = str(error.fix)
         return False
     found.damaged += [f"{name}: {fault}" for name, fault in faults.items()]
-    found.notes += [f"{fault}; the command that made it makes it again" for fault in faults_below(run.path)]
+    found.notes += _faults_of_results(run)
     try:
         if faults.get(METRICS) is None:
             run.metrics.lines()
@@ -107,6 +115,8 @@ def _look_at_files(run: Run, found: Diagnosis) -> bool:
 def _look_at_inputs(run: Run, found: Diagnosis) -> None:
     try:
         found.inputs_changed = changes(run, where_they_are(run, Moved()))
+    except OtherVersionError:
+        raise
     except InputError as error:
         found.inputs_gone.append(f"{error.file}: {error.problem}")
 
@@ -131,10 +141,27 @@ def _stage(run: Run, found: Diagnosis) -> str:
     there = {name.partition("_")[0] for name, fault in found.checkpoints.items() if fault is None}
     halves = {f"latents{half}" for half in config_of(run).trained_halves}
     if whole[FSC]:
-        return "report" if (run.path / "report.html").exists() else "reconstruct"
+        return "report" if _has_whole_report(run) else "reconstruct"
     if halves <= there and whole[LATENTS]:
         return "train"
     return "prepare" if whole[TABLE] else "nothing"
+
+
+def _faults_of_results(run: Run) -> Iterator[str]:
+    """What is wrong with results that no command reads again, and what makes each again."""
+    for kind, fault in faults_below(run.path):
+        again = to_resume(run.path) if kind == REPORT else "the command that made it"
+        yield f"{fault}; {again} makes it again"
+    listed = listed_in(run.path, REPORT).path
+    if (run.path / PAGE).is_file() and not listed.is_file():
+        yield f"{PAGE}: no {listed.name} says whether it is whole; {to_resume(run.path)} makes both again"
+
+
+def _has_whole_report(run: Run) -> bool:
+    try:
+        return (run.path / PAGE).is_file() and not listed_in(run.path, REPORT).faults()
+    except DamagedCheckpointError:
+        return False
 
 
 def _advice(run: Run, found: Diagnosis) -> str:

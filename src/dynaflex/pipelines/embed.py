@@ -30,7 +30,23 @@ def infer(
     iterations: int,
     prior: LatentPrior = GAUSSIAN,
 ) -> Posterior:
-    """The most probable latents ``(b k)`` of a batch, and the width of the posterior around them (Laplace).
+    """The most probable latents ``(b k)`` of a batch, and the width of the posterior around them (Laplace); see
+    :func:`most_probable`."""
+    z, curvature = most_probable(model, batch, weights, start, iterations, prior)
+    variance = torch.linalg.inv(curvature).diagonal(dim1=1, dim2=2)
+    return Posterior(z, 0.5 * variance.clamp(min=1e-12).log())
+
+
+@torch.no_grad()
+def most_probable(
+    model: FlexModel,
+    batch: Batch,
+    weights: Tensor,
+    start: Tensor,
+    iterations: int,
+    prior: LatentPrior = GAUSSIAN,
+) -> tuple[Tensor, Tensor]:
+    """The most probable latents ``(b k)`` of a batch, and the curvature of the energy ``(b k k)`` around them.
 
     The image is nearly linear in a small step of z, so its derivatives are taken by finite differences: k + 1
     renderings an iteration and one at the end, and no backward pass. A step that does not lower a particle's energy is
@@ -58,8 +74,7 @@ def infer(
         jacobian = torch.where(better[:, None, None, None, None], new_jacobian, jacobian)
         damping = torch.where(better[:, None, None], damping * 0.2, damping * 10.0)
         curvature = _curvature(jacobian, weights, z, prior)
-    variance = torch.linalg.inv(curvature).diagonal(dim1=1, dim2=2)
-    return Posterior(z, 0.5 * variance.clamp(min=1e-12).log())
+    return z, curvature
 
 
 @torch.no_grad()

@@ -14,8 +14,7 @@ from scipy.spatial import cKDTree
 from dynaflex import fourier, tell
 from dynaflex.analyze.motion import moving_part
 from dynaflex.data.particles import Particles
-from dynaflex.deformation.mesh_flow import MeshFlow
-from dynaflex.errors import NumericalError
+from dynaflex.errors import NumericalError, UsageError
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import transfer_function
 from dynaflex.imaging.pose_refinement import PoseRefinement
@@ -23,21 +22,20 @@ from dynaflex.io.mrc import write_map
 from dynaflex.pipelines.half import Imaging
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.inverse import learn_inverse
-from dynaflex.pipelines.mesh_store import load_mesh
 from dynaflex.pipelines.place import place_of
-from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half
+from dynaflex.pipelines.predict import TrainedHalf, config_of, load_half, method_of
 from dynaflex.reconstruct import lbfgs
 from dynaflex.reconstruct.backproject import RampFilter, backproject
-from dynaflex.reconstruct.field import Field, Motion, VoxelField, unprepared
+from dynaflex.reconstruct.field import Field, VoxelField, unprepared
 from dynaflex.reconstruct.iterative import ITERATIONS, solve
 from dynaflex.reconstruct.lbfgs import solve_lbfgs
-from dynaflex.reconstruct.mesh_field import MeshField, required_memory
+from dynaflex.reconstruct.mesh_field import required_memory
 from dynaflex.reconstruct.operator import Operator, Views
 from dynaflex.reconstruct.postprocess import merge, sharpen, soft_mask, symmetrise
 from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.rotations import point_group
 from dynaflex.run.directory import Run
-from dynaflex.run.files import FSC, MESH, read_motion
+from dynaflex.run.files import FSC, read_motion
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves
 from dynaflex.validate.local_resolution import local_resolution
@@ -74,7 +72,12 @@ def reconstruct_run(
     along the learned ``inverse``. A ``symmetry`` is imposed on the finished half-maps, the control's too: motion breaks
     it, what moves may have it. ``b_factor`` in Å² sharpens the merged map, if negative; the locally filtered one is not
     sharpened. ``fsc.json`` comes last: a run that has it has all its maps.
+
+    Raises:
+        UsageError: the inverse was asked for of a motion that a mesh carries.
     """
+    if field == "inverse":
+        _require_no_mesh(run)
     run.files.forget(FSC)
     imaging = (
         inputs.full_imaging if box is None else replace(inputs.full_imaging, grid=inputs.full_imaging.grid.cropped(box))
@@ -128,6 +131,14 @@ def reconstruct_run(
     run.write_json(FSC, curves | {"claim_limit": claim_limit})
 
 
+def _require_no_mesh(run: Run) -> None:
+    if load_half(run, 1).model.density.table is not None:
+        raise UsageError(
+            "reconstruct.no-inverse", "a mesh carries the density of this run, and no inverse of its motion is learned",
+            file=run.path, field="--field", expected="decoder", found="inverse", fix="leave out --field inverse",
+        )  # fmt: skip
+
+
 def _require_finite(volume: Tensor, name: str) -> None:
     """Refuse to write a map that is not one.
 
@@ -154,13 +165,9 @@ def _claim_limit(run: Run, inputs: Inputs) -> float | None:
 
 def _field(field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch.device) -> Field:
     """Where the voxels of a grid go in the particles of a half."""
-    flow = trained.model.deformation
-    if isinstance(flow, MeshFlow):
-        labels = load_mesh(run.verified(MESH)).labels_on(grid)
-        return MeshField(grid, flow.mesh, torch.no_grad()(flow.vertex_displacement), device, labels)
-    motion: Motion = flow.at
-    if field == "inverse":
-        motion = unprepared(torch.no_grad()(learn_inverse(run, trained, config_of(run).seed).pull))
+    if field == "decoder":
+        return method_of(run).field(run, trained.model, grid, device)
+    motion = unprepared(torch.no_grad()(learn_inverse(run, trained, config_of(run).seed).pull))
     return VoxelField(grid, motion, device, trained.model.density.points())
 
 

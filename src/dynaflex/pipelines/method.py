@@ -1,35 +1,42 @@
-"""What a method is to the pipeline that runs it: how it prepares, what trains a half, and how a model is read back."""
+"""What a method is to the pipeline that runs it, and what it says of itself to people."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-import torch
-
-from dynaflex.grid import Grid
-from dynaflex.imaging.pose_refinement import PoseRefinement
-from dynaflex.model import FlexModel
 from dynaflex.pipelines.config import RunConfig
-from dynaflex.pipelines.half import HalfSet
-from dynaflex.pipelines.inputs import Inputs
-from dynaflex.pipelines.steps import Steps
-from dynaflex.run.directory import Run
-from dynaflex.shapes import Tensor
 
+if TYPE_CHECKING:
+    # Help must not wait for torch: a method is loaded with the command line, its mathematics when it is asked.
+    import torch
+
+    from dynaflex.grid import Grid
+    from dynaflex.imaging.pose_refinement import PoseRefinement
+    from dynaflex.model import FlexModel
+    from dynaflex.pipelines.half import HalfSet
+    from dynaflex.pipelines.inputs import Inputs
+    from dynaflex.pipelines.steps import Steps
+    from dynaflex.reconstruct.field import Field
+    from dynaflex.run.directory import Run
+    from dynaflex.shapes import Tensor
+
+Config = TypeVar("Config", bound=RunConfig)
+Plan = TypeVar("Plan")
 Report = Callable[[dict[str, Any]], None]
 EveryBatch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(Generic[Config, Plan]):
     """A run and what it needs at hand; ``plan`` is what the method made of the inputs when it examined them."""
 
     run: Run
     inputs: Inputs
-    config: RunConfig
-    plan: Any
+    config: Config
+    plan: Plan
     device: torch.device
 
 
@@ -61,20 +68,71 @@ class Trainer(Protocol):
 
 
 @dataclass(frozen=True)
-class Method:
-    """The parts in which one method differs from another.
+class Wording:
+    """How a method is called (``title``), and how it calls what carries the density (``carrier``), what it moves
+    (``points``) and trains (``model``, with its ``heading`` in the report).
 
-    ``examine(inputs, config)`` refuses what cannot work before a run directory is made, and returns the plan: what both
-    halves are built from, made once. ``prepare(work)`` writes down what is decided and returns what the halves share;
-    ``trainer(work, data, training)`` stands before its first epoch; ``empty_model(state, particles, grid, config)`` has
-    the right shapes to load a checkpoint's model ``state`` into. ``rebase(model, origin)`` is the same model with the
-    conformation ``origin`` ``(k)`` at rest: density, landmarks and flow.
+    ``geometry`` titles the term of the loss that holds the molecule together, ``shaded`` says what happened in the
+    shaded epochs, and ``soften`` how a user weakens that term. ``shown`` are the files of a run, beside those that
+    every run has, that the report draws the model from.
     """
 
-    name: str
-    config: type[RunConfig]
-    examine: Callable[[Inputs, RunConfig], Any]
-    prepare: Callable[[Work], list[str]]
-    trainer: Callable[[Work, HalfSet, Tensor], Trainer]
-    empty_model: Callable[[Mapping[str, Tensor], int, Grid, RunConfig], FlexModel]
-    rebase: Callable[[FlexModel, Tensor], FlexModel]
+    title: str
+    carrier: str
+    points: str
+    model: str
+    heading: str
+    geometry: str
+    shaded: str
+    soften: str
+    shown: tuple[str, ...] = ()
+
+
+class Method(ABC, Generic[Config, Plan]):
+    """The parts in which one method differs from another.
+
+    It is found by the entry point ``name`` in the group ``dynaflex.methods``, and is then a command, whose help begins
+    with the ``summary``, and a method of :func:`dynaflex.train`. Its settings are ``config``; its plan is what both
+    halves are built from, made once. The module that it stands in imports torch where it is asked, and not before.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    wording: ClassVar[Wording]
+    config: type[Config]
+
+    @abstractmethod
+    def examine(self, inputs: Inputs, config: Config) -> Plan:
+        """Refuse what cannot work, before a run directory is made.
+
+        Raises:
+            InputError: a file of the method's own does not fit.
+        """
+
+    def settled(self, config: Config, plan: Plan) -> Config:
+        """The settings with what the plan decides of them; all, where it decides nothing."""
+        return config
+
+    @abstractmethod
+    def prepare(self, work: Work[Config, Plan]) -> list[str]:
+        """Write down what is decided, and say what the halves share."""
+
+    @abstractmethod
+    def trainer(self, work: Work[Config, Plan], data: HalfSet, training: Tensor) -> Trainer:
+        """The training of one half, before its first epoch."""
+
+    @abstractmethod
+    def empty_model(self, state: Mapping[str, Tensor], particles: int, grid: Grid, config: Config) -> FlexModel:
+        """A model of the right shapes to load the ``state`` of a checkpoint into."""
+
+    @abstractmethod
+    def rebase(self, model: FlexModel, origin: Tensor) -> FlexModel:
+        """The same model with the conformation ``origin`` ``(k)`` at rest: density, landmarks and deformation."""
+
+    @abstractmethod
+    def field(self, run: Run, model: FlexModel, grid: Grid, device: torch.device) -> Field:
+        """Where the voxels of a grid go in the particles of a half with this ``model``."""
+
+
+AnyMethod = Method[Any, Any]
+AnyWork = Work[Any, Any]

@@ -10,22 +10,24 @@ from typing import get_args
 
 import torch
 
-from dynaflex import tell
+from dynaflex import kernels, tell
 from dynaflex.data.halves import too_few
 from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import embedding, maps
 from dynaflex.pipelines.alignment import rest_at_the_mean
+from dynaflex.pipelines.before_training import Check, checked
 from dynaflex.pipelines.config import RunConfig, Stage
 from dynaflex.pipelines.fingerprint import fingerprint
 from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.pipelines.memory import require_room
-from dynaflex.pipelines.method import Method, Work
+from dynaflex.pipelines.method import Config, Method, Plan, Work
 from dynaflex.pipelines.motion import measure_motion
 from dynaflex.pipelines.place import write_frame
 from dynaflex.pipelines.reopen import Moved, remember, reopened
+from dynaflex.pipelines.settings import method_of, settings_as
 from dynaflex.pipelines.training import train_half
-from dynaflex.run.directory import Run
+from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import FSC, TABLE
 from dynaflex.run.refusals import to_resume
 from dynaflex.run.stop import Stop, exit_markers, stoppable
@@ -45,11 +47,13 @@ class Task:
     reported: Callable[[Run], AbstractContextManager[None]]
 
 
-def start_run(method: Method, path: Path, paths: InputPaths, config: RunConfig, task: Task) -> Run:
+def start_run(
+    method: Method[Config, Plan], path: Path, paths: InputPaths, config: Config, task: Task, check: Check = checked
+) -> Run:
     """Start a run at ``path`` and take it through the stages.
 
-    Everything is examined before the directory is made. A run that fails before anything of it was saved leaves nothing
-    behind but its log.
+    Everything is examined before the directory is made, how well particles and map match among it. A run that fails
+    before anything of it was saved leaves nothing behind but its log.
 
     Raises:
         InputError: the inputs do not fit.
@@ -59,7 +63,9 @@ def start_run(method: Method, path: Path, paths: InputPaths, config: RunConfig, 
     """
     with stoppable(path, to_resume(path)) as stop:
         inputs = read_inputs(paths, config, read_images=True)
+        fit = check(inputs)
         plan = method.examine(inputs, config)
+        config = method.settled(config, plan)
         if task.until != "prepare":
             _require_enough(inputs, config)
         require_room(path, inputs, config)
@@ -68,11 +74,12 @@ def start_run(method: Method, path: Path, paths: InputPaths, config: RunConfig, 
         work = Work(run, inputs, config, plan, task.device)
         with run.locked(), exit_markers(path), _dissolved_if_empty(run), task.reported(run):
             remember(run, inputs)
+            fit.note(run)
             _go_on(work, method, task.until, stop)
     return run
 
 
-def resume_run(method: Method, path: Path, moved: Moved, asked: RunConfig | None, task: Task) -> Run:
+def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Config | None, task: Task) -> Run:
     """Take a run that was started before through the stages that are left.
 
     Inputs that have ``moved`` are taken if they are the same by content; ``asked`` are settings that the user repeats.
@@ -104,9 +111,10 @@ def _require_enough(inputs: Inputs, config: RunConfig) -> None:
         raise few
 
 
-def _go_on(work: Work, method: Method, until: Stage, stop: Stop) -> None:
+def _go_on(work: Work[Config, Plan], method: Method[Config, Plan], until: Stage, stop: Stop) -> None:
     """The stages up to ``until``, each but for what is there already."""
     run, inputs, config = work.run, work.inputs, work.config
+    _remember_kernels(run, work.device)
     stages = STAGES[: STAGES.index(until) + 1]
     _prepare(work, method)
     if "train" in stages:
@@ -119,6 +127,14 @@ def _go_on(work: Work, method: Method, until: Stage, stop: Stop) -> None:
         with tell.doing("how far everything moves"):
             measure_motion(run, inputs, work.device)
         maps.reconstruct_run(run, inputs, work.device, solver=config.solver)
+
+
+def _remember_kernels(run: Run, device: torch.device) -> None:
+    """Write down what computes the run from here on; one that is resumed elsewhere may have had others before."""
+    described, known = kernels.described(device), run.read_json(PROVENANCE).get("kernels", [])
+    tell.say(f"kernels: {described}")
+    if known[-1:] != [described]:
+        run.write_provenance(kernels=[*known, described])
 
 
 @contextmanager
@@ -147,20 +163,21 @@ def _forget_damaged(run: Run) -> None:
         run.files.forget(FSC)
 
 
-def _stored_settings(run: Run, method: Method, asked: RunConfig | None) -> RunConfig:
+def _stored_settings(run: Run, method: Method[Config, Plan], asked: Config | None) -> Config:
     """The settings of a run that is resumed. Those not mentioned on the command line stand there with their defaults.
 
     Raises:
         UsageError: others were asked for.
+        OtherVersionError: another version wrote them.
         DamagedCheckpointError: the run's are not those that it was started with.
     """
-    written = run.config()
-    if written.get("method") != method.name:
+    written = method_of(run).name
+    if written != method.name:
         raise UsageError(
             "run.other-method", "this run was started with another method", file=run.path,
-            expected=str(written.get("method")), found=method.name, fix=to_resume(run.path),
+            expected=written, found=method.name, fix=to_resume(run.path),
         )  # fmt: skip
-    stored, usual = method.config.from_stored(written), method.config()
+    stored, usual = settings_as(run, method.config), method.config()
     for name, value in asked or ():
         if value != getattr(usual, name) and value != getattr(stored, name):
             raise UsageError(
@@ -171,7 +188,7 @@ def _stored_settings(run: Run, method: Method, asked: RunConfig | None) -> RunCo
     return stored
 
 
-def _prepare(work: Work, method: Method) -> None:
+def _prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
     """Say what is used, what is excluded, and what the halves share."""
     run, inputs = work.run, work.inputs
     particles = inputs.particles

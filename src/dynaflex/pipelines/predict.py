@@ -13,16 +13,12 @@ from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.posterior import Posterior
 from dynaflex.model import FlexModel
 from dynaflex.pipelines.checkpoint import final, model_state
-from dynaflex.pipelines.dynamight.method import DYNAMIGHT
-from dynaflex.pipelines.flex.method import FLEX
-from dynaflex.pipelines.method import Method
 from dynaflex.pipelines.settings import config_of as config_of
-from dynaflex.pipelines.settings import method_name
+from dynaflex.pipelines.settings import method_of as method_of
 from dynaflex.run.directory import Run
 from dynaflex.run.files import read_grids
 from dynaflex.shapes import FloatArray, IntArray, Tensor
 
-METHODS = {method.name: method for method in (DYNAMIGHT, FLEX)}
 ALIGNMENT = "alignment.json"
 _PARTICLES_AT_ONCE = 32
 
@@ -72,11 +68,6 @@ class TrainedHalf:
                     fix="leave out --half to ask every particle's own half",
                 )
         return self.latents.mean[[position[int(row)] for row in rows]]
-
-
-def method_of(run: Run) -> Method:
-    """The method that a run was made with; errors as :func:`dynaflex.pipelines.settings.method_name`."""
-    return METHODS[method_name(run)]
 
 
 def load_half(run: Run, half: int) -> TrainedHalf:

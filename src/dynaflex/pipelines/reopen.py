@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from dynaflex.errors import DamagedCheckpointError, InputError
 from dynaflex.io.paths import absolute
 from dynaflex.pipelines.fingerprint import IMAGES, changed_images, changes
 from dynaflex.pipelines.input_paths import InputPaths
-from dynaflex.pipelines.settings import config_of
+from dynaflex.pipelines.settings import config_of, inputs_of
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.refusals import to_resume
 
@@ -90,10 +89,10 @@ def where_they_are(run: Run, moved: Moved) -> InputPaths:
         InputError: one is nowhere.
     """
     provenance = run.read_json(PROVENANCE)
-    before = InputPaths.from_dict(provenance["inputs"])
+    before = inputs_of(run)
     home = Path(provenance.get(HOME, absolute(run.path)))
     found: dict[str, Any] = {}
-    for name, path in _paths(before):
+    for name, path in before.named():
         there = path if path.exists() else _beside(run, home, path)
         if name in _NEEDED and getattr(moved, name, None) is None and not there.exists():
             raise _gone(run, name, path)
@@ -101,27 +100,19 @@ def where_they_are(run: Run, moved: Moved) -> InputPaths:
             continue
         found[name] = (*found.get(name, ()), there) if name == "half_maps" else there
     found |= {field.name: value for field in fields(moved) if (value := getattr(moved, field.name)) is not None}
-    return replace(before, **found)
+    return before.at(found)
 
 
 def resume_command(run: Run) -> str:
     """What to type to go on with a run, with options for the inputs that cannot be found."""
-    before = InputPaths.from_dict(run.read_json(PROVENANCE)["inputs"])
+    before = inputs_of(run)
     home = Path(run.read_json(PROVENANCE).get(HOME, absolute(run.path)))
     gone = [
         f"{_OPTIONS[name]} NEW_PATH"
-        for name, path in _paths(before)
+        for name, path in before.named()
         if name in _OPTIONS and not path.exists() and not _beside(run, home, path).exists()
     ]
     return to_resume(run.path, *gone)
-
-
-def _paths(paths: InputPaths) -> Iterator[tuple[str, Path]]:
-    for field in fields(paths):
-        value = getattr(paths, field.name)
-        for path in value if isinstance(value, tuple) else (value,):
-            if isinstance(path, Path):
-                yield field.name, path
 
 
 def _beside(run: Run, home: Path, path: Path) -> Path:

@@ -16,7 +16,7 @@ from dynaflex.errors import DynaflexError, EnvironmentFault, NumericalError, Res
 from dynaflex.io.star import write_star
 from dynaflex.pipelines import checkpoint, embedding
 from dynaflex.pipelines.half import HalfSet
-from dynaflex.pipelines.method import Method, Trainer, Work
+from dynaflex.pipelines.method import AnyMethod, AnyWork, Trainer
 from dynaflex.pipelines.steps import Diverged
 from dynaflex.run.directory import PROVENANCE
 from dynaflex.run.files import read_table
@@ -36,7 +36,7 @@ SETTLED_AFTER, GROWTH = 3, 1000.0
 """Epochs after which the memory in use should not grow any more, and the MB by which it may."""
 
 
-def train_half(work: Work, method: Method, half: int, stop: Stop) -> None:
+def train_half(work: AnyWork, method: AnyMethod, half: int, stop: Stop) -> None:
     """Train one half to its end, or do nothing if it is there, and find the final latents of its particles.
 
     Raises:
@@ -65,7 +65,7 @@ def train_half(work: Work, method: Method, half: int, stop: Stop) -> None:
     embedding.embed_half(run, trainer)
 
 
-def _at_newest(work: Work, trainer: Trainer, digest: str) -> Trainer:
+def _at_newest(work: AnyWork, trainer: Trainer, digest: str) -> Trainer:
     """An untrained half, or one that continues where its newest checkpoint stands."""
     half, progress = trainer.data.half, trainer.progress
     if checkpoint.restore(work.run, trainer, digest):
@@ -75,7 +75,7 @@ def _at_newest(work: Work, trainer: Trainer, digest: str) -> Trainer:
     return trainer
 
 
-def _rolled_back(work: Work, why: Diverged, failed: Trainer, fresh: Trainer, digest: str) -> Trainer:
+def _rolled_back(work: AnyWork, why: Diverged, failed: Trainer, fresh: Trainer, digest: str) -> Trainer:
     """The training at its newest checkpoint, with all rates halved once more.
 
     Raises:
@@ -103,7 +103,7 @@ def _rolled_back(work: Work, why: Diverged, failed: Trainer, fresh: Trainer, dig
 class _Watched:
     """The training of a half, shown, saved and stopped between two updates."""
 
-    def __init__(self, work: Work, trainer: Trainer, digest: str, stop: Stop) -> None:
+    def __init__(self, work: AnyWork, trainer: Trainer, digest: str, stop: Stop) -> None:
         self.work = work
         self.trainer = trainer
         self.digest = digest
@@ -180,7 +180,7 @@ class _Watched:
             quarantine(self.work, trainer)
 
 
-def quarantine(work: Work, trainer: Trainer) -> None:
+def quarantine(work: AnyWork, trainer: Trainer) -> None:
     """Name the particles that train nothing any more, in ``provenance.json`` and as ``quarantine.star``."""
     half = str(trainer.data.half)
     rows = trainer.data.particles.rows[trainer.progress.quarantine].tolist()

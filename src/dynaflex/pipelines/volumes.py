@@ -86,8 +86,9 @@ def write_maps(
     return names
 
 
-def write_script(folder: Path, series: Sequence[Sequence[str]]) -> None:
-    """A ChimeraX script beside maps of one grey scale that plays one series of them, or several side by side."""
+def write_script(folder: Path, series: Sequence[Sequence[str]], more: Sequence[str] = ()) -> None:
+    """A ChimeraX script beside maps of one grey scale that plays one series of them, or several side by side, with what
+    ``more`` commands add to them."""
     opened = [read_mrc(folder / names[0]) for names in series]
     level = max(float(np.quantile(one.data, 0.98)) for one in opened)
     width = opened[0].box * (opened[0].pixel_size or 1.0)
@@ -101,6 +102,7 @@ def write_script(folder: Path, series: Sequence[Sequence[str]]) -> None:
         f"volume all level {level:.6g} color cornflowerblue step 1",
         "surface dust all size 10",
         "lighting soft",
+        *more,
         "view",
         f"vseries play #{together} direction oscillate loop true",
     ]

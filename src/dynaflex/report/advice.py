@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from dynaflex.pipelines.method import Wording
 from dynaflex.report.files import Arrays, Record
 from dynaflex.report.training import held_out_gain
-from dynaflex.report.wording import Wording
 from dynaflex.shapes import Array
 
 COLLAPSED = 0.1

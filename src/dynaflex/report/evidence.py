@@ -21,7 +21,7 @@ from dynaflex.report.files import Arrays, Record, RunFiles
 from dynaflex.report.resolution import Nyquist
 from dynaflex.report.style import Drawing
 from dynaflex.report.verdicts import stored_controls
-from dynaflex.report.wording import FLEX, wording_of
+from dynaflex.report.wording import MESH, THRESHOLD, wording_of
 from dynaflex.shapes import Array
 
 FIGURES = "figures"
@@ -44,8 +44,7 @@ class Evidence:
         self.provenance = self.files.record("provenance.json") or {}
         self.config = self.files.record("config.json")
         settings = self.config or {}
-        self.words = wording_of(settings.get("method"), (run / "mesh.npz").exists())
-        self.flex = self.words is FLEX
+        self.words = wording_of(run, settings)
         self.shared = settings.get("half_sets") == "shared"
         self.wall = settings.get("prior") == "wall"
         self.grid = self.files.record("grid.json") or {}
@@ -58,8 +57,8 @@ class Evidence:
             self.motion.pop("error", None)
         self.latents = self.files.arrays("latents.npz", "half", "mean")
         self.controls = stored_controls(self.files)
-        self.threshold = None if self.flex else self.files.record("threshold.json")
-        self.mesh = self.files.mesh() if self.flex else None
+        self.threshold = self.files.record(THRESHOLD) if THRESHOLD in self.words.shown else None
+        self.mesh = self.files.mesh() if MESH in self.words.shown else None
         self.merged = None if unfinished else self.files.volume("maps/map.mrc")
 
     def resolution(self) -> Iterator[str]:
@@ -140,21 +139,21 @@ class Evidence:
         return self.plotted("training", caption, "metrics.jsonl", self.metrics, plots, 2.3)
 
     def model(self) -> Iterator[str]:
-        """What carried the motion: Gaussians and how they were placed, or a mesh and the map on it."""
-        if self.flex:
+        """What carried the motion: a mesh where there is one, the model itself, and how Gaussians were placed."""
+        if MESH in self.words.shown:
             caption = (
                 "The mesh that carries the map: sections by segment, its surface, and the weights with which its cells "
                 "resist being deformed."
             )
-            yield self.figure("mesh", caption, "mesh.npz", self.mesh, self._draw_mesh)
+            yield self.figure("mesh", caption, MESH, self.mesh, self._draw_mesh)
         caption = (
             f"Fourier shell correlation of each half's {self.words.model} to its consensus map and to its final map."
         )
         plots = lambda halves: [figures.model_fsc_plot(halves)]  # noqa: E731
         yield self.plotted("model", caption, "model_fsc.json", self.model_fsc, plots, 3.0)
-        if not self.flex:
+        if THRESHOLD in self.words.shown:
             caption = "Densities of the consensus map; Gaussians were placed where it exceeds the threshold."
-            yield self.figure("threshold", caption, "threshold.json", self.threshold, _draw_threshold)
+            yield self.figure("threshold", caption, THRESHOLD, self.threshold, _draw_threshold)
 
     def reason(self, source: str) -> str:
         """Why the files named in ``source`` were not used."""

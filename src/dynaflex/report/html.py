@@ -16,8 +16,11 @@ from dynaflex.report.ending import Ending, reached
 from dynaflex.report.evidence import FIGURES, UNUSABLE, Evidence, guarded
 from dynaflex.report.files import NOT_THERE, Record
 from dynaflex.report.resolution import resolution_sentence, resolution_tiles
+from dynaflex.report.style import FILES
 from dynaflex.report.views import Views
+from dynaflex.run.directory import PAGE
 from dynaflex.run.refusals import to_resume
+from dynaflex.run.results import REPORT, listed_in
 from dynaflex.validate.controls import FAIL
 
 _OPTIONAL = {
@@ -41,13 +44,18 @@ def write_report(run: Path, ending: Ending | None = None) -> Path:
     run = Path(run)
     if not run.is_dir():
         raise InputError("run.missing", "no such run directory", file=run, fix="name the folder given to -o")
-    target = run / "report.html"
+    target = run / PAGE
     report = _Report(run, ending)
-    write_text(target, page.document(f"{run.resolve().name} · dynaflex report", report.parts()))
-    if ending is None:
+    document = page.document(f"{run.resolve().name} · dynaflex report", report.parts())
+    drawings = report.shown.drawings if ending is None else {}
+    listed = listed_in(run, REPORT)
+    listed.claim([target.name, *(f"{FIGURES}/{key}{kind}" for key in drawings for kind in FILES)])
+    write_text(target, document)
+    if drawings:
         (run / FIGURES).mkdir(exist_ok=True)
-        for key, drawing in report.shown.drawings.items():
-            drawing.write(run / FIGURES / key)
+    for key, drawing in drawings.items():
+        drawing.write(run / FIGURES / key)
+    listed.settle()
     return target
 
 
@@ -132,10 +140,10 @@ class _Report:
 
     def _header(self) -> str:
         lines = [
-            f'<p class="kicker">dynaflex report · {escape(self.shown.words.method)}</p>',
+            f'<p class="kicker">dynaflex report · {escape(self.shown.words.title)}</p>',
             f"<h1>{escape(self.run.resolve().name)}</h1>",
         ]
-        asked = summary.asked(self.shown.words.method, self.provenance, self.shown.shared)
+        asked = summary.asked(self.shown.words.title, self.provenance, self.shown.shared)
         if asked:
             lines.append(f"<p>{escape(asked)}</p>")
         started, version = (_text(self.provenance, name) for name in ("started", "version"))
@@ -207,6 +215,9 @@ class _Report:
         known = ", ".join(f"{'dynaflex' if name == 'version' else name} {value}" for name, value in made if value)
         if known:
             yield page.paragraph(f"Made with {known}.")
+        computed = _texts(self.provenance, "kernels")
+        if computed:
+            yield page.paragraph(f"Computed by {', then by '.join(computed)}.")
         if self.shown.config is None:
             yield page.absent(f"No settings here, because of config.json: {self.shown.reason('config.json')}.")
         else:

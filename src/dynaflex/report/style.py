@@ -40,6 +40,8 @@ DIFFERENCE_COLOURS = "PuOr_r"
 
 WIDTH = 8.2  # inches: at the 900 px of a page, 9 pt letters are 13.5 px tall
 
+FILES = (".png", ".pdf")
+"""How the files of a figure end."""
 PAGE_DPI, FILE_DPI = 150, 200
 """Pixels per inch of what is a picture inside a figure: on the page, where every byte counts, and in files."""
 
@@ -103,7 +105,7 @@ class Drawing:
             EnvironmentFault, ResourceError: a file cannot be written.
         """
         with matplotlib.rc_context(_RC):
-            for ending, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+            for ending, metadata in zip(FILES, ({"Software": None}, {"CreationDate": None}), strict=True):
                 stream = BytesIO()
                 self.figure.savefig(stream, format=ending[1:], dpi=FILE_DPI, facecolor="white", metadata=metadata)
                 durable.write_bytes(path.with_name(path.name + ending), stream.getvalue())

@@ -27,7 +27,7 @@ def verdicts(run: Path) -> list[dict[str, str]]:
     latents = files.arrays("latents.npz", "half", "mean")
     lines = files.metrics() or []
     shared = config.get("half_sets") == "shared"
-    words = wording_of(config.get("method"), (run / "mesh.npz").exists())
+    words = wording_of(run, config)
     found = []
     if motion is not None:
         found.append(_note(summary.Motion.of(motion, shared).sentence()))

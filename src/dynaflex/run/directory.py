@@ -23,12 +23,13 @@ from dynaflex.run.ledger import LEDGER, Ledger
 from dynaflex.run.metrics import METRICS, Metrics
 from dynaflex.run.monitor import Lines
 from dynaflex.run.refusals import lost_list, not_empty, to_resume, untrained, unwritable
+from dynaflex.run.results import REPORT, listed_in
 from dynaflex.run.store import CheckpointStore, Place
 from dynaflex.shapes import Tensor
 from dynaflex.version import __version__
 
-CONFIG, PROVENANCE, LOG, LOCK = "config.json", "provenance.json", "log.txt", "lock.json"
-_RESULTS = ("particles.star", "latents.npz", "fsc.json", "report.html", METRICS)
+CONFIG, PROVENANCE, LOG, LOCK, PAGE = "config.json", "provenance.json", "log.txt", "lock.json", "report.html"
+_RESULTS = ("particles.star", "latents.npz", "fsc.json", PAGE, METRICS)
 _ONCE = (CONFIG, PROVENANCE, "grid.json", "mesh.npz", "threshold.json")
 """Files that are written when a run begins, and by nothing later."""
 
@@ -153,7 +154,7 @@ class Run:
 
     def dissolve(self) -> None:
         """Take away all that :meth:`create` and a first stage wrote, so that the directory is free; the log stays."""
-        for name in (*self.files.names(), LEDGER, METRICS, "report.html"):
+        for name in (*self.files.names(), LEDGER, METRICS, PAGE, listed_in(self.path, REPORT).path.name):
             (self.path / name).unlink(missing_ok=True)
         for folder in (self.maps, self.checkpoints, self.path / "figures"):
             shutil.rmtree(folder, ignore_errors=True)

@@ -12,23 +12,26 @@ from dynaflex.errors import DamagedCheckpointError, UsageError
 from dynaflex.io import durable
 from dynaflex.run.ledger import Ledger
 
+REPORT = "report"
+"""The kind of results that a run's report is, with the figures beside it."""
 _PREFIX = ".dynaflex-"
 
 
 def listed_in(folder: Path, kind: str) -> Ledger:
-    """The list of the files of a ``kind`` of results in a folder, ``volumes`` or ``analysis``, as they were written."""
+    """The list of the files of a ``kind`` of results in a folder, such as ``volumes``, as they were written."""
     return Ledger(folder, f"{_PREFIX}{kind}.json")
 
 
-def faults_below(folder: Path) -> Iterator[str]:
-    """Which results anywhere below a folder are not as they were written, in words."""
+def faults_below(folder: Path) -> Iterator[tuple[str, str]]:
+    """Which results anywhere below a folder are not as they were written: the kind of each, and its fault in words."""
     for path in sorted(folder.rglob(f"{_PREFIX}*.json")):
         listed = Ledger(path.parent, path.name)
         try:
             found = {path.parent / name: fault for name, fault in listed.faults().items()}
         except DamagedCheckpointError as error:
             found = {path: error.problem}
-        yield from (f"{name.relative_to(folder)}: {fault}" for name, fault in found.items())
+        kind = path.stem.removeprefix(_PREFIX)
+        yield from ((kind, f"{name.relative_to(folder)}: {fault}, says {path.name}") for name, fault in found.items())
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import transfer_function
 from dynaflex.imaging.pose import Pose
 from dynaflex.io import durable
-from dynaflex.pipelines.inputs import InputPaths
 from dynaflex.pipelines.predict import TrainedHalf, config_of
+from dynaflex.pipelines.settings import inputs_of
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import read_grids
 from dynaflex.shapes import FloatArray, IntArray, Tensor
@@ -46,7 +46,7 @@ class ParticleImages:
             InputError: the table or the images are not there any more.
         """
         provenance = self.run.read_json(PROVENANCE)
-        inputs, config = InputPaths.from_dict(provenance["inputs"]), config_of(self.run)
+        inputs, config = inputs_of(self.run), config_of(self.run)
         known = provenance.get("fingerprint", {}).get("particles", {}).get("sha256")
         table = inputs.particles
         if not table.is_file() or known not in (None, durable.sha256(table)):

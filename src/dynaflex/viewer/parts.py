@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dynaflex.deformation.base import Moves
-from dynaflex.deformation.mesh_flow import MeshFlow
-from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.shapes import FloatArray, IntArray, Tensor
 
@@ -42,17 +40,23 @@ class Parts:
 
     @classmethod
     def of(cls, trained: TrainedHalf) -> Parts | None:
-        """The parts of a half; at most 20,000 Gaussians, evenly taken from their list. None if there are none."""
+        """The parts of a half; at most 20,000 Gaussians, evenly taken from their list. None if they are points without
+        a size."""
         deformation, density = trained.model.deformation, trained.model.density
-        if isinstance(deformation, MeshFlow):
-            faces, segment = outer_faces(deformation.cells.numpy(), deformation.segment.numpy())
-            vertices = deformation.vertices
-            return cls("mesh", vertices, deformation.vertex_displacement, len(vertices), faces=faces, segment=segment)
-        if not isinstance(density, GaussianDensity):
+        mesh = deformation.mesh
+        if mesh is not None:
+            faces, segment = outer_faces(mesh.cells.numpy(), mesh.segment.numpy())
+
+            def moves(latents: Tensor) -> Tensor:
+                return deformation.carry(latents, mesh.vertices) - mesh.vertices
+
+            return cls("mesh", mesh.vertices, moves, len(mesh.vertices), faces=faces, segment=segment)
+        widths = density.widths().detach()
+        if not bool(widths.any()):
             return None
         centres = density.points().detach()
         chosen = centres[:: -(-len(centres) // MOST_GAUSSIANS)].contiguous()
-        radius = float((density.widths().detach().max() / 2).sqrt())
+        radius = float((widths.max() / 2).sqrt())
         return cls("gaussians", chosen, deformation.at(chosen), len(centres), radius)
 
     @torch.no_grad()

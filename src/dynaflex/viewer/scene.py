@@ -13,7 +13,7 @@ from dynaflex.analyze.embedding import PrincipalAxes
 from dynaflex.errors import DynaflexError
 from dynaflex.pipelines.analysis.names import ANALYSIS, PARTICLES
 from dynaflex.pipelines.predict import config_of, method_of
-from dynaflex.run.directory import Run
+from dynaflex.pipelines.settings import open_run
 from dynaflex.run.files import LATENTS, MOTION
 from dynaflex.shapes import BoolArray, FloatArray, IntArray
 from dynaflex.viewer.averages import ClassAverages
@@ -41,7 +41,7 @@ class Scene:
     """
 
     def __init__(self, run: Path, datadir: Path | None = None) -> None:
-        self.run = WatchedRun(Run.open(run).path)
+        self.run = WatchedRun(open_run(run).path)
         self.selections = Selections(run)
         self._lock = threading.Lock()
         self._stage: tuple[State, Stage] | None = None
@@ -53,10 +53,11 @@ class Scene:
 
     def summary(self) -> dict[str, Any]:
         """What the page needs first: the run, its columns, halves, maps, and what cannot be shown yet."""
-        config = config_of(self.run)
+        config, words = config_of(self.run), method_of(self.run).wording
         found: dict[str, Any] = {
             "name": self.run.path.resolve().name,
-            "method": method_of(self.run).name,
+            "method": words.title,
+            "carrier": words.carrier,
             "shared": config.half_sets == "shared",
             "maps": self._maps.listed(),
             "colours": self._maps.colours(),

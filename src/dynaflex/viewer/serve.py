@@ -103,7 +103,7 @@ def serve(scene: Scene, verdicts: Verdicts, address: Address, idle: float, say: 
         address.hosts(port),
         # Whoever is refused may be another page: no path, no name of a user.
         "its socket" if address.path is not None else address.forwarded(port),
-        lambda: say(f"opened; for another browser: {link()}"),
+        lambda: say(f"opened; for another browser:\n  {link()}"),
     )
     for line in _greeting(address, port, link()):
         say(line)

@@ -13,7 +13,6 @@ import pandas as pd
 from dynaflex import tell
 from dynaflex.analyze.embedding import density_clusters, k_means, medoid, umap
 from dynaflex.io import durable
-from dynaflex.io.mrc import read_map
 from dynaflex.pipelines.analysis import chimerax
 from dynaflex.pipelines.analysis.atomic import AtomicModel
 from dynaflex.pipelines.analysis.names import CLUSTERS, DENSITY, K_MEANS, MOTION, PARTICLES, SUMMARY
@@ -30,11 +29,16 @@ from dynaflex.pipelines.analysis.series import (
 from dynaflex.pipelines.analysis.space import ConformationSpace, conformation_space
 from dynaflex.pipelines.place import frame_of
 from dynaflex.pipelines.predict import TrainedHalf, load_half
-from dynaflex.pipelines.volumes import SCRIPT
+from dynaflex.pipelines.volumes import write_script
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray
 
 _SMALLEST_CLUSTER = 0.02
+_MODEL = [
+    'open "model.cif" coordsets true', "hide #3 atoms", "cartoon #3",
+    "coordset #3 1, loop 100 bounce true pauseFrames 5",
+]  # fmt: skip
+"""What ChimeraX does with the moving model, the third that it opens."""
 
 
 @dataclass(frozen=True)
@@ -108,21 +112,21 @@ def read_model(run: Run, path: Path) -> AtomicModel:
 def write_analysis(found: Analysis, out: Path, atoms: AtomicModel | None) -> None:
     """The tables, a folder with path, maps and, if there are ``atoms``, these in every series, and what ChimeraX
     opens."""
-    origin, center = place_of_box(found.run)
+    _, center = place_of_box(found.run)
     out.mkdir(parents=True, exist_ok=True)
     _write_table(out / PARTICLES, _particles(found))
     _write_table(out / CLUSTERS, pd.DataFrame([asdict(cluster) for cluster in found.clusters]))
     _write_table(out / MOTION, pd.DataFrame([motion_row(motion) for motion in found.motions]))
     for series in found.series:
-        write_series(found.run, found.trained, series, out / series.name)
+        maps = write_series(found.run, found.trained, series, out / series.name)
         if atoms is not None:
             atoms.write_series(found.trained, series, out / series.name / "model.cif")
         moved = found.domains.moved[series.name]
         turns = {m.domain: m.motion for m in found.motions if m.series == series.name and m.frame == MAP_FRAME}
         arrows = chimerax.bild(found.domains.points, moved[0], moved[-1], found.domains.label, turns, center)
         durable.write_text(out / series.name / "motion.bild", arrows)
-        script = _script(out / series.name, series, atoms is not None, origin)
-        durable.write_text(out / series.name / SCRIPT, "\n".join(script) + "\n")
+        model = _MODEL if atoms is not None else []
+        write_script(out / series.name, [maps], ["transparency #1 40", 'open "motion.bild"', *model])
     durable.write_json(out / SUMMARY, summary(found))
 
 
@@ -184,17 +188,6 @@ def _particles(found: Analysis) -> pd.DataFrame:
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
     durable.write_text(path, table.to_csv(index=False))
-
-
-def _script(folder: Path, series: Series, atoms: bool, origin: tuple[float, float, float]) -> list[str]:
-    files = [Path(f"vol_{number:03d}.mrc") for number in range(len(series.latents))]
-    level = chimerax.level_of(read_map(folder / files[0]).data)
-    lines = [*chimerax.opening(), *chimerax.show_series(files, level, 1, origin), "transparency #1 40"]
-    lines.append('open "motion.bild"')
-    if atoms:
-        lines += ['open "model.cif" coordsets true', "hide #3 atoms", "cartoon #3",
-                  "coordset #3 1, loop 100 bounce true pauseFrames 5"]  # fmt: skip
-    return [*lines, "view"]
 
 
 def place_of_box(run: Run) -> tuple[tuple[float, float, float], Array]:

@@ -59,12 +59,6 @@ def show_series(
     ]
 
 
-def level_of(volume: Array | np.ndarray, mask: np.ndarray | None = None) -> float:
-    """A contour that shows the molecule: what the densest fiftieth of the box, or third of the ``mask``, exceeds."""
-    values = volume[mask > 0.5] if mask is not None and (mask > 0.5).any() else volume.ravel()
-    return float(np.quantile(values, 2 / 3 if values.size < volume.size else 0.98))
-
-
 def bild(
     points: Array, start: Array, end: Array, label: IntArray, motions: dict[int, RigidMotion], corner: Array
 ) -> str:

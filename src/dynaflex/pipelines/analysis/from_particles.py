@@ -23,7 +23,7 @@ from dynaflex.pipelines.analysis.surroundings import FEWEST, Around, Node, Surro
 from dynaflex.pipelines.inputs import Inputs
 from dynaflex.pipelines.maps import views
 from dynaflex.pipelines.place import place_of
-from dynaflex.pipelines.volumes import map_at_rest, write_script
+from dynaflex.pipelines.volumes import map_at_rest
 from dynaflex.reconstruct.backproject import backproject
 from dynaflex.reconstruct.field import VoxelField
 from dynaflex.reconstruct.operator import Operator, Views
@@ -135,13 +135,15 @@ class FromParticles:
         return backproject(operator, batches).cpu()
 
 
-def write_from_particles(run: Run, made: FromParticles, carried: Sequence[Sequence[str]], folder: Path) -> pd.DataFrame:
+def write_from_particles(
+    run: Run, made: FromParticles, carried: list[list[str]], folder: Path
+) -> tuple[pd.DataFrame, list[list[str]]]:
     """Write ``particles_000.mrc ...`` and their half-maps beside the maps that were ``carried``, and ``particles.csv``.
 
-    ``carried`` names series of maps in the folder, one map for each node: one series, or one of each half. The table,
-    which is returned, says for each node how many particles of each half it has and their mean distance in Å, and what
-    :class:`ParticlesMap` and :class:`Agreement` say. The script plays carried maps and those of particles side by side,
-    where there are both.
+    ``carried`` names series of maps in the folder, one map for each node: one series, or one of each half. The table
+    says for each node how many particles of each half it has and their mean distance in Å, and what
+    :class:`ParticlesMap` and :class:`Agreement` say. It is returned with the series to be played side by side: carried
+    maps and those of particles, of the nodes that have both.
     """
     rows, seen = [], []
     for number, (around, found) in enumerate(zip(made.around, made.maps(), strict=True)):
@@ -156,10 +158,8 @@ def write_from_particles(run: Run, made: FromParticles, carried: Sequence[Sequen
         rows.append({"node": number, **in_numbers(around, found, agreement)})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     durable.write_text(folder / TABLE, table.to_csv(index=False, float_format="%.4g"))
-    if seen:
-        beside = [[series[number] for number in seen] for series in carried]
-        write_script(folder, [*beside, [f"particles_{number:03d}.mrc" for number in seen]])
-    return table
+    beside = [[series[number] for number in seen] for series in carried]
+    return table, [*beside, [f"particles_{number:03d}.mrc" for number in seen]] if seen else carried
 
 
 def _write_maps(run: Run, grid: Grid, found: ParticlesMap, folder: Path, name: str) -> None:

@@ -105,8 +105,7 @@ def _to_chimerax(run: Run, out: Path, named: Path) -> list[str]:
     write_map(out / "before.mrc", before.numpy(), after.pixel_size or 1.0, after.place)
     _copy(run.verified("maps/map.mrc"), out / "after.mrc")
     series = main_series(conformation_space(run), 1, _FRAMES)[0]
-    write_series(run, load_half(run, 1), series, out / series.name)
-    files = [Path(series.name) / f"vol_{number:03d}.mrc" for number in range(_FRAMES)]
+    files = [Path(series.name) / name for name in write_series(run, load_half(run, 1), series, out / series.name)]
     origin, _ = place_of_box(run)
     maps = [
         chimerax.Shown(Path("before.mrc"), automatic_threshold(before), "#9aa3ad"),

@@ -13,13 +13,14 @@ import pandas as pd
 
 from dynaflex.analyze.select import inside_box, inside_polygon
 from dynaflex.data.columns import particle_block
+from dynaflex.data.halves import assign_halves
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io.durable import make_folder
 from dynaflex.io.star import write_star
 from dynaflex.pipelines.analysis.names import PARTICLES, Plane
 from dynaflex.pipelines.analysis.stored import analysed_particles, numbered
 from dynaflex.pipelines.settings import config_of
-from dynaflex.run.directory import Run
+from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import read_latents, read_table
 from dynaflex.shapes import Array, IntArray
 
@@ -199,11 +200,24 @@ def read_rows(path: Path) -> IntArray:
     return np.array(rows, dtype=np.int64)
 
 
-def write_subset(run: Run, rows: IntArray, out: Path) -> tuple[int, int]:
+@dataclass(frozen=True)
+class Subset:
+    """What a subset holds: how many particles of half 1 and of half 2, out of how many in the whole table.
+
+    ``project`` is the folder from which the names of its images lead to them, where that is known: RELION is started
+    there.
+    """
+
+    halves: tuple[int, int]
+    total: int
+    project: Path | None
+
+
+def write_subset(run: Run, rows: IntArray, out: Path) -> Subset:
     """Write these rows of the input table, in its order, every value as it was written, with the optics table.
 
     What the run added is left out again, but for ``rlnRandomSubset`` where the table had none: particles must stay in
-    their half. Returns how many rows were kept, of how many.
+    their half.
 
     Raises:
         UsageError: no row is left.
@@ -223,8 +237,16 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> tuple[int, int]:
         )  # fmt: skip
     columns = [name for name in table.columns if not name.startswith(_LATENT_COLUMN)]
     make_folder(out.parent)
-    write_star(replace(star, blocks={**star.blocks, block: table.iloc[kept][columns]}), out)
-    return len(kept), len(table)
+    subset = table.iloc[kept][columns]
+    write_star(replace(star, blocks={**star.blocks, block: subset}), out)
+    one = int((assign_halves(subset, 0, [], star.path) == 1).sum())
+    return Subset((one, len(kept) - one), len(table), _project(run, str(subset["rlnImageName"].iloc[0])))
+
+
+def _project(run: Run, image: str) -> Path | None:
+    """The folder that the run found its images from, if the name of an ``image`` leads to its file from there."""
+    known = run.read_json(PROVENANCE).get("inputs", {}).get("datadir")
+    return Path(known) if known and (Path(known) / image.partition("@")[2]).is_file() else None
 
 
 def _column(table: pd.DataFrame, axes: str, number: int, folder: Path) -> Array:

@@ -21,7 +21,7 @@ from dynaflex.pipelines.analysis.space import ConformationSpace, some_landmarks
 from dynaflex.pipelines.mesh_store import load_mesh
 from dynaflex.pipelines.place import frame_of
 from dynaflex.pipelines.predict import TrainedHalf
-from dynaflex.pipelines.volumes import write_maps, write_script
+from dynaflex.pipelines.volumes import write_maps
 from dynaflex.run.directory import Run
 from dynaflex.run.files import MESH
 from dynaflex.shapes import Array, IntArray
@@ -90,14 +90,15 @@ def _line(axes: PrincipalAxes, axis: int, frames: int) -> Array:
     return np.asarray(axes.mean + steps * np.sqrt(axes.variance[axis]) * axes.axes[axis])
 
 
-def write_series(run: Run, trained: TrainedHalf, series: Series, out: Path) -> None:
-    """The latents as ``path.npy``, the maps ``vol_000.mrc ...`` on one grey scale and their script, into a folder."""
+def write_series(run: Run, trained: TrainedHalf, series: Series, out: Path) -> list[str]:
+    """The latents as ``path.npy`` and the maps ``vol_000.mrc ...`` on one grey scale, into a folder; returns the names
+    of these."""
     out.mkdir(parents=True, exist_ok=True)
     content = BytesIO()
     np.save(content, series.latents.astype(np.float32), allow_pickle=False)
     durable.write_bytes(out / "path.npy", content.getvalue())
     conformations = [(trained, z) for z in torch.from_numpy(series.latents)]
-    write_script(out, [write_maps(run, conformations, out, title=f"maps in {series.name}")])
+    return write_maps(run, conformations, out, title=f"maps in {series.name}")
 
 
 def find_domains(run: Run, trained: TrainedHalf, series: list[Series], segments: Path | None) -> Domains:

@@ -20,7 +20,6 @@ from dynaflex.latents.encoder import Encoder
 from dynaflex.latents.posterior import Latents
 from dynaflex.latents.table import LatentTable
 from dynaflex.model import FlexModel
-from dynaflex.pipelines.config import RunConfig
 from dynaflex.pipelines.dynamight.config import DynamightConfig
 from dynaflex.pipelines.half import keyed_generator
 from dynaflex.pipelines.inputs import Inputs, contour
@@ -82,12 +81,11 @@ def build_model(
     return _assemble(density, particles, train_grid, config, generator)
 
 
-def empty_model(state: Mapping[str, Tensor], particles: int, train_grid: Grid, config: RunConfig) -> FlexModel:
+def empty_model(state: Mapping[str, Tensor], particles: int, train_grid: Grid, config: DynamightConfig) -> FlexModel:
     """A model of the right shapes to load the ``state`` of a checkpoint into."""
-    settings = settings_of(config)
-    ones = torch.ones(settings.n_classes)
+    ones = torch.ones(config.n_classes)
     density = GaussianDensity(torch.zeros(len(state["density.positions"]), 3), ones, ones)
-    return _assemble(density, particles, train_grid, settings, torch.Generator())
+    return _assemble(density, particles, train_grid, config, torch.Generator())
 
 
 @torch.no_grad()
@@ -98,12 +96,6 @@ def rebase(model: FlexModel, origin: Tensor) -> FlexModel:
     moved = copy.deepcopy(density)
     moved.positions.add_(flow.displacement(origin[None], density.positions)[0])
     return FlexModel(moved, OnLattice(Rebased(flow.network, origin), flow.spacing), model.latents, model.grid)
-
-
-def settings_of(config: RunConfig) -> DynamightConfig:
-    """The same settings, known to be DynaMight's."""
-    assert isinstance(config, DynamightConfig)
-    return config
 
 
 def _assemble(

@@ -7,9 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from dynaflex.pipelines.config import MAP, MOTION, TRAINING, Option, Private, RunConfig
+from dynaflex.pipelines.config import MAP, MOTION, SCHEDULE, TRAINING, InputFile, Option, Private, RunConfig
 
-_SCHEDULE = Private("the schedule is one piece: its parts were chosen together, for any data")
 _RATE = Private("a rate that suits the units of what it moves, for any data")
 _DECODER = Private("how fine a motion can be follows from both: the shortest wave, and the nodes that resolve it")
 _DENSE = 12.0
@@ -18,7 +17,9 @@ _DENSE = 12.0
 class DynamightConfig(RunConfig):
     """What DynaMight adds to the settings that every method has, and where its defaults differ."""
 
-    files: ClassVar[Mapping[str, str]] = {"model": "atoms"}
+    files: ClassVar[Mapping[str, InputFile]] = {
+        "model": InputFile("atoms", "Atomic model (PDB, mmCIF) for Gaussians and bonds. Warns of model bias."),
+    }
 
     threshold: Annotated[float | None, Option(MAP, "DENSITY")] = Field(
         default=None, description="Map contour to fill with Gaussians; default automatic."
@@ -59,17 +60,17 @@ class DynamightConfig(RunConfig):
     epochs: Annotated[int | None, Option(TRAINING, "N")] = Field(
         default=None, ge=1, description="Sweeps over the data; default enough for 6000 updates, from 20 to 100."
     )
-    steps: Annotated[int, _SCHEDULE] = Field(default=6000, description="updates of one half that `epochs=None` aims at")
-    warm_up_epochs: Annotated[int, _SCHEDULE] = 3
-    refresh_every: Annotated[int, _SCHEDULE] = Field(
+    steps: Annotated[int, SCHEDULE] = Field(default=6000, description="updates of one half that `epochs=None` aims at")
+    warm_up_epochs: Annotated[int, SCHEDULE] = 3
+    refresh_every: Annotated[int, SCHEDULE] = Field(
         default=30, description="after so many epochs, some with the Gaussians alone"
     )
-    refresh_epochs: Annotated[int, _SCHEDULE] = 5
-    replace_every: Annotated[int, _SCHEDULE] = Field(
+    refresh_epochs: Annotated[int, SCHEDULE] = 5
+    replace_every: Annotated[int, SCHEDULE] = Field(
         default=10, description="epochs between replacements of the reference positions"
     )
-    pooled_particles: Annotated[int, _SCHEDULE] = 100
-    patience: Annotated[int, _SCHEDULE] = Field(default=40, description="stop when the loss has risen this many times")
+    pooled_particles: Annotated[int, SCHEDULE] = 100
+    patience: Annotated[int, SCHEDULE] = Field(default=40, description="stop when the loss has risen this many times")
     decoder_rate: Annotated[float, _RATE] = 2e-3
     latent_rate: Annotated[float, _RATE] = 0.05
     position_rate: Annotated[float, _RATE] = Field(default=0.02, description="Å per update")

@@ -23,22 +23,22 @@ def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
     Raises:
         InputError: a file does not fit the map, the mesh carries no density, or nothing is left to move.
     """
-    grid, paths = inputs.full_imaging.grid, inputs.paths
-    if paths.mesh is None:
+    grid, files = inputs.full_imaging.grid, inputs.paths.own
+    if "mesh" not in files:
         low = fourier.low_pass(inputs.consensus[0], grid, config.shared_resolution)
         density = low.clamp(min=0.0) * inputs.mask
         mesh = build_mesh(inputs.mask, grid, density, config.cells, config.smallest_weight, config.stiffen)
         labelled = LabelledMesh(mesh)
     else:
-        labelled = load_mesh(paths.mesh)
-        _require_density(paths.mesh, labelled, inputs)
-    if paths.stationary is None:
+        labelled = load_mesh(files["mesh"])
+        _require_density(files["mesh"], labelled, inputs)
+    if "stationary" not in files:
         return labelled
     warnings: list[str] = []
-    still = torch.from_numpy(read_mask(paths.stationary, inputs.frame, warnings))
+    still = torch.from_numpy(read_mask(files["stationary"], inputs.frame, warnings))
     for warning in warnings:
         tell.warn(warning)
-    with naming(paths.stationary):
+    with naming(files["stationary"]):
         return replace(labelled, mesh=hold(labelled.mesh, still, grid))
 
 

@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from dynaflex.pipelines.config import MAP, MOTION, TRAINING, Option, Private, RunConfig
+from dynaflex.pipelines.config import MAP, MOTION, SCHEDULE, TRAINING, InputFile, MapConfig, Option, Private
 
 if TYPE_CHECKING:
     from dynaflex.latents.prior import LatentPrior
 
-_SCHEDULE = Private("the schedule is one piece: its parts were chosen together, for any data")
 _RATE = Private("a rate that suits the units of what it moves, for any data")
 
 
-class FlexConfig(RunConfig):
+class FlexConfig(MapConfig):
     """What 3DFlex adds to the settings that every method has, and where its defaults differ."""
 
-    files: ClassVar[Mapping[str, str]] = {name: name for name in ("mesh", "stationary", "latents")}
+    files: ClassVar[Mapping[str, InputFile]] = {
+        "mesh": InputFile("mesh", "Mesh of `dynaflex mesh`; default a regular one."),
+        "stationary": InputFile("stationary", "Mask of what must not move at all, such as a micelle."),
+        "latents": InputFile(
+            "latents", "Start from these: latents.npz, .npy, cryoSPARC .cs or cryoDRGN z.pkl.", "initial-latents"
+        ),
+    }
 
-    cells: Annotated[int, Option(MAP, "N")] = Field(
-        default=20, ge=2, description="Cubes of the mesh along a side of the box, five tetrahedra each."
-    )
     smallest_weight: Annotated[float, Private("`dynaflex mesh --minimum-weight` gives a mesh that has another")] = (
         Field(default=0.5, gt=0.0, le=1.0, description="rigidity of empty cells; densest: 1")
     )
@@ -57,20 +59,11 @@ class FlexConfig(RunConfig):
     batch_size: Annotated[int, Option(TRAINING, "N")] = Field(
         default=32, ge=1, description="Particles per update of the flow."
     )
-    steps: Annotated[int, _SCHEDULE] = Field(
+    steps: Annotated[int, SCHEDULE] = Field(
         default=1500, description="updates of the flow of one half that `epochs=None` aims at"
-    )
-    fixed_map_epochs: Annotated[int, _SCHEDULE] = Field(
-        default=5, ge=0, description="first epochs, in which the map stays as it is given"
     )
     flow_rate: Annotated[float, _RATE] = 5e-3
     last_flow_rate: Annotated[float, _RATE] = 5e-4
-    finest_band: Annotated[float, _SCHEDULE] = Field(
-        default=0.8, gt=0.0, le=1.0, description="of the training Nyquist, reached at the end"
-    )
-    map_iterations: Annotated[int, _SCHEDULE] = Field(
-        default=3, ge=1, description="conjugate gradients in an epoch of the map"
-    )
 
     @property
     def latent_prior(self) -> LatentPrior:

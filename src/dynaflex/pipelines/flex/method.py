@@ -2,60 +2,94 @@
 
 from __future__ import annotations
 
-from dynaflex import tell
-from dynaflex.mesh.segments import LabelledMesh
-from dynaflex.pipelines.config import RunConfig
-from dynaflex.pipelines.flex.build import build_model, empty_model, rebase, settings_of
-from dynaflex.pipelines.flex.carrier import make_carrier
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from dynaflex.pipelines.flex.config import FlexConfig
-from dynaflex.pipelines.flex.start import given_latents, initial_latents
-from dynaflex.pipelines.flex.train import FlexTrainer
-from dynaflex.pipelines.half import HalfSet
-from dynaflex.pipelines.inputs import Inputs
-from dynaflex.pipelines.mesh_store import save_mesh
-from dynaflex.pipelines.method import Method, Work
-from dynaflex.run.files import MESH
-from dynaflex.shapes import Tensor
+from dynaflex.pipelines.method import Method, Wording, Work
+
+if TYPE_CHECKING:
+    import torch
+
+    from dynaflex.grid import Grid
+    from dynaflex.mesh.segments import LabelledMesh
+    from dynaflex.model import FlexModel
+    from dynaflex.pipelines.flex.train import FlexTrainer
+    from dynaflex.pipelines.half import HalfSet
+    from dynaflex.pipelines.inputs import Inputs
+    from dynaflex.reconstruct.field import Field
+    from dynaflex.run.directory import Run
+    from dynaflex.shapes import Tensor
 
 
-def examine(inputs: Inputs, config: RunConfig) -> LabelledMesh:
-    """The mesh; refuse one, a stationary region or latents that do not fit.
+class Flex(Method[FlexConfig, "LabelledMesh"]):
+    """A mesh whose vertices a network moves, and the canonical map that it carries. Its plan is the mesh."""
 
-    Raises:
-        InputError: they do not.
-    """
-    labelled = make_carrier(inputs, settings_of(config))
-    if inputs.paths.latents is not None:
-        given_latents(inputs, settings_of(config))
-    return labelled
-
-
-def prepare(work: Work) -> list[str]:
-    """Store the mesh in the run, and say that the halves share it."""
-    mesh = plan_of(work).mesh
-    with work.run.files.writing(MESH) as path:
-        save_mesh(path, plan_of(work))
-    held = int(mesh.fixed.sum())
-    tell.say(
-        f"mesh of {len(mesh.vertices)} vertices and {len(mesh.cells)} tetrahedra, edges of {mesh.edge_length():.1f} Å"
-        + (f"; {held} vertices held" if held else "")
+    name = "flex"
+    summary = "Learn the motion with 3DFlex and reconstruct corrected half-maps at full resolution."
+    config = FlexConfig
+    wording = Wording(
+        title="3DFlex",
+        carrier="mesh",
+        points="densest voxels",
+        model="canonical map",
+        heading="Mesh and canonical map",
+        geometry="rigidity, squared strain",
+        shaded="in the shaded epochs the canonical map stood still; later, epochs of the map, which have a band limit "
+        "but no loss, take turns with epochs of the flow and the latents.",
+        soften="a smaller --rigidity",
+        shown=("mesh.npz",),
     )
-    source = "the mesh, made around the mask" if work.inputs.paths.mesh is None else "the mesh"
-    return [f"{source}, and the stiffness of its cells"]
+
+    def examine(self, inputs: Inputs, config: FlexConfig) -> LabelledMesh:
+        """The mesh; refuse one, a stationary region or latents that do not fit.
+
+        Raises:
+            InputError: they do not.
+        """
+        from dynaflex.pipelines.flex.carrier import make_carrier
+        from dynaflex.pipelines.flex.start import given_latents
+
+        labelled = make_carrier(inputs, config)
+        if "latents" in inputs.paths.own:
+            given_latents(inputs, config)
+        return labelled
+
+    def prepare(self, work: Work[FlexConfig, LabelledMesh]) -> list[str]:
+        """Store the mesh in the run, and say that the halves share it."""
+        from dynaflex.pipelines.on_mesh import store_mesh
+
+        store_mesh(work.run, work.plan)
+        source = "the mesh" if "mesh" in work.inputs.paths.own else "the mesh, made around the mask"
+        return [f"{source}, and the stiffness of its cells"]
+
+    def trainer(self, work: Work[FlexConfig, LabelledMesh], data: HalfSet, training: Tensor) -> FlexTrainer:
+        """The untrained model of one half with all that its training needs."""
+        from dynaflex.pipelines.flex.build import build_model
+        from dynaflex.pipelines.flex.start import initial_latents
+        from dynaflex.pipelines.flex.train import FlexTrainer
+
+        model = build_model(work.inputs, work.plan, data.half, len(data), work.config)
+        start = initial_latents(work.inputs, data, work.config)
+        return FlexTrainer(model.to(work.device), data, training, work.config, start)
+
+    def empty_model(self, state: Mapping[str, Tensor], particles: int, grid: Grid, config: FlexConfig) -> FlexModel:
+        """A model on the mesh of a checkpoint."""
+        from dynaflex.pipelines.flex.build import empty_model
+
+        return empty_model(state, particles, grid, config)
+
+    def rebase(self, model: FlexModel, origin: Tensor) -> FlexModel:
+        """The same model with the conformation ``origin`` ``(k)`` at rest: map, landmarks, mesh and flow."""
+        from dynaflex.pipelines.on_mesh import rebased
+
+        return rebased(model, origin)
+
+    def field(self, run: Run, model: FlexModel, grid: Grid, device: torch.device) -> Field:
+        """Voxels carried by the tetrahedra of the run's mesh."""
+        from dynaflex.pipelines.on_mesh import mesh_field
+
+        return mesh_field(run, model, grid, device)
 
 
-def trainer(work: Work, data: HalfSet, training: Tensor) -> FlexTrainer:
-    """The untrained model of one half with all that its training needs."""
-    config = settings_of(work.config)
-    model = build_model(work.inputs, plan_of(work), data.half, len(data), config)
-    start = initial_latents(work.inputs, data, config)
-    return FlexTrainer(model.to(work.device), data, training, config, start)
-
-
-def plan_of(work: Work) -> LabelledMesh:
-    """The mesh that :func:`examine` made."""
-    assert isinstance(work.plan, LabelledMesh)
-    return work.plan
-
-
-FLEX = Method("flex", FlexConfig, examine, prepare, trainer, empty_model, rebase)
+FLEX = Flex()

@@ -18,7 +18,7 @@ from dynaflex.shapes import Tensor
 
 def initial_latents(inputs: Inputs, data: HalfSet, config: FlexConfig) -> Callable[[], Tensor] | None:
     """What finds the latents ``(p k)`` that a half's training starts from; None where it starts from zero."""
-    if inputs.paths.latents is not None:
+    if "latents" in inputs.paths.own:
         rows = torch.from_numpy(data.particles.rows)
         return lambda: given_latents(inputs, config)[rows]
     if config.start == "zero":
@@ -32,8 +32,7 @@ def given_latents(inputs: Inputs, config: FlexConfig) -> Tensor:
     Raises:
         InputError: it cannot be read, or has fewer columns.
     """
-    path, particles = inputs.paths.latents, inputs.particles
-    assert path is not None
+    path, particles = inputs.paths.own["latents"], inputs.particles
     latents = read_latents(path, len(particles) + len(particles.excluded))
     if latents.shape[1] < config.latent_dim:
         raise InputError(

@@ -118,7 +118,7 @@ async function start() {
   const run = await getJson("api/run");
   setKey(run.key);
   app.run = run;
-  $("run-name").textContent = `${run.name} · ${run.method === "flex" ? "3DFlex" : "DynaMight"}`;
+  $("run-name").textContent = `${run.name} · ${run.method}`;
   document.title = `${run.name} · dynaflex`;
   [app.maps, app.curves] = [new Maps(run, fail), new Curves(run)];
   if (run.notices.length) tell(run.notices.join(" "));

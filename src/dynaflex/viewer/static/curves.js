@@ -4,13 +4,14 @@ import { getJson } from "./message.js";
 
 const $ = (id) => document.getElementById(id);
 const EPOCHS_LOOKED_AT = 6;
+const shared = (limit) => `Shaded, down to ${limit} Å: the halves had a common start, agreement there proves nothing.`;
 const PANELS = [
   { title: "Log-likelihood", keys: ["log_likelihood", "held_out_log_likelihood"], unit: "nats a particle" },
   {
     title: "Data loss", keys: ["data_loss", "held_out_loss"], unit: "nats a particle", unless: "log_likelihood",
     note: "Counted in units of the noise, which is learned meanwhile: that it rises is no divergence.",
   },
-  { title: "Gain over the rigid model on held-out particles", keys: ["gain"], unit: "nats a particle", level: 0 },
+  { title: "Gain by motion, held-out particles", keys: ["gain"], unit: "nats a particle", level: 0 },
   { title: "Displacement, rms", keys: ["rms_displacement"], unit: "Å" },
   { title: "Term that keeps the molecule together", keys: ["geometry"], unit: "" },
   { title: "Weight of that term, λ", keys: ["lambda"], unit: "" },
@@ -129,7 +130,7 @@ export class Curves {
     const named = [["rigid", "rigid"], ["deformed", "corrected for the motion"]].filter(([name]) => curves[name]);
     const last = curves.deformed.frequency.at(-1);
     const about = {
-      title: `Fourier shell correlation, ${title}`, group: "resolution",
+      title: `FSC, ${title}`, group: "resolution", note: claimLimit ? shared(claimLimit) : "",
       x: {
         label: "resolution", unit: "Å", words: (frequency) => (frequency > 0 ? (1 / frequency).toFixed(1) : "∞"),
         ticks: (low, high) => [0.2, 0.4, 0.6, 0.8, 1].map((share) => (low > 0 || high < last ? low + share * (high - low) : share * last)),

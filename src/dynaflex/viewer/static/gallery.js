@@ -123,6 +123,7 @@ export class Gallery {
 
   #tell(text) {
     $("page-words").textContent = text;
+    for (const id of ["page-back", "page-on"]) $(id).hidden = !this.#rows.length;
     $("page-back").disabled = !this.first;
     $("page-on").disabled = this.first + PAGE >= this.#rows.length;
   }

@@ -3,7 +3,6 @@ import { getBinary } from "./message.js";
 import { SlicesView, Slicing, VolumePlanes } from "./slices_view.js";
 
 const $ = (id) => document.getElementById(id);
-const PARTS = { dynamight: "Gaussians", flex: "mesh" };
 
 export class SurfaceBar {
   /** Limits of colours that were chosen by hand or came with the first conformation, by quantity. */
@@ -12,8 +11,7 @@ export class SurfaceBar {
   /** `run` is the server's summary; `again` asks for the conformation that is shown. */
   constructor(view, run, again, fail) {
     Object.assign(this, { view, again });
-    const name = PARTS[run.method];
-    const kinds = [["surface", "surface"], [name, "parts"], ["both", "both"], ["slices", "slices"]];
+    const kinds = [["surface", "surface"], [run.carrier, "parts"], ["both", "both"], ["slices", "slices"]];
     $("drawn-as").append(...kinds.map(([label, value]) => new Option(label, value)));
     this.slices = new SlicesView(view.element, new Slicing(), fail);
     view.element.addEventListener("painted", () => this.#slice());
