@@ -73,8 +73,7 @@ def test_an_fsc_needs_torch_and_no_more(few: Path, tmp_path: Path) -> None:
 
 
 def test_the_explorer_says_what_it_opens_before_it_loads_what_takes_long(brief_run: Path) -> None:
-    program = _PROGRAM.replace("import io, sys", "import io, sys; sys.modules['torch'] = None")
-    ended = subprocess.run(
-        [sys.executable, "-c", program, f"view|{brief_run}"], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode and ended.stderr.startswith(f"opening {brief_run}\n")
+    program = "import sys; sys.modules['torch'] = None; from dynaflex.cli.main import main; main()"
+    typed = [sys.executable, "-c", program, "view", str(brief_run)]
+    ended = subprocess.run(typed, capture_output=True, text=True, check=False)
+    assert ended.returncode and ended.stdout == f"opening {brief_run}\n"

@@ -25,7 +25,7 @@ def view_command(
     idle_hours: Annotated[float, typer.Option(min=0.01, help="Stop after so long without use.")] = 8.0,
 ) -> None:
     """Explore a run in a browser: latent space, conformations, maps, curves. Prints the link and the ssh line."""
-    _say(f"opening {run}")
+    typer.echo(f"opening {run}")
     try:
         _serve(run, datadir, port, host, socket, idle_hours)
     except StoppedOnRequest:

@@ -123,6 +123,7 @@ def _latents_of(half: TrainedHalf, data: HalfSet, prior: LatentPrior) -> Tensor:
         None,
         candidates(half.latents.mean).to(data.device),
         prior=prior,
+        task=f"held-out latents, model of half {half.half}",
     ).mean
 
 

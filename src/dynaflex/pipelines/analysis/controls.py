@@ -182,7 +182,7 @@ def _tried(
     everyone = torch.arange(len(data))
     own = embed.embed(
         model, lambda index: data.batch(index, torch.zeros(len(index), k)), everyone, fitting, None, candidates,
-        prior=prior,
+        prior=prior, task=f"held-out latents, model of half {trained.half}",
     ).mean.to(device)  # fmt: skip
     # Everybody gets the latents of another: the next in a random round.
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))

@@ -11,7 +11,7 @@ const PANELS = [
     title: "Data loss", keys: ["data_loss", "held_out_loss"], unit: "nats a particle", unless: "log_likelihood",
     note: "Counted in units of the noise, which is learned meanwhile: that it rises is no divergence.",
   },
-  { title: "Gain by motion, held-out particles", keys: ["gain"], unit: "nats a particle", level: 0 },
+  { title: "Gain by motion, held out", keys: ["gain"], unit: "nats a particle", level: 0 },
   { title: "Displacement, rms", keys: ["rms_displacement"], unit: "Å" },
   { title: "Term that keeps the molecule together", keys: ["geometry"], unit: "" },
   { title: "Weight of that term, λ", keys: ["lambda"], unit: "" },
@@ -60,7 +60,7 @@ export class Curves {
   words() {
     const { working, found } = this.state;
     if (!working) return "";
-    if (found) return "at work on the maps and the report";
+    if (found) return "trained; a command is at work on it";
     return this.#lines.length ? `training ${this.#place()}${this.#left()}` : "at work";
   }
 
