@@ -75,7 +75,7 @@ def test_all_figures_are_there_and_described(kind: str, own: str, request: pytes
 def test_text_of_the_files_is_escaped(finished: Path, page: Any, hostile: str) -> None:
     source = (finished / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in source and "<b>" not in source and "map <1>" not in source
-    assert page.text.count(hostile) == 2  # a warning and a setting, as text
+    assert page.text.count(hostile) == 3  # a warning, a setting and what computed it, as text
     assert "map <1>.mrc" in page.text
 
 
