@@ -6,23 +6,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dynaflex.pipelines.flex.config import FlexConfig
-from dynaflex.pipelines.method import Method, Wording, Work
+from dynaflex.pipelines.mesh_method import MeshMethod
+from dynaflex.pipelines.method import Wording, Work
 
 if TYPE_CHECKING:
-    import torch
-
     from dynaflex.grid import Grid
     from dynaflex.mesh.segments import LabelledMesh
     from dynaflex.model import FlexModel
     from dynaflex.pipelines.flex.train import FlexTrainer
     from dynaflex.pipelines.half import HalfSet
     from dynaflex.pipelines.inputs import Inputs
-    from dynaflex.reconstruct.field import Field
-    from dynaflex.run.directory import Run
     from dynaflex.shapes import Tensor
 
 
-class Flex(Method[FlexConfig, "LabelledMesh"]):
+class Flex(MeshMethod[FlexConfig, "LabelledMesh"]):
     """A mesh whose vertices a network moves, and the canonical map that it carries. Its plan is the mesh."""
 
     name = "flex"
@@ -78,18 +75,6 @@ class Flex(Method[FlexConfig, "LabelledMesh"]):
         from dynaflex.pipelines.flex.build import empty_model
 
         return empty_model(state, particles, grid, config)
-
-    def rebase(self, model: FlexModel, origin: Tensor) -> FlexModel:
-        """The same model with the conformation ``origin`` ``(k)`` at rest: map, landmarks, mesh and flow."""
-        from dynaflex.pipelines.on_mesh import rebased
-
-        return rebased(model, origin)
-
-    def field(self, run: Run, model: FlexModel, grid: Grid, device: torch.device) -> Field:
-        """Voxels carried by the tetrahedra of the run's mesh."""
-        from dynaflex.pipelines.on_mesh import mesh_field
-
-        return mesh_field(run, model, grid, device)
 
 
 FLEX = Flex()

@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from dynaflex.pipelines.config import MAP, MOTION, SCHEDULE, TRAINING, InputFile, MapConfig, Option, Private
-from dynaflex.pipelines.method import Method, Wording, Work
+from dynaflex.pipelines.mesh_method import MeshMethod
+from dynaflex.pipelines.method import Wording, Work
 
 if TYPE_CHECKING:
-    import torch
-
     from dynaflex.grid import Grid
     from dynaflex.model import FlexModel
     from dynaflex.pipelines.half import HalfSet
     from dynaflex.pipelines.inputs import Inputs
     from dynaflex.pipelines.multibody.bodies import Bodies
     from dynaflex.pipelines.multibody.train import BodyTrainer
-    from dynaflex.reconstruct.field import Field as VoxelsInImages
-    from dynaflex.run.directory import Run
     from dynaflex.shapes import Tensor
 
 
@@ -57,7 +54,7 @@ class MultibodyConfig(MapConfig):
     )
 
 
-class Multibody(Method[MultibodyConfig, "Bodies"]):
+class Multibody(MeshMethod[MultibodyConfig, "Bodies"]):
     """Rigid bodies with soft borders, one rotation and shift for each in every particle."""
 
     name = "multibody"
@@ -114,18 +111,6 @@ class Multibody(Method[MultibodyConfig, "Bodies"]):
         from dynaflex.pipelines.multibody.train import empty_model
 
         return empty_model(state, particles, grid)
-
-    def rebase(self, model: FlexModel, origin: Tensor) -> FlexModel:
-        """The same model with the conformation ``origin`` ``(k)`` at rest: map, landmarks, mesh and bodies."""
-        from dynaflex.pipelines.on_mesh import rebased
-
-        return rebased(model, origin)
-
-    def field(self, run: Run, model: FlexModel, grid: Grid, device: torch.device) -> VoxelsInImages:
-        """Voxels carried by the tetrahedra of the run's mesh."""
-        from dynaflex.pipelines.on_mesh import mesh_field
-
-        return mesh_field(run, model, grid, device)
 
 
 MULTIBODY = Multibody()
