@@ -73,6 +73,18 @@ class InTurn(ABC, Generic[C]):
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
         """The latents ``(b k)`` of a batch under the present model, from where they stood."""
 
+    @torch.no_grad()
+    def _contribution(
+        self, batch: Batch, latents: Tensor, destinations: Tensor, prediction: Tensor, figures: dict[str, float]
+    ) -> Contribution:
+        """What a batch adds with its ``latents`` ``(b k)``, predicted with the density at ``destinations``: its
+        ``figures``, and those that every motion has."""
+        moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
+        everywhere = {
+            "rms_displacement": moved.item(), "latent_spread": latents.square().mean().sqrt().item(),
+        }  # fmt: skip
+        return Contribution(batch.index, figures | everywhere, self.data.power_left(prediction, batch), latents)
+
     def _begin(self) -> None:
         """What comes before the first update of all."""
 

@@ -68,14 +68,8 @@ class FlexTrainer(InTurn[FlexConfig]):
         data = data_loss(prediction, batch.coefficients, weights).mean()
         rigid = rigidity(destinations, self.rigidity_table).mean()
         (share * (data + self.config.rigidity * rigid)).backward()
-        with torch.no_grad():
-            moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
-            left = self.data.power_left(prediction, batch)
-        figures = {
-            "data_loss": data.item(), "geometry": rigid.item(), "kl": found.divergence().mean().item(),
-            "rms_displacement": moved.item(), "latent_spread": found.mean.square().mean().sqrt().item(),
-        }  # fmt: skip
-        return Contribution(batch.index, figures, left, found.mean)
+        figures = {"data_loss": data.item(), "geometry": rigid.item(), "kl": found.divergence().mean().item()}
+        return self._contribution(batch, found.mean, destinations, prediction, figures)
 
     def _end_motion(self) -> dict[str, float]:
         return {"lambda": self.config.rigidity}

@@ -70,14 +70,12 @@ class BodyTrainer(InTurn[MultibodyConfig]):
         z, curvature = self._found(batch, weights)
         destinations = self.model.deformed(z)
         prediction = self.model.render(destinations, batch.pose, batch.ctf)
-        moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
         figures = {
             "data_loss": data_loss(prediction, batch.coefficients, weights).mean().item(),
             "kl": 0.5 * z.square().sum(1).mean().item(),
-            "rms_displacement": moved.item(), "latent_spread": z.square().mean().sqrt().item(),
-        }  # fmt: skip
+        }
         self.progress.add_uncertainty(torch.linalg.inv(curvature))
-        return Contribution(batch.index, figures, self.data.power_left(prediction, batch), z)
+        return self._contribution(batch, z, destinations, prediction, figures)
 
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
         return self._found(batch, weights)[0]
