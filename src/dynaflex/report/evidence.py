@@ -21,7 +21,8 @@ from dynaflex.report.files import Arrays, Record, RunFiles
 from dynaflex.report.resolution import Nyquist
 from dynaflex.report.style import Drawing
 from dynaflex.report.verdicts import stored_controls
-from dynaflex.report.wording import MESH, THRESHOLD, wording_of
+from dynaflex.report.wording import THRESHOLD, wording_of
+from dynaflex.run.files import MESH
 from dynaflex.shapes import Array
 
 FIGURES = "figures"

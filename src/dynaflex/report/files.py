@@ -17,6 +17,7 @@ from dynaflex.io.mrc import MrcMap, read_map
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.pipelines.mesh_store import load_mesh
 from dynaflex.run.directory import Run
+from dynaflex.run.files import MESH
 from dynaflex.run.ledger import Ledger
 from dynaflex.run.metrics import METRICS
 from dynaflex.shapes import Array, FloatArray
@@ -92,7 +93,7 @@ class RunFiles:
 
     def mesh(self) -> LabelledMesh | None:
         """The mesh that carried the density, with its segments."""
-        return self._read("mesh.npz", load_mesh)
+        return self._read(MESH, load_mesh)
 
     def volume(self, name: str) -> MrcMap | None:
         """A whole map."""

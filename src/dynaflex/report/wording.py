@@ -9,8 +9,10 @@ from typing import Any
 from dynaflex.errors import DynaflexError
 from dynaflex.pipelines.method import Wording
 from dynaflex.pipelines.methods import method_named
+from dynaflex.run.files import MESH
 
-MESH, THRESHOLD = SHOWN = ("mesh.npz", "threshold.json")
+THRESHOLD = "threshold.json"
+SHOWN = (MESH, THRESHOLD)
 """What the model can be drawn from, beside the files that every run has."""
 
 
