@@ -72,7 +72,9 @@ def test_another_file_is_not_taken_for_the_one_that_moved(
 
 
 def stored(run: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in run.glob("*.json") if path.name != "lock.json"}
+    """Every file of a run but the account of what was tried."""
+    found = (path for path in run.iterdir() if path.is_file() and path.name not in ("lock.json", "log.txt"))
+    return {path.name: path.read_bytes() for path in found}
 
 
 def test_images_that_changed_are_other_inputs(trained_toy: Toy, command: Command) -> None:

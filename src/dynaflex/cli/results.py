@@ -53,19 +53,21 @@ def reconstruct_command(
     from dynaflex.run.stop import stoppable
 
     opened = open_run(run)
-    with shown(), stoppable(run, "give the same command again"), opened.locked(), reported(opened, again()):
+    with shown(), stoppable(run, "give the same command again"), opened.locked():
+        # What is refused at the door leaves the run as it was, its report too.
         inputs = reopened(opened, Moved(particles, map, mask, datadir, strip_prefix))
         remember(opened, inputs)
-        maps.reconstruct_run(
-            opened,
-            inputs,
-            pick_device(device),
-            solver=solver,
-            field=field,
-            box=box,
-            symmetry=symmetry,
-            b_factor=b_factor,
-        )
+        with reported(opened, again()):
+            maps.reconstruct_run(
+                opened,
+                inputs,
+                pick_device(device),
+                solver=solver,
+                field=field,
+                box=box,
+                symmetry=symmetry,
+                b_factor=b_factor,
+            )
     typer.echo(f"done: {opened.maps}")
 
 
