@@ -117,9 +117,18 @@
       ctx.fill();
       ctx.textAlign = rightwards ? "left" : "right";
       ctx.textBaseline = mark.below ? "top" : "bottom";
-      ctx.fillText(mark.text, x + (rightwards ? 5 : -5) * scale, y + (mark.below ? 6 : -5) * scale);
+      legibly(ctx, mark.text, x + (rightwards ? 5 : -5) * scale, y + (mark.below ? 6 : -5) * scale);
     }
     ctx.restore();
+  }
+
+  /** Words on top of curves, with paper around each letter. */
+  function legibly(ctx, text, x, y) {
+    ctx.strokeStyle = theme("--paper");
+    ctx.lineWidth = 4 * devicePixelRatio;
+    ctx.lineJoin = "round";
+    ctx.strokeText(text, x, y);
+    ctx.fillText(text, x, y);
   }
 
   function chart(plot, place, key) {

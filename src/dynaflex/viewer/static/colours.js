@@ -81,6 +81,11 @@ export function brief(value) {
   return String(Number(size >= 100 ? value.toFixed(0) : value.toPrecision(3))).replace("-", "−");
 }
 
+/** A value with its unit; of a length nothing below a hundredth of an Å, which no motion is known to. */
+export function quantity(value, unit) {
+  return `${brief(unit === "Å" ? Math.round(100 * value) / 100 : value)}${unit && ` ${unit}`}`;
+}
+
 /** The largest of 1, 2, 5 times a power of ten that does not exceed a value. */
 export function roundStep(value) {
   const power = 10 ** Math.floor(Math.log10(value));

@@ -1,6 +1,6 @@
 // The first panel: particles by their conformations, and the conformation under the pointer beside them.
 import { Camera } from "./camera.js";
-import { brief } from "./colours.js";
+import { brief, quantity } from "./colours.js";
 import { DensityPlot } from "./density_plot.js";
 import { getBinary } from "./message.js";
 import { Newest } from "./newest.js";
@@ -228,7 +228,7 @@ export class Explore {
     const { latent_dim: dimension } = particles.about;
     const named = this.axes.map((name, i) => {
       const { label, unit } = particles.column(name);
-      return `${label} = ${brief((this.at ?? [])[i])}${unit && ` ${unit}`}`;
+      return `${label} = ${quantity((this.at ?? [])[i], unit)}`;
     });
     let rest = "";
     if (!this.filled) {

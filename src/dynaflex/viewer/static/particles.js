@@ -1,5 +1,5 @@
 // The particles as the page knows them: columns fetched once, the half that is shown, and planes of latent space.
-import { brief, classColour, classTable, coded, gradient, table, UNKNOWN } from "./colours.js";
+import { brief, classColour, classTable, coded, gradient, quantity, table, UNKNOWN } from "./colours.js";
 import { getBinary, getJson } from "./message.js";
 
 const LONGEST_QUERY = 3500;
@@ -103,7 +103,7 @@ export class Particles {
   words(identifier, value) {
     const { kind, names, unit } = this.column(identifier);
     if (kind === "cluster" && Number.isNaN(value)) return "none";
-    return names[value] ?? `${brief(value)}${unit && ` ${unit}`}`;
+    return names[value] ?? quantity(value, unit);
   }
 
   /** The name of a column with its unit. */
