@@ -1,4 +1,5 @@
-"""Laws of what the flow of 3DFlex lowers: its images are predicted all over the posterior of their latents."""
+"""Laws of what the flow of 3DFlex lowers: images are predicted all over the posterior of their latents, and cells are
+as stiff as their strain says."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dynaflex.imaging.noise import noise_weights
+from dynaflex.losses.rigidity import stiffness
 from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.flex.train import FlexTrainer
 from dynaflex.pipelines.half import HalfSet
@@ -18,18 +19,42 @@ from dynaflex.run.directory import Run
 SOME = 8
 
 
-@pytest.mark.parametrize(("loudness", "width"), [(1e-9, 1.0), (1e9, 0.0)], ids=["unheard", "certain"])
-def test_latents_are_drawn_as_widely_as_their_images_leave_them(flex_run: Path, loudness: float, width: float) -> None:
-    run = Run.open(flex_run)
+def trainer_of(run_folder: Path) -> FlexTrainer:
+    run = Run.open(run_folder)
     inputs, half = reopened(run), load_half(run, 1)
     data = HalfSet(inputs.particles.take(inputs.members(1)), 1, inputs.imaging, torch.device("cpu"))
-    model, every = half.model.requires_grad_(True), torch.arange(len(data))
-    trainer = FlexTrainer(model, data, every, FlexConfig(), start=lambda: torch.zeros(len(data), 2))
+    every = torch.arange(len(data))
+    trainer = FlexTrainer(
+        half.model.requires_grad_(True), data, every, FlexConfig(), start=lambda: torch.zeros(len(data), 2)
+    )
+    trainer.progress.noise_power = half.noise_power
+    return trainer
+
+
+@pytest.mark.parametrize(("loudness", "width"), [(1e-9, 1.0), (1e9, 0.0)], ids=["unheard", "certain"])
+def test_latents_are_drawn_as_widely_as_their_images_leave_them(flex_run: Path, loudness: float, width: float) -> None:
+    trainer = trainer_of(flex_run)
+    data, model, every = trainer.data, trainer.model, trainer.training
     draw = torch.randn(SOME, trainer.config.latent_dim, generator=torch.Generator().manual_seed(0))
     batch = data.batch(every[:SOME], draw)
 
-    added = trainer._accumulate(batch, 1.0, weights=loudness * noise_weights(half.noise_power, data.grid))
+    added = trainer._accumulate(batch, 1.0, weights=loudness * trainer.weights())
 
     drawn = model.deformed(trainer.table.mean_of(batch.index) + width * draw)
     moved = (drawn - model.density.points()).square().sum(-1).mean().sqrt()
     assert added.figures["rms_displacement"] == pytest.approx(moved.item(), rel=1e-3)
+
+
+def test_cells_are_as_stiff_as_their_strain_says_once_it_is_known(flex_run: Path) -> None:
+    trainer = trainer_of(flex_run)
+    alike = trainer.flow.mesh.weights
+
+    trainer._end_motion()
+    trainer._begin_motion()
+    assert torch.equal(trainer.rigidity_table.weights, alike.double())
+
+    trainer.progress.epoch = trainer.epochs // 2
+    trainer._end_motion()
+    trainer._begin_motion()
+    strain = trainer.progress.strain
+    assert bool((strain > 0).any()) and torch.equal(trainer.rigidity_table.weights, stiffness(strain, alike).double())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
-from dynaflex.losses.rigidity import rigidity
+from dynaflex.losses.rigidity import rigidity, stiffness, strains
 from dynaflex.model import Batch, FlexModel
 from dynaflex.pipelines.embed import descend, infer
 from dynaflex.pipelines.flex.config import FlexConfig
@@ -21,12 +22,24 @@ from dynaflex.shapes import Tensor
 
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
+_SETTLED = 0.4
+"""The share of the epochs after which it is known where the molecule gives."""
+_ASKED = 64
+"""How many particles tell it."""
+
+
+@dataclass
+class FlexProgress(Progress):
+    """``strain`` ``(t)`` is that of every cell at the end of the last epoch of the flow, empty before it is known."""
+
+    strain: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 class FlexTrainer(InTurn[FlexConfig]):
     """Trains the flow by gradients, and finds the latents of every batch anew."""
 
     motion = "flow"
+    progress: FlexProgress
 
     def __init__(
         self,
@@ -38,19 +51,26 @@ class FlexTrainer(InTurn[FlexConfig]):
     ) -> None:
         """``start()`` gives the latents ``(p k)`` to begin with; they stand still as long as the map does."""
         epochs = config.planned_epochs(-(-len(training) // config.batch_size))
-        progress = Progress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
+        progress = FlexProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         super().__init__(model, data, training, config, epochs, progress)
         self.start = start
-        flow, _ = on_mesh(model)
-        self.rigidity_table = RigidityTable(flow.mesh.vertices, flow.mesh.cells, flow.mesh.weights).to(data.device)
-        self.optimisers["flow"] = torch.optim.Adam(flow.parameters(), lr=config.flow_rate)
+        self.flow, _ = on_mesh(model)
+        self.rigidity_table = self._rigidity_table()
+        self.optimisers["flow"] = torch.optim.Adam(self.flow.parameters(), lr=config.flow_rate)
+
+    def _rigidity_table(self) -> RigidityTable:
+        """That of the mesh, as stiff as the strain of its cells makes it once that is known."""
+        mesh, strain = self.flow.mesh, self.progress.strain
+        weights = stiffness(strain, mesh.weights) if len(strain) else mesh.weights
+        return RigidityTable(mesh.vertices, mesh.cells, weights).to(self.data.device)
 
     def _begin(self) -> None:
         if self.start is not None:
             self.table.set_mean(torch.arange(len(self.data)), self.start().to(self.data.device))
 
     def _begin_motion(self) -> None:
-        """The flow's rate falls geometrically from its first to its last value."""
+        """Cells are as stiff as they were found, and the flow's rate falls geometrically to its last value."""
+        self.rigidity_table = self._rigidity_table()
         done = self.progress.epoch / max(self.epochs - 1, 1)
         rate = self.config.flow_rate * (self.config.last_flow_rate / self.config.flow_rate) ** done
         for group in self.optimisers["flow"].param_groups:
@@ -72,6 +92,10 @@ class FlexTrainer(InTurn[FlexConfig]):
         return self._contribution(batch, found.mean, destinations, prediction, figures)
 
     def _end_motion(self) -> dict[str, float]:
+        if self.progress.epoch >= _SETTLED * self.epochs:
+            z = self.table.mean_of(self.likelihood.training[:_ASKED])
+            there = self.flow.vertices + self.flow.vertex_displacement(z).detach()
+            self.progress.strain = strains(there, self.flow.mesh).mean(dim=0)
         return {"lambda": self.config.rigidity}
 
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
