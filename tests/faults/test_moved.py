@@ -71,6 +71,16 @@ def test_another_file_is_not_taken_for_the_one_that_moved(
     assert before == stored(trained_toy.run)
 
 
+@pytest.mark.parametrize("options", [("--symmetry", "Q7"), ("--device", "cuda:99"), ("--box", "7"), ("--box", "64")])
+def test_what_cannot_be_done_leaves_the_results_as_they_were(
+    trained_toy: Toy, command: Command, options: tuple[str, str]
+) -> None:
+    assert command("resume", trained_toy.run).code == 0
+    before = stored(trained_toy.run)
+    assert command("reconstruct", trained_toy.run, *options).code in (2, 4)
+    assert before == stored(trained_toy.run)
+
+
 def stored(run: Path) -> dict[str, bytes]:
     """Every file of a run but the account of what was tried."""
     found = (path for path in run.iterdir() if path.is_file() and path.name not in ("lock.json", "log.txt"))

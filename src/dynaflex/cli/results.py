@@ -55,13 +55,14 @@ def reconstruct_command(
     opened = open_run(run)
     with shown(), stoppable(run, "give the same command again"), opened.locked():
         # What is refused at the door leaves the run as it was, its report too.
+        there = pick_device(device)
         inputs = reopened(opened, Moved(particles, map, mask, datadir, strip_prefix))
         remember(opened, inputs)
         with reported(opened, again()):
             maps.reconstruct_run(
                 opened,
                 inputs,
-                pick_device(device),
+                there,
                 solver=solver,
                 field=field,
                 box=box,

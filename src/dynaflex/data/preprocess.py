@@ -83,14 +83,23 @@ def fourier_crop(images: Tensor, box: int) -> Tensor:
     Raises:
         UsageError: the box is odd, not positive, or larger than the images.
     """
-    if box % 2 or not 0 < box <= images.shape[-1]:
+    require_crop(box, images.shape[-1])
+    return fourier.crop_images(images, box)
+
+
+def require_crop(box: int, whole: int) -> None:
+    """Refuse a ``box`` that images of ``whole`` pixels cannot be cropped to.
+
+    Raises:
+        UsageError: it is odd, not positive, or larger than the images.
+    """
+    if box % 2 or not 0 < box <= whole:
         raise UsageError(
             "preprocess.train-box",
             "images cannot be cropped to this box",
-            expected=f"an even number up to {images.shape[-1]}",
+            expected=f"an even number up to {whole}",
             found=box,
         )
-    return fourier.crop_images(images, box)
 
 
 def particle_diameter(grid: Grid, mask: Tensor | None = None) -> float:

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from dynaflex import fourier, tell
 from dynaflex.analyze.motion import moving_part
 from dynaflex.data.particles import Particles
+from dynaflex.data.preprocess import require_crop
 from dynaflex.errors import NumericalError, UsageError
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import transfer_function
@@ -74,16 +75,18 @@ def reconstruct_run(
     sharpened. ``fsc.json`` comes last: a run that has it has all its maps.
 
     Raises:
-        UsageError: the inverse was asked for of a motion that a mesh carries.
+        UsageError: the inverse was asked for of a motion that a mesh carries, there is no such symmetry, or images
+            cannot be cropped to the box. Then all files are as they were.
     """
     if field == "inverse":
         _require_no_mesh(run)
-    run.files.forget(FSC)
-    imaging = (
-        inputs.full_imaging if box is None else replace(inputs.full_imaging, grid=inputs.full_imaging.grid.cropped(box))
-    )
-    grid = imaging.grid
     group = point_group(symmetry)
+    imaging = inputs.full_imaging
+    if box is not None:
+        require_crop(box, imaging.grid.box)
+        imaging = replace(imaging, grid=imaging.grid.cropped(box))
+    grid = imaging.grid
+    run.files.forget(FSC)
     tell.say(f"reconstruction in a box of {grid.box}: at most {required_memory(grid, _AT_ONCE) / 1e9:.1f} GB")
     models: dict[int, Tensor] = {}
     volumes: dict[str, Tensor] = {}

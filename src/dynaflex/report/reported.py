@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from dynaflex import tell
-from dynaflex.errors import StoppedOnRequest
+from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.pipelines.config import Stage
 from dynaflex.pipelines.device import pick_device
 from dynaflex.pipelines.pipeline import Task
@@ -37,6 +37,9 @@ def reported(run: Run, command: str, *, when_done: bool = True) -> Iterator[None
     """
     try:
         yield
+    except UsageError:
+        # What cannot be done was not begun, and the report of what was done stays.
+        raise
     except (Exception, StoppedOnRequest) as error:
         tell.note(f"ended: {error}")
         _try_to_write(run, Ending.of(error, command))
