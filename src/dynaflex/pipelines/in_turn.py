@@ -53,7 +53,7 @@ class InTurn(ABC, Generic[C]):
         self.epochs = epochs
         self.progress = progress
         self.poses: PoseRefinement | None = None
-        _, self.map = on_mesh(model)
+        self.moves, self.map = on_mesh(model)
         assert isinstance(model.latents, LatentTable)
         self.table = model.latents
         self.prior = config.latent_prior

@@ -16,7 +16,6 @@ from dynaflex.pipelines.embed import descend, infer
 from dynaflex.pipelines.flex.config import FlexConfig
 from dynaflex.pipelines.half import HalfSet
 from dynaflex.pipelines.in_turn import InTurn
-from dynaflex.pipelines.on_mesh import on_mesh
 from dynaflex.pipelines.steps import Contribution, Progress
 from dynaflex.shapes import Tensor
 
@@ -54,13 +53,12 @@ class FlexTrainer(InTurn[FlexConfig]):
         progress = FlexProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         super().__init__(model, data, training, config, epochs, progress)
         self.start = start
-        self.flow, _ = on_mesh(model)
         self.rigidity_table = self._rigidity_table()
-        self.optimisers["flow"] = torch.optim.Adam(self.flow.parameters(), lr=config.flow_rate)
+        self.optimisers["flow"] = torch.optim.Adam(self.moves.parameters(), lr=config.flow_rate)
 
     def _rigidity_table(self) -> RigidityTable:
         """That of the mesh, as stiff as the strain of its cells makes it once that is known."""
-        mesh, strain = self.flow.mesh, self.progress.strain
+        mesh, strain = self.moves.mesh, self.progress.strain
         weights = stiffness(strain, mesh.weights) if len(strain) else mesh.weights
         return RigidityTable(mesh.vertices, mesh.cells, weights).to(self.data.device)
 
@@ -91,11 +89,11 @@ class FlexTrainer(InTurn[FlexConfig]):
         figures = {"data_loss": data.item(), "geometry": rigid.item(), "kl": found.divergence().mean().item()}
         return self._contribution(batch, found.mean, destinations, prediction, figures)
 
+    @torch.no_grad()
     def _end_motion(self) -> dict[str, float]:
         if self.progress.epoch >= _SETTLED * self.epochs:
             z = self.table.mean_of(self.likelihood.training[:_ASKED])
-            there = self.flow.vertices + self.flow.vertex_displacement(z).detach()
-            self.progress.strain = strains(there, self.flow.mesh).mean(dim=0)
+            self.progress.strain = strains(self.model.deformed(z), self.moves.mesh).mean(dim=0)
         return {"lambda": self.config.rigidity}
 
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
