@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dynaflex.checking.check import compare_readings
+from dynaflex.checking.leak_search import find_leaks
+from dynaflex.checking.readings import Comparison
 from dynaflex.data.particles import read_particles
 from dynaflex.io.mrc import read_map
-from dynaflex.pipelines.check import compare_readings
-from dynaflex.pipelines.leak_search import find_leaks
 from dynaflex.simulation.particles import simulate
-from dynaflex.validate.readings import Comparison
 
 # The mistakes are those of the tests: they are planted without any of the code that finds them.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from dynaflex.io.mrc import read_map
-from dynaflex.pipelines.analysis.scene import SimulatedScene
+from dynaflex.judge.scene import SimulatedScene
 from dynaflex.run.directory import Run
 from dynaflex.run.files import read_latents
 from dynaflex.shapes import Tensor

@@ -29,10 +29,10 @@ from dynaflex.kernels import native
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.graph import neighbour_graph
+from dynaflex.methods.dynamight.balance import geometry_loss
+from dynaflex.methods.dynamight.config import DynamightConfig
+from dynaflex.methods.dynamight.train import build_optimisers
 from dynaflex.model import Batch, FlexModel
-from dynaflex.pipelines.dynamight.balance import geometry_loss
-from dynaflex.pipelines.dynamight.config import DynamightConfig
-from dynaflex.pipelines.dynamight.train import build_optimisers
 from dynaflex.rotations import random_rotations
 
 ORIGINAL_MS = (27.0, 31.0)

@@ -29,10 +29,10 @@ from playwright.sync_api import Page, sync_playwright
 from dynaflex import fourier
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.pipelines.predict import load_half
-from dynaflex.viewer.decoder import SIZES, Decoder
-from dynaflex.viewer.watched import WatchedRun
-from dynaflex.viewer.window import Window
+from dynaflex.results.trained import load_half
+from dynaflex.run.watched import WatchedRun
+from dynaflex.viewer.density.decoder import SIZES, Decoder
+from dynaflex.viewer.density.window import Window
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]

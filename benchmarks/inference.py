@@ -26,14 +26,14 @@ from dynaflex import fourier
 from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.density.canonical_map import CanonicalMap
 from dynaflex.imaging.noise import noise_weights
+from dynaflex.inference import descend, energy_of, infer
 from dynaflex.kernels import native
 from dynaflex.latents.table import LatentTable
+from dynaflex.methods.flex.carrier import carried, make_carrier
+from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.model import Batch, FlexModel
-from dynaflex.pipelines.embed import descend, energy_of, infer
-from dynaflex.pipelines.flex.carrier import carried, make_carrier
-from dynaflex.pipelines.flex.config import FlexConfig
-from dynaflex.pipelines.half import HalfSet, keyed_generator
-from dynaflex.pipelines.inputs import InputPaths, Inputs, read_inputs
+from dynaflex.prepare.half import HalfSet, keyed_generator
+from dynaflex.prepare.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.shapes import Tensor
 from dynaflex.simulation.particles import simulate
 from dynaflex.simulation.truth import Truth, true_volume, truth_displacement

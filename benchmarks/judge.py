@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 from fourier_insertion import reconstruct
 
-from dynaflex.pipelines.analysis import scoring
-from dynaflex.pipelines.analysis.scene import Judge, Scene
-from dynaflex.pipelines.analysis.scoring import IDEAL, half_maps, latent_scores, motion_scores
-from dynaflex.pipelines.reopen import Moved
+from dynaflex.judge import scoring
+from dynaflex.judge.scene import Judge, Scene
+from dynaflex.judge.scoring import IDEAL, half_maps, latent_scores, motion_scores
+from dynaflex.results.reopen import Moved
 from dynaflex.run.directory import Run
 
 

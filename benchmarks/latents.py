@@ -21,11 +21,11 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from dynaflex.kernels import native
 from dynaflex.latents.encoder import Encoder
-from dynaflex.pipelines.dynamight.build import build_model, prepare_consensus
-from dynaflex.pipelines.dynamight.config import DynamightConfig
-from dynaflex.pipelines.dynamight.train import HalfTrainer
-from dynaflex.pipelines.half import HalfSet
-from dynaflex.pipelines.inputs import InputPaths, read_inputs
+from dynaflex.methods.dynamight.build import build_model, prepare_consensus
+from dynaflex.methods.dynamight.config import DynamightConfig
+from dynaflex.methods.dynamight.train import HalfTrainer
+from dynaflex.prepare.half import HalfSet
+from dynaflex.prepare.inputs import InputPaths, read_inputs
 from dynaflex.shapes import Tensor
 from dynaflex.simulation.molecule import ARM
 from dynaflex.simulation.particles import simulate

@@ -22,7 +22,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from dynaflex.grid import Grid
 from dynaflex.latents.prior import GAUSSIAN, LatentPrior
-from dynaflex.pipelines.half import HalfSet, Imaging
+from dynaflex.prepare.half import HalfSet, Imaging
 from dynaflex.shapes import Tensor
 from swinging import CPU, Ball, Noise, coloured, search, white
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from judge import dynaflex
 
-from dynaflex.pipelines.analysis.scene import SimulatedScene
+from dynaflex.judge.scene import SimulatedScene
 
 PARTICLES = 5000
 

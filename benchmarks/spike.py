@@ -26,8 +26,8 @@ from spike_scene import SIGMA, SpikeScene, read_scene, scene_from_structures, se
 
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.pipelines.analysis.scene import Judge
-from dynaflex.pipelines.analysis.scoring import half_maps
+from dynaflex.judge.scene import Judge
+from dynaflex.judge.scoring import half_maps
 from dynaflex.simulation.microscope import Atoms, draw_acquisition, write_particles
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,8 +11,8 @@ from matplotlib.colors import to_rgb
 from scipy.spatial import cKDTree
 from spike_scene import BODIES, SpikeScene
 
-from dynaflex.report.style import INK
-from dynaflex.report.surface import draw_surface, isosurface, view_from
+from dynaflex.report.drawing.style import INK
+from dynaflex.report.drawing.surface import draw_surface, isosurface, view_from
 from dynaflex.shapes import Array, FloatArray
 
 COLOURS = {"RBD_A": "#c8502d", "RBD_B": "#2f7fc1", "RBD_C": "#e0a63a"}

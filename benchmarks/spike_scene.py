@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.io.durable import write_npz
-from dynaflex.pipelines.analysis.scene import Part
+from dynaflex.judge.scene import Part
 from dynaflex.shapes import Array, IntArray, Tensor
 from dynaflex.simulation.truth import density_map, mask_around
 

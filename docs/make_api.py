@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from dynaflex import api
+from dynaflex.checking.check import Findings
+from dynaflex.config import RunConfig
 from dynaflex.data.particles import Particles
 from dynaflex.io.mrc import MrcMap
-from dynaflex.pipelines.check import Findings
-from dynaflex.pipelines.config import RunConfig
-from dynaflex.pipelines.methods import method_named
-from dynaflex.pipelines.methods import names as methods
-from dynaflex.pipelines.simulated import Simulated
+from dynaflex.prepare.simulated import Simulated
 from dynaflex.report.notebook import Shown
 from dynaflex.run.files import ParticleLatents
+from dynaflex.training.installed import method_named
+from dynaflex.training.installed import names as methods
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 FUNCTIONS = {

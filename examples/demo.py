@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dynaflex.io.mrc import read_map
-from dynaflex.pipelines.predict import displacements
+from dynaflex.results.trained import displacements
 from dynaflex.simulation.molecule import ARM, BODY
 from dynaflex.simulation.truth import Truth, domain_mask, read_truth, true_volume, truth_displacement
 from dynaflex.validate.fsc import fourier_shell_correlation, resolution_at

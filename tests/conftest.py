@@ -19,7 +19,7 @@ import pytest
 
 from dynaflex.cli.main import main
 from dynaflex.errors import StoppedOnRequest
-from dynaflex.report import film
+from dynaflex.report.drawing import film
 from dynaflex.simulation.particles import simulate
 
 BOX, PIXEL = 32, 6.0

@@ -15,8 +15,8 @@ from dynaflex.run.ledger import Ledger
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["dynaflex.cli.app", "dynaflex.report.reported", "dynaflex.pipelines.before_training",
-     "dynaflex.pipelines.pipeline", "dynaflex.pipelines.doctor", "dynaflex.simulation.particles"]
+    ["dynaflex.cli.app", "dynaflex.report.reported", "dynaflex.prepare.before_training",
+     "dynaflex.pipeline", "dynaflex.results.doctor", "dynaflex.simulation.particles"]
 )  # fmt: skip
 
 PATIENCE = 120.0

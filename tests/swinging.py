@@ -21,16 +21,16 @@ from dynaflex.deformation.base import Deformation, Moves
 from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
 from dynaflex.imaging.noise import noise_weights
+from dynaflex.inference import infer, misfit_of
 from dynaflex.io.mrc import ImageStack, write_stack
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.latents.table import LatentTable
 from dynaflex.model import FlexModel
-from dynaflex.pipelines.embed import infer, misfit_of
-from dynaflex.pipelines.half import HalfSet
-from dynaflex.pipelines.scale import matching_scale
+from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import FloatArray, Tensor
 from dynaflex.simulation.microscope import Atoms, draw_acquisition, write_particles
+from dynaflex.training.scale import matching_scale
 
 ATOMS, SIGMA = 80, 3.0
 CPU = torch.device("cpu")

@@ -31,7 +31,7 @@ EXPECTED = {
     ("3DF", 4): "density/canonical_map.py",
     ("3DF", 5): "mesh/tetmesh.py",
     ("3DF", 6): "losses/rigidity.py",
-    ("3DF", 7): "pipelines/flex/train.py",
+    ("3DF", 7): "methods/flex/train.py",
 }
 NUMBERED = [("DM", number) for number in range(1, 15)] + [("3DF", number) for number in range(1, 8)]
 

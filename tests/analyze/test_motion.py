@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dynaflex.analyze.motion import camera_across, moving_part, relative_to, rigid_domains, rigid_motion
+from dynaflex.analyze.domains import camera_across, moving_part, relative_to, rigid_domains, rigid_motion
 
 RANDOM = np.random.default_rng(2)
 POINTS = RANDOM.normal(0.0, 20.0, (120, 3)) + np.array([30.0, -10.0, 5.0])

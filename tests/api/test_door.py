@@ -16,7 +16,7 @@ import dynaflex as df
 from dynaflex import api
 from dynaflex.errors import DynaflexError, InputError, UsageError
 from dynaflex.io.star import read_star
-from dynaflex.pipelines.predict import displacements, load_half
+from dynaflex.results.trained import displacements, load_half
 from dynaflex.validate.two_maps import compare_maps
 
 PACKAGE = Path(df.__file__).parent

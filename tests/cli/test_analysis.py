@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.pipelines.predict import displacements, load_half
+from dynaflex.results.trained import displacements, load_half
 from dynaflex.run.directory import Run
 from dynaflex.simulation.truth import read_truth
 

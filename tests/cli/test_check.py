@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dynaflex.pipelines import before_training
+from dynaflex.prepare import before_training
 from dynaflex.simulation.particles import simulate
 from planted import PLANTS
 

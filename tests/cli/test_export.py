@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from cryosparc_files import records, write_cs
-from dynaflex.io.cs import read_cs
+from dynaflex.io.foreign.cs import read_cs
 from dynaflex.io.latent_file import read_latents
 from dynaflex.io.mrc import read_map
 from dynaflex.run.ledger import Ledger

@@ -17,7 +17,7 @@ from dynaflex.io.mesh_file import read_mesh
 from dynaflex.io.mrc import Place, read_map, write_map
 from dynaflex.mesh.fuse import shared_vertices
 from dynaflex.mesh.voxels import cell_of_voxels
-from dynaflex.pipelines.mesh_store import load_mesh
+from dynaflex.prepare.mesh_store import load_mesh
 
 Command = Callable[..., Any]
 GRID = Grid(32, 4.0)

@@ -14,8 +14,8 @@ import torch
 
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.pipelines import maps
-from dynaflex.pipelines.predict import displacements
+from dynaflex.results import maps
+from dynaflex.results.trained import displacements
 from dynaflex.simulation.truth import read_truth
 from dynaflex.validate.fsc import fsc_curves
 from survival import rewrite

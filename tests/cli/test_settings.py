@@ -10,12 +10,12 @@ from typing import Any, get_args
 import pytest
 
 from dynaflex.cli.settings import as_toml, read_settings
-from dynaflex.pipelines.config import Option, Private, RunConfig, Solver, Stage
-from dynaflex.pipelines.dynamight.config import DynamightConfig
-from dynaflex.pipelines.flex.config import FlexConfig
-from dynaflex.pipelines.maps import SOLVERS
-from dynaflex.pipelines.methods import method_named, names
-from dynaflex.pipelines.pipeline import STAGES
+from dynaflex.config import Option, Private, RunConfig, Solver, Stage
+from dynaflex.methods.dynamight.config import DynamightConfig
+from dynaflex.methods.flex.config import FlexConfig
+from dynaflex.pipeline import STAGES
+from dynaflex.results.maps import SOLVERS
+from dynaflex.training.installed import method_named, names
 
 Command = Callable[..., Any]
 EVERY = [(name, method_named(name).config) for name in names()]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from cryosparc_files import in_classes, records, with_column, without, write_cs
+from dynaflex.checking.check import check_files
+from dynaflex.checking.preflight import check_inputs
 from dynaflex.data.particles import read_particles
-from dynaflex.data.preflight import check_inputs
 from dynaflex.errors import InputError
 from dynaflex.io.mrc import write_stack
-from dynaflex.pipelines.check import check_files
 
 Rows = np.ndarray
 OURS = re.compile(r"rln|relion|run_data|\.star|optics table")

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from cryosparc_files import records, with_column, without, write_cs
+from dynaflex.checking.preflight import check_inputs
 from dynaflex.data.particles import read_particles
 from dynaflex.data.placed import Frame, read_mask, read_segments
-from dynaflex.data.preflight import check_inputs
 from dynaflex.errors import DynaflexError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import ImageStack, Place, read_map, write_map, write_stack

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynaflex.data.duplicates import picked_twice
+from dynaflex.checking.duplicates import picked_twice
 from dynaflex.data.particles import read_particles
 
 Blocks = dict[str, dict[str, list[str]]]

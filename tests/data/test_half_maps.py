@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dynaflex.checking.volume_checks import read_half_maps
 from dynaflex.data.placed import Frame
-from dynaflex.data.volume_checks import read_half_maps
 from dynaflex.errors import InputError
 from dynaflex.io.mrc import MrcMap, Place, read_map, write_map
 

@@ -9,7 +9,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from dynaflex.data.preflight import check_inputs
+from dynaflex.checking.preflight import check_inputs
 from dynaflex.errors import InputError
 from dynaflex.io.mrc import write_map, write_stack
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dynaflex.checking.preflight import check_inputs
 from dynaflex.data.particles import read_particles
-from dynaflex.data.preflight import check_inputs
 from dynaflex.data.resample import resampled
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid

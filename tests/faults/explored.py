@@ -11,34 +11,34 @@ from typing import Any
 import numpy as np
 
 from dynaflex.errors import DynaflexError
-from dynaflex.report.verdicts import verdicts
-from dynaflex.viewer.scene import Scene
+from dynaflex.report.facts.verdicts import verdicts
+from dynaflex.viewer.opened import OpenedRun
 
 
 def explored(run: Path) -> dict[str, str]:
     """The answer to every question of the page, by the question; ``notices`` are all sentences beside them."""
-    scene = Scene(run)
-    summary = scene.summary()
-    columns = scene.columns() if summary["particles"] else {"columns": []}
+    opened = OpenedRun(run)
+    summary = opened.summary()
+    columns = opened.columns() if summary["particles"] else {"columns": []}
     notices = [*summary.pop("notices"), str(columns.pop("trouble", "")), json.dumps(_or_refusal(lambda: verdicts(run)))]
     summary.pop("version")
     found: dict[str, Any] = {"summary": summary, "columns": columns}
     every = [*(summary["particles"] or {"columns": []})["columns"], *columns["columns"]]
     ask: dict[str, Callable[[], Any]] = {
-        f"column {one['identifier']}": lambda one=one: scene.column(one["identifier"]) for one in every
+        f"column {one['identifier']}": lambda one=one: opened.column(one["identifier"]) for one in every
     }
-    ask |= {f"map {name}": lambda name=name: scene.map(name, None) for name in ("corrected", "rigid", "rigid1")}
-    ask |= {f"colour {one['id']}": lambda one=one: scene.map("corrected", one["id"]) for one in summary["colours"]}
-    ask |= {f"conformation {half}": lambda half=half: _conformation(scene, half) for half in (1, 2)}
-    ask |= {"curves": scene.curves, "progress": lambda: _without_times(scene.progress(0))}
+    ask |= {f"map {name}": lambda name=name: opened.map(name, None) for name in ("corrected", "rigid", "rigid1")}
+    ask |= {f"colour {one['id']}": lambda one=one: opened.map("corrected", one["id"]) for one in summary["colours"]}
+    ask |= {f"conformation {half}": lambda half=half: _conformation(opened, half) for half in (1, 2)}
+    ask |= {"curves": opened.curves, "progress": lambda: _without_times(opened.progress(0))}
     found |= {question: _or_refusal(answer) for question, answer in ask.items()}
     shown = {question: _text(answer) for question, answer in found.items()}
     return {**shown, "notices": "\n".join(notices)}
 
 
-def _conformation(scene: Scene, half: int) -> bytes:
-    asked = scene.conformations()
-    particles = scene.particles()
+def _conformation(opened: OpenedRun, half: int) -> bytes:
+    asked = opened.conformations()
+    particles = opened.particles()
     z = particles.mean[particles.of_half(half)].mean(axis=0).astype(np.float32)
     return asked.packed(half, asked.of(half, z), "coarse", "displacement", ())
 

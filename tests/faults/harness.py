@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dynaflex.io.star import read_star, write_star
-from dynaflex.pipelines.simulated import Simulated
+from dynaflex.prepare.simulated import Simulated
 
 Command = Callable[..., Any]
 

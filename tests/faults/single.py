@@ -239,7 +239,7 @@ def _ended(act: Callable[[], object]) -> tuple[int, str, str]:
 def _report(run: Path) -> None:
     from dynaflex.report.html import write_report
 
-    with patch("dynaflex.report.style.Drawing.write"):
+    with patch("dynaflex.report.drawing.style.Drawing.write"):
         write_report(run)
 
 

@@ -14,11 +14,12 @@ from unittest.mock import patch
 
 import pytest
 
-from dynaflex.data import image_checks
+from dynaflex.checking import image_checks
 from dynaflex.io import durable
-from dynaflex.pipelines import memory, training
+from dynaflex.prepare import memory
 from dynaflex.run.directory import Run
 from dynaflex.run.metrics import Metrics
+from dynaflex.training import loop
 from faults.harness import Command, Fault, Toy, prove
 from survival import brief, ended, start, until
 
@@ -73,7 +74,7 @@ def test_d_01_the_last_checkpoint_must_be_written_and_the_one_before_is_whole(
 
 
 def test_d_01_a_training_that_cannot_be_saved_for_long_stops(toy: Toy, command: Command) -> None:
-    with disk_that(lambda path: "half1_" in str(path), errno.ENOSPC), patch.object(training, "UNSAVED", -1.0):
+    with disk_that(lambda path: "half1_" in str(path), errno.ENOSPC), patch.object(loop, "UNSAVED", -1.0):
         outcome = command(*toy.train("--epochs", 3))
     assert outcome.code == 5 and "free space" in outcome.err and "half1_00001" in outcome.err
 

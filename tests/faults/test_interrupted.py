@@ -13,8 +13,8 @@ from unittest.mock import patch
 
 import pytest
 
-from dynaflex.pipelines.steps import Steps
 from dynaflex.run.store import Place
+from dynaflex.training.steps import Steps
 from faults.harness import Command
 from survival import brief, ended, final, start, until
 

@@ -14,12 +14,15 @@ from unittest.mock import patch
 
 import pytest
 
+from dynaflex import pipeline
 from dynaflex.io.star import read_star, write_star
-from dynaflex.pipelines import embedding, half, maps, pipeline
-from dynaflex.pipelines.steps import Steps
+from dynaflex.prepare import half
+from dynaflex.results import maps, table
 from dynaflex.run.directory import Run
 from dynaflex.run.stop import ABORT, ABORTED
 from dynaflex.run.store import CheckpointStore
+from dynaflex.training import final_latents
+from dynaflex.training.steps import Steps
 from faults.harness import Command, Fault, Toy, prove
 from survival import brief, ended, start, until
 
@@ -195,8 +198,8 @@ def interrupt(place: str, ask: Callable[[], None]) -> object:
         "images": (half.HalfSet, "__init__"),
         "update": (Steps, "take"),
         "save": (CheckpointStore, "save"),
-        "latents": (embedding, "embed_half"),
-        "table": (embedding, "collect"),
+        "latents": (final_latents, "find_final_latents"),
+        "table": (table, "collect"),
         "maps": (maps.Passes, "__call__"),
     }[place]
     before, asked = getattr(target, name), []

@@ -10,10 +10,11 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from dynaflex.methods.dynamight.train import HalfTrainer
 from dynaflex.model import Batch
-from dynaflex.pipelines import memory, training
-from dynaflex.pipelines.dynamight.train import HalfTrainer
+from dynaflex.prepare import memory
 from dynaflex.run.directory import Run
+from dynaflex.training import loop
 from faults.harness import Command, Fault, Toy, prove
 
 
@@ -82,7 +83,7 @@ def test_r_04_a_machine_that_does_not_say_is_trusted(monkeypatch: pytest.MonkeyP
 
 def test_r_08_memory_that_grows_is_reported_once(toy: Toy, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     used = iter(range(1000, 100_000, 700))
-    monkeypatch.setattr(training, "memory_mb", lambda: float(next(used)))
+    monkeypatch.setattr(loop, "memory_mb", lambda: float(next(used)))
     outcome = command(*toy.train("--epochs", 6))
     assert outcome.code == 0, outcome.err
     assert "half 1: memory has grown from 2400 to 3800 MB since epoch 3" in outcome.err

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from dynaflex.io.star import read_star
-from dynaflex.pipelines import inverse, maps, motion
-from dynaflex.pipelines.dynamight import train
-from dynaflex.pipelines.predict import TrainedHalf
+from dynaflex.methods.dynamight import train
+from dynaflex.results import inverse, maps, motion
+from dynaflex.results.trained import TrainedHalf
 from dynaflex.run.directory import Run
 from dynaflex.run.metrics import Metrics
 from dynaflex.shapes import Tensor

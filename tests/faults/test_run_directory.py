@@ -15,10 +15,11 @@ import torch
 
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.pipelines import checkpoint, memory
-from dynaflex.pipelines.steps import Diverged
+from dynaflex.prepare import memory
 from dynaflex.run.directory import Run
 from dynaflex.run.metrics import Metrics
+from dynaflex.training import checkpoint
+from dynaflex.training.steps import Diverged
 from faults.harness import Command, Toy
 
 Usage = namedtuple("Usage", "total used free")

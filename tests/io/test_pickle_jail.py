@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from dynaflex.errors import InputError
-from dynaflex.io import pickle_jail
-from dynaflex.io.pickle_jail import load_arrays_jailed
+from dynaflex.io.foreign import pickle_jail
+from dynaflex.io.foreign.pickle_jail import load_arrays_jailed
 
 
 def test_arrays_come_out_as_they_went_in(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from scipy.spatial import Delaunay
 
 from dynaflex.errors import InputError
+from dynaflex.io.foreign.product_mesh import read_product_mesh, write_product_mesh
 from dynaflex.io.mesh_file import MeshArrays
-from dynaflex.io.product_mesh import read_product_mesh, write_product_mesh
 
 BOX, PIXEL = 20, 1.7
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dynaflex.errors import InputError
-from dynaflex.io.restricted_pickle import load_arrays
+from dynaflex.io.foreign.restricted_pickle import load_arrays
 
 MESH = {
     "tm_points": np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32),

@@ -17,7 +17,7 @@ from dynaflex.errors import EnvironmentFault
 from dynaflex.kernels import native
 from dynaflex.kernels.native import loading
 from dynaflex.kernels.native.signatures import F32, I8, I32, I64, INTERFACE, SIGNATURES, N
-from dynaflex.pipelines.device import pick_device
+from dynaflex.prepare.device import pick_device
 
 SOURCES = Path(kernels.__file__).parent
 KINDS = {"float *": F32, "int32_t *": I32, "int8_t *": I8, "int64_t *": I64, "int64_t ": N}

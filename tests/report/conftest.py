@@ -12,10 +12,11 @@ from types import ModuleType
 import pytest
 from matplotlib.figure import Figure
 
-from dynaflex.report import conformations, curves, domains, figures, film, latents, mesh_picture, pictures, views
-from dynaflex.report.film import Film
+from dynaflex.report import domains, views
+from dynaflex.report.drawing import conformations, curves, figures, film, latents, mesh_picture, pictures
+from dynaflex.report.drawing.film import Film
+from dynaflex.report.drawing.style import Drawing
 from dynaflex.report.html import write_report
-from dynaflex.report.style import Drawing
 from report.runs import HOSTILE, flex_epochs, fsc_curves_of, write_flex_run, write_run
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

@@ -12,7 +12,7 @@ from dynaflex.grid import Grid
 from dynaflex.io.mrc import write_map
 from dynaflex.mesh.build import lattice
 from dynaflex.mesh.segments import LabelledMesh
-from dynaflex.pipelines.mesh_store import save_mesh
+from dynaflex.prepare.mesh_store import save_mesh
 
 HOSTILE = '<script>alert("x")</script> & <b>bold</b>'
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynaflex.pipelines.methods import method_named
-from dynaflex.report.advice import advice, gain_sentence
+from dynaflex.report.facts.advice import advice, gain_sentence
 from dynaflex.shapes import Array
+from dynaflex.training.installed import method_named
 
 Epochs = Callable[..., Any]
 DYNAMIGHT, FLEX = (method_named(name).wording for name in ("dynamight", "flex"))

@@ -13,18 +13,18 @@ import torch
 
 from dynaflex.errors import InputError, UsageError
 from dynaflex.grid import Grid
-from dynaflex.pipelines.predict import load_half
-from dynaflex.report import film, pictures
-from dynaflex.report.conformations import (
+from dynaflex.report.drawing import film, pictures
+from dynaflex.report.drawing.conformations import (
     carried,
     contour,
     draw_conformations,
     without_islands,
 )
+from dynaflex.report.drawing.film import Film
+from dynaflex.report.drawing.surface import isosurface
 from dynaflex.report.evidence import Evidence
-from dynaflex.report.film import Film
-from dynaflex.report.surface import isosurface
 from dynaflex.report.views import Moving, Views
+from dynaflex.results.trained import load_half
 from dynaflex.run.directory import Run
 
 

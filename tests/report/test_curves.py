@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from dynaflex.report import page
-from dynaflex.report.curves import Curve, Plot, described, draw_curves
-from dynaflex.report.figures import fsc_plot, model_fsc_plot
-from dynaflex.report.resolution import Nyquist
+from dynaflex.report.drawing.curves import Curve, Plot, described, draw_curves
+from dynaflex.report.drawing.figures import fsc_plot, model_fsc_plot
+from dynaflex.report.facts.resolution import Nyquist
 
 Curves = Callable[..., dict[str, object]]
 PLOTS = [

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynaflex.pipelines.analysis.series import Domains, first_component, main_series, motion_table
-from dynaflex.pipelines.analysis.space import conformation_space
-from dynaflex.pipelines.predict import load_half
+from dynaflex.products.series import Domains, first_component, main_series, motion_table
+from dynaflex.products.space import conformation_space
 from dynaflex.report.domains import HEAD, DomainsFound
+from dynaflex.results.trained import load_half
 from dynaflex.run.directory import Run
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from dynaflex.pipelines import embedding, maps, pipeline
-from dynaflex.pipelines.steps import Steps
+from dynaflex import pipeline
 from dynaflex.report import reported, views
+from dynaflex.results import maps, table
+from dynaflex.training.steps import Steps
 
 Brief = Callable[..., tuple[Path, Any]]
 Command = Callable[..., Any]
@@ -167,7 +168,7 @@ def test_a_reconstruction_that_is_stopped_is_begun_again_by_the_same_command(
 
 
 def test_what_was_trained_is_shown(brief_of: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding, "collect", after(1, stop, embedding.collect))
+    monkeypatch.setattr(table, "collect", after(1, stop, table.collect))
     run, outcome = brief_of("dynamight")
     assert outcome.code == 75
     page = (run / "report.html").read_text()

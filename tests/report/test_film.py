@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from dynaflex.grid import Grid
-from dynaflex.report import film as filming
-from dynaflex.report.conformations import CarriedSurface
-from dynaflex.report.film import Film, film_of_maps, film_of_motion, in_deviations
-from dynaflex.report.surface import isosurface
+from dynaflex.report.drawing import film as filming
+from dynaflex.report.drawing.conformations import CarriedSurface
+from dynaflex.report.drawing.film import Film, film_of_maps, film_of_motion, in_deviations
+from dynaflex.report.drawing.surface import isosurface
 
 GRID = Grid(32, 4.0)
 SIDE = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])

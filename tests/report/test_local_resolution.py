@@ -7,8 +7,8 @@ import re
 import numpy as np
 
 from dynaflex.grid import Grid
-from dynaflex.report.local_resolution import draw_local_resolution, without_gaps
-from dynaflex.report.surface import isosurface, values_at
+from dynaflex.report.drawing.local_resolution import draw_local_resolution, without_gaps
+from dynaflex.report.drawing.surface import isosurface, values_at
 
 
 def ball(box: int = 24, pixel_size: float = 2.0) -> tuple[np.ndarray, np.ndarray]:

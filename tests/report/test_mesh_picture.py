@@ -11,7 +11,7 @@ import torch
 from dynaflex.grid import Grid
 from dynaflex.mesh.build import lattice
 from dynaflex.mesh.segments import LabelledMesh
-from dynaflex.report.mesh_picture import draw_mesh, plane_section
+from dynaflex.report.drawing.mesh_picture import draw_mesh, plane_section
 
 GRID = Grid(16, 4.0)
 

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from dynaflex.grid import Grid
-from dynaflex.report import movie
-from dynaflex.report.conformations import CarriedSurface
-from dynaflex.report.surface import isosurface
+from dynaflex.report.drawing import movie
+from dynaflex.report.drawing.conformations import CarriedSurface
+from dynaflex.report.drawing.surface import isosurface
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg: MP4 is NOT tested")
 

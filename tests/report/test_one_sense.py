@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynaflex.analyze.embedding import principal_axes
-from dynaflex.report.latents import draw_latents
+from dynaflex.analyze.axes import principal_axes
+from dynaflex.report.drawing.latents import draw_latents
 from dynaflex.run.directory import Run
-from dynaflex.viewer.particles import ParticleTable
+from dynaflex.viewer.particles.table import ParticleTable
 
 SETS = range(200)
 

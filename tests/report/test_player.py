@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from dynaflex.report import page
-from dynaflex.report.film import Film, webp
-from dynaflex.report.player import film_figure
+from dynaflex.report.drawing.film import Film, webp
+from dynaflex.report.drawing.player import film_figure
 
 SHADES = [0, 60, 120, 180, 240]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dynaflex.report.resolution import Nyquist, resolution_sentence, resolution_tiles
+from dynaflex.report.facts.resolution import Nyquist, resolution_sentence, resolution_tiles
 
 Curves = Callable[..., dict[str, object]]
 NYQUIST = 6.0

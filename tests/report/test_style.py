@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dynaflex.report import style
+from dynaflex.report.drawing import style
 
 WRITE = style.Drawing.write
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynaflex.report.summary import Motion, displacement_table, moment
+from dynaflex.report.facts.summary import Motion, displacement_table, moment
 
 PageOf = Callable[[Path], Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynaflex.report.surface import Surface, draw_surface, isosurface, turned, values_at, view_from
+from dynaflex.report.drawing.surface import Surface, draw_surface, isosurface, turned, values_at, view_from
 from dynaflex.shapes import Array, FloatArray
 
 BOX, PIXEL = 48, 2.5

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynaflex.report.curves import Plot
-from dynaflex.report.training import held_out_gain, training_plots
+from dynaflex.report.drawing.curves import Plot
+from dynaflex.report.facts.advice import held_out_gain
+from dynaflex.report.training_curves import training_plots
 
 Epochs = Callable[..., Any]
 NEW = ("log_likelihood", "held_out_log_likelihood", "gain", "held_out_gain")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dynaflex.pipelines.analysis.controls import VALIDATION, controls_in, record_of
-from dynaflex.report.verdicts import CONTROLS_HEAD, control_rows, verdicts
+from dynaflex.judge.validation import VALIDATION, controls_in, record_of
+from dynaflex.report.facts.verdicts import CONTROLS_HEAD, control_rows, verdicts
 from dynaflex.validate.controls import FAIL, PASS, WARN, Control
 
 PageOf = Callable[[Path], Any]

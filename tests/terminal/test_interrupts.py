@@ -106,7 +106,7 @@ def test_ctrl_c_ends_the_tests_too(
     command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command within a test would take it for its own, and the next test would begin."""
-    monkeypatch.setattr("dynaflex.pipelines.doctor.examine", lambda _run: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("dynaflex.results.doctor.examine", lambda _run: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         command("doctor", tmp_path)
     assert command("doctor", tmp_path, interrupting=True).code == STOPPED

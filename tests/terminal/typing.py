@@ -23,10 +23,10 @@ from select import select
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["dynaflex.cli.app", "dynaflex.report.reported", "dynaflex.pipelines.before_training",
-     "dynaflex.pipelines.pipeline", "dynaflex.pipelines.analysis.scoring", "dynaflex.pipelines.analysis.controls",
+    ["dynaflex.cli.app", "dynaflex.report.reported", "dynaflex.prepare.before_training",
+     "dynaflex.pipeline", "dynaflex.judge.scoring", "dynaflex.judge.validation",
      "dynaflex.simulation.particles",
-     "dynaflex.pipelines.analysis.handover", "dynaflex.report.analysis", "dynaflex.viewer.serve"]
+     "dynaflex.products.handover", "dynaflex.report.analysis", "dynaflex.viewer.serve"]
 )  # fmt: skip
 
 PATIENCE = 120.0

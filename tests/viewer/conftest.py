@@ -21,8 +21,8 @@ pytest.importorskip("starlette", reason="the explorer's libraries are not instal
 pytest.importorskip("uvicorn", reason="the explorer's libraries are not installed: pip install 'dynaflex[view]'")
 
 from dynaflex.io import durable
-from dynaflex.pipelines.methods import method_named
-from dynaflex.viewer.wire import pack
+from dynaflex.training.installed import method_named
+from dynaflex.viewer.answers.wire import pack
 
 PARTICLES = 50
 _TOLD = re.compile(r"http://\S+?:(\d+)/\?token=(\S+)")

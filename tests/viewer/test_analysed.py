@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynaflex.pipelines.analysis.analyse import analyse, write_analysis
-from dynaflex.pipelines.analysis.names import ANALYSIS, PARTICLES
+from dynaflex.products.analyse import analyse, write_analysis
+from dynaflex.products.names import ANALYSIS, PARTICLES
 from dynaflex.run.directory import Run
-from dynaflex.viewer.analysed import Analysed
-from dynaflex.viewer.particles import ParticleTable
-from dynaflex.viewer.planes import Planes
-from dynaflex.viewer.scene import Scene
+from dynaflex.viewer.opened import OpenedRun
+from dynaflex.viewer.particles.analysed import Analysed
+from dynaflex.viewer.particles.planes import Planes
+from dynaflex.viewer.particles.table import ParticleTable
 from viewer.conftest import PARTICLES as COUNT
 from viewer.conftest import make_hollow
 
@@ -139,11 +139,11 @@ def test_a_file_that_is_no_table_is_not_used(run: Path, content: bytes) -> None:
 
 
 def test_a_new_analysis_is_seen(run: Path) -> None:
-    scene = Scene(run)
-    before = scene.state()
-    assert scene.columns()["trouble"] is None
+    opened = OpenedRun(run)
+    before = opened.state()
+    assert opened.columns()["trouble"] is None
     (run / TABLE).write_text("row,half\n")
-    assert scene.state() != before and scene.columns()["trouble"] is not None
+    assert opened.state() != before and opened.columns()["trouble"] is not None
 
 
 @pytest.mark.parametrize("options", [("dynamight",), ("flex", "--half-sets", "shared")], ids=["apart", "shared"])
@@ -153,7 +153,7 @@ def test_what_analyze_writes_is_what_is_read(brief_of: Callable[..., tuple[Path,
     run = Run.open(path)
     found = analyse(run, half=1, clusters=3, frames=3, with_umap=False, segments=None)
     write_analysis(found, path / "analysis", None)
-    stage = Scene(path).stage()
+    stage = OpenedRun(path).stage()
     particles = stage.particles
     assert particles.analysed.trouble is None
     table = pd.read_csv(path / TABLE).set_index("row").loc[particles.rows]

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 
 from dynaflex.io.star import read_star
-from dynaflex.pipelines.analysis.analyse import analyse, write_analysis
-from dynaflex.pipelines.analysis.names import ANALYSIS, PARTICLES
+from dynaflex.products.analyse import analyse, write_analysis
+from dynaflex.products.names import ANALYSIS, PARTICLES
 from dynaflex.run.directory import Run
-from dynaflex.viewer.particles import ParticleTable
-from dynaflex.viewer.planes import Planes
+from dynaflex.viewer.particles.planes import Planes
+from dynaflex.viewer.particles.table import ParticleTable
 from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer, make_hollow
 

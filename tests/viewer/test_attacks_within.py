@@ -22,7 +22,7 @@ Start = Callable[..., Explorer]
 NAMES = (
     "../config.json", "..%2fconfig.json", "%2e%2e/config.json", "%252e%252e%252fconfig.json", "..\\config.json",
     "/etc/passwd", "%2fetc%2fpasswd", "config.json%00.js", "/proc/self/environ", "%2fproc%2fself%2fenviron", "a" * 4000,
-    "a" * 20000, "....//config.json", "app.js/../../scene.py", "link", "%c0%ae%c0%ae/config.json", "?", "app.js/",
+    "a" * 20000, "....//config.json", "app.js/../../opened.py", "link", "%c0%ae%c0%ae/config.json", "?", "app.js/",
 )  # fmt: skip
 
 

@@ -14,9 +14,9 @@ from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose
 from dynaflex.imaging.render import render
-from dynaflex.viewer.averages import MOST_VIEWS, aligned, averages
-from dynaflex.viewer.scene import Scene
-from dynaflex.viewer.wire import unpack
+from dynaflex.viewer.answers.averages import MOST_VIEWS, aligned, averages
+from dynaflex.viewer.answers.wire import unpack
+from dynaflex.viewer.opened import OpenedRun
 
 GRID = Grid(48, 3.0)
 # No two sides of it are alike, nor any and its mirror image.
@@ -103,17 +103,17 @@ def test_views_are_told_apart_and_sorted_by_size() -> None:
 
 
 def test_the_averages_of_a_selection_count_its_particles(finished_run: Path) -> None:
-    scene = Scene(finished_run)
+    opened = OpenedRun(finished_run)
     for count, views in ((1, 1), (9, 1), (40, 5), (400, MOST_VIEWS)):
         chosen = np.arange(400) < count
-        header, _ = unpack(scene.averages(chosen, 12.0))
+        header, _ = unpack(opened.averages(chosen, 12.0))
         assert sum(header["counts"]) == header["used"] == header["total"] == count
         assert len(header["counts"]) == views and header["counts"] == sorted(header["counts"], reverse=True)
     with pytest.raises(UsageError, match=r"view\.rows"):
-        scene.averages(np.zeros(400, bool), 12.0)
+        opened.averages(np.zeros(400, bool), 12.0)
 
 
 def test_of_many_particles_some_are_drawn(finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynaflex.viewer.averages.MOST_IMAGES", 50)
-    header, _ = unpack(Scene(finished_run).averages(np.ones(400, bool), 12.0))
+    monkeypatch.setattr("dynaflex.viewer.answers.averages.MOST_IMAGES", 50)
+    header, _ = unpack(OpenedRun(finished_run).averages(np.ones(400, bool), 12.0))
     assert (header["used"], header["total"], sum(header["counts"])) == (50, 400, 50)

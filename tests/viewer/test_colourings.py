@@ -12,11 +12,11 @@ import torch
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.run.ledger import Ledger
-from dynaflex.viewer.colourings import ColourMaps, Range
-from dynaflex.viewer.scene import Scene
-from dynaflex.viewer.watched import WatchedRun
-from dynaflex.viewer.window import Window
-from dynaflex.viewer.wire import unpack
+from dynaflex.run.watched import WatchedRun
+from dynaflex.viewer.answers.wire import unpack
+from dynaflex.viewer.density.colourings import ColourMaps, Range
+from dynaflex.viewer.density.window import Window
+from dynaflex.viewer.opened import OpenedRun
 from viewer.conftest import store_motion
 
 FULL = Grid(24, 2.0)
@@ -83,22 +83,22 @@ def test_absent_maps_are_not_offered(brief_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(brief_run, run)
     names = ["rms_displacement", "deformation_error", "local_resolution"]
-    assert [one["id"] for one in Scene(run).summary()["colours"]] == names
+    assert [one["id"] for one in OpenedRun(run).summary()["colours"]] == names
     for name in ("maps/deformation_error.mrc", "motion.npz"):
         Ledger(run).forget(name)
-    scene = Scene(run)
-    assert [one["id"] for one in scene.summary()["colours"]] == names[2:]
-    asked = scene.conformations()
-    shown = asked.of(1, scene.particles().mean[0])
+    opened = OpenedRun(run)
+    assert [one["id"] for one in opened.summary()["colours"]] == names[2:]
+    asked = opened.conformations()
+    shown = asked.of(1, opened.particles().mean[0])
     for unknown in ("deformation_error", "rms_displacement", "../maps/map", "density"):
         with pytest.raises(KeyError):
             asked.packed(1, shown, "fine", unknown)
 
 
 def test_a_message_has_what_was_asked_for(brief_run: Path) -> None:
-    scene = Scene(brief_run)
-    asked = scene.conformations()
-    shown = asked.of(1, scene.particles().mean[0])
+    opened = OpenedRun(brief_run)
+    asked = opened.conformations()
+    shown = asked.of(1, opened.particles().mean[0])
     for colour, more in ((None, ()), ("displacement", ("arrows",)), ("local_resolution", ("arrows", "parts"))):
         header, rest = unpack(asked.packed(1, shown, "coarse", colour, more))
         assert header["layers"] == ["density", *(["colour"] if colour else []), *more]
@@ -111,8 +111,8 @@ def test_a_message_has_what_was_asked_for(brief_run: Path) -> None:
 
 
 def test_parts_know_what_the_maps_say_where_they_rest(brief_run: Path) -> None:
-    scene = Scene(brief_run)
-    header, rest = unpack(scene.conformations().parts(1))
+    opened = OpenedRun(brief_run)
+    header, rest = unpack(opened.conformations().parts(1))
     arrays, offset = {}, 0
     for name, one in zip(header["layers"], header["arrays"], strict=True):
         count = int(np.prod(one["shape"]))

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from dynaflex.errors import UsageError
-from dynaflex.viewer.counterparts import with_counterparts
-from dynaflex.viewer.scene import Scene
-from dynaflex.viewer.stage import Stage
+from dynaflex.viewer.answers.counterparts import with_counterparts
+from dynaflex.viewer.answers.stage import Stage
+from dynaflex.viewer.opened import OpenedRun
 
 
 @pytest.fixture(scope="module")
 def stage(finished_run: Path) -> Stage:
-    return Scene(finished_run).stage()
+    return OpenedRun(finished_run).stage()
 
 
 @pytest.mark.parametrize("half", [1, 2])
@@ -42,6 +42,6 @@ def test_what_is_not_of_one_half_has_no_counterpart(stage: Stage) -> None:
 
 
 def test_without_a_model_there_is_none(hollow: Path) -> None:
-    stage = Scene(hollow).stage()
+    stage = OpenedRun(hollow).stage()
     with pytest.raises(UsageError, match=r"view\.motion-unknown"):
         with_counterparts(stage, stage.particles.half == 1)

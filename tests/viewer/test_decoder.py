@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from dynaflex.pipelines.predict import load_half
-from dynaflex.pipelines.volumes import carried_map
 from dynaflex.reconstruct.field import NEAR
-from dynaflex.viewer.decoder import Decoder
-from dynaflex.viewer.watched import WatchedRun
+from dynaflex.results.trained import load_half
+from dynaflex.results.volumes import carried_map
+from dynaflex.run.watched import WatchedRun
+from dynaflex.viewer.density.decoder import Decoder
 
 
 @pytest.fixture(scope="module", params=["dynamight", "flex"])

@@ -14,13 +14,13 @@ import pytest
 
 from dynaflex.errors import DynaflexError
 from dynaflex.run.directory import Run
-from dynaflex.viewer.counterparts import with_counterparts
-from dynaflex.viewer.particles import ParticleTable
+from dynaflex.viewer.answers.counterparts import with_counterparts
+from dynaflex.viewer.answers.wire import unpack
+from dynaflex.viewer.opened import OpenedRun
+from dynaflex.viewer.particles.selections import Selections
+from dynaflex.viewer.particles.table import ParticleTable
 from dynaflex.viewer.questions import choice
-from dynaflex.viewer.scene import Scene
-from dynaflex.viewer.selections import Selections
 from dynaflex.viewer.serve import Address
-from dynaflex.viewer.wire import unpack
 from viewer.conftest import PARTICLES, Explorer, make_hollow
 
 
@@ -58,12 +58,12 @@ def full(run: Path) -> None:
 
 def damaged(run: Path) -> None:
     (run / "latents.npz").write_bytes(b"PK\x03\x04")
-    Scene(run).particles()
+    OpenedRun(run).particles()
 
 
 def none_yet(run: Path) -> None:
     (run / "latents.npz").unlink()
-    Scene(run).particles()
+    OpenedRun(run).particles()
 
 
 def port_taken(_run: Path) -> None:
@@ -76,9 +76,9 @@ def port_taken(_run: Path) -> None:
 MADE: dict[str, Callable[[Path], object]] = {
     "view.selection-name": lambda run: save(run, " "),
     "view.selection-size": lambda _run: choice(b"\1\1", 7),
-    "view.rows": lambda run: Scene(run).averages(np.zeros(PARTICLES, bool), 9.0),
-    "view.counterparts": lambda run: with_counterparts(Scene(run).stage(), np.ones(PARTICLES, bool)),
-    "view.motion-unknown": lambda run: with_counterparts(Scene(run).stage(), np.arange(PARTICLES) == 0),
+    "view.rows": lambda run: OpenedRun(run).averages(np.zeros(PARTICLES, bool), 9.0),
+    "view.counterparts": lambda run: with_counterparts(OpenedRun(run).stage(), np.ones(PARTICLES, bool)),
+    "view.motion-unknown": lambda run: with_counterparts(OpenedRun(run).stage(), np.arange(PARTICLES) == 0),
     "view.selection-empty": lambda run: save(run, chosen=0),
     "view.selection-taken": taken,
     "view.selections-elsewhere": elsewhere,
@@ -86,9 +86,9 @@ MADE: dict[str, Callable[[Path], object]] = {
     "view.selections-full": full,
     "run.damaged-file": damaged,
     "view.no-latents": none_yet,
-    "view.frames": lambda run: Scene(run).conformations().path_along(1, "component1", 1),
-    "view.stops": lambda run: Scene(run).conformations().dense_path(1, 9, np.zeros((1, 3), np.float32)),
-    "view.half": lambda run: Scene(run).conformations().at(3, ("component1", "component2"), (0.0, 0.0)),
+    "view.frames": lambda run: OpenedRun(run).conformations().path_along(1, "component1", 1),
+    "view.stops": lambda run: OpenedRun(run).conformations().dense_path(1, 9, np.zeros((1, 3), np.float32)),
+    "view.half": lambda run: OpenedRun(run).conformations().at(3, ("component1", "component2"), (0.0, 0.0)),
     "view.message": lambda _run: unpack(b"\x10\x00\x00\x00{}"),
     "view.host": lambda _run: Address("0.0.0.0").listen(),
     "view.address": port_taken,
@@ -107,7 +107,7 @@ def test_an_error_carries_its_identifier(run: Path, identifier: str) -> None:
 def test_latents_of_another_model_are_refused(brief_run: Path) -> None:
     for z in (np.zeros(99, np.float32), np.full(6, np.nan, np.float32)):
         with pytest.raises(DynaflexError) as caught:
-            Scene(brief_run).conformations().of(1, z)
+            OpenedRun(brief_run).conformations().of(1, z)
         assert caught.value.identifier == "view.latents-shape"
 
 

@@ -14,10 +14,10 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.errors import InputError, UsageError
-from dynaflex.viewer.images import ParticleImages, low_passed, shades
-from dynaflex.viewer.scene import Scene
-from dynaflex.viewer.watched import WatchedRun
-from dynaflex.viewer.wire import unpack
+from dynaflex.run.watched import WatchedRun
+from dynaflex.viewer.answers.images import ParticleImages, low_passed, shades
+from dynaflex.viewer.answers.wire import unpack
+from dynaflex.viewer.opened import OpenedRun
 
 
 @pytest.fixture(scope="module", params=["dynamight", "flex"])
@@ -51,9 +51,9 @@ def test_an_image_is_that_of_its_row(run: Path) -> None:
 
 
 def test_a_projection_is_like_its_own_image_and_no_other(run: Path) -> None:
-    scene = Scene(run)
-    rows = scene.particles().rows[5:29]
-    header, found = layers(scene.images(rows, 20.0))
+    opened = OpenedRun(run)
+    rows = opened.particles().rows[5:29]
+    header, found = layers(opened.images(rows, 20.0))
     assert header["rows"] == rows.tolist() and found["images"].shape == found["projections"].shape
     seen, expected = (found[name].reshape(len(rows), -1).astype(float) for name in ("images", "projections"))
     agreement = np.corrcoef(seen, expected)[: len(rows), len(rows) :]
@@ -61,7 +61,7 @@ def test_a_projection_is_like_its_own_image_and_no_other(run: Path) -> None:
     np.testing.assert_allclose(own, header["agreement"], atol=0.05)
     assert own.mean() > 0.4 and (own > agreement.mean(axis=1) + 0.1).mean() > 0.9
     # Whose conformation it is, and of which half, is that of the particle.
-    particles = scene.particles()
+    particles = opened.particles()
     place = [particles.rows.tolist().index(row) for row in rows]
     np.testing.assert_allclose(header["z"], particles.mean[place], rtol=1e-6)
     assert header["half"] == particles.half[place].tolist()
@@ -69,13 +69,13 @@ def test_a_projection_is_like_its_own_image_and_no_other(run: Path) -> None:
 
 def test_a_projection_is_of_the_particle_s_own_conformation(finished_run: Path) -> None:
     """Those that are far along the motion look otherwise than a particle at rest in the same pose would."""
-    scene = Scene(finished_run)
-    particles = scene.particles()
+    opened = OpenedRun(finished_run)
+    particles = opened.particles()
     first = particles.values("component1")
     chosen = np.flatnonzero(particles.half == 1)
     extreme = chosen[np.argsort(np.abs(first[chosen]))[-12:]]
-    images = scene._images
-    trained = scene.stage().trained(1)
+    images = opened._images
+    trained = opened.stage().trained(1)
     rows = particles.rows[extreme]
     where = images.positions(rows)
     moved, still = (
@@ -113,9 +113,9 @@ def test_shades_span_black_to_white_in_every_image() -> None:
 @pytest.mark.parametrize("rows", [[], list(range(25)), [400], [-1], [3, 4000]])
 def test_only_particles_of_the_run_have_images(run: Path, rows: list[int]) -> None:
     with pytest.raises(UsageError, match=r"view\.rows"):
-        Scene(run).images(np.array(rows, dtype=np.int64), 10.0)
+        OpenedRun(run).images(np.array(rows, dtype=np.int64), 10.0)
     with pytest.raises(UsageError, match=r"view\.rows"):
-        Scene(run).images(np.array([1]), -1.0)
+        OpenedRun(run).images(np.array([1]), -1.0)
 
 
 @pytest.fixture
@@ -132,10 +132,10 @@ def moved(brief: Callable[..., tuple[Path, object]], few: Path, tmp_path: Path) 
 def test_images_that_have_moved_are_asked_for_and_found(moved: tuple[Path, Path, Path]) -> None:
     run, data, elsewhere = moved
     with pytest.raises(InputError) as caught:
-        Scene(run).images(np.array([1]), 10.0)
+        OpenedRun(run).images(np.array([1]), 10.0)
     assert caught.value.identifier == "view.images"
     assert f"dynaflex view {run} --datadir FOLDER" in str(caught.value.fix)
-    header, _ = layers(Scene(run, elsewhere).images(np.array([1, 2]), 10.0))
+    header, _ = layers(OpenedRun(run, elsewhere).images(np.array([1, 2]), 10.0))
     assert header["rows"] == [1, 2]
     # The table may be elsewhere or changed while the stack is where it was.
     data.mkdir()
@@ -152,5 +152,5 @@ def test_an_image_that_cannot_be_used_is_told(moved: tuple[Path, Path, Path]) ->
     with mrcfile.open(elsewhere / "particles.mrcs", mode="r+") as stack:
         stack.data[7] = np.nan
     with pytest.raises(InputError, match=r"view\.images"):
-        Scene(run, elsewhere).images(np.array([6, 7]), 10.0)
-    assert layers(Scene(run, elsewhere).images(np.array([6]), 10.0))[0]["rows"] == [6]
+        OpenedRun(run, elsewhere).images(np.array([6, 7]), 10.0)
+    assert layers(OpenedRun(run, elsewhere).images(np.array([6]), 10.0))[0]["rows"] == [6]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.run.ledger import Ledger
-from dynaflex.viewer.scene import Scene
+from dynaflex.viewer.opened import OpenedRun
 from viewer.browsing import Visit
 from viewer.conftest import Explorer
 from viewer.surfaces import PLACE, choose, near, opened
@@ -137,18 +137,18 @@ def test_chimerax_gets_colours_and_arrows(visit: Visit, tmp_path: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(visit.export("chimerax"))) as archive:
         archive.extractall(tmp_path)
     first = [float(value) for value in (tmp_path / "latents.csv").read_text().splitlines()[0].split(",")]
-    scene = Scene(visit.run)
-    _, high = scene.stage().decoder(1).range_of("displacement").limits
+    opened = OpenedRun(visit.run)
+    _, high = opened.stage().decoder(1).range_of("displacement").limits
     with mrcfile.open(tmp_path / "frame_000.mrc") as density, mrcfile.open(tmp_path / "colour_000.mrc") as colour:
         assert density.header.origin == colour.header.origin and density.data.shape == colour.data.shape
-        live = scene.stage().decoder(1).conformation(np.array(first), "fine")
+        live = opened.stage().decoder(1).conformation(np.array(first), "fine")
         assert live.quantity is not None
-        inside = colour.data[density.data > scene.stage().decoder(1).level]
-        expected = live.quantity[live.density > scene.stage().decoder(1).level]
+        inside = colour.data[density.data > opened.stage().decoder(1).level]
+        expected = live.quantity[live.density > opened.stage().decoder(1).level]
         np.testing.assert_allclose(np.sort(inside), np.sort(expected), atol=high / 200)
     bild = (tmp_path / "arrows_000.bild").read_text().splitlines()
     drawn = np.array([line.split()[1:7] for line in bild if line.startswith(".arrow")], float)
-    arrows = scene.stage().decoder(1).arrows_to(np.array(first))
+    arrows = opened.stage().decoder(1).arrows_to(np.array(first))
     start = np.array([arrows[np.linalg.norm(arrows[:, :3] - one[:3], axis=1).argmin()] for one in drawn])
     assert len(drawn) > 20
     np.testing.assert_allclose(drawn[:, 3:], start[:, :3] + 2 * start[:, 3:], atol=0.01)

@@ -11,11 +11,11 @@ import pytest
 from dynaflex.errors import DamagedCheckpointError, InputError, UsageError
 from dynaflex.io.star import read_star
 from dynaflex.run.directory import Run
-from dynaflex.viewer.particles import ParticleTable
-from dynaflex.viewer.planes import Planes
+from dynaflex.viewer.answers.wire import pack, quantised, unpack
+from dynaflex.viewer.particles.planes import Planes
+from dynaflex.viewer.particles.selections import Selections
+from dynaflex.viewer.particles.table import ParticleTable
 from dynaflex.viewer.questions import choice
-from dynaflex.viewer.selections import Selections
-from dynaflex.viewer.wire import pack, quantised, unpack
 from viewer.conftest import PARTICLES, make_hollow, store_motion
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from dynaflex.deformation.mesh_flow import MeshFlow
-from dynaflex.pipelines.predict import load_half
-from dynaflex.viewer import parts as viewer_parts
-from dynaflex.viewer.decoder import Decoder
-from dynaflex.viewer.parts import Parts, outer_faces, spread_over
-from dynaflex.viewer.watched import WatchedRun
+from dynaflex.results.trained import load_half
+from dynaflex.run.watched import WatchedRun
+from dynaflex.viewer.density import parts as viewer_parts
+from dynaflex.viewer.density.decoder import Decoder
+from dynaflex.viewer.density.parts import Parts, outer_faces, spread_over
 
 TWO_CELLS = np.array([[0, 1, 2, 3], [1, 2, 3, 4]])
 CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])

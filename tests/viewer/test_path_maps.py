@@ -14,26 +14,26 @@ import pandas as pd
 import pytest
 
 from dynaflex.errors import UsageError
-from dynaflex.viewer.scene import Scene
+from dynaflex.viewer.opened import OpenedRun
 
 TABLE = ["particles_half1", "particles_half2", "distance_half1_A", "resolution_A", "carried_correlation"]
 
 
 @pytest.fixture
-def scene(finished_run: Path) -> Scene:
-    return Scene(finished_run)
+def opened(finished_run: Path) -> OpenedRun:
+    return OpenedRun(finished_run)
 
 
-def ended(scene: Scene) -> dict[str, Any]:
+def ended(opened: OpenedRun) -> dict[str, Any]:
     deadline = time.monotonic() + 60
-    while (told := scene.path_maps())["working"]:
+    while (told := opened.path_maps())["working"]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return told
 
 
-def path_of(scene: Scene, frames: int) -> np.ndarray:
-    return np.array(scene.conformations().path_along(1, "component1", frames), dtype=np.float32)
+def path_of(opened: OpenedRun, frames: int) -> np.ndarray:
+    return np.array(opened.conformations().path_along(1, "component1", frames), dtype=np.float32)
 
 
 def density(message: bytes) -> np.ndarray:
@@ -44,11 +44,11 @@ def density(message: bytes) -> np.ndarray:
 
 
 def test_they_are_those_of_the_command(
-    scene: Scene, finished_run: Path, command: Callable[..., Any], tmp_path: Path
+    opened: OpenedRun, finished_run: Path, command: Callable[..., Any], tmp_path: Path
 ) -> None:
-    nodes = path_of(scene, 3)
-    assert scene.make_path_maps(1, nodes)["working"]
-    told = ended(scene)
+    nodes = path_of(opened, 3)
+    assert opened.make_path_maps(1, nodes)["working"]
+    told = ended(opened)
     assert told["error"] is None and [node["lack"] for node in told["nodes"]] == ["", "", ""]
     np.save(tmp_path / "z.npy", nodes)
     out = tmp_path / "out"
@@ -57,24 +57,24 @@ def test_they_are_those_of_the_command(
     table = pd.read_csv(out / "particles.csv")
     for i, node in enumerate(told["nodes"]):
         assert np.allclose([node[name] for name in TABLE], table.loc[i, TABLE].to_numpy(dtype=float), rtol=2e-3)
-    first, last = (density(scene.path_map(i)) for i in (0, 2))
+    first, last = (density(opened.path_map(i)) for i in (0, 2))
     assert min(first.max(), last.max()) > 0
     assert first.shape != last.shape or not np.allclose(first, last, atol=0.05 * first.max())
 
 
-def test_they_can_be_stopped_and_another_path_begun(scene: Scene) -> None:
-    scene.make_path_maps(1, path_of(scene, 40))
-    scene.make_path_maps(1, np.empty((0, 0), dtype=np.float32))
-    assert len(ended(scene)["nodes"]) < 40
-    scene.make_path_maps(2, path_of(scene, 2))
-    assert len(ended(scene)["nodes"]) == 2
+def test_they_can_be_stopped_and_another_path_begun(opened: OpenedRun) -> None:
+    opened.make_path_maps(1, path_of(opened, 40))
+    opened.make_path_maps(1, np.empty((0, 0), dtype=np.float32))
+    assert len(ended(opened)["nodes"]) < 40
+    opened.make_path_maps(2, path_of(opened, 2))
+    assert len(ended(opened)["nodes"]) == 2
 
 
-def test_what_is_no_path_is_refused(scene: Scene) -> None:
-    nodes = path_of(scene, 3)
+def test_what_is_no_path_is_refused(opened: OpenedRun) -> None:
+    nodes = path_of(opened, 3)
     for half, wrong in ((3, nodes), (1, nodes[:, :1]), (1, np.repeat(nodes, 20, axis=0)), (1, nodes * np.nan)):
         with pytest.raises(UsageError):
-            scene.make_path_maps(half, wrong)
-    assert scene.path_maps() == {"working": False, "nodes": [], "error": None}
+            opened.make_path_maps(half, wrong)
+    assert opened.path_maps() == {"working": False, "nodes": [], "error": None}
     with pytest.raises(KeyError):
-        scene.path_map(0)
+        opened.path_map(0)

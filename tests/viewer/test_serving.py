@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dynaflex.viewer import access, serve
-from dynaflex.viewer.scene import Scene
+from dynaflex.viewer.opened import OpenedRun
 from viewer.conftest import free_port
 
 
@@ -18,7 +18,7 @@ def serving(run: Path, idle: float) -> tuple[threading.Thread, int, list[str]]:
     """An explorer in a thread of this process, which ends by being idle."""
     port, said = free_port(), []
     address = serve.Address(port=port)
-    thread = threading.Thread(target=serve.serve, args=(Scene(run), list, address, idle, said.append))
+    thread = threading.Thread(target=serve.serve, args=(OpenedRun(run), list, address, idle, said.append))
     thread.start()
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:

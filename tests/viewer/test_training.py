@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from dynaflex.errors import UsageError
-from dynaflex.pipelines.predict import load_half
+from dynaflex.results.trained import load_half
 from dynaflex.run.directory import Run
-from dynaflex.viewer.scene import Scene
-from dynaflex.viewer.training import Training
-from dynaflex.viewer.watched import WatchedRun
-from dynaflex.viewer.wire import unpack
+from dynaflex.run.watched import WatchedRun
+from dynaflex.viewer.answers.unfinished import Training
+from dynaflex.viewer.answers.wire import unpack
+from dynaflex.viewer.opened import OpenedRun
 from survival import rewrite
 from viewer.in_training import another_epoch, stop, unfinished
 
@@ -52,10 +52,10 @@ def test_particles_and_latents_are_those_of_the_checkpoints(done: Path, tmp_path
 
 def test_a_training_is_explored_like_a_run(done: Path, tmp_path: Path) -> None:
     run = unfinished(done, tmp_path / "run", dict.fromkeys(trained(done), 3))
-    scene = Scene(run)
-    about = scene.summary()
-    assert about["training"] and about["particles"]["count"] == len(Scene(done).particles())
-    asked = scene.conformations()
+    opened = OpenedRun(run)
+    about = opened.summary()
+    assert about["training"] and about["particles"]["count"] == len(OpenedRun(done).particles())
+    asked = opened.conformations()
     z = np.array(asked.path_along(1, "motion1", 3)[-1], np.float32)
     header, _ = unpack(asked.packed(1, asked.of(1, z), "coarse", "displacement", ("parts",)))
     assert header["made"] == "model" and header["layers"] == ["density", "colour", "parts"]
@@ -64,20 +64,20 @@ def test_a_training_is_explored_like_a_run(done: Path, tmp_path: Path) -> None:
 
 def test_before_the_second_half_only_the_first_is_there(brief_run: Path, tmp_path: Path) -> None:
     run = unfinished(brief_run, tmp_path / "run", {1: 2})
-    scene = Scene(run)
-    assert scene.particles().halves == [1] and scene.summary()["particles"]["halves"] == [1]
-    assert scene.stage().motion is not None
+    opened = OpenedRun(run)
+    assert opened.particles().halves == [1] and opened.summary()["particles"]["halves"] == [1]
+    assert opened.stage().motion is not None
     with pytest.raises(UsageError, match=r"view\.half"):
-        scene.conformations().parts(2)
+        opened.conformations().parts(2)
 
 
 def test_every_checkpoint_is_seen(brief_run: Path, tmp_path: Path) -> None:
     run = unfinished(brief_run, tmp_path / "run", {1: 2})
-    scene = Scene(run)
-    before, state = scene.particles().mean, scene.state()
+    opened = OpenedRun(run)
+    before, state = opened.particles().mean, opened.state()
     another_epoch(run, 1, 2.0)
-    assert scene.state() != state
-    np.testing.assert_allclose(scene.particles().mean, 2.0 * before, rtol=1e-6)
+    assert opened.state() != state
+    np.testing.assert_allclose(opened.particles().mean, 2.0 * before, rtol=1e-6)
 
 
 def test_excluded_particles_are_not_among_them(brief_run: Path, tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_excluded_particles_are_not_among_them(brief_run: Path, tmp_path: Path) 
     row = last - 40 - first
     provenance["counts"]["excluded"] = [{"row": row, "reason": "for the test"}]
     rewrite(run, "provenance.json", lambda _: json.dumps(provenance))
-    rows = Scene(run).particles().rows
-    assert row not in rows and len(rows) == len(Scene(brief_run).particles())
+    rows = OpenedRun(run).particles().rows
+    assert row not in rows and len(rows) == len(OpenedRun(brief_run).particles())
 
 
 def test_an_encoder_has_no_latents_before_its_end(brief: Brief, tmp_path: Path) -> None:
     done, _ = brief("--latents", "encoder", "--until", "train")
     run = unfinished(done, tmp_path / "run", {1: 2})
-    about = Scene(run).summary()
+    about = OpenedRun(run).summary()
     assert about["particles"] is None and "encoder" in " ".join(about["notices"])
 
 

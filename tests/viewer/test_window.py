@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dynaflex.grid import Grid
-from dynaflex.viewer.window import Molecule, Window
+from dynaflex.viewer.density.window import Molecule, Window
 
 FULL = Grid(48, 2.0)
 

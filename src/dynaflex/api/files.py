@@ -11,10 +11,10 @@ from dynaflex.shapes import Array
 from dynaflex.simulation.names import MotionName
 
 if TYPE_CHECKING:
+    from dynaflex.checking.check import Findings
     from dynaflex.data.particles import Particles
     from dynaflex.io.mrc import MrcMap
-    from dynaflex.pipelines.check import Findings
-    from dynaflex.pipelines.simulated import Simulated
+    from dynaflex.prepare.simulated import Simulated
 
 Curve = Literal["unmasked", "masked", "corrected"]
 
@@ -178,8 +178,8 @@ def check(
         >>> found.report.ok, found.report.warnings
         (True, [])
     """
-    from dynaflex.pipelines.check import check_files
-    from dynaflex.pipelines.device import one_thread
+    from dynaflex.checking.check import check_files
+    from dynaflex.prepare.device import one_thread
 
     with one_thread():
         return check_files(
@@ -219,8 +219,8 @@ def simulate(
         >>> data = df.simulate("data", particles=400, box=32, pixel_size=6.0, snr=1.0)
         >>> run = df.train("dynamight", data.particles, data.map, mask=data.mask, out="run")
     """
-    from dynaflex.pipelines.device import one_thread
-    from dynaflex.pipelines.simulated import simulated
+    from dynaflex.prepare.device import one_thread
+    from dynaflex.prepare.simulated import simulated
 
     with one_thread():
         return simulated(

@@ -13,11 +13,11 @@ from dynaflex.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from dynaflex.config import RunConfig
     from dynaflex.io.mrc import MrcMap
-    from dynaflex.pipelines.analysis.names import ClusterKind, Plane
-    from dynaflex.pipelines.config import RunConfig
-    from dynaflex.pipelines.predict import TrainedHalf
+    from dynaflex.products.names import ClusterKind, Plane
     from dynaflex.report.notebook import Shown
+    from dynaflex.results.trained import TrainedHalf
     from dynaflex.run.directory import Run as Directory
     from dynaflex.run.files import ParticleLatents
     from dynaflex.shapes import FloatArray, IntArray
@@ -88,7 +88,7 @@ class Run:
     """
 
     def __init__(self, path: AnyPath) -> None:
-        from dynaflex.pipelines.settings import open_run
+        from dynaflex.results.settings import open_run
 
         self.path = Path(path)
         self._directory = open_run(self.path)
@@ -101,7 +101,7 @@ class Run:
     @property
     def settings(self) -> RunConfig:
         """The settings that it was started with."""
-        from dynaflex.pipelines.settings import config_of
+        from dynaflex.results.settings import config_of
 
         return config_of(self._directory)
 
@@ -134,7 +134,7 @@ class Run:
         Example:
             >>> start, *_, end = run.along(axis=1)
         """
-        from dynaflex.pipelines.volumes import along_axis, from_one
+        from dynaflex.results.volumes import along_axis, from_one
 
         mean = self._half(half).latents.mean
         return along_axis(mean, from_one(axis, mean.shape[1]), frames).numpy()
@@ -155,8 +155,8 @@ class Run:
         import torch
 
         from dynaflex.io.mrc import MrcMap
-        from dynaflex.pipelines.place import place_of
-        from dynaflex.pipelines.volumes import carried_map
+        from dynaflex.prepare.place import place_of
+        from dynaflex.results.volumes import carried_map
 
         z = self._latents([latents], half)[0]
         if half not in self._carried:
@@ -186,7 +186,7 @@ class Run:
             >>> run.displacements([[0.0, 0.0, 40.0]], particles=[0, 5, 9]).shape
             (3, 1, 3)
         """
-        from dynaflex.pipelines.predict import displacements_in, rows_of
+        from dynaflex.results.trained import displacements_in, rows_of
 
         halves = [self._half(number) for number in ((1, 2) if half is None else (half,))]
         rows = rows_of(halves) if particles is None else [int(row) for row in particles]
@@ -230,9 +230,9 @@ class Run:
         import numpy as np
 
         from dynaflex.io import durable
-        from dynaflex.pipelines.analysis import selection
-        from dynaflex.pipelines.analysis.names import ANALYSIS
-        from dynaflex.pipelines.fingerprint import own_files
+        from dynaflex.prepare.fingerprint import own_files
+        from dynaflex.products import selection
+        from dynaflex.products.names import ANALYSIS
 
         outline = None
         if polygon is not None:
@@ -269,7 +269,7 @@ class Run:
         return show_conformation(self._directory, trained, z[0]) if one else show_path(self._directory, trained, z)
 
     def _half(self, half: int) -> TrainedHalf:
-        from dynaflex.pipelines.predict import load_half
+        from dynaflex.results.trained import load_half
 
         if half not in (1, 2):
             raise UsageError("run.half", f"there is no half {half}", expected="1 or 2")

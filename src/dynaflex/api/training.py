@@ -9,7 +9,7 @@ from dynaflex.api.paths import AnyPath, optional
 from dynaflex.api.runs import Run
 
 if TYPE_CHECKING:
-    from dynaflex.pipelines.config import RunConfig, Stage
+    from dynaflex.config import RunConfig, Stage
 
 
 def train(
@@ -59,15 +59,15 @@ def train(
     """
     from dynaflex.io import durable
     from dynaflex.io.paths import absolute
-    from dynaflex.pipelines.before_training import checked, unchecked
-    from dynaflex.pipelines.device import one_thread
-    from dynaflex.pipelines.fingerprint import input_files
-    from dynaflex.pipelines.input_paths import InputPaths
-    from dynaflex.pipelines.methods import method_named
-    from dynaflex.pipelines.pipeline import start_run
+    from dynaflex.pipeline import start_run
+    from dynaflex.prepare.before_training import checked, unchecked
+    from dynaflex.prepare.device import one_thread
+    from dynaflex.prepare.fingerprint import input_files
+    from dynaflex.prepare.paths import InputPaths
     from dynaflex.report.reported import reported_task
     from dynaflex.run.monitor import shown
     from dynaflex.run.refusals import to_resume
+    from dynaflex.training.installed import method_named
 
     config, files = _settings(method, settings)
     halves = None if half_maps is None else (Path(half_maps[0]), Path(half_maps[1]))
@@ -118,12 +118,12 @@ def resume(
     """
     from dynaflex.io import durable
     from dynaflex.io.paths import absolute
-    from dynaflex.pipelines.device import one_thread
-    from dynaflex.pipelines.pipeline import resume_run
-    from dynaflex.pipelines.predict import method_of
-    from dynaflex.pipelines.reopen import Moved
-    from dynaflex.pipelines.settings import open_run
+    from dynaflex.pipeline import resume_run
+    from dynaflex.prepare.device import one_thread
     from dynaflex.report.reported import reported_task
+    from dynaflex.results.reopen import Moved
+    from dynaflex.results.settings import open_run
+    from dynaflex.results.trained import method_of
     from dynaflex.run.monitor import shown
     from dynaflex.run.refusals import to_resume
 
@@ -139,8 +139,8 @@ def resume(
 
 def _settings(method: str, given: dict[str, Any]) -> tuple[RunConfig, dict[str, Path]]:
     """The settings of a method, and the files that it alone takes by their names among the input paths."""
-    from dynaflex.pipelines.config import configuration
-    from dynaflex.pipelines.methods import method_named
+    from dynaflex.config import configuration
+    from dynaflex.training.installed import method_named
 
     config = method_named(method).config
     files = {

@@ -6,9 +6,21 @@ from collections.abc import Callable
 
 import typer
 
-from dynaflex.cli import analysis, check, convert, doctor, mesh, methods, results, resume, scores, simulate, view
+from dynaflex.cli.commands import (
+    analysis,
+    check,
+    convert,
+    doctor,
+    mesh,
+    methods,
+    results,
+    resume,
+    scores,
+    simulate,
+    view,
+)
 from dynaflex.cli.help import Command, Program
-from dynaflex.pipelines.methods import names
+from dynaflex.training.installed import names
 from dynaflex.version import __version__
 
 _BEFORE, _RUN, _RESULTS, _CARE = "Before a run", "A run", "What came of it", "Looking after a run"

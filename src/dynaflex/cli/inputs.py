@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dynaflex.pipelines.config import Stage
+from dynaflex.config import Stage
 
 FILES, _RUN = "Files", "Run"
 

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from dynaflex.cli.help import Command
 from dynaflex.cli.inputs import FILES
+from dynaflex.config import InputFile, Option, RunConfig, configuration, fault_of
 from dynaflex.errors import InputError, UsageError
-from dynaflex.pipelines.config import InputFile, Option, RunConfig, configuration, fault_of
 
 _GROUP = "Settings in a file"
 PRINT = "--print-config"

@@ -18,6 +18,6 @@ def spared(parameters: Mapping[str, Any]) -> Iterator[Path]:
     run = parameters.get(_RUN)
     # Without an output of its own a command may renew the run.
     if isinstance(run, Path) and parameters.get(_OUTPUT) is not None:
-        from dynaflex.pipelines.fingerprint import own_files
+        from dynaflex.prepare.fingerprint import own_files
 
         yield from own_files(run)

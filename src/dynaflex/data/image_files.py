@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dynaflex.data.columns import ParticleColumns
-from dynaflex.data.cryosparc import SIGN
+from dynaflex.data.foreign.cryosparc import SIGN
 from dynaflex.data.image_paths import cleaned, find_files
 from dynaflex.data.resample import resampled
 from dynaflex.errors import InputError

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dynaflex.data.columns import ParticleColumns
-from dynaflex.data.cryosparc import read_cryosparc
+from dynaflex.data.foreign.cryosparc import read_cryosparc
 from dynaflex.data.halves import assign_halves
 from dynaflex.data.image_files import ImageFiles, find_images
 from dynaflex.data.optics import REFINED, check_ranges, ctf_fields, pixel_sizes, refuse_corrected_images, shifts
@@ -19,7 +19,7 @@ from dynaflex.errors import InputError, Words
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams
 from dynaflex.imaging.pose import Pose
-from dynaflex.io.cs import looks_like_cs
+from dynaflex.io.foreign.cs import looks_like_cs
 from dynaflex.io.star import StarFile, read_star
 from dynaflex.rotations import euler_to_matrix
 from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray, Tensor

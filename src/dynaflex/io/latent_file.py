@@ -12,9 +12,9 @@ import torch
 
 from dynaflex.errors import InputError
 from dynaflex.io.arrays import UNREADABLE, read_arrays
-from dynaflex.io.cs import read_cs
+from dynaflex.io.foreign.cs import read_cs
+from dynaflex.io.foreign.restricted_pickle import load_arrays
 from dynaflex.io.magic import describe_file
-from dynaflex.io.restricted_pickle import load_arrays
 from dynaflex.shapes import Array, Tensor
 
 _COMPONENT = re.compile(r"components_mode_(\d+)/value")

@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from dynaflex.analyze.embedding import NOISE, PrincipalAxes
-from dynaflex.analyze.motion import camera_across
-from dynaflex.pipelines.analysis.analyse import Analysis, Cluster
-from dynaflex.pipelines.analysis.chimerax import COLOURS
-from dynaflex.pipelines.analysis.names import DENSITY, K_MEANS
-from dynaflex.report.style import (
+from dynaflex.analyze.axes import PrincipalAxes
+from dynaflex.analyze.clusters import NOISE
+from dynaflex.analyze.domains import camera_across
+from dynaflex.products.analyse import Analysis, Cluster
+from dynaflex.products.chimerax import COLOURS
+from dynaflex.products.names import DENSITY, K_MEANS
+from dynaflex.report.drawing.style import (
     ACCENT,
     COUNT_COLOURS,
     HALF,

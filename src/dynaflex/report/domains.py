@@ -10,8 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scipy.spatial import cKDTree
 
-from dynaflex.pipelines.analysis.chimerax import COLOURS
-from dynaflex.pipelines.analysis.series import (
+from dynaflex.products.chimerax import COLOURS
+from dynaflex.products.series import (
     MAP_FRAME,
     SPREAD,
     DomainMotion,
@@ -20,10 +20,10 @@ from dynaflex.pipelines.analysis.series import (
     first_component,
     motion_table,
 )
-from dynaflex.pipelines.predict import TrainedHalf
-from dynaflex.report.conformations import CarriedSurface, carried
-from dynaflex.report.style import bare, drawn, new_figure, scale_bar
-from dynaflex.report.surface import draw_surface
+from dynaflex.report.drawing.conformations import CarriedSurface, carried
+from dynaflex.report.drawing.style import bare, drawn, new_figure, scale_bar
+from dynaflex.report.drawing.surface import draw_surface
+from dynaflex.results.trained import TrainedHalf
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array
 

@@ -11,17 +11,20 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from dynaflex.analyze.motion import camera_across
+from dynaflex.analyze.domains import camera_across
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.mesh.segments import LabelledMesh
-from dynaflex.report import curves, figures, latents, mesh_picture, page, pictures, summary, training
-from dynaflex.report.curves import Plot
-from dynaflex.report.files import Arrays, Record, RunFiles
-from dynaflex.report.resolution import Nyquist
-from dynaflex.report.style import Drawing
-from dynaflex.report.verdicts import stored_controls
-from dynaflex.report.wording import THRESHOLD, wording_of
+from dynaflex.report import page, training_curves
+from dynaflex.report.drawing import curves, figures, latents, mesh_picture, pictures
+from dynaflex.report.drawing.curves import Plot
+from dynaflex.report.drawing.style import Drawing
+from dynaflex.report.facts import summary
+from dynaflex.report.facts.advice import held_out_gain
+from dynaflex.report.facts.files import Arrays, Record, RunFiles
+from dynaflex.report.facts.resolution import Nyquist
+from dynaflex.report.facts.verdicts import stored_controls
+from dynaflex.report.facts.wording import THRESHOLD, wording_of
 from dynaflex.run.files import MESH
 from dynaflex.shapes import Array
 
@@ -134,9 +137,9 @@ class Evidence:
                 " The loss is against noise that is learned anew in every epoch, so it may rise while the fit "
                 "improves; that of the first, in which the noise is not known yet, is left out."
             )
-        if any(training.held_out_gain(line) is not None for line in lines):
+        if any(held_out_gain(line) is not None for line in lines):
             caption += " The gain is what the motion adds over the same map at rest: above zero it helps."
-        plots = lambda lines: training.training_plots(lines, self.words.geometry, self._training_width())  # noqa: E731
+        plots = lambda lines: training_curves.training_plots(lines, self.words.geometry, self._training_width())  # noqa: E731
         return self.plotted("training", caption, "metrics.jsonl", self.metrics, plots, 2.3)
 
     def model(self) -> Iterator[str]:

@@ -11,12 +11,13 @@ from pathlib import Path
 from dynaflex.errors import InputError
 from dynaflex.io.durable import write_text
 from dynaflex.io.paths import absolute
-from dynaflex.report import advice, page, summary, verdicts
-from dynaflex.report.ending import Ending, reached
+from dynaflex.report import page
+from dynaflex.report.drawing.style import FILES
 from dynaflex.report.evidence import FIGURES, UNUSABLE, Evidence, guarded
-from dynaflex.report.files import NOT_THERE, Record
-from dynaflex.report.resolution import resolution_sentence, resolution_tiles
-from dynaflex.report.style import FILES
+from dynaflex.report.facts import advice, summary, verdicts
+from dynaflex.report.facts.ending import Ending, reached
+from dynaflex.report.facts.files import NOT_THERE, Record
+from dynaflex.report.facts.resolution import resolution_sentence, resolution_tiles
 from dynaflex.report.views import Views
 from dynaflex.run.directory import PAGE
 from dynaflex.run.refusals import to_resume

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from dynaflex.io.durable import write_text
-from dynaflex.pipelines.predict import TrainedHalf
 from dynaflex.report import page
-from dynaflex.report.conformations import carry_surface
-from dynaflex.report.film import Film, film_of_motion, film_of_one
-from dynaflex.report.player import film_figure
+from dynaflex.report.drawing.conformations import carry_surface
+from dynaflex.report.drawing.film import Film, film_of_motion, film_of_one
+from dynaflex.report.drawing.player import film_figure
+from dynaflex.results.trained import TrainedHalf
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-from dynaflex.report import curves, player
-from dynaflex.report.style import INK
+from dynaflex.report.drawing import curves, player
+from dynaflex.report.drawing.style import INK
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #24292f; --soft: #59636e; --line: #dfe3e8; --panel: #f6f8fa;

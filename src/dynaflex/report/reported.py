@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 
 from dynaflex import tell
+from dynaflex.config import Stage
 from dynaflex.errors import StoppedOnRequest, UsageError
-from dynaflex.pipelines.config import Stage
-from dynaflex.pipelines.device import pick_device
-from dynaflex.pipelines.pipeline import Task
-from dynaflex.report.ending import Ending
+from dynaflex.pipeline import Task
+from dynaflex.prepare.device import pick_device
+from dynaflex.report.facts.ending import Ending
 from dynaflex.report.html import write_report
 from dynaflex.run.directory import Run
 

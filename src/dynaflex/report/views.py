@@ -12,15 +12,16 @@ import torch
 from dynaflex import fourier
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import MrcMap
-from dynaflex.pipelines.analysis.series import SPREAD, first_component
-from dynaflex.pipelines.predict import load_half
-from dynaflex.report import conformations, domains, film, page, pictures
+from dynaflex.products.series import SPREAD, first_component
+from dynaflex.report import domains, page
+from dynaflex.report.drawing import conformations, film, pictures
+from dynaflex.report.drawing.local_resolution import draw_local_resolution
+from dynaflex.report.drawing.player import film_figure
+from dynaflex.report.drawing.style import Drawing
+from dynaflex.report.drawing.surface import isosurface
 from dynaflex.report.evidence import Evidence, guarded
-from dynaflex.report.local_resolution import draw_local_resolution
-from dynaflex.report.player import film_figure
-from dynaflex.report.resolution import quoted
-from dynaflex.report.style import Drawing
-from dynaflex.report.surface import isosurface
+from dynaflex.report.facts.resolution import quoted
+from dynaflex.results.trained import load_half
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array
 

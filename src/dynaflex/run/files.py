@@ -50,7 +50,7 @@ class StoredMotion:
     Of ``points`` ``(n 3)`` in Å: the ``rms_displacement`` ``(n)`` over all particles, the principal ``direction``
     ``(n 3)`` as long as the displacement along it, and the ``error`` ``(n)`` by which the two halves disagree, all Å.
     Of particles ``(p)``: the ``displacement_norm`` in Å, rms over the points, and ``misfit`` and ``gain`` of
-    :class:`dynaflex.pipelines.predict.TrainedHalf`.
+    :class:`dynaflex.results.trained.TrainedHalf`.
     """
 
     points: FloatArray

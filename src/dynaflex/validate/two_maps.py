@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from dynaflex.data.findings import Report
+from dynaflex.checking.findings import Report
+from dynaflex.checking.volume_checks import check_map, check_mask, require_different
 from dynaflex.data.placed import Frame, matched, read_mask
-from dynaflex.data.volume_checks import check_map, check_mask, require_different
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import MrcMap, read_map

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dynaflex.errors import EnvironmentFault, UsageError
 from dynaflex.viewer.access import Guard, Keys
-from dynaflex.viewer.scene import Scene, Verdicts
+from dynaflex.viewer.opened import OpenedRun, Verdicts
 from dynaflex.viewer.server import explorer
 
 PORT = 8642
@@ -84,7 +84,7 @@ class Address:
         return str(self.path.resolve()) if self.path is not None else f"{_bracketed(self.host)}:{port}"
 
 
-def serve(scene: Scene, verdicts: Verdicts, address: Address, idle: float, say: Callable[[str], None]) -> None:
+def serve(run: OpenedRun, verdicts: Verdicts, address: Address, idle: float, say: Callable[[str], None]) -> None:
     """Serve the explorer until it is stopped, or ``idle`` seconds after somebody last did something.
 
     Raises:
@@ -98,7 +98,7 @@ def serve(scene: Scene, verdicts: Verdicts, address: Address, idle: float, say: 
         return f"http://{name}:{port}/?token={keys.token}"
 
     guard = Guard(
-        explorer(scene, keys, verdicts),
+        explorer(run, keys, verdicts),
         keys,
         address.hosts(port),
         # Whoever is refused may be another page: no path, no name of a user.

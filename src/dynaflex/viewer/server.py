@@ -18,10 +18,10 @@ from starlette.routing import Route
 
 from dynaflex.errors import DynaflexError, UsageError
 from dynaflex.viewer.access import Keys
-from dynaflex.viewer.counterparts import with_counterparts
+from dynaflex.viewer.answers.counterparts import with_counterparts
+from dynaflex.viewer.answers.wire import pack, unpack
+from dynaflex.viewer.opened import OpenedRun, Verdicts
 from dynaflex.viewer.questions import choice, numbers, rows, whole
-from dynaflex.viewer.scene import Scene, Verdicts
-from dynaflex.viewer.wire import pack, unpack
 
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _WORTH_PACKING = 1 << 12
@@ -29,9 +29,9 @@ _NEAREST = 96
 """How many particles stand for a conformation where their images are shown."""
 
 
-def explorer(scene: Scene, keys: Keys, verdicts: Verdicts) -> Starlette:
+def explorer(opened: OpenedRun, keys: Keys, verdicts: Verdicts) -> Starlette:
     """The application without its :class:`~dynaflex.viewer.access.Guard`."""
-    answers = _Answers(scene, keys, verdicts)
+    answers = _Answers(opened, keys, verdicts)
     routes = [
         Route("/", answers.file),
         Route("/static/{name:path}", answers.file),
@@ -72,8 +72,8 @@ class _Answers:
     time, and the images; none waits for the other.
     """
 
-    def __init__(self, scene: Scene, keys: Keys, verdicts: Verdicts) -> None:
-        self.scene, self.keys, self._verdicts = scene, keys, verdicts
+    def __init__(self, opened: OpenedRun, keys: Keys, verdicts: Verdicts) -> None:
+        self.opened, self.keys, self._verdicts = opened, keys, verdicts
         self._model, self._table, self._images = (anyio.CapacityLimiter(1) for _ in range(3))
         # The whole catalogue of files, read once: a request can name one of these, and nothing else.
         folders = {"": files("dynaflex.viewer") / "static", "vendor/": files("dynaflex") / "vendor"}
@@ -91,13 +91,13 @@ class _Answers:
         return Response(content, media_type=kind)
 
     async def run(self, request: Request) -> Response:
-        return JSONResponse({**await run_sync(self.scene.summary, limiter=self._table), "key": self.keys.csrf})
+        return JSONResponse({**await run_sync(self.opened.summary, limiter=self._table), "key": self.keys.csrf})
 
     async def columns(self, request: Request) -> Response:
-        return JSONResponse(await run_sync(self.scene.columns, limiter=self._table))
+        return JSONResponse(await run_sync(self.opened.columns, limiter=self._table))
 
     async def column(self, request: Request) -> Response:
-        return await self._binary(request, partial(self.scene.column, request.path_params["id"]), self._table)
+        return await self._binary(request, partial(self.opened.column, request.path_params["id"]), self._table)
 
     async def conformation(self, request: Request) -> Response:
         query = request.query_params
@@ -105,7 +105,7 @@ class _Answers:
         colour, more = query.get("colour", "displacement"), tuple(sorted(set(query.getlist("more"))))
 
         def decoded() -> bytes:
-            asked = self.scene.conformations()
+            asked = self.opened.conformations()
             if "z" in query:
                 shown = asked.of(half, np.asarray(numbers(query["z"]), dtype=np.float32))
             else:
@@ -117,88 +117,88 @@ class _Answers:
 
     async def parts(self, request: Request) -> Response:
         half = whole(request.query_params.get("half", "1"))
-        return await self._binary(request, lambda: self.scene.conformations().parts(half), self._model)
+        return await self._binary(request, lambda: self.opened.conformations().parts(half), self._model)
 
     async def path(self, request: Request) -> Response:
         query = request.query_params
         half, frames = (whole(query.get(name, "")) for name in ("half", "frames"))
         return await self._json(
-            lambda: self.scene.conformations().path_along(half, query.get("axis", ""), frames), self._model
+            lambda: self.opened.conformations().path_along(half, query.get("axis", ""), frames), self._model
         )
 
     async def dense_path(self, request: Request) -> Response:
         query = request.query_params
         half, frames = (whole(query.get(name, "")) for name in ("half", "frames"))
         stops = rows(query.get("through", ""))
-        return await self._json(lambda: self.scene.conformations().dense_path(half, frames, stops), self._table)
+        return await self._json(lambda: self.opened.conformations().dense_path(half, frames, stops), self._table)
 
     async def places(self, request: Request) -> Response:
         query = request.query_params
         half, names = whole(query.get("half", "")), (query.get("x", ""), query.get("y", ""))
         latents = rows(query.get("z", ""))
-        return await self._json(lambda: self.scene.conformations().places(half, names, latents), self._table)
+        return await self._json(lambda: self.opened.conformations().places(half, names, latents), self._table)
 
     async def images(self, request: Request) -> Response:
         query = request.query_params
         listed = np.array([whole(row) for row in query.get("rows", "").split(",")], dtype=np.int64)
         (resolution,) = numbers(query.get("resolution", ""), 1)
-        return await self._binary(request, partial(self.scene.images, listed, resolution), self._images)
+        return await self._binary(request, partial(self.opened.images, listed, resolution), self._images)
 
     async def averages(self, request: Request) -> Response:
         header, content = unpack(await request.body())
         (resolution,) = numbers(str(header.get("resolution", "")), 1)
 
         def found() -> bytes:
-            return self.scene.averages(choice(content, len(self.scene.particles())), resolution)
+            return self.opened.averages(choice(content, len(self.opened.particles())), resolution)
 
         return await self._binary(request, found, self._images)
 
     async def path_maps(self, request: Request) -> Response:
-        return JSONResponse(self.scene.path_maps())
+        return JSONResponse(self.opened.path_maps())
 
     async def make_path_maps(self, request: Request) -> Response:
         header, _ = unpack(await request.body())
         half, nodes = whole(str(header.get("half", ""))), rows(str(header.get("z", "")))
-        found = await run_sync(self.scene.make_path_maps, half, nodes, limiter=self._model)
+        found = await run_sync(self.opened.make_path_maps, half, nodes, limiter=self._model)
         return JSONResponse(found, 202)
 
     async def path_map(self, request: Request) -> Response:
-        return await self._binary(request, partial(self.scene.path_map, request.path_params["node"]), self._table)
+        return await self._binary(request, partial(self.opened.path_map, request.path_params["node"]), self._table)
 
     async def nearest(self, request: Request) -> Response:
         query = request.query_params
         half, z = whole(query.get("half", "")), np.asarray(numbers(query.get("z", "")), dtype=np.float32)
-        return await self._json(lambda: self.scene.conformations().nearest(half, z, _NEAREST), self._table)
+        return await self._json(lambda: self.opened.conformations().nearest(half, z, _NEAREST), self._table)
 
     async def map(self, request: Request) -> Response:
         name, colour = request.path_params["id"], request.query_params.get("colour")
-        return await self._binary(request, partial(self.scene.map, name, colour), self._model)
+        return await self._binary(request, partial(self.opened.map, name, colour), self._model)
 
     async def section(self, request: Request) -> Response:
         name, axis = request.path_params["id"], request.query_params.get("axis", "")
         at = whole(request.query_params.get("at", ""))
-        return await self._binary(request, partial(self.scene.section, name, axis, at), self._model)
+        return await self._binary(request, partial(self.opened.section, name, axis, at), self._model)
 
     async def curves(self, request: Request) -> Response:
-        return JSONResponse(await run_sync(self.scene.curves))
+        return JSONResponse(await run_sync(self.opened.curves))
 
     async def verdicts(self, request: Request) -> Response:
         return JSONResponse(await run_sync(self._verdicts))
 
     async def progress(self, request: Request) -> Response:
         since = whole(request.query_params.get("since", "0"))
-        return JSONResponse(await run_sync(self.scene.progress, since))
+        return JSONResponse(await run_sync(self.opened.progress, since))
 
     async def selections(self, request: Request) -> Response:
-        return JSONResponse(await run_sync(self.scene.selections.listed))
+        return JSONResponse(await run_sync(self.opened.selections.listed))
 
     async def save_selection(self, request: Request) -> Response:
         header, content = unpack(await request.body())
 
         def save() -> dict[str, Any]:
-            particles = self.scene.particles()
+            particles = self.opened.particles()
             name, how = str(header.get("name", "")), str(header.get("how", ""))[:1000]
-            return self.scene.selections.save(name, choice(content, len(particles)), particles, how)
+            return self.opened.selections.save(name, choice(content, len(particles)), particles, how)
 
         return JSONResponse(await run_sync(save, limiter=self._table), 201)
 
@@ -206,7 +206,7 @@ class _Answers:
         _, content = unpack(await request.body())
 
         def found() -> bytes:
-            stage = self.scene.stage()
+            stage = self.opened.stage()
             chosen = with_counterparts(stage, choice(content, len(stage.particles)))
             return pack({"layers": ["chosen"]}, chosen.astype(np.uint8))
 

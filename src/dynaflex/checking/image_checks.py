@@ -1,0 +1,104 @@
+"""What can be wrong with the images themselves; all of them are read."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from dynaflex import tell
+from dynaflex.checking.findings import Report
+from dynaflex.data.particles import Particles
+from dynaflex.errors import InputError
+from dynaflex.grid import Grid
+from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray
+
+_READ_AT_ONCE = 256
+_LISTED = 20
+# Seconds of reading that are worth a word, and the MB a second below which they are.
+_WORTH_TELLING, _SLOW = 5.0, 20.0
+# Images whose deviation is so many times the usual one, or so small a part of it, are not like the others.
+_OUTLIER = 10.0
+# Farther than this part of the box from its centre no particle lies, and every image that was not masked shows noise.
+_CORNERS = 0.55
+
+
+def check_images(report: Report, particles: Particles) -> None:
+    """Read every image once, stack by stack, and note what cannot be used and what is unlike the others."""
+    order = np.lexsort((particles.files.index, particles.files.stack))
+    corners = _corners(particles.grid)
+    faults: list[InputError] = []
+    masked: list[int] = []
+    read: list[int] = []
+    means: list[float] = []
+    deviations: list[float] = []
+    seconds = 0.0
+    for start in tell.each(range(0, len(order), _READ_AT_ONCE), "reading the images"):
+        index = order[start : start + _READ_AT_ONCE]
+        began = time.monotonic()
+        try:
+            images = particles.unchecked_images(index)
+        except InputError as error:
+            report.problems.append(error)
+            return
+        seconds += time.monotonic() - began
+        faults += particles.image_faults(index, images)
+        finite = np.isfinite(images).all(axis=(1, 2))
+        masked += index[finite & _constant(images[:, corners]) & ~_constant(images[:, ~corners])].tolist()
+        read += index[finite].tolist()
+        means += images[finite].mean(axis=(1, 2), dtype=np.float64).tolist()
+        deviations += images[finite].std(axis=(1, 2), dtype=np.float64).tolist()
+    report.problems += faults[:_LISTED]
+    if masked:
+        report.problems.append(_masked(particles, masked, len(order)))
+    report.facts["images_read"] = len(order)
+    rate = 4e-6 * len(order) * particles.grid.box**2 / max(seconds, 1e-9)
+    if seconds > _WORTH_TELLING and rate < _SLOW:
+        report.warnings.append(
+            f"the images were read at {rate:.1f} MB/s in {seconds:.0f} s, and a reconstruction reads them some ten "
+            "times: copy them to a local disk and give --datadir"
+        )
+    if len(faults) > _LISTED:
+        report.facts["bad_images"] = len(faults)
+    if means:
+        report.facts["image_mean"] = float(np.mean(means))
+        report.facts["image_deviation"] = [float(v) for v in np.quantile(deviations, (0.0, 0.5, 1.0))]
+        _warn_of_outliers(report, particles.rows[read], np.array(deviations))
+
+
+def _warn_of_outliers(report: Report, rows: IntArray, deviation: Array) -> None:
+    usual = float(np.median(deviation))
+    unlike = np.flatnonzero((deviation > _OUTLIER * usual) | ((deviation < usual / _OUTLIER) & (deviation > 0.0)))
+    if unlike.size:
+        worst = unlike[np.argsort(-np.abs(np.log(deviation[unlike] / usual)))][:10]
+        listed = ", ".join(f"row {rows[i]}: {deviation[i] / usual:.2g}" for i in worst)
+        report.warnings.append(
+            f"{unlike.size} images deviate more than {_OUTLIER:g} times more or less than usual ({listed} times)"
+        )
+
+
+def _corners(grid: Grid) -> BoolArray:
+    """The pixels ``(h h)`` in the corners of an image."""
+    axis = grid.axis(dtype=torch.float64).numpy() / grid.width
+    corners: BoolArray = np.hypot(axis[:, None], axis[None, :]) > _CORNERS
+    return corners
+
+
+def _constant(values: FloatArray) -> BoolArray:
+    """Which rows of ``values`` ``(n m)`` hold one value only."""
+    constant: BoolArray = values.min(axis=1) == values.max(axis=1)
+    return constant
+
+
+def _masked(particles: Particles, masked: list[int], n_images: int) -> InputError:
+    """Images whose corners are empty; the first in the order of the table is named."""
+    stack, number, row = particles.image_of(min(masked))
+    return InputError(
+        "particles.masked",
+        f"image {number} is constant outside a circle: it was masked, as {len(masked)} of {n_images} images were",
+        file=stack,
+        expected="noise around the particle, from which its strength is measured",
+        found=row,
+        fix="give the particles as they were extracted, not masked",
+    )

@@ -1,0 +1,110 @@
+"""``check``: what is wrong, before a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dynaflex.cli import inputs
+from dynaflex.cli.options import AsJson
+from dynaflex.cli.words import counted, described, typable
+from dynaflex.errors import InputError
+from dynaflex.prepare.device import use_one_thread
+from dynaflex.training.installed import names
+
+if TYPE_CHECKING:
+    from dynaflex.checking.readings import Comparison
+
+_ROWS = 12
+
+
+def check_command(
+    particles: Annotated[Path, typer.Argument(help="RELION STAR or cryoSPARC .cs file.")],
+    map: Annotated[Path | None, typer.Option("--map", help="Consensus map, .mrc: scores the table's readings.")] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help="Mask, .mrc.")] = None,
+    datadir: inputs.ImageFolder = None,
+    strip_prefix: inputs.Prefix = None,
+    class_number: Annotated[int | None, typer.Option("--class", help="Take only this class of particles.")] = None,
+    invert_contrast: Annotated[bool, typer.Option("--invert-contrast", help="For particles that are black.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read everything, compare it, score the table against the images, and say what is wrong before any training."""
+    from dynaflex.checking.check import check_files
+    from dynaflex.run.monitor import shown
+
+    use_one_thread()
+    with shown(results_only=as_json):
+        findings = check_files(
+            particles,
+            map,
+            mask,
+            datadir=datadir,
+            strip_prefix=strip_prefix,
+            class_number=class_number,
+            invert_contrast=invert_contrast,
+        )
+    report = findings.report
+    if as_json:
+        typer.echo(json.dumps(findings.as_dict(), indent=2))
+    else:
+        for line in described(report.facts):
+            typer.echo(line)
+        if findings.comparison is not None:
+            _print_readings(findings.comparison)
+        elif map is None:
+            typer.echo("not compared with a map: --map scores the table against the images")
+        if findings.leaks is not None:
+            typer.echo(f"copies across the half-sets: {len(findings.leaks.copies)} in {findings.leaks.images} images")
+        for warning in report.warnings:
+            typer.echo(f"warning: {warning}")
+        for problem in report.problems:
+            typer.echo(f"error: {problem}")
+        typer.echo("nothing wrong found" if report.ok else counted(len(report.problems), "problem"))
+        if report.ok:
+            given = {
+                "--map": map,
+                "--mask": mask,
+                "--datadir": datadir,
+                "--strip-prefix": strip_prefix,
+                "--class": class_number,
+            }
+            typer.echo(f"next: {_next(particles, given, invert_contrast)}")
+    if not report.ok:
+        raise typer.Exit(InputError.exit_code)
+
+
+def _next(particles: Path, given: Mapping[str, object], invert_contrast: bool) -> str:
+    """What to type when all is well: the check with a map, if there was none, or a run."""
+    options = [part for name, value in given.items() if value is not None for part in (name, value)]
+    if given["--map"] is None:
+        return f"{typable('dynaflex', 'check', particles, *options)} --map MAP.mrc --mask MASK.mrc"
+    black = ["--invert-contrast"] if invert_contrast else []
+    return typable("dynaflex", names()[0], particles, *options, *black, "-o", "run")
+
+
+def _print_readings(comparison: Comparison) -> None:
+    """A table of the best readings, the one as given and chance, and what it means."""
+    from dynaflex.checking.check import HAND, ranked, verdict
+
+    rows = [score for score in ranked(comparison) if not score.same or score is comparison.given]
+    shown = [s for i, s in enumerate(rows) if i < _ROWS or s in (comparison.given, comparison.control)]
+    typer.echo(f"readings of the table, on {comparison.particles} particles:")
+    typer.echo("  correlation       z  against given  reading")
+    for score in shown:
+        gain = "" if score is comparison.given else f"{score.gain:+.1f}"
+        typer.echo(f"  {score.correlation:+11.4f}  {score.z:6.1f}  {gain:>13}  {score.name}")
+    more = [score for score in comparison.others if score not in shown and not score.same]
+    if more:
+        typer.echo(f"  and {len(more)} more that fit worse (--json lists all)")
+    untold = [score.name for score in comparison.untold if not score.same]
+    if untold and comparison.better is None:
+        typer.echo(f"  as good as the one as given: {', '.join(untold)}")
+    same = [score.name for score in comparison.others if score.same]
+    if same:
+        typer.echo(f"  the same for these particles: {', '.join(same)}")
+    typer.echo(f"verdict: {verdict(comparison)}")
+    typer.echo(HAND)

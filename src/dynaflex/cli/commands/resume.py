@@ -1,0 +1,34 @@
+"""``resume``: go on where a run stopped; nothing else need be given."""
+
+from __future__ import annotations
+
+import typer
+
+from dynaflex.cli import inputs
+from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
+from dynaflex.cli.options import Device, RunFolder
+
+
+def resume_command(
+    run: RunFolder,
+    particles: MovedParticles = None,
+    map: MovedMap = None,
+    mask: MovedMask = None,
+    datadir: MovedImages = None,
+    strip_prefix: MovedPrefix = None,
+    until: inputs.Until = "report",
+    device: Device = "auto",
+) -> None:
+    """Go on with a run where it stopped, with its own inputs and settings."""
+    from dynaflex.cli.typed import to_resume
+    from dynaflex.pipeline import resume_run
+    from dynaflex.report.reported import reported_task
+    from dynaflex.results.reopen import Moved
+    from dynaflex.results.settings import open_run
+    from dynaflex.results.trained import method_of
+    from dynaflex.run.monitor import shown
+
+    with shown():
+        task = reported_task(until, device, to_resume(run))
+        resume_run(method_of(open_run(run)), run, Moved(particles, map, mask, datadir, strip_prefix), None, task)
+    typer.echo(f"done: {run}")

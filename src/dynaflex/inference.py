@@ -1,0 +1,220 @@
+"""Finding the conformation of a particle under a fixed model: damped Gauss-Newton or coordinate descent on its latents.
+
+Both minimise the negative log-likelihood of the image plus the energy of a prior, and neither ever raises it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from dynaflex import tell
+from dynaflex.latents.posterior import Posterior
+from dynaflex.latents.prior import GAUSSIAN, LatentPrior
+from dynaflex.losses.data import data_loss
+from dynaflex.model import Batch, FlexModel
+from dynaflex.shapes import Tensor
+
+_DIFFERENCE = 0.05
+_RUNGS = 2
+FROM_TRAINED, FROM_NOTHING = 2, 6
+
+
+@torch.no_grad()
+def infer(
+    model: FlexModel,
+    batch: Batch,
+    weights: Tensor,
+    start: Tensor,
+    iterations: int,
+    prior: LatentPrior = GAUSSIAN,
+) -> Posterior:
+    """The most probable latents ``(b k)`` of a batch, and the width of the posterior around them (Laplace); see
+    :func:`most_probable`."""
+    z, curvature = most_probable(model, batch, weights, start, iterations, prior)
+    variance = torch.linalg.inv(curvature).diagonal(dim1=1, dim2=2)
+    return Posterior(z, 0.5 * variance.clamp(min=1e-12).log())
+
+
+@torch.no_grad()
+def most_probable(
+    model: FlexModel,
+    batch: Batch,
+    weights: Tensor,
+    start: Tensor,
+    iterations: int,
+    prior: LatentPrior = GAUSSIAN,
+) -> tuple[Tensor, Tensor]:
+    """The most probable latents ``(b k)`` of a batch, and the curvature of the energy ``(b k k)`` around them.
+
+    The image is nearly linear in a small step of z, so its derivatives are taken by finite differences: k + 1
+    renderings an iteration and one at the end, and no backward pass. A step that does not lower a particle's energy is
+    refused and damped; without iterations the latents stay where they are. Far from the answer the steps are short,
+    because the image is linear in z over a few Å of motion only: one wide sweep of :func:`descend` comes near sooner.
+    """
+    z, damping = start.clone(), torch.full((len(start), 1, 1), 1e-2, device=start.device)
+    energy, residual, jacobian = _linearise(model, batch, weights, z, prior)
+    curvature = _curvature(jacobian, weights, z, prior)
+    for left in range(iterations, 0, -1):
+        gradient = _products(jacobian, residual[:, None], weights)[..., 0] + prior.gradient(z)
+        diagonal = torch.diag_embed(curvature.diagonal(dim1=1, dim2=2))
+        step = torch.linalg.solve(curvature + damping * diagonal, gradient)
+        step = step * (2.0 / step.norm(dim=1, keepdim=True).clamp(min=2.0))
+        if left == 1:
+            # No step is left that would need derivatives.
+            better = energy_of(model, batch, weights, z - step, prior) < energy
+            z = torch.where(better[:, None], z - step, z)
+            break
+        new_energy, new_residual, new_jacobian = _linearise(model, batch, weights, z - step, prior)
+        better = new_energy < energy
+        z = torch.where(better[:, None], z - step, z)
+        energy = torch.where(better, new_energy, energy)
+        residual = torch.where(better[:, None, None, None], new_residual, residual)
+        jacobian = torch.where(better[:, None, None, None, None], new_jacobian, jacobian)
+        damping = torch.where(better[:, None, None], damping * 0.2, damping * 10.0)
+        curvature = _curvature(jacobian, weights, z, prior)
+    return z, curvature
+
+
+@torch.no_grad()
+def descend(
+    model: FlexModel,
+    batch: Batch,
+    weights: Tensor,
+    start: Tensor,
+    steps: Sequence[float],
+    prior: LatentPrior = GAUSSIAN,
+) -> Posterior:
+    """The most probable latents ``(b k)`` of a batch by coordinate descent, as in the paper, and their widths.
+
+    One sweep over the coordinates for each of ``steps``, which should narrow: the energy is taken on a ladder of
+    candidates that many units apart around the present value, then at the vertex of the parabola through the best and
+    its neighbours: 5 renderings a coordinate. The width is the last parabola's, with the other coordinates held fixed;
+    where coordinates hang together it is narrower than that of :func:`infer`.
+    """
+    z = start.clone()
+    energy = energy_of(model, batch, weights, z, prior)
+    precision = prior.curvature(z)
+    for spacing in steps:
+        for k in range(z.shape[1]):
+
+            def energy_at(offset: Tensor, z: Tensor = z, k: int = k) -> Tensor:
+                return energy_of(model, batch, weights, _shifted(z, k, offset), prior)
+
+            offset, energy, bend = _line_search(energy_at, energy, spacing)
+            z = _shifted(z, k, offset)
+            precision[:, k] = torch.maximum(bend, prior.curvature(z)[:, k])
+    return Posterior(z, -0.5 * precision.log())
+
+
+@torch.no_grad()
+def energy_of(
+    model: FlexModel, batch: Batch, weights: Tensor, latents: Tensor, prior: LatentPrior = GAUSSIAN
+) -> Tensor:
+    """The energy in nats, up to a constant, of latents ``(b k)``: one value per particle ``(b)``."""
+    return misfit_of(model, batch, weights, latents) + prior.energy(latents)
+
+
+@torch.no_grad()
+def misfit_of(model: FlexModel, batch: Batch, weights: Tensor, latents: Tensor) -> Tensor:
+    """What latents ``(b k)`` leave of the images: the negative log-likelihood in nats, up to a constant, ``(b)``."""
+    return _misfit(_difference(model, batch, latents), weights)
+
+
+@torch.no_grad()
+def best_start(
+    model: FlexModel, batch: Batch, weights: Tensor, candidates: Tensor, prior: LatentPrior = GAUSSIAN
+) -> Tensor:
+    """For every particle, the candidate latent ``(m k)`` with the lowest energy, ``(b k)``."""
+    everyone = [candidate.expand(len(batch.index), -1) for candidate in candidates]
+    energies = torch.stack([energy_of(model, batch, weights, z, prior) for z in everyone])
+    return candidates[energies.argmin(dim=0)]
+
+
+def find_latents(
+    model: FlexModel,
+    batches: Callable[[Tensor], Batch],
+    index: Tensor,
+    weights: Tensor,
+    start: Tensor | None,
+    candidates: Tensor,
+    size: int = 64,
+    prior: LatentPrior = GAUSSIAN,
+    task: str = "latents",
+) -> Posterior:
+    """Posterior of the particles ``index`` ``(p)``, from ``start`` ``(p k)`` or the best of ``candidates``.
+
+    ``task`` is what a person is told about it.
+    """
+    means, scales = [], []
+    for part in tell.each(torch.arange(len(index)).split(size), task):
+        batch = batches(index[part])
+        if start is None:
+            origin, iterations = best_start(model, batch, weights, candidates, prior), FROM_NOTHING
+        else:
+            origin, iterations = start[part].to(weights.device), FROM_TRAINED
+        found = infer(model, batch, weights, origin, iterations, prior)
+        means.append(found.mean)
+        scales.append(found.log_scale)
+    return Posterior(torch.cat(means).cpu(), torch.cat(scales).cpu())
+
+
+def _difference(model: FlexModel, batch: Batch, z: Tensor) -> Tensor:
+    """Prediction minus image, as real numbers ``(b h w 2)``."""
+    return torch.view_as_real(model.render(model.deformed(z), batch.pose, batch.ctf) - batch.coefficients)
+
+
+def _misfit(difference: Tensor, weights: Tensor) -> Tensor:
+    zero = torch.zeros((), dtype=torch.complex64, device=difference.device)
+    return data_loss(torch.view_as_complex(difference.contiguous()), zero, weights)
+
+
+def _linearise(
+    model: FlexModel, batch: Batch, weights: Tensor, z: Tensor, prior: LatentPrior
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Energy ``(b)``, difference ``(b h w 2)`` and its derivatives ``(b k h w 2)`` at z."""
+    here = _difference(model, batch, z)
+    columns = [
+        (_difference(model, batch, _shifted(z, k, z.new_tensor(_DIFFERENCE))) - here) / _DIFFERENCE
+        for k in range(z.shape[1])
+    ]
+    return _misfit(here, weights) + prior.energy(z), here, torch.stack(columns, dim=1)
+
+
+def _curvature(jacobian: Tensor, weights: Tensor, z: Tensor, prior: LatentPrior) -> Tensor:
+    """The second derivatives ``(b k k)`` of the energy at z, where the image is linear in it."""
+    return _products(jacobian, jacobian, weights) + torch.diag_embed(prior.curvature(z))
+
+
+def _line_search(
+    energy_at: Callable[[Tensor], Tensor], energy: Tensor, spacing: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best of a ladder of offsets and the vertex of its parabola: offset, energy and second derivative, ``(b)``.
+
+    ``energy`` is that of offset 0, so the result is never above it.
+    """
+    offsets = spacing * torch.arange(-_RUNGS, _RUNGS + 1, device=energy.device)
+    ladder = torch.stack([energy if m == _RUNGS else energy_at(offset) for m, offset in enumerate(offsets)])
+    lowest, best = ladder.min(dim=0)
+    middle = best.clamp(1, len(offsets) - 2)
+    below, here, above = (ladder.gather(0, (middle + side)[None])[0] for side in (-1, 0, 1))
+    bend = below - 2.0 * here + above
+    rungs = 0.5 * (below - above) / bend.clamp(min=1e-12)
+    vertex = offsets[middle] + spacing * rungs.clamp(-_RUNGS, _RUNGS)
+    vertex_energy = energy_at(vertex)
+    offset = torch.where(vertex_energy < lowest, vertex, offsets[best])
+    return offset, torch.minimum(vertex_energy, lowest), bend / spacing**2
+
+
+def _shifted(z: Tensor, k: int, offset: Tensor) -> Tensor:
+    """Latents ``(b k)`` with ``offset`` ``(b)`` or ``()`` added to coordinate k."""
+    shifted = z.clone()
+    shifted[:, k] += offset
+    return shifted
+
+
+def _products(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
+    """Weighted inner products of images ``(b m h w 2)`` and ``(b n h w 2)``: ``(b m n)``."""
+    left = (a * weights[..., None]).flatten(2)
+    return left @ b.flatten(2).transpose(1, 2)

@@ -1,0 +1,120 @@
+"""From inputs and settings to the model of one half."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from dynaflex import fourier
+from dynaflex.deformation.coordinate_mlp import CoordinateMLP
+from dynaflex.deformation.lattice import OnLattice
+from dynaflex.deformation.rebased import Rebased
+from dynaflex.density import placement
+from dynaflex.density.coarse_grain import CoarseModel
+from dynaflex.density.gaussians import GaussianDensity
+from dynaflex.grid import Grid
+from dynaflex.latents.encoder import Encoder
+from dynaflex.latents.posterior import Latents
+from dynaflex.latents.table import LatentTable
+from dynaflex.methods.dynamight.config import DynamightConfig
+from dynaflex.model import FlexModel
+from dynaflex.prepare.half import keyed_generator
+from dynaflex.prepare.inputs import Inputs, contour
+from dynaflex.shapes import Tensor
+
+_COUNTED_AT = 8.0
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """The map ``(d d d)`` that one half starts from, low-passed, with the contour that is filled with Gaussians."""
+
+    volume: Tensor
+    grid: Grid
+    threshold: float
+    count: int
+
+
+def prepare_consensus(inputs: Inputs, half: int, config: DynamightConfig) -> Consensus:
+    """Low-pass the consensus map of a half to R0, keep what the mask leaves, choose contour and number of Gaussians.
+
+    Raises:
+        InputError: nothing lies above the contour.
+    """
+    volume, grid = inputs.consensus[half], inputs.full_imaging.grid
+    low = fourier.low_pass(volume, grid, config.shared_resolution)
+    kept = torch.ones(()) if inputs.given_mask is None else inputs.given_mask
+    low = low * kept
+    # At R0 the density is swollen, in a sharpened map it is hollow: residues are counted in between.
+    counted = fourier.low_pass(volume * kept, grid, _COUNTED_AT)
+    count = config.n_gaussians or placement.default_count(
+        counted, placement.automatic_threshold(counted), grid.pixel_size
+    )
+    return Consensus(low, grid, contour(low, config), count)
+
+
+def build_model(
+    consensus: Consensus,
+    particles: int,
+    half: int,
+    train_grid: Grid,
+    config: DynamightConfig,
+    atoms: CoarseModel | None,
+) -> FlexModel:
+    """The untrained model of one half; every random number in it is a function of (seed, half)."""
+    generator = keyed_generator(config.seed, half)
+    if atoms is None:
+        positions = placement.fill(consensus.volume, consensus.grid, consensus.threshold, consensus.count, generator)
+        density = placement.place(consensus.volume, consensus.grid, positions=positions, classes=config.n_classes)
+    else:
+        density = placement.place(
+            consensus.volume,
+            consensus.grid,
+            positions=atoms.points,
+            classes=config.n_classes,
+            mass=atoms.amplitudes,
+            move=False,
+        )
+    return _assemble(density, particles, train_grid, config, generator)
+
+
+def empty_model(state: Mapping[str, Tensor], particles: int, train_grid: Grid, config: DynamightConfig) -> FlexModel:
+    """A model of the right shapes to load the ``state`` of a checkpoint into."""
+    ones = torch.ones(config.n_classes)
+    density = GaussianDensity(torch.zeros(len(state["density.positions"]), 3), ones, ones)
+    return _assemble(density, particles, train_grid, config, torch.Generator())
+
+
+@torch.no_grad()
+def rebase(model: FlexModel, origin: Tensor) -> FlexModel:
+    """The same model with the conformation ``origin`` ``(k)`` at rest: Gaussians and decoder."""
+    flow, density = model.deformation, model.density
+    assert isinstance(flow, OnLattice) and isinstance(density, GaussianDensity)
+    moved = copy.deepcopy(density)
+    moved.positions.add_(flow.displacement(origin[None], density.positions)[0])
+    return FlexModel(moved, OnLattice(Rebased(flow.network, origin), flow.spacing), model.latents, model.grid)
+
+
+def _assemble(
+    density: GaussianDensity, particles: int, train_grid: Grid, config: DynamightConfig, generator: torch.Generator
+) -> FlexModel:
+    """Put a decoder and the latents that the settings ask for behind a density."""
+    decoder = CoordinateMLP(
+        config.latent_dim,
+        train_grid.width,
+        layers=config.layers,
+        width=config.width,
+        frequencies=config.frequencies,
+        generator=generator,
+    )
+    latents: Latents
+    if config.latents == "table":
+        latents = LatentTable(particles, config.latent_dim, generator)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator.initial_seed())
+            latents = Encoder(config.latent_dim, train_grid.box)
+    return FlexModel(density, OnLattice(decoder, config.node_spacing), latents, train_grid)

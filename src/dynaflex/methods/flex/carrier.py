@@ -1,0 +1,56 @@
+"""The mesh that carries the density of a run: built or read, and held where it must not move."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from dynaflex import fourier, tell
+from dynaflex.data.placed import read_mask
+from dynaflex.errors import InputError
+from dynaflex.mesh.build import build_mesh, hold
+from dynaflex.mesh.segments import LabelledMesh
+from dynaflex.methods.flex.config import FlexConfig
+from dynaflex.prepare.inputs import Inputs
+from dynaflex.prepare.mesh_store import load_mesh, naming
+
+
+def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
+    """The mesh the user gave, or a regular one around the mask; a stationary region is held in either.
+
+    Raises:
+        InputError: a file does not fit the map, the mesh carries no density, or nothing is left to move.
+    """
+    grid, files = inputs.full_imaging.grid, inputs.paths.own
+    if "mesh" not in files:
+        low = fourier.low_pass(inputs.consensus[0], grid, config.shared_resolution)
+        density = low.clamp(min=0.0) * inputs.mask
+        mesh = build_mesh(inputs.mask, grid, density, config.cells, config.smallest_weight, config.stiffen)
+        labelled = LabelledMesh(mesh)
+    else:
+        labelled = load_mesh(files["mesh"])
+        _require_density(files["mesh"], labelled, inputs)
+    if "stationary" not in files:
+        return labelled
+    warnings: list[str] = []
+    still = torch.from_numpy(read_mask(files["stationary"], inputs.frame, warnings))
+    for warning in warnings:
+        tell.warn(warning)
+    with naming(files["stationary"]):
+        return replace(labelled, mesh=hold(labelled.mesh, still, grid))
+
+
+def _require_density(path: Path, labelled: LabelledMesh, inputs: Inputs) -> None:
+    """Refuse a mesh that leaves out most of the molecule: it was made for another map, or in another frame."""
+    inside = inputs.mask > 0.5
+    covered = float((labelled.carrier(inputs.full_imaging.grid)[inside] >= 0).float().mean())
+    if covered < 0.5:
+        raise InputError(
+            "mesh.elsewhere",
+            f"this mesh carries {covered:.0%} of the voxels inside the mask",
+            file=path,
+            expected="a mesh that covers the molecule, in Å from the centre of the box",
+            fix="make it with `dynaflex mesh` from this map and mask",
+        )

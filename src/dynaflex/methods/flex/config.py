@@ -1,0 +1,80 @@
+"""Every setting of a 3DFlex run, with its default and the reason for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from dynaflex.config import MAP, MOTION, SCHEDULE, TRAINING, InputFile, MapConfig, Option, Private
+
+if TYPE_CHECKING:
+    from dynaflex.latents.prior import LatentPrior
+
+_RATE = Private("a rate that suits the units of what it moves, for any data")
+
+
+class FlexConfig(MapConfig):
+    """What 3DFlex adds to the settings that every method has, and where its defaults differ."""
+
+    files: ClassVar[Mapping[str, InputFile]] = {
+        "mesh": InputFile("mesh", "Mesh of `dynaflex mesh`; default a regular one."),
+        "stationary": InputFile("stationary", "Mask of what must not move at all, such as a micelle."),
+        "latents": InputFile(
+            "latents", "Start from these: latents.npz, .npy, cryoSPARC .cs or cryoDRGN z.pkl.", "initial-latents"
+        ),
+    }
+
+    smallest_weight: Annotated[float, Private("`dynaflex mesh --minimum-weight` gives a mesh that has another")] = (
+        Field(default=0.5, gt=0.0, le=1.0, description="rigidity of empty cells; densest: 1")
+    )
+    stiffen: Annotated[bool, Option(MAP)] = Field(
+        default=False, description="Make low density stiffer, for small or noisy particles."
+    )
+
+    latent_dim: Annotated[int, Option(MOTION, "N")] = Field(
+        default=2, ge=1, description="Latent coordinates; start with 2."
+    )
+    start: Annotated[Literal["subspace", "zero"], Option(MOTION)] = Field(
+        default="subspace", description="Where the latents begin: linear components of the images, or all at rest."
+    )
+    prior: Annotated[Literal["gaussian", "wall"], Option(MOTION)] = Field(
+        default="gaussian", description="On latents: the unit normal, or a wall that is flat inside ±1."
+    )
+    inference: Annotated[Literal["newton", "descent"], Option(MOTION)] = Field(
+        default="newton", description="How latents are found: Gauss-Newton, or coordinate descent."
+    )
+    rigidity: Annotated[float, Option(MOTION, "LAMBDA")] = Field(
+        default=0.1, ge=0.0, description="Stiffness, nats per unit of squared strain; 0.03 to 3 are useful (paper: 2)."
+    )
+    layers: Annotated[int, Option(MOTION, "N")] = Field(
+        default=6, ge=1, description="Hidden layers of the flow generator."
+    )
+    width: Annotated[int, Option(MOTION, "N")] = Field(default=64, ge=1, description="Units per hidden layer.")
+
+    epochs: Annotated[int | None, Option(TRAINING, "N")] = Field(
+        default=None, ge=1, description="Sweeps over the data; default enough for 1500 updates, from 16 to 60."
+    )
+    batch_size: Annotated[int, Option(TRAINING, "N")] = Field(
+        default=32, ge=1, description="Particles per update of the flow."
+    )
+    steps: Annotated[int, SCHEDULE] = Field(
+        default=1500, description="updates of the flow of one half that `epochs=None` aims at"
+    )
+    flow_rate: Annotated[float, _RATE] = 5e-3
+    last_flow_rate: Annotated[float, _RATE] = 5e-4
+
+    @property
+    def latent_prior(self) -> LatentPrior:
+        """The unit normal distribution of the paper, or the product's wall."""
+        from dynaflex.latents.prior import GAUSSIAN, QUARTIC_WALL
+
+        return {"gaussian": GAUSSIAN, "wall": QUARTIC_WALL}[self.prior]
+
+    def planned_epochs(self, batches: int) -> int:
+        """Epochs of a half-set whose epoch of the flow has ``batches`` updates; every other epoch is the map's."""
+        if self.epochs is not None:
+            return self.epochs
+        flow = -(-self.steps // max(batches, 1))
+        return max(16, min(60, self.fixed_map_epochs + 2 * max(flow - self.fixed_map_epochs, 0)))

@@ -1,0 +1,202 @@
+"""The training of one half on a canonical map: its motion against a fixed map, then map and motion in turn.
+
+Every random number is a function of (seed, half, epoch, particle), so a run that was stopped and resumed is the run
+that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import Generic, TypeVar
+
+import torch
+
+from dynaflex.config import MapConfig
+from dynaflex.imaging.noise import log_normaliser, noise_weights
+from dynaflex.imaging.pose_refinement import PoseRefinement
+from dynaflex.latents.table import LatentTable
+from dynaflex.losses.data import data_loss
+from dynaflex.methods.meshed.map_solver import MapSolver
+from dynaflex.methods.meshed.marching import band_limit
+from dynaflex.methods.meshed.model import on_mesh
+from dynaflex.model import Batch, FlexModel
+from dynaflex.prepare.half import HalfSet
+from dynaflex.shapes import Tensor
+from dynaflex.training.likelihood import MOST, Likelihood
+from dynaflex.training.method import EveryBatch, Report
+from dynaflex.training.scale import matching_scale
+from dynaflex.training.steps import Contribution, Progress, Steps
+
+_MICRO_BATCH = 64
+_STREAM_EPOCH = 1
+
+C = TypeVar("C", bound=MapConfig)
+
+
+class InTurn(ABC, Generic[C]):
+    """Trains the model of one half-set, one epoch at a time; how the motion is learned is the subclass."""
+
+    motion: str
+    """What an epoch of the motion is called."""
+
+    def __init__(
+        self, model: FlexModel, data: HalfSet, training: Tensor, config: C, epochs: int, progress: Progress
+    ) -> None:
+        self.model = model
+        self.data = data
+        self.training = training
+        self.config = config
+        self.epochs = epochs
+        self.progress = progress
+        self.poses: PoseRefinement | None = None
+        self.moves, self.map = on_mesh(model)
+        assert isinstance(model.latents, LatentTable)
+        self.table = model.latents
+        self.prior = config.latent_prior
+        self.solver = MapSolver(model, self.map, data, training)
+        outside = torch.ones(len(data), dtype=torch.bool)
+        outside[training] = False
+        self.held_out = outside.nonzero()[:MOST, 0]
+        self.likelihood = Likelihood(model, data, training, self.held_out)
+        self.optimisers: dict[str, torch.optim.Optimizer] = {}
+        self.steps = Steps(data, self.progress, _MICRO_BATCH)
+
+    @abstractmethod
+    def _accumulate(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:
+        """Find the latents of a micro-batch, and add its share to the gradient of what is learned with them."""
+
+    @abstractmethod
+    def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
+        """The latents ``(b k)`` of a batch under the present model, from where they stood."""
+
+    @torch.no_grad()
+    def _contribution(
+        self, batch: Batch, latents: Tensor, destinations: Tensor, prediction: Tensor, figures: dict[str, float]
+    ) -> Contribution:
+        """What a batch adds with its ``latents`` ``(b k)``, predicted with the density at ``destinations``: its
+        ``figures``, and those that every motion has."""
+        moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
+        everywhere = {
+            "rms_displacement": moved.item(), "latent_spread": latents.square().mean().sqrt().item(),
+        }  # fmt: skip
+        return Contribution(batch.index, figures | everywhere, self.data.power_left(prediction, batch), latents)
+
+    def _begin(self) -> None:
+        """What comes before the first update of all."""
+
+    def _begin_motion(self) -> None:
+        """What comes before an epoch of the motion, and before what is left of one."""
+
+    def _end_motion(self) -> dict[str, float]:
+        """What is learned from all particles together at the end of an epoch of the motion; its figures."""
+        return {}
+
+    @property
+    def finished(self) -> bool:
+        """True after the last epoch."""
+        return self.progress.epoch >= self.epochs
+
+    def restored(self) -> None:
+        """Nothing depends on the state but the state itself."""
+
+    def phase(self) -> str:
+        """What the next epoch trains: the ``motion`` (with the latents) or the ``map``; the last is the motion's."""
+        after = self.progress.epoch - self.config.fixed_map_epochs
+        return "map" if after >= 0 and after % 2 == 0 and self.progress.epoch < self.epochs - 1 else self.motion
+
+    def run_epoch(self, report: Report, every_batch: EveryBatch = lambda _done, _total: None) -> None:
+        """One sweep over the training particles, and the likelihood of those held out."""
+        started, phase = time.monotonic(), self.phase()
+        if self.progress.epoch == 0 and self.progress.step == 0:
+            self._match_scale()
+            self._begin()
+        figures = self._map_epoch(every_batch) if phase == "map" else self._motion_epoch(every_batch)
+        figures |= self.likelihood.figures(self.progress)
+        self.progress.epoch += 1
+        self.progress.begin_epoch()
+        report({
+            "half": self.data.half, "epoch": self.progress.epoch, "phase": phase, **figures,
+            "seconds": time.monotonic() - started,
+        })  # fmt: skip
+
+    def weights(self) -> Tensor:
+        """The weights of image coefficients in the likelihood, ``(h w)``."""
+        return noise_weights(self.progress.noise_power, self.data.grid)
+
+    def _motion_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
+        self._begin_motion()
+        state, weights = self.progress, self.weights()
+        if state.step == 0:
+            state.begin_epoch()
+        steps = -(-len(self.training) // self.config.batch_size)
+        accumulate = partial(self._accumulate, weights=weights)
+        for batches in self._updates(skip=state.step):
+            for part in self.steps.take(batches, accumulate, self.optimisers.values()):
+                assert part.latents is not None
+                self.table.set_mean(part.index, part.latents)
+                state.add(len(part.index), len(self.training), part.figures, part.left)
+            state.step += 1
+            every_batch(state.step, steps)
+        figures = state.figures(self.data.grid) | self._held_out_losses(weights)
+        state.learn_noise(len(self.training))
+        return {"steps": steps, **figures, **self._end_motion()}
+
+    @torch.no_grad()
+    def _held_out_losses(self, weights: Tensor) -> dict[str, float]:
+        """Mean data loss of particles that neither motion nor map have learned from: as they are found, and at rest.
+
+        As in :meth:`Progress.figures`, with the noise's part.
+        """
+        if len(self.held_out) == 0:
+            return {}
+        flexible = rigid = len(self.held_out) * float(log_normaliser(self.progress.noise_power, self.data.grid))
+        for part in self.held_out.split(_MICRO_BATCH):
+            batch = self._still(part)
+            self.table.set_mean(batch.index, self._infer(batch, weights))
+            flexible += self._loss(batch, weights, self.table.mean_of(batch.index))
+            rigid += self._loss(batch, weights, torch.zeros(len(part), self.config.latent_dim, device=weights.device))
+        return {"held_out_loss": flexible / len(self.held_out), "held_out_rigid_loss": rigid / len(self.held_out)}
+
+    def _loss(self, batch: Batch, weights: Tensor, z: Tensor) -> float:
+        prediction = self.model.render(self.model.deformed(z), batch.pose, batch.ctf)
+        return float(data_loss(prediction, batch.coefficients, weights).sum())
+
+    def _map_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
+        band = band_limit(
+            self.progress.epoch,
+            self.config.fixed_map_epochs,
+            self.epochs,
+            self.data.grid,
+            self.config.shared_resolution,
+            self.config.finest_band,
+        )
+        self.solver.update(
+            self.table.mean_of,
+            self.progress.noise_power,
+            band=band,
+            iterations=self.config.map_iterations,
+            every_batch=every_batch,
+        )
+        return {"steps": 0, "band": band}
+
+    def _updates(self, skip: int) -> Iterator[list[Batch]]:
+        """The micro-batches of every update but the first ``skip``."""
+        key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_EPOCH)
+        size = min(_MICRO_BATCH, self.config.batch_size)
+        each = -(-self.config.batch_size // size)
+        batches = self.data.batches(self.training, size, self.config.latent_dim, key, skip * each)
+        while pending := list(islice(batches, each)):
+            yield pending
+
+    def _match_scale(self) -> None:
+        """Give the map the scale at which its projections fit the particles best."""
+        some = (self._still(part) for part in self.training[:2048].split(256))
+        self.map.values.mul_(matching_scale(self.model, self.data, some))
+
+    def _still(self, index: Tensor) -> Batch:
+        """The particles ``index`` ``(b)`` without any noise on their latents."""
+        return self.data.batch(index, torch.zeros(len(index), self.config.latent_dim))

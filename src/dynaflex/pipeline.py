@@ -1,0 +1,215 @@
+"""The whole of a method but its report: prepare, train both halves, reconstruct."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from dynaflex import kernels, tell
+from dynaflex.config import RunConfig, Stage
+from dynaflex.data.halves import too_few
+from dynaflex.errors import StoppedOnRequest, UsageError
+from dynaflex.io.star import write_star
+from dynaflex.prepare.before_training import Check, checked
+from dynaflex.prepare.fingerprint import fingerprint
+from dynaflex.prepare.inputs import InputPaths, Inputs, read_inputs
+from dynaflex.prepare.memory import require_room
+from dynaflex.prepare.place import write_frame
+from dynaflex.results import maps, table
+from dynaflex.results.alignment import rest_at_the_mean
+from dynaflex.results.motion import measure_motion
+from dynaflex.results.reopen import Moved, remember, reopened
+from dynaflex.results.settings import method_of, settings_as
+from dynaflex.run.directory import PROVENANCE, Run
+from dynaflex.run.files import FSC, TABLE
+from dynaflex.run.refusals import to_resume
+from dynaflex.run.stop import Stop, exit_markers, stoppable
+from dynaflex.training.loop import train_half
+from dynaflex.training.method import Config, Method, Plan, Work
+
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of a run: the last stage ``until``, the ``device``, and who hears how it ends.
+
+    All work in the run is done inside ``reported(run)``.
+    """
+
+    until: Stage
+    device: torch.device
+    reported: Callable[[Run], AbstractContextManager[None]]
+
+
+def start_run(
+    method: Method[Config, Plan], path: Path, paths: InputPaths, config: Config, task: Task, check: Check = checked
+) -> Run:
+    """Start a run at ``path`` and take it through the stages.
+
+    Everything is examined before the directory is made, how well particles and map match among it. A run that fails
+    before anything of it was saved leaves nothing behind but its log.
+
+    Raises:
+        InputError: the inputs do not fit.
+        UsageError: the settings cannot work, or the directory holds something else.
+        ResourceError: the disk or the memory is too small.
+        StoppedOnRequest: a signal or RELION asked to stop; the run can be resumed.
+    """
+    with stoppable(path, to_resume(path)) as stop:
+        inputs = read_inputs(paths, config, read_images=True)
+        fit = check(inputs)
+        plan = method.examine(inputs, config)
+        config = method.settled(config, plan)
+        if task.until != "prepare":
+            _require_enough(inputs, config)
+        require_room(path, inputs, config)
+        known = fingerprint(paths, inputs.particles)
+        run = Run.create(path, method.name, config.model_dump(), paths.as_dict(), known)
+        work = Work(run, inputs, config, plan, task.device)
+        with run.locked(), exit_markers(path), _dissolved_if_empty(run), task.reported(run):
+            remember(run, inputs)
+            fit.note(run)
+            _go_on(work, method, task.until, stop)
+    return run
+
+
+def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Config | None, task: Task) -> Run:
+    """Take a run that was started before through the stages that are left.
+
+    Inputs that have ``moved`` are taken if they are the same by content; ``asked`` are settings that the user repeats.
+    Files of the run that are damaged and can be made again are made again.
+
+    Raises:
+        UsageError: it was started with other settings.
+        InputError, DamagedCheckpointError: its inputs are gone or are others, or a file of the run is damaged.
+        ResourceError, StoppedOnRequest: as :func:`start_run`.
+    """
+    with stoppable(path, to_resume(path)) as stop:
+        run = Run.open(path)
+        config = _stored_settings(run, method, asked)
+        inputs = reopened(run, moved)
+        plan = method.examine(inputs, config)
+        work = Work(run, inputs, config, plan, task.device)
+        with run.locked(), exit_markers(path), task.reported(run):
+            remember(run, inputs)
+            _forget_damaged(run)
+            _go_on(work, method, task.until, stop)
+    return run
+
+
+def _require_enough(inputs: Inputs, config: RunConfig) -> None:
+    few = too_few(
+        inputs.particles.half, inputs.held_out, config.trained_halves, config.batch_size, inputs.paths.particles
+    )
+    if few is not None:
+        raise few
+
+
+def _go_on(work: Work[Config, Plan], method: Method[Config, Plan], until: Stage, stop: Stop) -> None:
+    """The stages up to ``until``, each but for what is there already."""
+    run, inputs, config = work.run, work.inputs, work.config
+    _remember_kernels(run, work.device)
+    stages = STAGES[: STAGES.index(until) + 1]
+    _prepare(work, method)
+    if "train" in stages:
+        for half in config.trained_halves:
+            train_half(work, method, half, stop)
+        table.collect(run, inputs)
+    if "reconstruct" in stages and not run.files.has(FSC):
+        with tell.doing("bringing the halves to one conformation"):
+            rest_at_the_mean(run)
+        with tell.doing("how far everything moves"):
+            measure_motion(run, inputs, work.device)
+        maps.reconstruct_run(run, inputs, work.device, solver=config.solver)
+
+
+def _remember_kernels(run: Run, device: torch.device) -> None:
+    """Write down what computes the run from here on; one that is resumed elsewhere may have had others before."""
+    described, known = kernels.described(device), run.read_json(PROVENANCE).get("kernels", [])
+    tell.say(f"kernels: {described}")
+    if known[-1:] != [described]:
+        run.write_provenance(kernels=[*known, described])
+
+
+@contextmanager
+def _dissolved_if_empty(run: Run) -> Iterator[None]:
+    """Where what is done inside fails before anything was saved, take the run away: its folder is free for another try.
+
+    A run that was asked to stop is kept, to be resumed.
+    """
+    try:
+        yield
+    except StoppedOnRequest:
+        raise
+    except Exception:
+        if not run.store.names():
+            run.dissolve()
+        raise
+
+
+def _forget_damaged(run: Run) -> None:
+    """Remove what is damaged and is made again by the stages, and with it all maps, which come together."""
+    damaged = [name for name in run.files.names() if run.files.fault(name) and run.is_made_again(name)]
+    for name in damaged:
+        tell.warn(f"{name} of this run is damaged, and is made again")
+        run.files.forget(name)
+    if damaged:
+        run.files.forget(FSC)
+
+
+def _stored_settings(run: Run, method: Method[Config, Plan], asked: Config | None) -> Config:
+    """The settings of a run that is resumed. Those not mentioned on the command line stand there with their defaults.
+
+    Raises:
+        UsageError: others were asked for.
+        OtherVersionError: another version wrote them.
+        DamagedCheckpointError: the run's are not those that it was started with.
+    """
+    written = method_of(run).name
+    if written != method.name:
+        raise UsageError(
+            "run.other-method", "this run was started with another method", file=run.path,
+            expected=written, found=method.name, fix=to_resume(run.path),
+        )  # fmt: skip
+    stored, usual = settings_as(run, method.config), method.config()
+    for name, value in asked or ():
+        if value != getattr(usual, name) and value != getattr(stored, name):
+            raise UsageError(
+                "run.other-settings", "a run is resumed with the settings that it was started with", file=run.path,
+                field=method.config.option_name(name), expected=getattr(stored, name), found=value,
+                fix=f"{to_resume(run.path)}, or start another run with another -o",
+            )  # fmt: skip
+    return stored
+
+
+def _prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
+    """Say what is used, what is excluded, and what the halves share."""
+    run, inputs = work.run, work.inputs
+    particles = inputs.particles
+    excluded = [{"row": item.row, "reason": item.reason} for item in particles.excluded]
+    used = len(particles)
+    run.write_provenance(counts={"table": used + len(excluded), "used": used, "excluded": excluded})
+    for message in inputs.warnings:
+        run.warn(message)
+    write_frame(run, inputs.frame, inputs.imaging.grid)
+    if not run.files.has(TABLE):
+        # A run that is resumed may have its latents in there.
+        with run.files.writing(TABLE) as path:
+            write_star(table.table_with_halves(particles, work.config.seed), path)
+    tell.say(f"{used} particles used, {len(excluded)} excluded")
+    run.write_provenance(shared_between_halves=[*_shared(inputs, work.config), *method.prepare(work)])
+
+
+def _shared(inputs: Inputs, config: RunConfig) -> list[str]:
+    if config.half_sets == "shared":
+        return ["the whole model of the motion: both halves were trained as one"]
+    mask = "a mask made from the consensus map" if inputs.given_mask is None else "the mask"
+    if inputs.independent_starts:
+        return [mask, "which box, pixel size and poses the refinement gave"]
+    return [mask, f"the consensus map, low-passed to {config.shared_resolution:g} Å, to start from"]

@@ -1,0 +1,48 @@
+"""The check before a run: nothing is trained on a table that is read in another way than it was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dynaflex.checking.check import as_dict, compare_readings, refusal, warnings
+from dynaflex.prepare.inputs import Inputs
+from dynaflex.run.directory import Run
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well particles match the map: what is written down of that, None where nobody asked, and ``warnings``."""
+
+    record: dict[str, Any] | None
+    warnings: tuple[str, ...]
+
+    def note(self, run: Run) -> None:
+        """Write it down in the run."""
+        run.write_provenance(check=self.record)
+        for warning in self.warnings:
+            run.warn(warning)
+
+
+Check = Callable[[Inputs], Fit]
+
+
+def checked(inputs: Inputs) -> Fit:
+    """How well the particles match the map. Those that do not in any way are trained on, with a warning that the
+    report repeats: that is what images of nothing look like, and to see that nothing comes of them is a control.
+
+    Raises:
+        InputError: the table is misread.
+    """
+    comparison = compare_readings(inputs.particles, inputs.consensus[0], inputs.given_mask, inputs.imaging.sign)
+    error = refusal(comparison, inputs.particles)
+    if error is not None and comparison.matches:
+        raise error
+    record = {key: value for key, value in as_dict(comparison).items() if key != "others"}
+    return Fit(record, tuple(warnings(comparison)) if error is None else (str(error),))
+
+
+def unchecked(_: Inputs) -> Fit:
+    """That nobody asked."""
+    return Fit(None, ("--skip-check: whether the particles match the map was not checked",))

@@ -1,0 +1,153 @@
+"""What a run is made from, read and compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dynaflex import fourier
+from dynaflex.checking.preflight import check_inputs
+from dynaflex.checking.volume_checks import read_half_maps
+from dynaflex.config import RunConfig
+from dynaflex.data import preprocess
+from dynaflex.data.halves import held_out
+from dynaflex.data.particles import Particles, read_particles
+from dynaflex.data.placed import Frame, read_mask
+from dynaflex.density import placement
+from dynaflex.errors import InputError, UsageError
+from dynaflex.grid import Grid
+from dynaflex.io.mrc import Place, read_map
+from dynaflex.prepare.half import Imaging
+from dynaflex.prepare.paths import InputPaths as InputPaths
+from dynaflex.reconstruct.postprocess import soft_mask
+from dynaflex.shapes import BoolArray, Tensor
+
+_LARGEST_TRAINING_BOX = 128
+_MASK_EDGE = 20.0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that both halves are built from; nothing in it depends on an image.
+
+    ``mask`` ``(d d d)`` is soft and serves the FSC and the placement, ``given_mask`` is the one the user gave;
+    ``consensus`` holds the map that each half starts from, to be low-passed to R0, and under 0 the one
+    that both have in common; ``threshold`` is the contour of the molecule in it at R0, ``place`` what its header says;
+    ``warnings`` say what of the files deserves a look.
+    """
+
+    paths: InputPaths
+    particles: Particles
+    held_out: BoolArray
+    mask: Tensor
+    given_mask: Tensor | None
+    consensus: dict[int, Tensor]
+    place: Place
+    threshold: float
+    imaging: Imaging
+    full_imaging: Imaging
+    independent_starts: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def frame(self) -> Frame:
+        """The voxels of the consensus, which volumes that belong to it are brought to."""
+        return Frame(self.full_imaging.grid, self.place)
+
+    def members(self, half: int) -> BoolArray:
+        """Which particles a half holds, ``(p)``; half 0 holds all."""
+        return self.particles.half == half if half else np.ones(len(self.particles), dtype=bool)
+
+
+def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = False) -> Inputs:
+    """Read and compare all inputs; with ``read_images`` every image is looked at, rather than when its turn comes.
+
+    Raises:
+        InputError: something is missing or does not fit.
+    """
+    report = check_inputs(
+        paths.particles,
+        paths.consensus,
+        paths.mask,
+        paths.datadir,
+        read_images,
+        config.seed,
+        config.class_number,
+        paths.strip_prefix,
+    )
+    report.raise_first()
+    reference = read_map(paths.consensus)
+    particles = read_particles(
+        paths.particles,
+        paths.datadir,
+        config.seed,
+        class_number=config.class_number,
+        strip_prefix=paths.strip_prefix,
+        grid=None if reference.pixel_size is None else Grid(reference.box, reference.pixel_size),
+    )
+    grid = particles.grid
+    frame = Frame(grid, reference.place)
+    starts = [reference.data] * 2
+    if paths.half_maps is not None:
+        starts = read_half_maps(paths.half_maps, reference, paths.consensus, frame, report.warnings)
+    given = None if paths.mask is None else torch.from_numpy(read_mask(paths.mask, frame, []))
+    low = fourier.low_pass(torch.from_numpy(reference.data), grid, config.shared_resolution)
+    threshold = contour(low if given is None else low * given, config)
+    mask = soft_mask(low, grid, threshold) if given is None else given
+    diameter = config.particle_diameter or preprocess.particle_diameter(grid, mask)
+    train_box = _training_box(grid, config)
+    sign = -1.0 if config.invert_contrast else 1.0
+    edge = min(_MASK_EDGE, 0.5 * max(grid.width - diameter, 4.0 * grid.pixel_size))
+    preprocess.require_background(preprocess.circular_mask(grid, diameter, edge))
+    return Inputs(
+        paths=paths,
+        particles=particles,
+        held_out=held_out(particles.rows, particles.half, config.held_out_fraction, config.seed),
+        mask=mask,
+        given_mask=given,
+        consensus={half: torch.from_numpy(volume) for half, volume in enumerate((reference.data, *starts))},
+        place=reference.place,
+        threshold=threshold,
+        imaging=Imaging(grid.cropped(train_box), diameter, edge, sign),
+        full_imaging=Imaging(grid, diameter, edge, sign),
+        independent_starts=paths.half_maps is not None,
+        warnings=tuple(report.warnings),
+    )
+
+
+def _training_box(grid: Grid, config: RunConfig) -> int:
+    """The box to train in.
+
+    Raises:
+        UsageError: the one asked for is odd, or larger than the images.
+    """
+    box = config.train_box or min(grid.box, _LARGEST_TRAINING_BOX)
+    if box > grid.box or box % 2:
+        raise UsageError(
+            "usage.train-box",
+            "the training box cannot be made from these images",
+            field="--train-box",
+            expected=f"an even number up to their box of {grid.box}",
+            found=box,
+            fix="leave --train-box out to have it chosen",
+        )
+    return box
+
+
+def contour(low: Tensor, config: RunConfig) -> float:
+    """The contour of the molecule in a map ``(d d d)`` low-passed to R0.
+
+    Raises:
+        InputError: nothing lies above it.
+    """
+    threshold = placement.automatic_threshold(low) if config.threshold is None else config.threshold
+    if not bool((low > threshold).any()):
+        raise InputError(
+            "map.empty-contour",
+            f"no density lies above the contour {threshold:.4g} after low-passing to {config.shared_resolution:g} Å",
+            expected=f"a threshold below {float(low.max()):.4g}",
+            fix="lower --threshold, or check the contrast of the map: molecules must be white",
+        )
+    return threshold

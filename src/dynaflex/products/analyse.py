@@ -1,0 +1,203 @@
+"""What a trained run found, as tables, paths, maps and models in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dynaflex import tell
+from dynaflex.analyze.axes import umap
+from dynaflex.analyze.clusters import density_clusters, k_means, medoid
+from dynaflex.io import durable
+from dynaflex.prepare.place import frame_of
+from dynaflex.products import chimerax
+from dynaflex.products.atomic import AtomicModel
+from dynaflex.products.names import CLUSTERS, DENSITY, K_MEANS, MOTION, PARTICLES, SUMMARY
+from dynaflex.products.series import (
+    MAP_FRAME,
+    DomainMotion,
+    Domains,
+    Series,
+    find_domains,
+    main_series,
+    motion_table,
+    write_series,
+)
+from dynaflex.products.space import ConformationSpace, conformation_space
+from dynaflex.results.trained import TrainedHalf, load_half
+from dynaflex.results.volumes import write_script
+from dynaflex.run.directory import Run
+from dynaflex.shapes import Array, IntArray
+
+_SMALLEST_CLUSTER = 0.02
+_MODEL = [
+    'open "model.cif" coordsets true', "hide #3 atoms", "cartoon #3",
+    "coordset #3 1, loop 100 bounce true pauseFrames 5",
+]  # fmt: skip
+"""What ChimeraX does with the moving model, the third that it opens."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster of a ``kind``: how many particles, of which half, and the row of the one in its middle."""
+
+    kind: str
+    cluster: int
+    particles: int
+    share: float
+    half1: int
+    half2: int
+    representative_row: int
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that was found. ``labels`` ``(p)`` by kind of cluster; ``plane`` ``(p 2)`` is UMAP's, if it was asked for."""
+
+    run: Run
+    half: int
+    trained: TrainedHalf
+    space: ConformationSpace
+    labels: dict[str, IntArray]
+    clusters: list[Cluster]
+    plane: Array | None
+    series: list[Series]
+    domains: Domains
+    motions: list[DomainMotion]
+
+
+def analyse(
+    run: Run,
+    *,
+    half: int,
+    clusters: int,
+    frames: int,
+    with_umap: bool,
+    segments: Path | None,
+) -> Analysis:
+    """Clusters of the particles of both halves, series of conformations of one, and what moves in them.
+
+    Raises:
+        UsageError: the run has not been trained to its end.
+        InputError: the segments cannot be used.
+        EnvironmentFault: UMAP is asked for and not installed.
+    """
+    with tell.doing("where the particles lie"):
+        space = conformation_space(run)
+    smallest = max(10, round(_SMALLEST_CLUSTER * len(space.rows)))
+    with tell.doing("clusters"):
+        labels = {K_MEANS: k_means(space.motion, clusters), DENSITY: density_clusters(space.motion, smallest)}
+        plane = umap(space.motion) if with_umap else None
+    trained = load_half(run, half)
+    series = main_series(space, half, frames)
+    with tell.doing("domains"):
+        domains = find_domains(run, trained, series, segments)
+    described = [one for kind, label in labels.items() for one in _described(space, kind, label)]
+    return Analysis(run, half, trained, space, labels, described, plane, series, domains, motion_table(domains))
+
+
+def read_model(run: Run, path: Path) -> AtomicModel:
+    """An atomic model that was fitted into the map which the run was started with.
+
+    Raises:
+        InputError, EnvironmentFault: it cannot be read.
+    """
+    return AtomicModel(path, place_of_box(run)[1])
+
+
+def write_analysis(found: Analysis, out: Path, atoms: AtomicModel | None) -> None:
+    """The tables, a folder with path, maps and, if there are ``atoms``, these in every series, and what ChimeraX
+    opens."""
+    _, center = place_of_box(found.run)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_table(out / PARTICLES, _particles(found))
+    _write_table(out / CLUSTERS, pd.DataFrame([asdict(cluster) for cluster in found.clusters]))
+    _write_table(out / MOTION, pd.DataFrame([motion_row(motion) for motion in found.motions]))
+    for series in found.series:
+        maps = write_series(found.run, found.trained, series, out / series.name)
+        if atoms is not None:
+            atoms.write_series(found.trained, series, out / series.name / "model.cif")
+        moved = found.domains.moved[series.name]
+        turns = {m.domain: m.motion for m in found.motions if m.series == series.name and m.frame == MAP_FRAME}
+        arrows = chimerax.bild(found.domains.points, moved[0], moved[-1], found.domains.label, turns, center)
+        durable.write_text(out / series.name / "motion.bild", arrows)
+        model = _MODEL if atoms is not None else []
+        write_script(out / series.name, [maps], ["transparency #1 40", 'open "motion.bild"', *model])
+    durable.write_json(out / SUMMARY, summary(found))
+
+
+def motion_row(motion: DomainMotion) -> dict[str, Any]:
+    """A line of the table of motions: degrees and Å, points (x, y, z) from the box centre."""
+    found = motion.motion
+    return {
+        "series": motion.series,
+        "domain": motion.domain,
+        "points": motion.points,
+        "seen_from": motion.frame,
+        "rotation_deg": round(float(np.degrees(found.angle)), 3),
+        **{f"axis_{name}": _rounded(value, 4) for name, value in zip("xyz", found.axis, strict=True)},
+        **{f"axis_point_{name}": _rounded(value, 2) for name, value in zip("xyz", found.point, strict=True)},
+        "translation_A": round(float(np.linalg.norm(found.translation)), 3),
+        "slide_A": _rounded(found.slide, 3),
+        "rmsd_A": round(found.rmsd, 3),
+        "residual_A": round(found.residual, 3),
+    }
+
+
+def summary(found: Analysis) -> dict[str, Any]:
+    """What was found, for machines."""
+    space = found.space
+    return {
+        "particles": len(space.rows),
+        "half_of_the_series": found.half,
+        "latent_spaces_shared": space.shared,
+        "latent_variance_share": {f"half{half}": axes.share.tolist() for half, axes in space.latent_axes.items()},
+        "motion_rms_A": np.sqrt(space.motion_axes.variance).tolist(),
+        "motion_variance_share": space.motion_axes.share.tolist(),
+        "domains": {
+            "origin": found.domains.origin,
+            "points": {int(name): int((found.domains.label == name).sum()) for name in np.unique(found.domains.label)},
+        },
+        "series": [{"name": one.name, "title": one.title, "frames": len(one.latents)} for one in found.series],
+        "clusters": [asdict(cluster) for cluster in found.clusters],
+        "motion": [motion_row(motion) for motion in found.motions],
+    }
+
+
+def _described(space: ConformationSpace, kind: str, label: IntArray) -> Iterator[Cluster]:
+    for name in range(1, int(label.max(initial=0)) + 1):
+        mine = np.flatnonzero(label == name)
+        first, second = (int((space.half[mine] == half).sum()) for half in (1, 2))
+        middle = int(space.rows[mine[medoid(space.motion[mine])]])
+        yield Cluster(kind, name, len(mine), round(len(mine) / len(label), 4), first, second, middle)
+
+
+def _particles(found: Analysis) -> pd.DataFrame:
+    space = found.space
+    columns: dict[str, Any] = {"row": space.rows, "half": space.half, **found.labels}
+    for name, values in (("latent", space.latents), ("pca", space.pca), ("motion", space.motion)):
+        columns |= {f"{name}{axis}": np.round(value, 5) for axis, value in enumerate(values.T, 1)}
+    if found.plane is not None:
+        columns |= {f"umap{axis}": np.round(value, 4) for axis, value in enumerate(found.plane.T, 1)}
+    return pd.DataFrame(columns)
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    durable.write_text(path, table.to_csv(index=False))
+
+
+def place_of_box(run: Run) -> tuple[tuple[float, float, float], Array]:
+    """The origin in Å of the map that the run was started with, and the box centre in the coordinates of models fitted
+    into that map."""
+    frame = frame_of(run)
+    origin = frame.place.corner(frame.grid.pixel_size)
+    return origin, np.array(origin) + frame.grid.center * frame.grid.pixel_size
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    return round(float(value), digits) if np.isfinite(value) else None

@@ -1,0 +1,153 @@
+"""What a run found, in the form that other programs take."""
+
+from __future__ import annotations
+
+import shlex
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dynaflex.data.columns import particle_block
+from dynaflex.data.foreign.cryosparc import UID
+from dynaflex.density.placement import automatic_threshold
+from dynaflex.errors import UsageError
+from dynaflex.io import durable
+from dynaflex.io.mrc import read_map as read_mrc
+from dynaflex.io.mrc import write_map
+from dynaflex.products import chimerax
+from dynaflex.products.analyse import place_of_box
+from dynaflex.products.series import main_series, write_series
+from dynaflex.products.space import conformation_space
+from dynaflex.results.trained import config_of, load_half
+from dynaflex.results.volumes import merged_map
+from dynaflex.run.directory import Run
+from dynaflex.run.files import FSC, TABLE, read_latents, read_map, read_table
+from dynaflex.shapes import FloatArray, IntArray
+
+PROGRAMS = ("relion", "cryosparc", "chimerax")
+RELION_HALF = "run_half{}_class001_unfil.mrc"
+_FRAMES = 11
+
+
+def export(run: Run, program: str, out: Path, named: Path) -> list[str]:
+    """Write the files that one of ``PROGRAMS`` takes into a folder; what to do with them, line by line, once the folder
+    is ``named`` so.
+
+    Raises:
+        UsageError: the run has no maps yet.
+    """
+    if not run.files.has(FSC):
+        raise UsageError(
+            "export.no-maps", "this run has no maps yet", file=run.maps,
+            fix="take it to its end first: dynaflex resume, or dynaflex reconstruct",
+        )  # fmt: skip
+    return {"relion": _to_relion, "cryosparc": _to_cryosparc, "chimerax": _to_chimerax}[program](run, out, named)
+
+
+def _to_relion(run: Run, out: Path, named: Path) -> list[str]:
+    """The table with the latents, the half-maps under the names that PostProcess pairs, the merged map, mask."""
+    _copy(run.verified(TABLE), out / "particles.star")
+    for half in (1, 2):
+        _copy(run.verified(f"maps/map_half{half}.mrc"), out / RELION_HALF.format(half))
+    _copy(run.verified("maps/map.mrc"), out / "run_class001.mrc")
+    _copy(run.verified("maps/mask.mrc"), out / "mask.mrc")
+    pixel_size = read_map(run, "map").pixel_size
+    command = ["relion_postprocess", "--i", str(named / RELION_HALF.format(1)), "--o", str(named / "postprocess")]
+    command += ["--mask", str(named / "mask.mrc"), "--angpix", f"{pixel_size:g}"]
+    command += ["--auto_bfac", "--autob_lowres", "10"]
+    return [
+        "with RELION, typed where you are:",
+        f"  {shlex.join(command)}",
+        f"{named / 'particles.star'} is your table with the latents as columns _dynaflexLatent1 and on; use it in the "
+        "folder of your RELION project, from which the paths in it lead to the images",
+    ]
+
+
+def _to_cryosparc(run: Run, out: Path, named: Path) -> list[str]:
+    """The latents as components of the particles, by uid where the input had one, and the maps."""
+    for half, name in ((1, "map_half_A.mrc"), (2, "map_half_B.mrc")):
+        _copy(run.verified(f"maps/map_half{half}.mrc"), out / name)
+    _copy(run.verified("maps/map.mrc"), out / "map.mrc")
+    _copy(run.verified("maps/mask.mrc"), out / "mask.mrc")
+    stored = read_latents(run)
+    rows, owner, mean = stored.rows, stored.half, stored.mean
+    star = read_table(run)
+    table = star.blocks[particle_block(star)]
+    if UID not in table:
+        _write_csv(table, rows, owner, mean, out / "latents.csv")
+        return [
+            "the particles did not come from cryoSPARC and have no uid: latents.csv has them by image name",
+            f"maps to import: {named / 'map.mrc'} with its halves A and B",
+        ]
+    uid = table[UID].to_numpy()[rows].astype(np.uint64)
+    # One scatter plot of two latent spaces that have nothing to do with each other would show structure that is none.
+    parts = {"latents": rows >= 0} if config_of(run).half_sets == "shared" else {
+        f"latents_half{number}": owner == number for number in (1, 2)
+    }  # fmt: skip
+    for name, mine in parts.items():
+        _write_components(uid[mine], mean[mine], out / f"{name}.cs")
+    return [
+        f"particles by uid: {', '.join(f'{name}.cs' for name in parts)}; columns components_mode_0/value and on are "
+        "the latents, in units of the prior's standard deviation",
+        *(["each half has a latent space of its own, hence a file of its own"] if len(parts) > 1 else []),
+        f"maps to import: {named / 'map.mrc'} with its halves A and B",
+    ]
+
+
+def _to_chimerax(run: Run, out: Path, named: Path) -> list[str]:
+    """The map before and after, each at a contour of its own, and a series along the main axis of the latents."""
+    before, _ = merged_map(run, "rigid")
+    after = read_map(run, "map")
+    write_map(out / "before.mrc", before.numpy(), after.pixel_size or 1.0, after.place)
+    _copy(run.verified("maps/map.mrc"), out / "after.mrc")
+    series = main_series(conformation_space(run), 1, _FRAMES)[0]
+    files = [Path(series.name) / name for name in write_series(run, load_half(run, 1), series, out / series.name)]
+    origin, _ = place_of_box(run)
+    maps = [
+        chimerax.Shown(Path("before.mrc"), automatic_threshold(before), "#9aa3ad"),
+        chimerax.Shown(Path("after.mrc"), automatic_threshold(torch.from_numpy(after.data)), chimerax.COLOURS[0]),
+    ]
+    level = automatic_threshold(torch.from_numpy(read_mrc(out / files[0]).data))
+    lines = [
+        *chimerax.opening(),
+        *chimerax.show_maps(maps, 1, origin),
+        "transparency #1 60",
+        *chimerax.show_series(files, level, 3, origin, chimerax.COLOURS[1]),
+        "hide #3 models",
+        "view",
+    ]
+    durable.write_text(out / "dynaflex.cxc", "\n".join(lines) + "\n")
+    return [
+        f"in ChimeraX: open {named / 'dynaflex.cxc'}",
+        "#1 is the map without motion (grey), #2 the corrected one (blue); for the movement: hide #1,2 models; "
+        "show #3 models",
+    ]
+
+
+def _write_components(uid: IntArray | np.ndarray, mean: FloatArray, path: Path) -> None:
+    """A table of particles as cryoSPARC keeps its components: no Python objects."""
+    columns: list[tuple[str, Any]] = [("uid", "<u8")]
+    for k in range(mean.shape[1]):
+        columns += [(f"components_mode_{k}/component", "<u4"), (f"components_mode_{k}/value", "<f4")]
+    table = np.zeros(len(uid), dtype=columns)
+    table["uid"] = uid
+    for k in range(mean.shape[1]):
+        table[f"components_mode_{k}/component"] = k
+        table[f"components_mode_{k}/value"] = mean[:, k]
+    content = BytesIO()
+    np.save(content, table, allow_pickle=False)
+    durable.write_bytes(path, content.getvalue())
+
+
+def _write_csv(table: pd.DataFrame, rows: IntArray, half: IntArray, mean: FloatArray, path: Path) -> None:
+    columns: dict[str, Any] = {"row": rows, "half": half, "rlnImageName": table["rlnImageName"].to_numpy()[rows]}
+    columns |= {f"latent{k}": np.round(value.astype(np.float64), 6) for k, value in enumerate(mean.T, 1)}
+    durable.write_text(path, pd.DataFrame(columns).to_csv(index=False))
+
+
+def _copy(source: Path, target: Path) -> None:
+    durable.write_bytes(target, source.read_bytes())

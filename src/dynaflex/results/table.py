@@ -1,0 +1,52 @@
+"""The latents of both halves, written for people and programs: ``latents.npz`` and columns of the particle table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from dynaflex.data.halves import assign_halves
+from dynaflex.data.particles import Particles
+from dynaflex.io import durable
+from dynaflex.io.star import StarFile, write_star
+from dynaflex.prepare.inputs import Inputs
+from dynaflex.results.trained import load_half
+from dynaflex.run.directory import Run
+from dynaflex.run.files import LATENTS, TABLE
+
+
+def collect(run: Run, inputs: Inputs) -> None:
+    """Write ``latents.npz``, and the latents into ``particles.star``."""
+    halves = [load_half(run, half) for half in (1, 2)]
+    rows = np.concatenate([half.rows.numpy() for half in halves])
+    order = np.argsort(rows, kind="stable")
+    mean = np.concatenate([half.latents.mean.numpy() for half in halves])[order]
+    scale = np.concatenate([half.latents.log_scale.exp().numpy() for half in halves])[order]
+    half = np.concatenate([np.full(len(part.rows), part.half) for part in halves])[order]
+    drift = {f"half{half.half}": half.poses.drift() for half in halves if half.poses is not None}
+    if drift:
+        run.write_json("poses_drift.json", drift)
+    with run.files.writing(LATENTS) as path:
+        durable.write_npz(path, index=rows[order], half=half, mean=mean, scale=scale)
+    table = table_with_halves(inputs.particles, run.config()["seed"])
+    particles = table.blocks[inputs.particles.particles_block]
+    for k in range(mean.shape[1]):
+        column = np.full(len(particles), "nan", dtype=object)
+        column[rows[order]] = [f"{value:.6f}" for value in mean[:, k]]
+        particles[f"dynaflexLatent{k + 1}"] = column
+    with run.files.writing(TABLE) as path:
+        write_star(table, path)
+
+
+def table_with_halves(particles: Particles, seed: int) -> StarFile:
+    """The input table, unchanged but for ``rlnRandomSubset`` where it was missing, drawn with ``seed``.
+
+    Excluded particles have a half too, so that the table can be read again.
+    """
+    blocks = dict(particles.source.blocks)
+    table = blocks[particles.particles_block].copy()
+    if "rlnRandomSubset" not in table:
+        table["rlnRandomSubset"] = assign_halves(table, seed, []).astype(str).astype(object)
+    blocks[particles.particles_block] = table
+    return replace(particles.source, blocks=blocks)

@@ -1,0 +1,143 @@
+"""Asking a trained run: where do points go, what does a conformation look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dynaflex.errors import UsageError
+from dynaflex.imaging.pose_refinement import PoseRefinement
+from dynaflex.latents.posterior import Posterior
+from dynaflex.model import FlexModel
+from dynaflex.results.settings import config_of as config_of
+from dynaflex.results.settings import method_of as method_of
+from dynaflex.run.directory import Run
+from dynaflex.run.files import read_grids
+from dynaflex.shapes import FloatArray, IntArray, Tensor
+from dynaflex.training.checkpoint import final, model_state
+
+ALIGNMENT = "alignment.json"
+_PARTICLES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class TrainedHalf:
+    """The model of one half, with the latents of its particles; ``rows`` ``(p)`` are their rows in the input table.
+
+    ``misfit`` ``(p)`` is the power that the model leaves of an image where the particle is, over that of the noise,
+    relative to the mean over the half: far above 1 for what is no such particle. ``gain`` ``(p)`` is by how many nats
+    the particle's own latents explain its image better than the mean latents of the half; fitted noise brings k / 2.
+    """
+
+    half: int
+    model: FlexModel
+    rows: Tensor
+    latents: Posterior
+    noise_power: Tensor
+    misfit: Tensor
+    gain: Tensor
+    poses: PoseRefinement | None = None
+
+    def to(self, device: torch.device) -> TrainedHalf:
+        """The same half with its model on a device."""
+        return replace(self, model=self.model.to(device))
+
+    @torch.no_grad()
+    def displacements(self, latents: Tensor, points: Tensor) -> Tensor:
+        """Displacements ``(b n 3)`` in Å of points ``(n 3)`` in the conformations ``latents`` ``(b k)``."""
+        return torch.cat([
+            self.model.deformation.displacement(part, points) for part in latents.split(_PARTICLES_AT_ONCE)
+        ])  # fmt: skip
+
+    def latents_of(self, rows: list[int] | IntArray) -> Tensor:
+        """Latents ``(b k)`` of the particles in these rows of the input table.
+
+        Raises:
+            UsageError: a row is not among the particles of this half.
+        """
+        position = {int(row): i for i, row in enumerate(self.rows)}
+        for row in rows:
+            if int(row) not in position:
+                raise UsageError(
+                    "particles.other-half",
+                    f"particle {int(row)} is not in half {self.half}, or was not used",
+                    expected="rows of the input table, counted from 0",
+                    fix="leave out --half to ask every particle's own half",
+                )
+        return self.latents.mean[[position[int(row)] for row in rows]]
+
+
+def load_half(run: Run, half: int) -> TrainedHalf:
+    """The trained model and latents of one half.
+
+    Raises:
+        UsageError: the half has not been trained to its end.
+        DamagedCheckpointError: the checkpoint of that end, or of the latents, does not verify.
+    """
+    method, config = method_of(run), config_of(run)
+    trained = half if half in config.trained_halves else 0
+    latents, _ = run.require_checkpoint(f"latents{trained}")
+    tensors = final(run, trained)
+    state = model_state(tensors)
+    model = method.empty_model(state, len(latents["rows"]), read_grids(run).train, config)
+    model.load_state_dict(state)
+    model.requires_grad_(False)
+    origin = run.read_json(ALIGNMENT).get(f"half{half}")
+    if origin is not None:
+        model = method.rebase(model, torch.tensor(origin))
+    mine = latents["halves"] == half
+    poses = None
+    if "poses" in tensors:
+        poses = PoseRefinement(int(mine.sum())).requires_grad_(False)
+        poses.table.weight.copy_(tensors["poses"][mine])
+    posterior = Posterior(latents["mean"][mine], latents["log_scale"][mine])
+    # Runs of earlier versions have neither.
+    misfit, gain = (latents.get(name, torch.full((len(mine),), torch.nan))[mine] for name in ("misfit", "gain"))
+    noise_power = tensors["progress.noise_power"]
+    return TrainedHalf(half, model, latents["rows"][mine], posterior, noise_power, misfit, gain, poses)
+
+
+def displacements(run: Path, points: FloatArray, particles: list[int], half: int | None = None) -> FloatArray:
+    """Where points move in some particles of a run, each asked of its own half's model, or all of ``half``; see
+    :func:`displacements_in`."""
+    return displacements_in(load_halves(Run.open(run), half), points, particles)
+
+
+def load_halves(run: Run, half: int | None = None) -> list[TrainedHalf]:
+    """Both halves of a run, or one; errors as :func:`load_half`."""
+    return [load_half(run, number) for number in ((1, 2) if half is None else (half,))]
+
+
+def rows_of(halves: list[TrainedHalf]) -> list[int]:
+    """The rows of all particles of the ``halves``, in rising order."""
+    return sorted(int(row) for part in halves for row in part.rows)
+
+
+def displacements_in(halves: list[TrainedHalf], points: FloatArray, particles: list[int]) -> FloatArray:
+    """Where ``points`` ``(P 3)`` (x, y, z in Å, origin at the box centre) move in some particles: ``(n P 3)``.
+
+    ``particles`` are rows of the input table from 0. Each is asked of the model of the half that it belongs to.
+
+    Raises:
+        UsageError: a particle is in none of the ``halves``.
+    """
+    where = torch.from_numpy(np.asarray(points, dtype=np.float32))
+    if len(halves) == 1:
+        return halves[0].displacements(halves[0].latents_of(particles), where).numpy()
+    unknown = set(particles) - set(rows_of(halves))
+    if unknown:
+        raise UsageError(
+            "particles.unknown",
+            f"particle {min(unknown)} was not used in this run",
+            expected="rows of the input table, counted from 0, that were not excluded",
+            fix="--particles all takes those that were used",
+        )
+    out = np.empty((len(particles), len(where), 3), dtype=np.float32)
+    for part in halves:
+        own = set(part.rows.tolist())
+        mine = [i for i, row in enumerate(particles) if row in own]
+        out[mine] = part.displacements(part.latents_of([particles[i] for i in mine]), where).numpy()
+    return out

@@ -1,0 +1,123 @@
+"""The latents of all particles of a half, found under its final model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from dynaflex import fourier, inference, tell
+from dynaflex.imaging.noise import noise_weights
+from dynaflex.losses.data import data_loss
+from dynaflex.model import Batch, FlexModel
+from dynaflex.prepare.memory import in_smaller_batches
+from dynaflex.run.directory import Run
+from dynaflex.shapes import Tensor
+from dynaflex.training.method import Trainer
+
+_CANDIDATES = 16
+_AT_ONCE = 64
+
+
+def find_final_latents(run: Run, trainer: Trainer) -> None:
+    """Latents of the half's own particles: the trained ones refined, those held out found from nothing."""
+    data, model = trainer.data, trainer.model
+    weights = noise_weights(trainer.progress.noise_power, data.grid)
+    latent_dim, prior = trainer.config.latent_dim, trainer.config.latent_prior
+
+    def batch(index: Tensor) -> Batch:
+        pose = None
+        if trainer.poses is not None:
+            every = torch.arange(len(data), device=data.device)
+            pose = torch.no_grad()(trainer.poses.corrected)(every, data.pose)
+        return data.batch(index, torch.zeros(len(index), latent_dim), pose)
+
+    with torch.no_grad():
+        start = torch.cat([
+            model.latents.posterior(part.to(data.device), data.images[part].to(data.device)).mean
+            for part in trainer.training.split(256)
+        ])  # fmt: skip
+    trained = in_smaller_batches(
+        partial(
+            inference.find_latents,
+            model,
+            batch,
+            trainer.training,
+            weights,
+            start,
+            start[:0],
+            prior=prior,
+            task=f"latents of half {data.half}",
+        ),
+        _AT_ONCE,
+    )
+    starts = candidates(trained.mean).to(data.device)
+    outside = torch.ones(len(data), dtype=torch.bool)
+    outside[trainer.training] = False
+    held_out = outside.nonzero()[:, 0]
+    mean, log_scale = (
+        torch.zeros(len(data), latent_dim),
+        torch.zeros(len(data), latent_dim),
+    )
+    mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
+    if len(held_out) > 0:
+        found = in_smaller_batches(
+            partial(
+                inference.find_latents,
+                model,
+                batch,
+                held_out,
+                weights,
+                None,
+                starts,
+                prior=prior,
+                task=f"latents held out of half {data.half}",
+            ),
+            _AT_ONCE,
+        )
+        mean[held_out], log_scale[held_out] = found.mean, found.log_scale
+    rows = torch.from_numpy(data.particles.rows)
+    lost = ~(mean.isfinite().all(dim=1) & log_scale.isfinite().all(dim=1))
+    if bool(lost.any()):
+        mean[lost], log_scale[lost] = 0.0, 0.0
+        run.warn(
+            f"half {data.half}: no finite latents were found for the particles in rows "
+            f"{', '.join(map(str, rows[lost].tolist()[:5]))}; they are left at the prior, and do not move"
+        )
+    misfit, gain = _fit(model, batch, weights, data.window, mean)
+    halves = torch.from_numpy(data.particles.half)
+    run.save_checkpoint(
+        f"latents{data.half}",
+        0,
+        {"mean": mean, "log_scale": log_scale, "misfit": misfit, "gain": gain, "rows": rows, "halves": halves},
+        {"half": data.half},
+    )
+
+
+@torch.no_grad()
+def _fit(
+    model: FlexModel, batch: Callable[[Tensor], Batch], weights: Tensor, window: Tensor, mean: Tensor
+) -> tuple[Tensor, Tensor]:
+    """How well latents ``(p k)`` explain the images: see ``misfit`` and ``gain`` of :class:`TrainedHalf`."""
+    still = mean.mean(dim=0).to(weights.device)
+
+    def at(size: int) -> tuple[Tensor, Tensor]:
+        parts = []
+        for index in tell.each(torch.arange(len(mean)).split(size), "how well they explain the images"):
+            images, own = batch(index), mean[index].to(weights.device)
+            places = (model.deformed(own), model.deformed(still[None])[0])
+            moved, unmoved = (model.render(points, images.pose, images.ctf) for points in places)
+            gained = data_loss(unmoved, images.coefficients, weights) - data_loss(moved, images.coefficients, weights)
+            inside = fourier.windowed(moved - images.coefficients, window, 2)
+            parts.append(torch.stack([data_loss(inside, torch.zeros_like(inside), weights), gained]).cpu())
+        left, gain = torch.cat(parts, dim=1)
+        return left / left[left.isfinite()].mean(), gain
+
+    return in_smaller_batches(at, _AT_ONCE)
+
+
+def candidates(latents: Tensor) -> Tensor:
+    """The prior's mean and some conformations that occur, to start a search from, ``(m k)``."""
+    step = max(1, len(latents) // _CANDIDATES)
+    return torch.cat([torch.zeros(1, latents.shape[1]), latents[::step][:_CANDIDATES]])

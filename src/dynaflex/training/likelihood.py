@@ -1,0 +1,126 @@
+"""How likely a half's model makes some of its images: always the same ones, against noise that does not change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from dynaflex.imaging.noise import log_normaliser, noise_weights
+from dynaflex.imaging.pose_refinement import PoseRefinement
+from dynaflex.inference import infer
+from dynaflex.latents.prior import LatentPrior
+from dynaflex.latents.table import LatentTable
+from dynaflex.losses.data import data_loss
+from dynaflex.model import Batch, FlexModel
+from dynaflex.prepare.half import HalfSet
+from dynaflex.prepare.memory import in_smaller_batches
+from dynaflex.shapes import Tensor
+from dynaflex.training.steps import Progress
+
+MOST = 256
+"""At most so many particles are judged, of those in training and of those held out."""
+
+_FEWEST = 32
+_ONE_IN = 20
+_AT_ONCE = 64
+
+
+class Likelihood:
+    """Judges the model of a half-set after each epoch, so that epochs can be compared.
+
+    Training learns the noise anew in every epoch, so that its losses are measured in units that change. Here the noise
+    is :attr:`Progress.first_noise`: what the model at rest leaves of the images when the first epoch ends, however many
+    follow.
+    """
+
+    def __init__(
+        self, model: FlexModel, data: HalfSet, training: Tensor, held_out: Tensor, poses: PoseRefinement | None = None
+    ) -> None:
+        self.model = model
+        self.data = data
+        self.training = some_of(training, len(training))
+        self.held_out = held_out
+        self.poses = poses
+
+    @torch.no_grad()
+    def figures(self, state: Progress) -> dict[str, float]:
+        """``log_likelihood`` and ``gain`` of particles in training, and the same ``held_out``, in nats per particle.
+
+        The likelihood is that of the images with the latents as they stand, up to ½ log 2π for each of their
+        pixels. The gain is over the same map at rest: all particles at the mean of the latents in
+        training. In the first epoch this sets the noise.
+        """
+        middle = torch.cat([self._latents(part) for part in self.training.split(_AT_ONCE)]).mean(dim=0)
+        at_rest = self.model.deformed(middle[None])[0]
+        if len(state.first_noise) == 0:
+            state.first_noise = in_smaller_batches(partial(self._left, at_rest), _AT_ONCE)
+        found: dict[str, float] = {}
+        for prefix, index in (("", self.training), ("held_out_", self.held_out)):
+            if len(index) == 0:
+                continue
+            judged = partial(self._log_likelihoods, index, at_rest, state.first_noise)
+            moved, rest = in_smaller_batches(judged, _AT_ONCE)
+            known = (moved + rest).isfinite()
+            if bool(known.any()):
+                found[f"{prefix}log_likelihood"] = float(moved[known].mean())
+                found[f"{prefix}gain"] = float((moved - rest)[known].mean())
+        return found
+
+    @torch.no_grad()
+    def find_held_out(self, weights: Tensor, prior: LatentPrior) -> None:
+        """One step of Gauss-Newton, from where they stand, for the latents of the particles held out.
+
+        Nothing is learned from them. An encoder needs no step.
+        """
+        table = self.model.latents
+        if not isinstance(table, LatentTable) or len(self.held_out) == 0:
+            return
+
+        def found(size: int) -> Tensor:
+            return torch.cat([
+                infer(self.model, self._batch(part), weights, self._latents(part), 1, prior).mean
+                for part in self.held_out.split(size)
+            ])  # fmt: skip
+
+        table.set_mean(self.held_out.to(self.data.device), in_smaller_batches(found, _AT_ONCE))
+
+    def _log_likelihoods(self, index: Tensor, at_rest: Tensor, noise: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """Of the particles ``index`` ``(p)``, as they stand and with the points ``at_rest`` ``(n 3)``, ``(p)`` each."""
+        weights = noise_weights(noise, self.data.grid)
+        constant = log_normaliser(noise, self.data.grid)
+        moved: list[Tensor] = []
+        rest: list[Tensor] = []
+        for part in index.split(size):
+            batch = self._batch(part)
+            for points, found in ((self.model.deformed(self._latents(part)), moved), (at_rest, rest)):
+                prediction = self.model.render(points, batch.pose, batch.ctf)
+                found.append(-(data_loss(prediction, batch.coefficients, weights) + constant).cpu())
+        return torch.cat(moved), torch.cat(rest)
+
+    def _left(self, at_rest: Tensor, size: int) -> Tensor:
+        """The noise power ``(s)`` if all that the points ``at_rest`` ``(n 3)`` leave of the images is noise."""
+        total = torch.zeros(self.data.grid.n_shells, device=self.data.device)
+        for part in self.training.split(size):
+            batch = self._batch(part)
+            prediction = self.model.render(at_rest, batch.pose, batch.ctf)
+            total += len(part) * self.data.power_left(prediction, batch)
+        return total / len(self.training)
+
+    def _latents(self, index: Tensor) -> Tensor:
+        where = index.to(self.data.device)
+        return self.model.latents.posterior(where, self.data.images[index].to(self.data.device)).mean
+
+    def _batch(self, index: Tensor) -> Batch:
+        batch = self.data.batch(index, torch.zeros(len(index), 0))
+        return batch if self.poses is None else replace(batch, pose=self.poses.corrected(batch.index, batch.pose))
+
+
+def some_of(index: Tensor, trained: int) -> Tensor:
+    """At most 256 particles of ``index`` ``(p)``, spread evenly; of small sets fewer, so that it takes little time.
+
+    ``trained`` is how many particles an epoch trains on.
+    """
+    count = min(len(index), MOST, max(_FEWEST, trained // _ONE_IN))
+    return index[torch.arange(count) * len(index) // max(count, 1)]

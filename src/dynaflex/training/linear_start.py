@@ -1,0 +1,33 @@
+"""Latents to start from: the linear components of a half's own images."""
+
+from __future__ import annotations
+
+import torch
+
+from dynaflex import fourier
+from dynaflex.config import RunConfig
+from dynaflex.latents.subspace import coarse_grid, coarse_images, fit_subspace, linear_latents, straight_coordinates
+from dynaflex.prepare.half import HalfSet, keyed_generator
+from dynaflex.prepare.inputs import Inputs
+from dynaflex.shapes import Tensor
+
+_AT_ONCE = 128
+_SPARE_COMPONENTS = 2
+_STREAM_SUBSPACE = 5
+
+
+def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -> Tensor:
+    """The ``count`` strongest coordinates ``(p count)``, of unit variance, of a half's images at the shared resolution.
+
+    All images are kept at that resolution: a few kB each.
+    """
+    grid = coarse_grid(data.grid, config.shared_resolution)
+    mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0).to(data.device)
+    batches = []
+    for part in torch.arange(len(data)).split(_AT_ONCE):
+        pose, ctf = data.optics(part)
+        batches.append(coarse_images(data.coefficients(part), ctf, pose, grid))
+    generator = keyed_generator(config.seed, data.half, _STREAM_SUBSPACE)
+    task = f"first latents of {data.whose}"
+    subspace = fit_subspace(lambda: batches, mask, grid, count + _SPARE_COMPONENTS, generator, task=task)
+    return straight_coordinates(linear_latents(subspace, lambda: batches).cpu(), subspace.variance.cpu(), count)

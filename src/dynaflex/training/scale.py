@@ -1,0 +1,36 @@
+"""The grey scale of a map against that of the particles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from dynaflex.errors import InputError
+from dynaflex.model import Batch, FlexModel
+from dynaflex.prepare.half import HalfSet
+
+
+@torch.no_grad()
+def matching_scale(model: FlexModel, data: HalfSet, batches: Iterable[Batch]) -> float:
+    """The factor by which the density at rest explains the images of some ``batches`` best.
+
+    Raises:
+        InputError: the images are the negative of the density.
+    """
+    cross = norm = 0.0
+    for batch in batches:
+        prediction = model.render(model.density.points(), batch.pose, batch.ctf)
+        cross += float((prediction * batch.coefficients.conj()).real.sum())
+        norm += float(prediction.abs().square().sum())
+    # Noise of unit variance has box² times the power of a pixel in every coefficient.
+    if cross < -5.0 * data.grid.box * math.sqrt(norm):
+        raise InputError(
+            "images.contrast",
+            "the particles are the negative of the map",
+            file=data.particles.source.path,
+            expected="white molecules in both",
+            fix="--invert-contrast, if the map is white",
+        )
+    return max(cross, 1e-3 * norm) / norm

@@ -1,0 +1,220 @@
+"""Updates that survive numbers that are not finite, and a device with too little memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from dynaflex.errors import NumericalError, ResourceError
+from dynaflex.grid import Grid
+from dynaflex.imaging.noise import log_normaliser
+from dynaflex.model import Batch
+from dynaflex.prepare.half import HalfSet
+from dynaflex.shapes import Tensor
+
+PATIENCE = 10
+"""Updates that may be skipped in an epoch, or in a row."""
+
+
+class Diverged(NumericalError):
+    """A training that cannot go on from where it stands."""
+
+
+@dataclass
+class Progress:
+    """What every training has to remember beside its parameters; a method adds to it.
+
+    ``epoch`` counts whole epochs. To the epoch that follows belong ``step``, the particles ``seen``, the sums
+    ``totals`` of figures and ``power`` ``(s)`` of residuals, and the updates ``skipped``. ``quarantine`` lists
+    particles of the half-set that train nothing any more; after each of the ``rollbacks`` all rates are halved.
+    ``noise_power`` ``(s)`` is learned anew in every epoch; ``first_noise`` ``(s)``, of the first epoch's end and empty
+    before it, is what every epoch is judged by.
+    """
+
+    epoch: int = 0
+    noise_power: Tensor = field(default_factory=lambda: torch.ones(1))
+    first_noise: Tensor = field(default_factory=lambda: torch.zeros(0))
+    step: int = 0
+    seen: int = 0
+    totals: dict[str, float] = field(default_factory=dict)
+    power: Tensor = field(default_factory=lambda: torch.zeros(1))
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    quarantine: list[int] = field(default_factory=list)
+    rollbacks: int = 0
+
+    @property
+    def caution(self) -> float:
+        """What all learning rates are multiplied by."""
+        return 0.5**self.rollbacks
+
+    def begin_epoch(self) -> None:
+        """Forget the sums of the epoch before."""
+        self.step = self.seen = self.skipped = 0
+        self.totals = {}
+        self.power = torch.zeros_like(self.noise_power)
+
+    def add(self, particles: int, of: int, figures: Mapping[str, float], left: Tensor) -> None:
+        """Add figures and the residual's power, means over some ``particles``, to the means over all ``of`` them."""
+        self.seen += particles
+        for name, value in figures.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value * (particles / of)
+        self.power = self.power + particles / of * left
+
+    def figures(self, grid: Grid) -> dict[str, float]:
+        """The means of the epoch so far; with the noise's part, so that the data loss is a likelihood's in any noise.
+
+        Without it the loss of every epoch is near half the number of pixels, whatever the fit.
+        """
+        noise = float(log_normaliser(self.noise_power, grid))
+        return {name: value + noise * (name == "data_loss") for name, value in self.totals.items()}
+
+    def learn_noise(self, of: int) -> Tensor:
+        """Let the power ``(s)`` that the epoch left of the images, returned, move that of the noise.
+
+        It moves all the way after the first epoch and half of it later. Particles that were not seen are taken to be
+        like the others.
+
+        Raises:
+            Diverged: none was seen.
+        """
+        if self.seen == 0:
+            raise Diverged("training.diverged", f"no update of epoch {self.epoch + 1} had a finite gradient")
+        left = self.power * (of / self.seen)
+        self.noise_power = left if self.epoch == 0 else 0.5 * (self.noise_power + left)
+        return left
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What b particles added to an update: figures, the power ``(s)`` of their residual, and latents found for them."""
+
+    index: Tensor
+    figures: dict[str, float]
+    left: Tensor
+    latents: Tensor | None = None
+
+    def is_finite(self) -> bool:
+        """True if every number in it is."""
+        tensors = [self.left] if self.latents is None else [self.left, self.latents]
+        return all(map(math.isfinite, self.figures.values())) and all(bool(x.isfinite().all()) for x in tensors)
+
+
+Accumulate = Callable[[Batch, float], Contribution]
+"""``accumulate(batch, share)`` adds ``share`` of the mean gradient over the batch to the parameters' gradients."""
+
+
+class Steps:
+    """Takes the updates of a half's training, at most ``micro_batch`` particles at a time on the device.
+
+    A particle without which the gradient is finite is quarantined: it trains nothing any more. An update whose
+    gradient is not finite for any other reason is skipped. Memory decides how many particles are held at once, never
+    how many make an update.
+    """
+
+    def __init__(self, data: HalfSet, progress: Progress, micro_batch: int) -> None:
+        self.data = data
+        self.progress = progress
+        self.micro_batch = micro_batch
+
+    def take(
+        self, batches: Iterable[Batch], accumulate: Accumulate, optimisers: Iterable[torch.optim.Optimizer]
+    ) -> list[Contribution]:
+        """One update of the ``optimisers`` from all batches together; returns nothing if it was skipped.
+
+        Raises:
+            Diverged: too many updates in a row, or in this epoch, had to be skipped, or a parameter is not finite.
+            ResourceError: the memory of the device does not hold a single particle.
+        """
+        optimisers = list(optimisers)
+        batches = self._without_quarantined(batches)
+        added = self._gradients(batches, accumulate, optimisers)
+        if not _finite(added, optimisers):
+            culprits = self._culprits(batches, accumulate, optimisers)
+            self.progress.quarantine.extend(culprits)
+            batches = self._without_quarantined(batches) if culprits else []
+            added = self._gradients(batches, accumulate, optimisers)
+        if not added or not _finite(added, optimisers):
+            self._skip(optimisers)
+            return []
+        for optimiser in optimisers:
+            optimiser.step()
+        self.progress.skipped_in_a_row = 0
+        return added
+
+    def _gradients(
+        self, batches: list[Batch], accumulate: Accumulate, optimisers: list[torch.optim.Optimizer]
+    ) -> list[Contribution]:
+        size = sum(len(batch.index) for batch in batches)
+        while True:
+            for optimiser in optimisers:
+                optimiser.zero_grad()
+            try:
+                return [
+                    accumulate(part, len(part.index) / size)
+                    for batch in batches
+                    for part in batch.split(self.micro_batch)
+                ]
+            except torch.OutOfMemoryError as error:
+                self._shrink(error)
+
+    def _shrink(self, error: torch.OutOfMemoryError) -> None:
+        if self.micro_batch == 1:
+            raise ResourceError(
+                "memory.device",
+                "the memory of the device does not hold a single particle",
+                found=str(error).splitlines()[0] if str(error) else None,
+                fix="a smaller --train-box, or fewer Gaussians or cells, or --device cpu",
+            ) from error
+        self.micro_batch = self.micro_batch // 2
+
+    def _culprits(
+        self, batches: list[Batch], accumulate: Accumulate, optimisers: list[torch.optim.Optimizer]
+    ) -> list[int]:
+        """The particles that alone make the gradient something else than finite; none if half of them do."""
+        alone = [single for batch in batches for single in batch.split(1)]
+        found = [
+            int(single.index)
+            for single in alone
+            if not _finite(self._gradients([single], accumulate, optimisers), optimisers)
+        ]
+        return found if 2 * len(found) < len(alone) else []
+
+    def _skip(self, optimisers: list[torch.optim.Optimizer]) -> None:
+        state = self.progress
+        state.skipped += 1
+        state.skipped_in_a_row += 1
+        parameters = [
+            value for optimiser in optimisers for group in optimiser.param_groups for value in group["params"]
+        ]
+        lost = not all(bool(value.detach().isfinite().all()) for value in parameters)
+        if lost or max(state.skipped, state.skipped_in_a_row) > PATIENCE:
+            raise Diverged(
+                "training.diverged",
+                "a parameter is not finite" if lost else f"{state.skipped} updates of one epoch had no finite gradient",
+                found=f"half {self.data.half}, epoch {state.epoch + 1}",
+            )
+
+    def _without_quarantined(self, batches: Iterable[Batch]) -> list[Batch]:
+        if not self.progress.quarantine:
+            return list(batches)
+        left = []
+        for batch in batches:
+            good = ~torch.isin(batch.index, torch.tensor(self.progress.quarantine, device=batch.index.device))
+            if bool(good.any()):
+                left.append(batch.take(good))
+        return left
+
+
+def _finite(added: list[Contribution], optimisers: Iterable[torch.optim.Optimizer]) -> bool:
+    """True if the figures and the gradients are."""
+    gradients = [value.grad for value in _parameters(optimisers) if value.grad is not None]
+    checks = [(gradient._values() if gradient.is_sparse else gradient).isfinite().all() for gradient in gradients]
+    return all(part.is_finite() for part in added) and (not checks or bool(torch.stack(checks).all()))
+
+
+def _parameters(optimisers: Iterable[torch.optim.Optimizer]) -> list[Tensor]:
+    return [value for optimiser in optimisers for group in optimiser.param_groups for value in group["params"]]

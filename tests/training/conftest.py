@@ -1,0 +1,94 @@
+"""What the tests of the pipelines share: the files of one half of a run, and trainers of one half."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dynaflex.methods.dynamight.build import build_model, prepare_consensus
+from dynaflex.methods.dynamight.config import DynamightConfig
+from dynaflex.methods.dynamight.train import HalfTrainer
+from dynaflex.prepare.half import HalfSet
+from dynaflex.prepare.inputs import InputPaths, Inputs, read_inputs
+from dynaflex.shapes import Tensor
+
+MAPS = (
+    "map_half1",
+    "map_half2",
+    "rigid_half1",
+    "rigid_half2",
+    "map",
+    "map_local",
+    "local_resolution",
+    "deformation_error",
+)
+"""The maps that every run has."""
+
+
+CPU = torch.device("cpu")
+MakeTrainer = Callable[..., HalfTrainer]
+CLOCK = ("seconds", "memory_mb")
+OWNER = ("owner", "run")
+"""What names the run in a manifest of a checkpoint and in a line of the metrics."""
+
+
+def belonging(run: Path, half: int) -> dict[str, bytes]:
+    """Every file that belongs to one half, its rows of the latents, and its metrics but for time and memory."""
+    paths = [*run.glob(f"maps/*half{half}.mrc"), *run.glob(f"checkpoints/*{half}_*/*")]
+    found = {str(path.relative_to(run)): _unowned(path) for path in paths}
+    with np.load(run / "latents.npz") as latents:
+        rows = latents["half"] == half
+        found |= {name: latents[name][rows].tobytes() for name in latents.files}
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    kept = [{name: value for name, value in line.items() if name not in (*CLOCK, *OWNER)} for line in lines]
+    return found | {"metrics": json.dumps([line for line in kept if line["half"] == half]).encode()}
+
+
+@pytest.fixture(scope="session")
+def differing() -> Callable[[Path, Path, int], set[str]]:
+    """``differing(run, other, half)``: what of a half is not the same, byte for byte, in two runs."""
+
+    def names(run: Path, other: Path, half: int) -> set[str]:
+        one, two = belonging(run, half), belonging(other, half)
+        assert len(one) > 14
+        return {name for name in one.keys() | two.keys() if one.get(name) != two.get(name)}
+
+    return names
+
+
+def _unowned(path: Path) -> bytes:
+    if path.name != "manifest.json":
+        return path.read_bytes()
+    return json.dumps(
+        {name: value for name, value in json.loads(path.read_text()).items() if name not in (*OWNER, "sha256")}
+    ).encode()
+
+
+@pytest.fixture(scope="session")
+def inputs(few: Path) -> Inputs:
+    paths = InputPaths(few / "particles.star", few / "consensus.mrc", few / "mask.mrc")
+    return read_inputs(paths, DynamightConfig(n_gaussians=60))
+
+
+@pytest.fixture(scope="session")
+def data(inputs: Inputs) -> HalfSet:
+    return HalfSet(inputs.particles.take(inputs.particles.half == 1), 1, inputs.imaging, CPU)
+
+
+@pytest.fixture(scope="session")
+def make(inputs: Inputs, data: HalfSet) -> MakeTrainer:
+    """A fresh trainer of half 1; its settings by keyword."""
+    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[inputs.particles.half == 1]))
+
+    def trainer(mask_points: Tensor | None = None, **settings: Any) -> HalfTrainer:
+        config = DynamightConfig(**{"n_gaussians": 60, "batch_size": 16, "layers": 3, "width": 16, **settings})
+        model = build_model(prepare_consensus(inputs, 1, config), len(data), 1, inputs.imaging.grid, config, None)
+        return HalfTrainer(model, data, training, config, mask_points=mask_points)
+
+    return trainer
