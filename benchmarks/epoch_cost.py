@@ -23,6 +23,7 @@ from dynaflex.deformation.coordinate_mlp import CoordinateMLP
 from dynaflex.deformation.lattice import OnLattice
 from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose import Pose
 from dynaflex.kernels import native
@@ -32,7 +33,7 @@ from dynaflex.losses.graph import neighbour_graph
 from dynaflex.methods.dynamight.balance import geometry_loss
 from dynaflex.methods.dynamight.config import DynamightConfig
 from dynaflex.methods.dynamight.train import build_optimisers
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.rotations import random_rotations
 
 ORIGINAL_MS = (27.0, 31.0)
@@ -95,8 +96,7 @@ def make_step(options: argparse.Namespace) -> object:
     images = torch.randn(options.batch, grid.box, grid.box, generator=generator)
     batch = Batch(
         index=torch.arange(options.batch),
-        images=images,
-        coefficients=fourier.transform(images, 2),
+        read=lambda: fourier.transform(images, 2),
         pose=Pose(random_rotations(options.batch, generator).float(), torch.zeros(options.batch, 2)),
         ctf=torch.randn(options.batch, grid.box, grid.box // 2 + 1, generator=generator),
         noise=torch.randn(options.batch, 6, generator=generator),
@@ -107,7 +107,7 @@ def make_step(options: argparse.Namespace) -> object:
     def step() -> None:
         for optimiser in optimisers.values():
             optimiser.zero_grad()
-        posterior = model.latents.posterior(batch.index, batch.images)
+        posterior = model.latents.posterior(batch)
         deformed = model.deformed(posterior.sample(batch.noise))
         data = data_loss(model.render(deformed, batch.pose, batch.ctf), batch.coefficients, weights).mean()
         prior = geometry_loss(deformed, graph, bonded=False).mean() + posterior.divergence().mean()

@@ -25,13 +25,14 @@ import torch
 from dynaflex import fourier
 from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.density.canonical_map import CanonicalMap
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.inference import descend, energy_of, infer
 from dynaflex.kernels import native
 from dynaflex.latents.table import LatentTable
 from dynaflex.methods.flex.carrier import carried, make_carrier
 from dynaflex.methods.flex.config import FlexConfig
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet, keyed_generator
 from dynaflex.prepare.inputs import InputPaths, Inputs, read_inputs
 from dynaflex.shapes import Tensor
@@ -99,7 +100,7 @@ def main() -> None:
         model = fitted_model(inputs, truth, latents)
         particles = HalfSet(inputs.particles, 0, inputs.imaging, CPU)
         index = torch.arange(len(latents))
-        batches = [particles.batch(part, torch.zeros_like(latents[part])) for part in index.split(AT_ONCE)]
+        batches = [particles.batch(part) for part in index.split(AT_ONCE)]
         weights = noise_weights(torch.ones(particles.grid.n_shells), particles.grid)
         error = 0.3 * torch.randn(latents.shape, generator=keyed_generator(2))
         starts = {"zero": torch.zeros_like(latents), "near": latents + error}

@@ -90,7 +90,7 @@ def main() -> None:
 @torch.no_grad()
 def means(trainer: HalfTrainer, index: Tensor) -> Tensor:
     """Posterior means of some particles as the trained latents give them."""
-    parts = [trainer.model.latents.posterior(part, trainer.data.images[part]).mean for part in index.split(256)]
+    parts = [trainer.model.latents.posterior(trainer.data.batch(part)).mean for part in index.split(256)]
     return torch.cat(parts)
 
 

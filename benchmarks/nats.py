@@ -22,7 +22,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from dynaflex.grid import Grid
 from dynaflex.latents.prior import GAUSSIAN, LatentPrior
-from dynaflex.prepare.half import HalfSet, Imaging
+from dynaflex.prepare.half import HalfSet
+from dynaflex.prepare.images import Imaging
 from dynaflex.shapes import Tensor
 from swinging import CPU, Ball, Noise, coloured, search, white
 

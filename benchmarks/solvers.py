@@ -25,12 +25,13 @@ from scipy.spatial import cKDTree
 
 from dynaflex import fourier
 from dynaflex.data.particles import read_particles
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.ctf import transfer_function
 from dynaflex.reconstruct.backproject import RampFilter
 from dynaflex.reconstruct.field import Field, VoxelField, unprepared
 from dynaflex.reconstruct.iterative import Linear, Step, conjugate_gradients, least_squares, regularised
 from dynaflex.reconstruct.lbfgs import lbfgs
-from dynaflex.reconstruct.operator import Operator, Views
+from dynaflex.reconstruct.operator import Operator
 from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.shapes import Tensor
 from dynaflex.simulation.particles import simulate
@@ -61,8 +62,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         truth = simulate(Path(scratch), PARTICLES, BOX, PIXEL_SIZE, SNR, "hinge", 0)
-        views = all_views(Path(scratch) / "particles.star", truth)
-    problem = pose_problem(truth, views)
+        images = all_images(Path(scratch) / "particles.star", truth)
+    problem = pose_problem(truth, images)
     rest = np.zeros(1)
     true, mask = true_volume(truth, rest, truth.grid), domain_mask(truth, rest, truth.grid)
 
@@ -73,21 +74,22 @@ def main() -> None:
         print(json.dumps({"benchmark": "solvers", "solver": name, **follow(problem, name, score)}), flush=True)
 
 
-def all_views(star: Path, truth: Truth) -> list[Views]:
+def all_images(star: Path, truth: Truth) -> list[Batch]:
     """All images, with the numbers of the particles in place of latents."""
     particles = read_particles(star)
     return [
-        Views(
-            coefficients=fourier.transform(particles.images(part.numpy()), 2),
-            ctf=transfer_function(particles.ctf[part], truth.grid),
+        Batch(
+            index=part,
             pose=particles.pose[part].to(CPU),
+            ctf=transfer_function(particles.ctf[part], truth.grid),
+            read=lambda part=part: fourier.transform(particles.images(part.numpy()), 2),
             latents=part[:, None].float(),
         )
         for part in torch.arange(PARTICLES).split(IMAGES_AT_ONCE)
     ]
 
 
-def pose_problem(truth: Truth, views: list[Views]) -> Problem:
+def pose_problem(truth: Truth, images: list[Batch]) -> Problem:
     """Reconstruction with the true motion: every point moves with the domain of its nearest atom."""
     atoms = cKDTree(truth.points)
 
@@ -100,11 +102,11 @@ def pose_problem(truth: Truth, views: list[Views]) -> Problem:
         coordinate = truth.coordinate[particle[:, 0].long().numpy()]
         return torch.from_numpy(truth.motion.displace(where, domain_of(points), coordinate) - where).float()
 
-    def batches(_images: bool) -> list[Views]:
-        return views
+    def batches() -> list[Batch]:
+        return images
 
     operator = Operator(VoxelField(truth.grid, unprepared(displacement), CPU))
-    ramp, halves = RampFilter(operator, batches), operator.back_in_two(views)
+    ramp, halves = RampFilter(operator, batches), operator.back_in_two(images)
     precision = signal_to_noise_prior(halves, ramp)
     right_hand_side = halves.sum(dim=0)
     plain = least_squares(operator, batches)

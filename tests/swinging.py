@@ -123,7 +123,7 @@ class Found:
 
 def search(data: HalfSet, model: FlexModel, prior: LatentPrior, latent_dim: int) -> Found:
     """The latents of a half-set as 3DFlex finds them: noise and latents in turn, from rest, with the map's scale."""
-    batches = [data.batch(part, torch.zeros(len(part), latent_dim)) for part in torch.arange(len(data)).split(_AT_ONCE)]
+    batches = [data.batch(part) for part in torch.arange(len(data)).split(_AT_ONCE)]
     model.density.get_parameter("log_amplitude").add_(math.log(matching_scale(model, data, batches)))
     rest = [torch.zeros(len(batch.index), latent_dim) for batch in batches]
     means, power = rest, torch.ones(data.grid.n_shells)

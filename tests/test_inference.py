@@ -13,15 +13,17 @@ from dynaflex.deformation.base import Deformation, Moves
 from dynaflex.deformation.coordinate_mlp import CoordinateMLP
 from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose import Pose
 from dynaflex.inference import FROM_NOTHING, best_start, descend, energy_of, find_latents, infer
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN, QUARTIC_WALL, LatentPrior
 from dynaflex.latents.table import LatentTable
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
+from seen import seen
 
 GRID = Grid(32, 6.0)
 PARTICLES, LATENTS = 100, 2
@@ -74,18 +76,11 @@ def observed(model: FlexModel, truth: Tensor, power: float, seed: int = 5) -> Ba
     pose = Pose(random_rotations(PARTICLES, seeded(6)).float(), torch.zeros(PARTICLES, 2))
     noise = torch.randn(PARTICLES, GRID.box, GRID.box, generator=seeded(seed)) * math.sqrt(power)
     coefficients = model.render(model.deformed(truth), pose, None) + fourier.transform(noise, 2)
-    images = fourier.inverse_transform(coefficients, 2)
-    ones = torch.ones(PARTICLES, GRID.box, GRID.box // 2 + 1)
-    return Batch(torch.arange(PARTICLES), images, coefficients, pose, ones, torch.zeros(PARTICLES, LATENTS))
+    return seen(pose, torch.ones(PARTICLES, GRID.box, GRID.box // 2 + 1), coefficients)
 
 
 def weights(power: float) -> Tensor:
     return noise_weights(torch.full((GRID.n_shells,), power), GRID)
-
-
-def part_of(batch: Batch) -> Callable[[Tensor], Batch]:
-    """Any of the particles of a batch."""
-    return lambda i: Batch(i, batch.images[i], batch.coefficients[i], batch.pose[i], batch.ctf[i], batch.noise[i])
 
 
 def test_noiseless_images_give_their_latents_back(model: FlexModel, truth: Tensor) -> None:
@@ -96,7 +91,7 @@ def test_noiseless_images_give_their_latents_back(model: FlexModel, truth: Tenso
 def test_held_out_particles_are_found_from_nothing(model: FlexModel, truth: Tensor) -> None:
     axis = torch.linspace(-2.0, 2.0, 5)
     batch, index = observed(model, truth, 0.01), torch.arange(PARTICLES).flip(0)
-    found = find_latents(model, part_of(batch), index, weights(0.01), None, torch.cartesian_prod(axis, axis), size=32)
+    found = find_latents(model, batch.take, index, weights(0.01), None, torch.cartesian_prod(axis, axis), size=32)
     error = (found.mean - truth[index]).abs().amax(dim=1)
     assert float((error < 0.2).float().mean()) >= 0.97
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 import torch
 
 from dynaflex import tell
+from dynaflex.imaging.batch import Batch
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN, LatentPrior
 from dynaflex.losses.data import data_loss
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.shapes import Tensor
 
 _DIFFERENCE = 0.05

@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from dynaflex.deformation.base import Deformation
 from dynaflex.density.base import Density
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose
 from dynaflex.imaging.render import render
 from dynaflex.latents.posterior import Latents
 from dynaflex.shapes import Tensor
-
-
-@dataclass(frozen=True)
-class Batch:
-    """b particles as the model sees them.
-
-    ``index`` ``(b)`` counts particles of the half-set; ``images`` ``(b h h)`` are normalised, ``coefficients``
-    ``(b h w)`` their transforms; ``ctf`` is ``(b h w)``; ``noise`` ``(b k)`` is the standard normal
-    draw of the sampler.
-    """
-
-    index: Tensor
-    images: Tensor
-    coefficients: Tensor
-    pose: Pose
-    ctf: Tensor
-    noise: Tensor
-
-    def take(self, which: Tensor) -> Batch:
-        """The particles at ``which`` (positions, or a mask ``(b)``)."""
-        return Batch(
-            index=self.index[which],
-            images=self.images[which],
-            coefficients=self.coefficients[which],
-            pose=self.pose[which],
-            ctf=self.ctf[which],
-            noise=self.noise[which],
-        )
-
-    def split(self, size: int) -> list[Batch]:
-        """The same particles in batches of at most ``size``."""
-        if len(self.index) <= size:
-            return [self]
-        return [self.take(part) for part in torch.arange(len(self.index), device=self.index.device).split(size)]
 
 
 class FlexModel(torch.nn.Module):
@@ -70,5 +35,5 @@ class FlexModel(torch.nn.Module):
 
     def predict(self, batch: Batch) -> Tensor:
         """Image coefficients ``(b h w)`` at the posterior means."""
-        mean = self.latents.posterior(batch.index, batch.images).mean
+        mean = self.latents.posterior(batch).mean
         return self.render(self.deformed(mean), batch.pose, batch.ctf)

@@ -11,7 +11,7 @@ import torch
 from dynaflex.data.particles import read_particles
 from dynaflex.errors import InputError
 from dynaflex.io.mrc import ImageStack, write_stack
-from dynaflex.prepare.half import Imaging
+from dynaflex.prepare.images import Imaging
 from faults.harness import Command, Fault, Toy, prove
 
 BOX, PIXEL = 32, 6.0

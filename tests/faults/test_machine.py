@@ -10,8 +10,8 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from dynaflex.imaging.batch import Batch
 from dynaflex.methods.dynamight.train import HalfTrainer
-from dynaflex.model import Batch
 from dynaflex.prepare import memory
 from dynaflex.run.directory import Run
 from dynaflex.training import loop

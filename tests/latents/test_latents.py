@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from dynaflex import fourier
+from dynaflex.imaging.pose import Pose
 from dynaflex.latents.encoder import Encoder
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.table import LatentTable
+from seen import seen
 
 
 def test_divergence_is_that_of_the_normal_distributions() -> None:
@@ -30,7 +35,7 @@ def test_only_the_rows_of_a_batch_change() -> None:
     rows = torch.tensor([2, 7])
     for _ in range(3):
         optimiser.zero_grad()
-        table.posterior(rows, torch.empty(0)).mean.square().sum().backward()
+        table.posterior_of(rows).mean.square().sum().backward()
         optimiser.step()
     changed = (table.table.weight.detach() != before).any(dim=1).nonzero()[:, 0]
     assert torch.equal(changed, rows)
@@ -40,6 +45,9 @@ def test_encoder_has_three_linear_layers_and_sees_the_image_alone() -> None:
     encoder = Encoder(4, 32)
     assert sum(isinstance(m, torch.nn.Linear) for m in encoder.modules()) == 3
     images = torch.randn(6, 32, 32)
-    one, two = encoder.posterior(torch.arange(6), images), encoder.posterior(torch.zeros(6, dtype=torch.long), images)
+    whole = seen(
+        Pose(torch.eye(3).expand(6, 3, 3), torch.zeros(6, 2)), torch.ones(6, 32, 17), fourier.transform(images, 2)
+    )
+    one, two = encoder.posterior(whole), encoder.posterior(replace(whole, index=torch.zeros(6, dtype=torch.long)))
     assert one.mean.shape == (6, 4)
     assert torch.equal(one.mean, two.mean)

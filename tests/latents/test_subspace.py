@@ -9,20 +9,20 @@ import torch
 
 from dynaflex import fourier, tell
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.imaging.splat import splat
 from dynaflex.latents.subspace import (
-    CoarseImages,
     LinearSubspace,
     coarse_grid,
-    coarse_images,
     fit_subspace,
     linear_latents,
     straight_coordinates,
 )
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
+from seen import seen
 
 GRID = Grid(16, 8.0)
 PARTICLES, NOISE = 400, 0.15
@@ -42,7 +42,7 @@ MEAN = (blob(0, 0, 0) + blob(25, 0, 0) + blob(0, -25, 0)) * MASK
 PARTS = torch.stack([0.5 * (blob(25, 0, 14) - blob(25, 0, -14)), 0.4 * (blob(14, -25, 0) - blob(-14, -25, 0))]) * MASK
 
 
-def particles(latents: Tensor, noise: float, seed: int = 0) -> list[CoarseImages]:
+def particles(latents: Tensor, noise: float, seed: int = 0) -> list[Batch]:
     """Exact images of the mean and the parts, seen through a CTF, with white noise of some standard deviation."""
     count = len(latents)
     pose = Pose(random_rotations(count, seeded(seed)).float(), torch.randn(count, 2, generator=seeded(seed + 1)) * 5.0)
@@ -66,7 +66,7 @@ def particles(latents: Tensor, noise: float, seed: int = 0) -> list[CoarseImages
         clean = clean + latents[:, k, None, None] * splat(where, part.flatten(), GRID)
     grain = torch.randn(count, GRID.box, GRID.box, generator=seeded(seed + 2)) * noise
     coefficients = clean * ctf + fourier.transform(grain, 2)
-    return [CoarseImages(coefficients[i], ctf[i], pose[i]) for i in torch.arange(count).split(150)]
+    return [seen(pose[i], ctf[i], coefficients[i]) for i in torch.arange(count).split(150)]
 
 
 def r2(found: Tensor, true: Tensor) -> list[float]:
@@ -82,12 +82,12 @@ def truth() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def fitted(truth: Tensor) -> tuple[LinearSubspace, list[CoarseImages]]:
+def fitted(truth: Tensor) -> tuple[LinearSubspace, list[Batch]]:
     batches = particles(truth, NOISE)
     return fit_subspace(lambda: batches, MASK, GRID, 2, seeded(0)), batches
 
 
-def test_linear_components_are_recovered(fitted: tuple[LinearSubspace, list[CoarseImages]], truth: Tensor) -> None:
+def test_linear_components_are_recovered(fitted: tuple[LinearSubspace, list[Batch]], truth: Tensor) -> None:
     subspace, batches = fitted
     latents = linear_latents(subspace, lambda: batches)
     assert min(r2(latents, truth)) > 0.95
@@ -99,7 +99,7 @@ def test_linear_components_are_recovered(fitted: tuple[LinearSubspace, list[Coar
 
 
 def test_latents_have_unit_variance_and_components_are_orthogonal(
-    fitted: tuple[LinearSubspace, list[CoarseImages]],
+    fitted: tuple[LinearSubspace, list[Batch]],
 ) -> None:
     subspace, batches = fitted
     latents = linear_latents(subspace, lambda: batches)
@@ -112,7 +112,7 @@ def test_latents_have_unit_variance_and_components_are_orthogonal(
 
 
 def test_the_variance_and_the_noise_are_those_of_the_particles(
-    fitted: tuple[LinearSubspace, list[CoarseImages]],
+    fitted: tuple[LinearSubspace, list[Batch]],
 ) -> None:
     subspace, _ = fitted
     true = torch.linalg.svdvals(PARTS.flatten(1)).square()
@@ -121,7 +121,7 @@ def test_the_variance_and_the_noise_are_those_of_the_particles(
 
 
 def test_particles_that_do_not_move_have_no_component_that_stands_out(
-    fitted: tuple[LinearSubspace, list[CoarseImages]],
+    fitted: tuple[LinearSubspace, list[Batch]],
 ) -> None:
     still = particles(torch.zeros(PARTICLES, 2), NOISE)
     variance = fit_subspace(lambda: still, MASK, GRID, 4, seeded(0)).variance
@@ -139,7 +139,7 @@ def test_in_strong_noise_surplus_components_vanish_and_the_noise_is_known() -> N
     assert min(r2(linear_latents(subspace, lambda: noisy), latents)) > 0.75
 
 
-def test_the_same_seed_gives_the_same_subspace(fitted: tuple[LinearSubspace, list[CoarseImages]]) -> None:
+def test_the_same_seed_gives_the_same_subspace(fitted: tuple[LinearSubspace, list[Batch]]) -> None:
     subspace, batches = fitted
     again = fit_subspace(lambda: batches, MASK, GRID, 2, seeded(0))
     assert torch.equal(again.components, subspace.components)
@@ -163,7 +163,7 @@ class _Waiting:
 def test_who_waits_is_told_before_the_images_are_touched_and_with_every_round() -> None:
     waiting, batches = _Waiting(), particles(torch.zeros(20, 2), NOISE)
 
-    def images() -> list[CoarseImages]:
+    def images() -> list[Batch]:
         assert waiting.told, "work began without a word"
         return batches
 
@@ -174,13 +174,13 @@ def test_who_waits_is_told_before_the_images_are_touched_and_with_every_round() 
 
 
 def test_the_images_are_found_wherever_the_batches_end(
-    fitted: tuple[LinearSubspace, list[CoarseImages]], truth: Tensor
+    fitted: tuple[LinearSubspace, list[Batch]], truth: Tensor
 ) -> None:
     subspace, batches = fitted
-    whole = CoarseImages(
-        torch.cat([b.coefficients for b in batches]),
-        torch.cat([b.ctf for b in batches]),
+    whole = seen(
         Pose(torch.cat([b.pose.rotation for b in batches]), torch.cat([b.pose.shift for b in batches])),
+        torch.cat([b.ctf for b in batches]),
+        torch.cat([b.coefficients for b in batches]),
     )
     one, several = linear_latents(subspace, lambda: [whole]), linear_latents(subspace, lambda: batches)
     assert torch.allclose(one, several, atol=1e-4)
@@ -191,7 +191,7 @@ def test_coarse_images_are_those_of_cropped_particles() -> None:
     assert coarse_grid(fine, 20.0) == GRID and coarse_grid(Grid(64, 3.0), 20.0) == Grid(24, 8.0)
     images = torch.randn(3, 32, 32, generator=seeded(0))
     pose = Pose(torch.eye(3).expand(3, 3, 3), torch.zeros(3, 2))
-    coarse = coarse_images(fourier.transform(images, 2), torch.ones(3, 32, 17), pose, GRID)
+    coarse = seen(pose, torch.ones(3, 32, 17), fourier.transform(images, 2)).coarse(GRID)
     expected = fourier.crop_images(images, 16)
     assert torch.allclose(fourier.inverse_transform(coarse.coefficients, 2), expected, atol=1e-5)
     assert coarse.ctf.shape == (3, 16, 9)

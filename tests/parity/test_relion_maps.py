@@ -9,20 +9,22 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.pose import Pose
 from dynaflex.reconstruct.field import VoxelField
 from dynaflex.reconstruct.iterative import solve
-from dynaflex.reconstruct.operator import Operator, Views
+from dynaflex.reconstruct.operator import Operator
 from dynaflex.shapes import Tensor
+from seen import seen
 
 CPU = torch.device("cpu")
 
 
-def views_of(images: Tensor, grid: Grid, pose: Pose, ctf: CtfParams, at_once: int = 50) -> Iterator[Views]:
+def views_of(images: Tensor, grid: Grid, pose: Pose, ctf: CtfParams, at_once: int = 50) -> Iterator[Batch]:
     for part in torch.arange(len(images)).split(at_once):
         coefficients = fourier.transform(images[part].float(), 2)
-        yield Views(coefficients, transfer_function(ctf[part], grid), pose[part].to(CPU), torch.zeros(len(part), 1))
+        yield seen(pose[part].to(CPU), transfer_function(ctf[part], grid), coefficients, torch.zeros(len(part), 1))
 
 
 def test_our_images_are_those_of_relion_project(
@@ -45,7 +47,7 @@ def test_our_rigid_map_is_that_of_relion_reconstruct(
     clean = torch.cat([exact(volume, grid, pose[part], ctf[part]) for part in torch.arange(len(pose)).split(50)])
     noisy = clean + 0.5 * clean.std() * torch.randn(clean.shape, generator=generator)
     theirs = reconstruct_with_relion(noisy, grid, euler, origin, ctf, gridding=True)
-    ours = solve(Operator(VoxelField(grid, None, CPU)), lambda _images: views_of(noisy, grid, pose, ctf)).double()
+    ours = solve(Operator(VoxelField(grid, None, CPU)), lambda: views_of(noisy, grid, pose, ctf)).double()
     inside = grid.radius_of_points().view(volume.shape) < 0.45 * grid.width
     pair = torch.stack([ours[inside], theirs[inside]])
     assert torch.corrcoef(pair)[0, 1] >= 0.98

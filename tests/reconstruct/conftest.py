@@ -10,15 +10,17 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.pose import Pose
 from dynaflex.mesh.build import lattice
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.reconstruct.field import Field, VoxelField, unprepared
 from dynaflex.reconstruct.mesh_field import MeshField
-from dynaflex.reconstruct.operator import Operator, Views
+from dynaflex.reconstruct.operator import Operator
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
+from seen import seen
 
 CPU = torch.device("cpu")
 GRID = Grid(24, 4.0)
@@ -63,10 +65,10 @@ def ball_mesh() -> Callable[..., TetMesh]:
 
 
 @pytest.fixture
-def views() -> Callable[..., Views]:
+def views() -> Callable[..., Batch]:
     """``views(n, grid, seed)``: random poses, latents and defocus values, without images."""
 
-    def draw(n: int, grid: Grid = GRID, seed: int = 1) -> Views:
+    def draw(n: int, grid: Grid = GRID, seed: int = 1) -> Batch:
         generator = seeded(seed)
 
         def every(value: float) -> Tensor:
@@ -80,7 +82,7 @@ def views() -> Callable[..., Views]:
             odd_zernike=torch.zeros(n, 0, dtype=torch.float64), even_zernike=torch.zeros(n, 0, dtype=torch.float64),
         )  # fmt: skip
         pose = Pose(random_rotations(n, generator).float(), torch.randn(n, 2, generator=generator) * 3)
-        return Views(None, transfer_function(optics, grid), pose, torch.randn(n, 2, generator=generator))
+        return seen(pose, transfer_function(optics, grid), latents=torch.randn(n, 2, generator=generator))
 
     return draw
 
@@ -91,14 +93,14 @@ class Experiment:
 
     volume: Tensor
     operator: Operator
-    views: list[Views]
+    views: list[Batch]
 
-    def batches(self, _images: bool) -> list[Views]:
+    def batches(self) -> list[Batch]:
         return self.views
 
 
 @pytest.fixture
-def experiment(views: Callable[..., Views]) -> Callable[..., Experiment]:
+def experiment(views: Callable[..., Batch]) -> Callable[..., Experiment]:
     """``experiment(field, n, noise, signal)``: n images of a molecule carried by a field, from the operator itself.
 
     ``noise`` is its standard deviation per pixel where images have that of the signal times about 3; 0 noise is told to
@@ -114,7 +116,7 @@ def experiment(views: Callable[..., Views]) -> Callable[..., Experiment]:
             bare = views(50, grid, seed=part + 2)
             added = noise * torch.randn(50, grid.box, grid.box, generator=seeded(part + 3))
             images = operator.apply(field.from_volume(volume), bare) + fourier.transform(added, 2)
-            batches.append(Views(images, bare.ctf, bare.pose, bare.latents))
+            batches.append(seen(bare.pose, bare.ctf, images, bare.latents))
         return Experiment(volume, operator, batches)
 
     return make

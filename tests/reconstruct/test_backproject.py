@@ -11,11 +11,12 @@ import torch
 from dynaflex import fourier
 from dynaflex.data.particles import Particles, read_particles
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.reconstruct.backproject import backproject
 from dynaflex.reconstruct.field import Displacement, VoxelField, unprepared
-from dynaflex.reconstruct.operator import Operator, Views
+from dynaflex.reconstruct.operator import Operator
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
 from dynaflex.simulation.molecule import ARM, BODY
@@ -23,6 +24,7 @@ from dynaflex.simulation.particles import simulate
 from dynaflex.simulation.truth import Truth, domain_mask, true_volume, truth_displacement
 from dynaflex.validate.fsc import fourier_shell_correlation
 from dynaflex.validate.score import mean_fsc
+from seen import seen
 
 CPU = torch.device("cpu")
 SMALL = Grid(16, 4.0)
@@ -55,14 +57,10 @@ def optics(n: int) -> CtfParams:
     )  # fmt: skip
 
 
-def some_views(n: int = 5) -> Views:
+def some_images(n: int = 5) -> Batch:
     images = torch.randn(n, SMALL.box, SMALL.box, generator=seeded(2))
-    return Views(
-        coefficients=fourier.transform(images, 2),
-        ctf=transfer_function(optics(n), SMALL),
-        pose=poses(n),
-        latents=torch.randn(n, 2, generator=seeded(3)),
-    )
+    ctf = transfer_function(optics(n), SMALL)
+    return seen(poses(n), ctf, fourier.transform(images, 2), torch.randn(n, 2, generator=seeded(3)))
 
 
 def swirl(latents: Tensor, points: Tensor) -> Tensor:
@@ -83,7 +81,7 @@ def as_real_images(first: Tensor, second: Tensor) -> float:
 
 @pytest.mark.parametrize("displacement", [None, swirl])
 def test_adjoint(displacement: Displacement | None) -> None:
-    operator, views = Operator(field_of(SMALL, displacement)), some_views()
+    operator, views = Operator(field_of(SMALL, displacement)), some_images()
     assert views.ctf.is_complex() and views.ctf.imag.abs().max() > 0.05
     values = torch.randn(len(operator.field.points), generator=seeded(4))
     forward = as_real_images(operator.apply(values, views), views.coefficients)
@@ -94,7 +92,7 @@ def test_adjoint(displacement: Displacement | None) -> None:
 @pytest.mark.parametrize("displacement", [None, swirl])
 def test_normal_operator_is_adjoint_after_weights_after_operator(displacement: Displacement | None) -> None:
     power = torch.linspace(0.5, 3.0, SMALL.n_shells)
-    operator, views = Operator(field_of(SMALL, displacement), power), some_views()
+    operator, views = Operator(field_of(SMALL, displacement), power), some_images()
     values = torch.randn(len(operator.field.points), generator=seeded(4))
     steps = operator.adjoint(operator.apply(values, views) * operator.weights, views)
     assert torch.allclose(operator.normal(values, views), steps, atol=1e-5 * float(steps.abs().max()))
@@ -110,21 +108,17 @@ def test_weights_are_the_inverse_of_the_noise() -> None:
 
 
 def test_right_hand_side_adds_up_over_batches() -> None:
-    operator, views = Operator(VoxelField(SMALL, unprepared(swirl), CPU)), some_views(6)
-    assert views.coefficients is not None
-    parts = [
-        Views(views.coefficients[i], views.ctf[i], views.pose[i], views.latents[i]) for i in torch.arange(6).split(2)
-    ]
+    operator, views = Operator(VoxelField(SMALL, unprepared(swirl), CPU)), some_images(6)
     whole = operator.back([views])
-    assert torch.allclose(operator.back(parts), whole, atol=1e-5 * float(whole.abs().max()))
+    assert torch.allclose(operator.back(views.split(2)), whole, atol=1e-5 * float(whole.abs().max()))
 
 
 def test_zero_displacement_is_the_rigid_reconstruction_bit_for_bit() -> None:
-    views = some_views()
-    moved, rigid = (backproject(Operator(field_of(SMALL, d)), lambda _images: [views]) for d in (still, None))
+    views = some_images()
+    moved, rigid = (backproject(Operator(field_of(SMALL, d)), lambda: [views]) for d in (still, None))
     assert torch.equal(moved, rigid)
     assert rigid.abs().max() > 0
-    other = backproject(Operator(VoxelField(SMALL, unprepared(swirl), CPU)), lambda _images: [views])
+    other = backproject(Operator(VoxelField(SMALL, unprepared(swirl), CPU)), lambda: [views])
     assert not torch.allclose(other, rigid, rtol=0.05)
 
 
@@ -134,7 +128,7 @@ def test_affine_displacements_are_exact() -> None:
     def affine(latents: Tensor, points: Tensor) -> Tensor:
         return latents[:, :1, None] * (points @ matrix.T) + torch.tensor([1.0, -2.0, 3.0])
 
-    views = some_views()
+    views = some_images()
     field = VoxelField(SMALL, unprepared(affine), CPU)
     truth = project(field.points + affine(views.latents, field.points), views.pose)
     assert torch.allclose(field.image_points(views.latents, views.pose), truth, atol=1e-4)
@@ -185,15 +179,15 @@ def reconstruct(particles: Particles, truth: Truth, displacement: Displacement |
     """The map from all images; latents are the numbers of the particles."""
     index = torch.arange(len(particles))
     views = [
-        Views(
-            coefficients=fourier.transform(particles.images(part.numpy()), 2),
-            ctf=transfer_function(particles.ctf[part], truth.grid),
-            pose=particles.pose[part].to(CPU),
-            latents=part[:, None].float(),
+        seen(
+            particles.pose[part].to(CPU),
+            transfer_function(particles.ctf[part], truth.grid),
+            fourier.transform(particles.images(part.numpy()), 2),
+            part[:, None].float(),
         )
         for part in index.split(50)
     ]
-    return backproject(Operator(field_of(truth.grid, displacement)), lambda _images: views)
+    return backproject(Operator(field_of(truth.grid, displacement)), lambda: views)
 
 
 def test_rigid_particles_give_their_map_back(noiseless: dict[str, tuple[Particles, Truth]]) -> None:

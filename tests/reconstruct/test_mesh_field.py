@@ -12,11 +12,11 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.kernels.reference import carried
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.reconstruct.field import FAR, NEAR, Field, VoxelField, unprepared
 from dynaflex.reconstruct.mesh_field import MeshField, required_memory
-from dynaflex.reconstruct.operator import Views
 from dynaflex.shapes import Tensor
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ GRID = Grid(24, 4.0)
 WIDE = Grid(64, 2.0)
 MATRIX = torch.tensor([[0.02, -0.05, 0.01], [0.04, 0.0, 0.03], [-0.06, 0.02, 0.05]])
 
-Draw = Callable[..., Views]
+Draw = Callable[..., Batch]
 Build = Callable[..., TetMesh]
 
 
@@ -93,7 +93,7 @@ def test_inside_its_mesh_an_affine_motion_is_exact(radius: float, views: Draw, b
     assert seen_alike(field.splat(values, some.latents, some.pose), truth)
 
 
-def displaced(field: Field, some: Views) -> Tensor:
+def displaced(field: Field, some: Batch) -> Tensor:
     """How far the voxels of a mesh move in the images, ``(b 2 n)`` in Å."""
     assert field.table is not None
     positions = [field.image_points(latents, some.pose).transpose(1, 2) for latents in (some.latents, None)]
@@ -149,11 +149,12 @@ def test_voxels_are_carried_by_cells_of_their_own_segment(views: Draw, ball_mesh
 MEASURE = """
 import sys, torch
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose
 from dynaflex.mesh.build import lattice
 from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.mesh_field import MeshField
-from dynaflex.reconstruct.operator import Operator, Views
+from dynaflex.reconstruct.operator import Operator
 
 def memory(kind):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(kind))
@@ -163,11 +164,12 @@ grid = Grid(box, 3.0)
 mesh = lattice((grid.radius_of_points() < 50.0).view(box, box, box), grid, 16)
 images = torch.fft.rfft2(torch.randn(batch, box, box))
 pose = Pose(torch.eye(3).repeat(batch, 1, 1), torch.zeros(batch, 2))
-views = Views(images, torch.ones(batch, box, box // 2 + 1), pose, torch.zeros(batch, 1))
+index, ones = torch.arange(batch), torch.ones(batch, box, box // 2 + 1)
+views = Batch(index, pose, ones, lambda: images, latents=torch.zeros(batch, 1))
 open("/proc/self/clear_refs", "w").write("5")
 before = memory("VmRSS")
 field = MeshField(grid, mesh, lambda z: torch.zeros(len(z), len(mesh.vertices), 3), torch.device("cpu"))
-solve(Operator(field), lambda _images: [views], 2)
+solve(Operator(field), lambda: [views], 2)
 print(memory("VmHWM") - before)
 """
 

@@ -36,7 +36,7 @@ def test_latents_are_drawn_as_widely_as_their_images_leave_them(flex_run: Path, 
     trainer = trainer_of(flex_run)
     data, model, every = trainer.data, trainer.model, trainer.training
     draw = torch.randn(SOME, trainer.config.latent_dim, generator=torch.Generator().manual_seed(0))
-    batch = data.batch(every[:SOME], draw)
+    batch = data.batch(every[:SOME], noise=draw)
 
     added = trainer._accumulate(batch, 1.0, weights=loudness * trainer.weights())
 

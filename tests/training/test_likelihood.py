@@ -95,7 +95,7 @@ def test_the_gain_is_the_loss_at_rest_less_the_loss(make: MakeTrainer) -> None:
     weights = noise_weights(trainer.progress.first_noise, trainer.data.grid)
 
     def batch_of(index: Tensor) -> Any:
-        return trainer.data.batch(index, torch.zeros(len(index), 6))
+        return trainer.data.batch(index)
 
     table = model.latents.get_parameter("table.weight").detach()[:, :6]
     middle = table[watched.training].mean(dim=0)
@@ -110,7 +110,7 @@ def test_held_out_particles_are_found_better_and_better(make: MakeTrainer) -> No
     trainer = make(epochs=8, warm_up_epochs=1)
     epochs_of(trainer, 8)
     index = trainer.likelihood.held_out
-    batch = trainer.data.batch(index, torch.zeros(len(index), 6))
+    batch = trainer.data.batch(index)
     weights = noise_weights(trainer.progress.noise_power, trainer.data.grid)
     here = trainer.model.latents.get_parameter("table.weight").detach()[index, :6]
     best = infer(trainer.model, batch, weights, here, 8).mean

@@ -18,7 +18,8 @@ from dynaflex.data.preprocess import circular_mask
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import ImageStack, write_stack
 from dynaflex.latents.prior import GAUSSIAN, LatentPrior
-from dynaflex.prepare.half import HalfSet, Imaging
+from dynaflex.prepare.half import HalfSet
+from dynaflex.prepare.images import Imaging
 from dynaflex.shapes import FloatArray
 from swinging import CPU, Ball, Noise, coloured, search, white
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dynaflex.errors import ResourceError
+from dynaflex.imaging.batch import Batch
 from dynaflex.methods.dynamight.train import HalfTrainer
-from dynaflex.model import Batch
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.run.directory import Run
@@ -52,7 +52,7 @@ class Line:
 
 
 def batch_of(data: HalfSet, size: int = 16) -> Batch:
-    return data.batch(torch.arange(size), torch.randn(size, 4, generator=torch.Generator().manual_seed(0)))
+    return data.batch(torch.arange(size), noise=torch.randn(size, 4, generator=torch.Generator().manual_seed(0)))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e308])

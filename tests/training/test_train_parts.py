@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.losses.data import data_loss
 from dynaflex.methods.dynamight import train
 from dynaflex.methods.dynamight.balance import balance, geometry_loss
 from dynaflex.methods.dynamight.consensus import MASK_RADIUS, closest_conformation, conformation_inside
 from dynaflex.methods.dynamight.train import HalfTrainer
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet, keyed_generator
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
@@ -116,14 +117,14 @@ def test_lambda_gives_the_prior_its_share_of_the_gradient(make: MakeTrainer) -> 
     trainer = make()
     model, graph = trainer.model, trainer.graph
     stir(model)
-    batches = [trainer.data.batch(part, torch.zeros(len(part), 6)) for part in torch.arange(32).split(16)]
+    batches = [trainer.data.batch(part) for part in torch.arange(32).split(16)]
     weights = noise_weights(torch.ones(trainer.data.grid.n_shells), trainer.data.grid)
 
     def strength(ratio: float, strongest: float = 1e9) -> float:
         return balance(model, batches, weights, graph, ratio=ratio, strongest=strongest, bonded=False)
 
     def norms(batch: Batch) -> tuple[float, float]:
-        points = model.deformed(model.latents.posterior(batch.index, batch.images).mean.detach())
+        points = model.deformed(model.latents.posterior(batch).mean.detach())
         data = data_loss(model.render(points, batch.pose, batch.ctf), batch.coefficients, weights).mean()
         return gradient_norm(data, model), gradient_norm(geometry_loss(points, graph, bonded=False).mean(), model)
 

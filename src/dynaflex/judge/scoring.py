@@ -17,13 +17,15 @@ from scipy.spatial import cKDTree
 from dynaflex import tell
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.io.mrc import write_map
 from dynaflex.judge.scene import Judge, Scene, SimulatedScene
+from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.place import place_of
 from dynaflex.reconstruct.field import Field
-from dynaflex.reconstruct.operator import Operator, Views
-from dynaflex.results.maps import SOLVERS, views
+from dynaflex.reconstruct.operator import Operator
+from dynaflex.results.maps import SOLVERS
 from dynaflex.results.reopen import Moved, reopened
 from dynaflex.results.trained import config_of, displacements, load_half
 from dynaflex.results.volumes import carried_map
@@ -203,14 +205,14 @@ def true_motion_reconstruction(run: Path, scene: Scene, half: int, moved: Moved)
     inputs = reopened(opened, moved)
     particles = inputs.particles.take(inputs.particles.half == half)
     coordinate = torch.from_numpy(scene.coordinate[particles.rows])
-    imaging = inputs.full_imaging
+    images = ParticleImages(particles, inputs.full_imaging, torch.device("cpu"))
 
-    def batches(with_images: bool) -> Iterator[Views]:
-        parts = torch.arange(len(particles)).split(_IMAGES_AT_ONCE)
+    def batches() -> Iterator[Batch]:
+        parts = torch.arange(len(images)).split(_IMAGES_AT_ONCE)
         for part in tell.each(parts, f"true motion of half {half}, once through the particles"):
-            yield views(particles, part, coordinate[part], imaging, torch.device("cpu"), with_images=with_images)
+            yield images.batch(part, latents=coordinate[part])
 
-    return SOLVERS[config_of(opened).solver](Operator(KnownField(scene, imaging.grid)), batches)
+    return SOLVERS[config_of(opened).solver](Operator(KnownField(scene, images.grid)), batches)
 
 
 def _neighbourhoods(run: Path, scene: Scene, half: int) -> dict[str, float]:

@@ -180,7 +180,7 @@ def _tried(
     candidates = torch.cat([torch.zeros(1, k), trained.latents.mean[::step][:_CANDIDATES]]).to(device)
     everyone = torch.arange(len(data))
     own = inference.find_latents(
-        model, lambda index: data.batch(index, torch.zeros(len(index), k)), everyone, fitting, None, candidates,
+        model, data.batch, everyone, fitting, None, candidates,
         prior=prior, task=f"held-out latents, model of half {trained.half}",
     ).mean.to(device)  # fmt: skip
     # Everybody gets the latents of another: the next in a random round.
@@ -190,7 +190,7 @@ def _tried(
     still = model.deformed(own.mean(dim=0, keepdim=True))
     losses: dict[str, list[Tensor]] = {"own": [], "permuted": [], "reversed": [], "still": []}
     for part in tell.each(everyone.split(_AT_ONCE), f"held-out particles, model of half {trained.half}"):
-        batch = data.batch(part, torch.zeros(len(part), k))
+        batch = data.batch(part)
         moved = model.deformed(own[part])
         places = {
             "own": moved,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from dynaflex import fourier
+from dynaflex.imaging.batch import Batch
 from dynaflex.latents.posterior import Latents, Posterior
-from dynaflex.shapes import Tensor
 
 
 class Encoder(Latents):
@@ -19,9 +19,11 @@ class Encoder(Latents):
         self.second = torch.nn.Linear(widths[0], widths[1])
         self.third = torch.nn.Linear(widths[1], 2 * latent_dim)
 
-    def posterior(self, index: Tensor, images: Tensor) -> Posterior:
-        """Posterior ``(b k)`` from the images alone; ``index`` is not used."""
-        small = fourier.resize(images, self.box, 2).flatten(1)
+    def posterior(self, batch: Batch) -> Posterior:
+        """Posterior ``(b k)`` from the images alone."""
+        box = batch.coefficients.shape[-2]
+        cropped = fourier.crop_coefficients(batch.coefficients, self.box, 2) * (self.box / box) ** 2
+        small = fourier.inverse_transform(cropped, 2).flatten(1)
         hidden = torch.relu(self.second(torch.relu(self.first(small))))
         mean, log_scale = self.third(hidden).chunk(2, dim=1)
         return Posterior(mean, log_scale.clamp(-6.0, 2.0))

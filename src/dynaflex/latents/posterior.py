@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from dynaflex.imaging.batch import Batch
 from dynaflex.shapes import Tensor
 
 
@@ -31,5 +32,5 @@ class Latents(torch.nn.Module):
     """Gives every particle of one half-set its posterior."""
 
     @abstractmethod
-    def posterior(self, index: Tensor, images: Tensor) -> Posterior:
-        """Posterior of the particles ``index`` ``(b)`` whose real-space images are ``images`` ``(b h h)``."""
+    def posterior(self, batch: Batch) -> Posterior:
+        """Posterior of the particles of a batch."""

@@ -15,8 +15,9 @@ import torch
 
 from dynaflex import fourier, tell
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
-from dynaflex.imaging.pose import Pose, project
+from dynaflex.imaging.pose import project
 from dynaflex.imaging.splat import gather, splat
 from dynaflex.shapes import Tensor
 
@@ -27,17 +28,7 @@ _COMPONENT_TO_MEAN = 0.1
 _SMALLEST_BOX = 16
 _BENT = 0.05
 
-
-@dataclass(frozen=True)
-class CoarseImages:
-    """b particles at low resolution: image ``coefficients`` and ``ctf`` ``(b h w)``, and poses."""
-
-    coefficients: Tensor
-    ctf: Tensor
-    pose: Pose
-
-
-Batches = Callable[[], Iterable[CoarseImages]]
+Batches = Callable[[], Iterable[Batch]]
 """All particles once, in the same batches and order at every call."""
 
 
@@ -61,13 +52,6 @@ class LinearSubspace:
 def coarse_grid(grid: Grid, resolution: float) -> Grid:
     """The grid cropped to pixels of at least ``resolution / 2.5``: ``resolution`` Å then lies at 0.8 of Nyquist."""
     return grid.cropped(min(grid.box, max(_SMALLEST_BOX, 2 * int(1.25 * grid.width / resolution))))
-
-
-def coarse_images(coefficients: Tensor, ctf: Tensor, pose: Pose, grid: Grid) -> CoarseImages:
-    """Image coefficients and CTF ``(b h w)`` of a finer grid, cropped to ``grid``."""
-    scale = (grid.box / coefficients.shape[-2]) ** 2
-    small = fourier.crop_coefficients(coefficients, grid.box, 2) * scale
-    return CoarseImages(small, fourier.crop_coefficients(ctf, grid.box, 2), pose)
 
 
 def fit_subspace(
@@ -162,12 +146,12 @@ class _Slices:
         self.voxels = (mask.flatten() > _INSIDE).nonzero()[:, 0]
         self.points = grid.points(mask.device)[self.voxels]
 
-    def images(self, values: Tensor, batch: CoarseImages) -> Tensor:
+    def images(self, values: Tensor, batch: Batch) -> Tensor:
         """Coefficients ``(b m h w)`` of m maps ``(m n)``."""
         where = project(self.points, batch.pose)
         return torch.stack([splat(where, value, self.grid) * batch.ctf for value in values], dim=1)
 
-    def back(self, coefficients: Tensor, batch: CoarseImages) -> Tensor:
+    def back(self, coefficients: Tensor, batch: Batch) -> Tensor:
         """The adjoint of :meth:`images`, summed over the particles, ``(m n)``."""
         where = project(self.points, batch.pose)
         seen = coefficients * batch.ctf.conj()[:, None]

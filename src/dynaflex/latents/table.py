@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from dynaflex.imaging.batch import Batch
 from dynaflex.latents.posterior import Latents, Posterior
 from dynaflex.shapes import Tensor
 
@@ -19,8 +20,12 @@ class LatentTable(Latents):
         log_scale = torch.full((count, latent_dim), math.log(0.3))
         self.table = torch.nn.Embedding.from_pretrained(torch.cat([mean, log_scale], dim=1), freeze=False, sparse=True)
 
-    def posterior(self, index: Tensor, images: Tensor) -> Posterior:
-        """Posterior ``(b k)`` of the rows ``index``; the images are not looked at."""
+    def posterior(self, batch: Batch) -> Posterior:
+        """Posterior ``(b k)`` of the particles of a batch, whose images are not looked at."""
+        return self.posterior_of(batch.index)
+
+    def posterior_of(self, index: Tensor) -> Posterior:
+        """Posterior ``(b k)`` of the rows ``index``."""
         mean, log_scale = self.table(index).chunk(2, dim=1)
         return Posterior(mean, log_scale)
 

@@ -19,7 +19,7 @@ from dynaflex.density import placement
 from dynaflex.errors import InputError, UsageError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import Place, read_map
-from dynaflex.prepare.half import Imaging
+from dynaflex.prepare.images import Imaging
 from dynaflex.prepare.paths import InputPaths as InputPaths
 from dynaflex.reconstruct.postprocess import soft_mask
 from dynaflex.shapes import BoolArray, Tensor

@@ -17,16 +17,17 @@ import torch
 
 from dynaflex import fourier, tell
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.place import place_of
 from dynaflex.products.surroundings import FEWEST, Around, Node, Surroundings
 from dynaflex.reconstruct.backproject import backproject
 from dynaflex.reconstruct.field import VoxelField
-from dynaflex.reconstruct.operator import Operator, Views
+from dynaflex.reconstruct.operator import Operator
 from dynaflex.reconstruct.postprocess import merge
-from dynaflex.results.maps import views
 from dynaflex.results.volumes import map_at_rest
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
@@ -91,8 +92,11 @@ class FromParticles:
         self.around = [surroundings.around(node, count) for node in nodes]
         self.mask = fourier.resize(inputs.mask, self.grid.box, 3).clamp(0.0, 1.0)
         self.reach, self._halves = surroundings.reach, surroundings.halves
-        self._particles = {half: inputs.particles.take(inputs.members(half)) for half in self._halves}
-        self._imaging = replace(inputs.full_imaging, grid=self.grid)
+        imaging = replace(inputs.full_imaging, grid=self.grid)
+        self._images = {
+            number: ParticleImages(inputs.particles.take(inputs.members(number)), imaging, device, half.poses)
+            for number, half in self._halves.items()
+        }
         self._device = device
         taken = [len(part.index) for around in self.around if not lack(around) for part in around.values()]
         self._done, self._total = 0, _SWEEPS * sum(taken)
@@ -122,13 +126,9 @@ class FromParticles:
         return float(torch.corrcoef(torch.stack(pair)[:, self.mask > 0.5])[0, 1])
 
     def _map_of(self, operator: Operator, half: int, around: Around) -> Tensor:
-        index, poses = torch.from_numpy(around.index), self._halves[half].poses
-
-        def batches(with_images: bool) -> Iterator[Views]:
-            for part in index.split(_AT_ONCE):
-                yield views(
-                    self._particles[half], part, None, self._imaging, self._device, poses, with_images=with_images
-                )
+        def batches() -> Iterator[Batch]:
+            for part in torch.from_numpy(around.index).split(_AT_ONCE):
+                yield self._images[half].batch(part)
                 self._done += len(part)
                 tell.progress("maps from particles", self._done, self._total)
 

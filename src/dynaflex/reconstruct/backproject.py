@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 import torch
 
 from dynaflex import fourier
-from dynaflex.reconstruct.operator import Operator, Views
+from dynaflex.imaging.batch import Batch
+from dynaflex.reconstruct.operator import Operator
 from dynaflex.shapes import Tensor
 
 FLOOR = 0.1
 
-Batches = Callable[[bool], Iterable[Views]]
-"""``batches(with_images)``: all particles, once; without images where only their poses, CTFs and latents are needed."""
+Batches = Callable[[], Iterable[Batch]]
+"""All particles, once; their images are read where more than poses, CTFs and latents is needed."""
 
 
 class RampFilter:
@@ -31,7 +32,7 @@ class RampFilter:
 
     def __init__(self, operator: Operator, batches: Batches) -> None:
         self.field = operator.field
-        spread = self.field.to_volume(operator.spread_function(batches(False)))
+        spread = self.field.to_volume(operator.spread_function(batches()))
         grid = self.field.grid
         self.response = fourier.transform(spread, 3).real
         floor = FLOOR * fourier.spread_shells(fourier.shell_mean(self.response, grid, 3).clamp(min=1e-6), grid, 3)
@@ -67,4 +68,4 @@ class RampFilter:
 def backproject(operator: Operator, batches: Batches, *, ramp: RampFilter | None = None) -> Tensor:
     """The map ``(d d d)`` as ``D^-1 sum_i P_i* C_i* y_i``, with D from ``ramp`` if given. Implements [DM 7]."""
     ramp = RampFilter(operator, batches) if ramp is None else ramp
-    return operator.field.to_volume(ramp.apply(operator.back(batches(True))))
+    return operator.field.to_volume(ramp.apply(operator.back(batches())))

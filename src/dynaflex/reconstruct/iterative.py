@@ -44,7 +44,7 @@ def solve(
     """
     field = operator.field
     ramp = RampFilter(operator, batches) if ramp is None else ramp
-    halves = operator.back_in_two(batches(True))
+    halves = operator.back_in_two(batches())
     normal = least_squares(operator, batches)
     if prior is not None:
         precision = prior(halves, ramp)
@@ -105,8 +105,8 @@ def least_squares(operator: Operator, batches: Batches) -> Linear:
 
     def normal(values: Tensor) -> Tensor:
         total = values.new_zeros(values.shape)
-        for views in batches(False):
-            total += operator.normal(values, views)
+        for batch in batches():
+            total += operator.normal(values, batch)
         return total
 
     return normal

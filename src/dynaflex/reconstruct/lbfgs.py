@@ -25,7 +25,7 @@ def solve_lbfgs(operator: Operator, batches: Batches, iterations: int = ITERATIO
     3DFlex paper. The images are read once; then the energy is quadratic, which makes the line search exact at no cost:
     an iteration takes one application of the normal operator.
     """
-    steps = lbfgs(least_squares(operator, batches), operator.back(batches(True)))
+    steps = lbfgs(least_squares(operator, batches), operator.back(batches()))
     *_, last = islice(steps, iterations + 1)
     return operator.field.to_volume(last.solution)
 

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose import Pose
 from dynaflex.reconstruct.field import Field
 from dynaflex.shapes import Tensor
-
-
-@dataclass(frozen=True)
-class Views:
-    """b particles to reconstruct from: poses, latents ``(b k)``, ``ctf`` and image ``coefficients`` ``(b h w)``.
-
-    The images may be left out (None) where the operator alone is wanted, the latents where nothing is to move: the
-    rigid control.
-    """
-
-    coefficients: Tensor | None
-    ctf: Tensor
-    pose: Pose
-    latents: Tensor | None
 
 
 class Operator:
@@ -45,41 +31,37 @@ class Operator:
         weights = noise_weights(power, grid)
         self.weights = torch.where(hermitian > 0, weights / hermitian.clamp(min=1e-30), 0.0)
 
-    def apply(self, values: Tensor, views: Views) -> Tensor:
+    def apply(self, values: Tensor, batch: Batch) -> Tensor:
         """A: image coefficients ``(b h w)`` of the map with voxels ``values`` ``(n)``."""
-        return self.field.splat(values, views.latents, views.pose) * views.ctf
+        return self.field.splat(values, batch.latents, batch.pose) * batch.ctf
 
-    def adjoint(self, coefficients: Tensor, views: Views) -> Tensor:
+    def adjoint(self, coefficients: Tensor, batch: Batch) -> Tensor:
         """A*: images ``(b h w)`` drawn back through the CTF onto the voxels and summed, ``(n)``."""
-        return self.field.gather(coefficients * views.ctf.conj(), views.latents, views.pose)
+        return self.field.gather(coefficients * batch.ctf.conj(), batch.latents, batch.pose)
 
-    def normal(self, values: Tensor, views: Views) -> Tensor:
+    def normal(self, values: Tensor, batch: Batch) -> Tensor:
         """``A* W A`` on voxels ``(n)``."""
-        power = views.ctf.abs().square() * self.weights
-        return self.field.splat_and_gather(values, power, views.latents, views.pose)
+        power = batch.ctf.abs().square() * self.weights
+        return self.field.splat_and_gather(values, power, batch.latents, batch.pose)
 
-    def back(self, batches: Iterable[Views]) -> Tensor:
+    def back(self, batches: Iterable[Batch]) -> Tensor:
         """The right-hand side ``A* W y``, summed over all images, ``(n)``."""
         return self.back_in_two(batches).sum(dim=0)
 
-    def back_in_two(self, batches: Iterable[Views]) -> Tensor:
+    def back_in_two(self, batches: Iterable[Batch]) -> Tensor:
         """The right-hand side summed over the first, third, ... and over the second, fourth, ... images, ``(2 n)``."""
         total = torch.zeros(2, len(self.field.points), device=self.field.points.device)
-        for views in batches:
-            if views.coefficients is None:
-                raise ValueError("the right-hand side needs the images")
-            for part in range(min(2, len(views.pose))):
-                every = torch.arange(part, len(views.pose), 2, device=views.ctf.device)
-                latents = None if views.latents is None else views.latents[every]
-                mine = Views(None, views.ctf[every], views.pose[every], latents)
-                total[part] += self.adjoint(views.coefficients[every] * self.weights, mine)
+        for batch in batches:
+            for part in range(min(2, len(batch))):
+                mine = batch.take(torch.arange(part, len(batch), 2, device=batch.ctf.device))
+                total[part] += self.adjoint(mine.coefficients * self.weights, mine)
         return total
 
-    def spread_function(self, batches: Iterable[Views]) -> Tensor:
+    def spread_function(self, batches: Iterable[Batch]) -> Tensor:
         """What the normal operator of the rigid problem makes of a point at the origin, ``(n)``."""
         total = torch.zeros(len(self.field.points), device=self.field.points.device)
-        for views in batches:
-            centred = Pose(views.pose.rotation, torch.zeros_like(views.pose.shift))
-            power = (views.ctf.abs().square() * self.weights).to(torch.complex64)
+        for batch in batches:
+            centred = Pose(batch.pose.rotation, torch.zeros_like(batch.pose.shift))
+            power = (batch.ctf.abs().square() * self.weights).to(torch.complex64)
             total += self.field.gather(power, None, centred)
         return total

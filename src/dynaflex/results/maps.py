@@ -13,14 +13,12 @@ from scipy.spatial import cKDTree
 
 from dynaflex import fourier, tell
 from dynaflex.analyze.domains import moving_part
-from dynaflex.data.particles import Particles
 from dynaflex.data.preprocess import require_crop
 from dynaflex.errors import NumericalError, UsageError
 from dynaflex.grid import Grid
-from dynaflex.imaging.ctf import transfer_function
-from dynaflex.imaging.pose_refinement import PoseRefinement
+from dynaflex.imaging.batch import Batch
 from dynaflex.io.mrc import write_map
-from dynaflex.prepare.half import Imaging
+from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.place import place_of
 from dynaflex.reconstruct import lbfgs
@@ -29,7 +27,7 @@ from dynaflex.reconstruct.field import Field, VoxelField, unprepared
 from dynaflex.reconstruct.iterative import ITERATIONS, solve
 from dynaflex.reconstruct.lbfgs import solve_lbfgs
 from dynaflex.reconstruct.mesh_field import required_memory
-from dynaflex.reconstruct.operator import Operator, Views
+from dynaflex.reconstruct.operator import Operator
 from dynaflex.reconstruct.postprocess import merge, sharpen, soft_mask, symmetrise
 from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.results.inverse import learn_inverse
@@ -94,11 +92,11 @@ def reconstruct_run(
         trained = load_half(run, half).to(device)
         models[half] = trained.model.density.volume(grid).cpu()
         particles = inputs.particles.take(inputs.members(half))
-        passes = partial(Passes, trained, particles, imaging, device)
+        passes = partial(Passes, ParticleImages(particles, imaging, device, trained.poses))
         operator = Operator(_field(field, run, trained, grid, device))
-        ramp = RampFilter(operator, passes(f"filter of half {half}", 1, moving=False))
-        for name, label in (("rigid", "rigid"), ("map", "corrected")):
-            batches = passes(f"{label} map of half {half}", SWEEPS[solver], moving=name == "map")
+        ramp = RampFilter(operator, passes(f"filter of half {half}", 1))
+        for name, label, latents in (("rigid", "rigid", None), ("map", "corrected", trained.latents.mean)):
+            batches = passes(f"{label} map of half {half}", SWEEPS[solver], latents)
             volume = SOLVERS[solver](operator, batches, ramp).cpu()
             _require_finite(volume, f"the {label} map of half {half}")
             if len(group) > 1:
@@ -178,48 +176,21 @@ def _field(field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch
 class Passes:
     """Batches over the particles of a half, again and again, telling how far all of them together are.
 
-    Without ``moving`` the latents are left out, and nothing moves.
+    Without ``latents`` ``(p k)`` nothing moves.
     """
 
-    trained: TrainedHalf
-    particles: Particles
-    imaging: Imaging
-    device: torch.device
+    images: ParticleImages
     task: str
     sweeps: int
-    moving: bool
+    latents: Tensor | None = None
     done: int = 0
 
-    def __call__(self, with_images: bool) -> Iterator[Views]:
+    def __call__(self) -> Iterator[Batch]:
         """One sweep over all particles."""
-        latents, poses = self.trained.latents.mean, self.trained.poses
-        for part in torch.arange(len(self.particles)).split(_AT_ONCE):
-            mine = latents[part] if self.moving else None
-            yield views(self.particles, part, mine, self.imaging, self.device, poses, with_images=with_images)
+        for part in torch.arange(len(self.images)).split(_AT_ONCE):
+            yield self.images.batch(part, latents=None if self.latents is None else self.latents[part])
             self.done += len(part)
-            tell.progress(self.task, self.done, self.sweeps * len(self.particles))
-
-
-def views(
-    particles: Particles,
-    index: Tensor,
-    latents: Tensor | None,
-    imaging: Imaging,
-    device: torch.device,
-    poses: PoseRefinement | None = None,
-    *,
-    with_images: bool = True,
-) -> Views:
-    """The particles ``index`` ``(b)`` with their latents ``(b k)``, or rigid, ready to reconstruct from."""
-    pose = particles.pose[index].to(torch.device("cpu"))
-    if poses is not None:
-        pose = poses.corrected(index, pose)
-    return Views(
-        coefficients=fourier.transform(imaging.normalise(particles, index).to(device), 2) if with_images else None,
-        ctf=transfer_function(particles.ctf[index].to(device), imaging.grid),
-        pose=pose.to(device),
-        latents=None if latents is None else latents.to(device),
-    )
+            tell.progress(self.task, self.done, self.sweeps * len(self.images))
 
 
 def _compare_models(

@@ -114,10 +114,9 @@ def _moved(half: TrainedHalf, latents: Tensor, points: Tensor) -> Iterator[Tenso
 def _latents_of(half: TrainedHalf, data: HalfSet, prior: LatentPrior) -> Tensor:
     """What a half's model makes of particles that are not its own, ``(p k)``."""
     weights = noise_weights(half.noise_power.to(data.device), data.grid)
-    k = half.latents.mean.shape[1]
     return inference.find_latents(
         half.model,
-        lambda index: data.batch(index, torch.zeros(len(index), k)),
+        data.batch,
         torch.arange(len(data)),
         weights,
         None,

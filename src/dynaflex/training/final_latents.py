@@ -8,9 +8,10 @@ from functools import partial
 import torch
 
 from dynaflex import fourier, inference, tell
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.losses.data import data_loss
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
@@ -31,11 +32,11 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
         if trainer.poses is not None:
             every = torch.arange(len(data), device=data.device)
             pose = torch.no_grad()(trainer.poses.corrected)(every, data.pose)
-        return data.batch(index, torch.zeros(len(index), latent_dim), pose)
+        return data.batch(index, pose=pose)
 
     with torch.no_grad():
         start = torch.cat([
-            model.latents.posterior(part.to(data.device), data.images[part].to(data.device)).mean
+            model.latents.posterior(data.batch(part)).mean
             for part in trainer.training.split(256)
         ])  # fmt: skip
     trained = in_smaller_batches(

@@ -7,13 +7,14 @@ from functools import partial
 
 import torch
 
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.inference import infer
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.shapes import Tensor
@@ -109,11 +110,10 @@ class Likelihood:
         return total / len(self.training)
 
     def _latents(self, index: Tensor) -> Tensor:
-        where = index.to(self.data.device)
-        return self.model.latents.posterior(where, self.data.images[index].to(self.data.device)).mean
+        return self.model.latents.posterior(self.data.batch(index)).mean
 
     def _batch(self, index: Tensor) -> Batch:
-        batch = self.data.batch(index, torch.zeros(len(index), 0))
+        batch = self.data.batch(index)
         return batch if self.poses is None else replace(batch, pose=self.poses.corrected(batch.index, batch.pose))
 
 

@@ -6,7 +6,7 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.config import RunConfig
-from dynaflex.latents.subspace import coarse_grid, coarse_images, fit_subspace, linear_latents, straight_coordinates
+from dynaflex.latents.subspace import coarse_grid, fit_subspace, linear_latents, straight_coordinates
 from dynaflex.prepare.half import HalfSet, keyed_generator
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.shapes import Tensor
@@ -23,10 +23,7 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
     """
     grid = coarse_grid(data.grid, config.shared_resolution)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0).to(data.device)
-    batches = []
-    for part in torch.arange(len(data)).split(_AT_ONCE):
-        pose, ctf = data.optics(part)
-        batches.append(coarse_images(data.coefficients(part), ctf, pose, grid))
+    batches = [data.batch(part).coarse(grid) for part in torch.arange(len(data)).split(_AT_ONCE)]
     generator = keyed_generator(config.seed, data.half, _STREAM_SUBSPACE)
     task = f"first latents of {data.whose}"
     subspace = fit_subspace(lambda: batches, mask, grid, count + _SPARE_COMPONENTS, generator, task=task)

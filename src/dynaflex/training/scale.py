@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import torch
 
 from dynaflex.errors import InputError
-from dynaflex.model import Batch, FlexModel
+from dynaflex.imaging.batch import Batch
+from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 
 

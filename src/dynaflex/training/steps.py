@@ -10,8 +10,8 @@ import torch
 
 from dynaflex.errors import NumericalError, ResourceError
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser
-from dynaflex.model import Batch
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 
 import torch
 
+from dynaflex.imaging.batch import Batch
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.graph import Graph
 from dynaflex.losses.isometry import deformed_lengths, isometry
 from dynaflex.losses.repulsion import repulsion
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.shapes import Tensor
 
 
@@ -41,7 +42,7 @@ def balance(
     parameters = list(model.deformation.parameters())
     data_norm = prior_norm = 0.0
     for batch in batches:
-        latents = model.latents.posterior(batch.index, batch.images).sample(batch.noise).detach()
+        latents = model.latents.posterior(batch).sample(batch.noise).detach()
         points = model.deformed(latents)
         data = data_loss(model.render(points, batch.pose, batch.ctf), batch.coefficients, weights).mean()
         prior = geometry_loss(points, graph, bonded=bonded).mean()

@@ -14,6 +14,7 @@ from functools import partial
 
 import torch
 
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.table import LatentTable
@@ -22,7 +23,7 @@ from dynaflex.losses.graph import Graph, fixed_graph, neighbour_graph
 from dynaflex.methods.dynamight.balance import balance, geometry_loss
 from dynaflex.methods.dynamight.config import DynamightConfig
 from dynaflex.methods.dynamight.consensus import closest_conformation, conformation_inside
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 from dynaflex.training.likelihood import Likelihood, some_of
@@ -138,7 +139,7 @@ class HalfTrainer:
         points = model.density.points()[None].expand(len(batch.index), -1, -1)
         pose, geometry, kl = batch.pose, torch.zeros(()), torch.zeros(())
         if moving:
-            posterior = model.latents.posterior(batch.index, batch.images)
+            posterior = model.latents.posterior(batch)
             points = model.deformed(posterior.sample(batch.noise))
             geometry = geometry_loss(points, self.graph, bonded=self.bonds is not None).mean()
             kl = posterior.divergence().mean()
@@ -217,7 +218,7 @@ class HalfTrainer:
         batches = self.data.batches(self.training, 64, self.config.latent_dim, key)
         with torch.no_grad():
             chosen = torch.cat([
-                self.model.deformed(self.model.latents.posterior(batch.index, batch.images).mean)
+                self.model.deformed(self.model.latents.posterior(batch).mean)
                 for batch, _ in zip(batches, range(16), strict=False)
             ])  # fmt: skip
             reference = self.model.density.points()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from dynaflex.imaging.batch import Batch
 from dynaflex.inference import descend, infer
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
@@ -14,7 +15,7 @@ from dynaflex.losses.data import data_loss
 from dynaflex.losses.rigidity import rigidity, stiffness, strains
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.meshed.in_turn import InTurn
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 from dynaflex.training.steps import Contribution, Progress

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 import torch
 
 from dynaflex.config import MapConfig
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.table import LatentTable
@@ -23,7 +24,7 @@ from dynaflex.losses.data import data_loss
 from dynaflex.methods.meshed.map_solver import MapSolver
 from dynaflex.methods.meshed.marching import band_limit
 from dynaflex.methods.meshed.model import on_mesh
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 from dynaflex.training.likelihood import MOST, Likelihood
@@ -199,4 +200,4 @@ class InTurn(ABC, Generic[C]):
 
     def _still(self, index: Tensor) -> Batch:
         """The particles ``index`` ``(b)`` without any noise on their latents."""
-        return self.data.batch(index, torch.zeros(len(index), self.config.latent_dim))
+        return self.data.batch(index)

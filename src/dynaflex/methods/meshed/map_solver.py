@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 import torch
 
 from dynaflex.density.canonical_map import CanonicalMap
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.reconstruct.backproject import RampFilter
 from dynaflex.reconstruct.field import Field
 from dynaflex.reconstruct.iterative import solve
-from dynaflex.reconstruct.operator import Operator, Views
+from dynaflex.reconstruct.operator import Operator
 from dynaflex.shapes import Tensor
 
 _AT_ONCE = 64
@@ -65,12 +66,10 @@ class MapSolver:
         sweeps = iterations + 2
         done = 0
 
-        def batches(with_images: bool) -> Iterator[Views]:
+        def batches() -> Iterator[Batch]:
             nonlocal done
             for part in self.training.split(_AT_ONCE):
-                pose, ctf = self.data.optics(part)
-                images = self.data.coefficients(part) if with_images else None
-                yield Views(images, ctf, pose, latents(part.to(self.data.device)))
+                yield self.data.batch(part, latents=latents(part.to(self.data.device)))
                 done += len(part)
                 every_batch(min(done, sweeps * len(self.training)), sweeps * len(self.training))
 

@@ -10,6 +10,7 @@ import torch
 
 from dynaflex.density.canonical_map import CanonicalMap
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.inference import descend, most_probable
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
@@ -18,7 +19,7 @@ from dynaflex.methods.meshed.in_turn import InTurn
 from dynaflex.methods.meshed.model import empty_map, first_map
 from dynaflex.methods.multibody import MultibodyConfig
 from dynaflex.methods.multibody.bodies import Bodies, RigidBodies
-from dynaflex.model import Batch, FlexModel
+from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.shapes import Tensor

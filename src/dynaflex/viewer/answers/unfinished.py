@@ -77,7 +77,7 @@ class Training:
         model.load_state_dict(state)
         model.requires_grad_(False)
         every = torch.arange(int(mine.sum()))
-        posterior = model.latents.posterior(every, torch.empty(0))
+        posterior = model.latents.posterior_of(every)
         unknown = torch.full((len(every),), torch.nan)
         found = []
         for name in (half,) if half else (1, 2):

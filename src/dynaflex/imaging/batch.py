@@ -1,0 +1,62 @@
+"""Particles a few at a time: how each was seen, and its image, which is read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+
+from dynaflex import fourier
+from dynaflex.grid import Grid
+from dynaflex.imaging.pose import Pose
+from dynaflex.shapes import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """b particles of a set, as a model sees them.
+
+    ``index`` ``(b)`` counts particles of the set, ``ctf`` is ``(b h w)``. ``noise`` ``(b k)`` is the standard normal
+    draw of a sampler, ``latents`` ``(b k)`` the conformations where they are given; without them nothing moves.
+    ``read`` fetches ``coefficients``: what goes through all particles again and again needs their images once.
+    """
+
+    index: Tensor
+    pose: Pose
+    ctf: Tensor
+    read: Callable[[], Tensor]
+    noise: Tensor = field(default_factory=lambda: torch.zeros(0))
+    latents: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @cached_property
+    def coefficients(self) -> Tensor:
+        """The transforms ``(b h w)`` of the normalised images."""
+        return self.read()
+
+    def take(self, which: Tensor) -> Batch:
+        """The particles at ``which`` (positions, or a mask ``(b)``)."""
+        return Batch(
+            index=self.index[which],
+            pose=self.pose[which],
+            ctf=self.ctf[which],
+            read=lambda: self.coefficients[which],
+            noise=self.noise[which] if len(self.noise) else self.noise,
+            latents=None if self.latents is None else self.latents[which],
+        )
+
+    def split(self, size: int) -> list[Batch]:
+        """The same particles in batches of at most ``size``."""
+        if len(self) <= size:
+            return [self]
+        return [self.take(part) for part in torch.arange(len(self), device=self.index.device).split(size)]
+
+    def coarse(self, grid: Grid) -> Batch:
+        """The same particles on a coarser ``grid``, their images kept: a few kB each."""
+        coefficients = fourier.crop_coefficients(self.coefficients, grid.box, 2)
+        small = coefficients * (grid.box / self.coefficients.shape[-2]) ** 2
+        return replace(self, ctf=fourier.crop_coefficients(self.ctf, grid.box, 2), read=lambda: small)

@@ -1,0 +1,102 @@
+"""The images of particles, as a model sees them: cropped to a grid, normalised, with poses and optics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from dynaflex import fourier
+from dynaflex.data import preprocess
+from dynaflex.data.particles import Particles
+from dynaflex.errors import InputError
+from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.ctf import CtfParams, transfer_function
+from dynaflex.imaging.pose import Pose
+from dynaflex.imaging.pose_refinement import PoseRefinement
+from dynaflex.shapes import Tensor
+
+
+@dataclass(frozen=True)
+class Imaging:
+    """How raw images become what a model sees: a grid, a sign, and a circle of ``diameter`` Å around the particle.
+
+    Nothing is masked: the CTF spreads signal beyond the particle, and a model does not mask what it predicts. Outside
+    the circle the noise is normalised, inside of it the noise is learned.
+    """
+
+    grid: Grid
+    diameter: float
+    edge: float
+    sign: float = 1.0
+
+    def normalise(self, particles: Particles, index: Tensor) -> Tensor:
+        """The images ``index`` ``(b)``, Fourier-cropped and of unit noise variance, ``(b h h)``.
+
+        Raises:
+            InputError: one has no noise around the particle.
+        """
+        images = preprocess.fourier_crop(particles.images(index.numpy()) * self.sign, self.grid.box)
+        try:
+            return preprocess.normalise(images, self._mask(particles, index))
+        except InputError as error:
+            stack, number, row = particles.image_of(int(index[error.row or 0]))
+            problem = f"image {number} {error.problem}"
+            raise particles.words.error(error.but(problem=problem, file=stack, row=None, found=row)) from error
+
+    def window(self) -> Tensor:
+        """The circle around the centre of an image, ``(h h)``, in which the noise is learned."""
+        return preprocess.circular_mask(self.grid, self.diameter, self.edge)
+
+    def _mask(self, particles: Particles, index: Tensor) -> Tensor:
+        return preprocess.circular_mask(self.grid, self.diameter, self.edge, particles.pose.shift[index])
+
+
+class ParticleImages:
+    """The one way from particles to batches: poses, refined where they were, and optics are at hand, images are read.
+
+    An image is read, cropped and normalised once for every batch of which the coefficients are asked for.
+    """
+
+    def __init__(
+        self, particles: Particles, imaging: Imaging, device: torch.device, poses: PoseRefinement | None = None
+    ) -> None:
+        self.particles = particles
+        self.imaging = imaging
+        self.grid = imaging.grid
+        self.device = device
+        pose = particles.pose.to(torch.device("cpu"))
+        if poses is not None:
+            with torch.no_grad():
+                pose = poses.corrected(torch.arange(len(particles)), pose)
+        self.pose: Pose = pose.to(device)
+        self.ctf: CtfParams = particles.ctf.to(device)
+
+    def __len__(self) -> int:
+        return len(self.particles)
+
+    def normalised(self, index: Tensor) -> Tensor:
+        """The images ``index`` ``(b)`` on the device, ``(b h h)``.
+
+        Raises:
+            InputError: one cannot be used.
+        """
+        return self.imaging.normalise(self.particles, index).to(self.device)
+
+    def batch(
+        self, index: Tensor, *, noise: Tensor | None = None, latents: Tensor | None = None, pose: Pose | None = None
+    ) -> Batch:
+        """The particles ``index`` ``(b)``: with the sampler's draws ``noise`` or with ``latents``, each ``(b k)``.
+
+        ``pose`` takes the place of the poses of all particles.
+        """
+        where = index.to(self.device)
+        return Batch(
+            index=where,
+            pose=(self.pose if pose is None else pose)[where],
+            ctf=transfer_function(self.ctf[where], self.grid),
+            read=lambda: fourier.transform(self.normalised(index), 2),
+            noise=torch.zeros(0) if noise is None else noise.to(self.device),
+            latents=None if latents is None else latents.to(self.device),
+        )
