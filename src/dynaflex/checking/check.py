@@ -21,7 +21,7 @@ from dynaflex.checking.slices import CentralSlices
 from dynaflex.config import RunConfig
 from dynaflex.data import preprocess
 from dynaflex.data.halves import held_out, too_few
-from dynaflex.data.particles import Particles, read_particles
+from dynaflex.data.particles import Particles
 from dynaflex.data.placed import Frame, read_mask
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
@@ -70,13 +70,10 @@ def check_files(
     report = check_inputs(
         particles_path, map_path, mask_path, datadir, True, class_number=class_number, strip_prefix=strip_prefix
     )
-    if any(not problem.identifier.startswith("halves.") for problem in report.problems):
+    particles = report.particles
+    if particles is None or any(not problem.identifier.startswith("halves.") for problem in report.problems):
         return Findings(report, None, None)
     reference = None if map_path is None else read_map(map_path)
-    grid = None
-    if reference is not None and reference.pixel_size is not None:
-        grid = Grid(reference.box, reference.pixel_size)
-    particles = read_particles(particles_path, datadir, class_number=class_number, grid=grid, strip_prefix=strip_prefix)
     _look_at_counts(report, particles)
     comparison = None
     if reference is not None:

@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from dynaflex.data.particles import Particles
 from dynaflex.errors import InputError, Words
 
 
 @dataclass
 class Report:
-    """What a check found: ``problems`` forbid a run, ``warnings`` deserve a look, ``facts`` describe the data."""
+    """What a check found: ``problems`` forbid a run, ``warnings`` deserve a look, ``facts`` describe the data.
+
+    ``particles`` are those that were read, None where they cannot be: a table of a million rows is parsed once.
+    """
 
     problems: list[InputError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
+    particles: Particles | None = None
 
     @property
     def ok(self) -> bool:

@@ -46,11 +46,11 @@ def check_inputs(
     grid = None
     if consensus is not None and consensus.pixel_size is not None:
         grid = Grid(consensus.box, consensus.pixel_size)
-    particles: Particles | None = None
     with report.collecting(), tell.doing("reading the table"):
-        particles = read_particles(
+        report.particles = read_particles(
             particles_path, datadir, seed, class_number=class_number, grid=grid, strip_prefix=strip_prefix
         )
+    particles = report.particles
     if particles is not None:
         grid = particles.grid
         _describe(report, particles, seed)

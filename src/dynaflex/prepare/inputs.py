@@ -13,7 +13,7 @@ from dynaflex.checking.volume_checks import read_half_maps
 from dynaflex.config import RunConfig
 from dynaflex.data import preprocess
 from dynaflex.data.halves import held_out
-from dynaflex.data.particles import Particles, read_particles
+from dynaflex.data.particles import Particles
 from dynaflex.data.placed import Frame, read_mask
 from dynaflex.density import placement
 from dynaflex.errors import InputError, UsageError
@@ -78,15 +78,9 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         paths.strip_prefix,
     )
     report.raise_first()
+    particles = report.particles
+    assert particles is not None
     reference = read_map(paths.consensus)
-    particles = read_particles(
-        paths.particles,
-        paths.datadir,
-        config.seed,
-        class_number=config.class_number,
-        strip_prefix=paths.strip_prefix,
-        grid=None if reference.pixel_size is None else Grid(reference.box, reference.pixel_size),
-    )
     grid = particles.grid
     frame = Frame(grid, reference.place)
     starts = [reference.data] * 2
