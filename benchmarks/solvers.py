@@ -27,9 +27,10 @@ from dynaflex import fourier
 from dynaflex.data.particles import read_particles
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.ctf import transfer_function
+from dynaflex.linear import Linear, Step, conjugate_gradients
 from dynaflex.reconstruct.backproject import RampFilter
 from dynaflex.reconstruct.field import Field, VoxelField, unprepared
-from dynaflex.reconstruct.iterative import Linear, Step, conjugate_gradients, least_squares, regularised
+from dynaflex.reconstruct.iterative import least_squares, regularised
 from dynaflex.reconstruct.lbfgs import lbfgs
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.reconstruct.prior import signal_to_noise_prior

@@ -195,9 +195,9 @@ def test_segments_elsewhere_are_refused(finished_run: Path, command: Command, tm
     ("options", "code", "words"),
     [
         (("--frames", 1), 2, "[analyze.too-few]"),
-        (("--model", "nowhere.pdb"), 3, "[analyze.unreadable-model]"),
+        (("--model", "nowhere.pdb"), 3, "[atoms.missing]"),
         (("--model", "{empty}"), 3, "[analyze.empty-model]"),
-        (("--model", "{cut}"), 3, "[analyze.unreadable-model]"),
+        (("--model", "{cut}"), 3, "[atoms.unreadable]"),
     ],
 )
 def test_what_cannot_be_analysed(
@@ -217,7 +217,7 @@ def test_without_gemmi_a_model_cannot_be_moved(
     monkeypatch.setitem(sys.modules, "gemmi", None)
     options = ("--frames", 2, "--no-movies", "--model", model)
     outcome = command("analyze", finished_run, "-o", tmp_path / "out", *options)
-    assert outcome.code == 4 and "dynaflex[atoms]" in outcome.err and "[analyze.no-gemmi]" in outcome.error_line()
+    assert outcome.code == 4 and "dynaflex[atoms]" in outcome.err and "[atoms.no-gemmi]" in outcome.error_line()
 
 
 # Halves that share a model

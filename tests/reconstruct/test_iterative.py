@@ -11,9 +11,10 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.grid import Grid
+from dynaflex.linear import Step, conjugate_gradients
 from dynaflex.reconstruct.backproject import RampFilter, backproject
 from dynaflex.reconstruct.field import Field, VoxelField
-from dynaflex.reconstruct.iterative import Step, conjugate_gradients, least_squares, regularised, solve
+from dynaflex.reconstruct.iterative import least_squares, regularised, solve
 from dynaflex.reconstruct.lbfgs import lbfgs, solve_lbfgs
 from dynaflex.reconstruct.prior import occupied, signal_to_noise_prior
 from dynaflex.shapes import Tensor

@@ -59,7 +59,7 @@ def read_atoms(path: Path | str) -> Atoms:
     """
     path = Path(path)
     try:
-        return _kept(_read_structure(path), path)
+        return _kept(read_structure(path), path)
     except UnicodeDecodeError as error:
         raise _unreadable(path, error) from error
 
@@ -96,7 +96,13 @@ def _kept(structure: gemmi.Structure, path: Path) -> Atoms:
     )
 
 
-def _read_structure(path: Path) -> gemmi.Structure:
+def read_structure(path: Path) -> gemmi.Structure:
+    """All that a PDB or mmCIF file holds.
+
+    Raises:
+        EnvironmentFault: gemmi is not installed.
+        InputError: the file is missing or cannot be read.
+    """
     try:
         import gemmi
     except ImportError as error:

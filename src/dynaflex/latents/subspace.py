@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 
@@ -19,6 +20,7 @@ from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose import project
 from dynaflex.imaging.splat import gather, splat
+from dynaflex.linear import conjugate_gradients
 from dynaflex.shapes import Tensor
 
 ITERATIONS = 15
@@ -242,18 +244,10 @@ class _LeastSquares:
 
     def improve(self, start: Tensor, right_hand_side: Tensor, steps: int) -> Tensor:
         """Maps ``(m n)`` after some steps of conjugate gradients from ``start``."""
-        solution, residual = start, right_hand_side - self.normal(start)
-        direction, energy = residual, residual.square().sum()
-        for _ in range(steps):
-            image = self.normal(direction)
-            curvature = (direction * image).sum()
-            if not energy > 0 or not curvature > 0:
-                break
-            solution = solution + energy / curvature * direction
-            residual = residual - energy / curvature * image
-            previous, energy = energy, residual.square().sum()
-            direction = residual + energy / previous * direction
-        return solution
+        normal = lambda maps: self.normal(maps.view_as(start)).flatten()  # noqa: E731
+        found = conjugate_gradients(normal, right_hand_side.flatten(), lambda residual: residual, start.flatten())
+        *_, last = islice(found, steps + 1)
+        return last.solution.view_as(start)
 
 
 def _mean_map(slices: _Slices, batches: Batches, power: Tensor) -> Tensor:

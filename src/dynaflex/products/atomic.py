@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynaflex.errors import EnvironmentFault, InputError
+from dynaflex.errors import InputError
 from dynaflex.io import durable
-from dynaflex.io.atoms import require_whole
+from dynaflex.io.atoms import read_structure
 from dynaflex.products.series import Series, displaced
 from dynaflex.results.trained import TrainedHalf
 from dynaflex.shapes import Array
@@ -32,7 +31,11 @@ class AtomicModel:
             EnvironmentFault: gemmi is not installed.
             InputError: the file is missing, cannot be read, or has no atoms.
         """
-        self._structure = _read(path)
+        self._structure = read_structure(path)
+        if not len(self._structure) or not self._structure[0].count_atom_sites():
+            raise InputError(
+                "analyze.empty-model", "this atomic model has no atoms", file=path, fix="give the model that was fitted"
+            )
         while len(self._structure) > 1:
             del self._structure[1]
         self._structure.merge_chain_parts()
@@ -52,36 +55,6 @@ class AtomicModel:
         structure.name = path.stem
         structure.setup_entities()
         durable.write_text(path, structure.make_mmcif_document().as_string())
-
-
-def _read(path: Path) -> gemmi.Structure:
-    try:
-        import gemmi
-    except ImportError as error:
-        raise EnvironmentFault(
-            "analyze.no-gemmi",
-            "moving an atomic model needs the package gemmi",
-            file=path,
-            fix="pip install dynaflex[atoms], or leave out --model",
-        ) from error
-    try:
-        if path.suffix == ".gz":
-            require_whole(path)
-        structure = gemmi.read_structure(str(path))
-    except (RuntimeError, ValueError, OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            "analyze.unreadable-model",
-            "this atomic model cannot be read",
-            file=path,
-            expected="PDB or mmCIF, plain or .gz",
-            found=" ".join(str(error).split()),
-            fix="check the path, and that the file ends in .pdb, .ent or .cif",
-        ) from error
-    if not len(structure) or not structure[0].count_atom_sites():
-        raise InputError(
-            "analyze.empty-model", "this atomic model has no atoms", file=path, fix="give the model that was fitted"
-        )
-    return structure
 
 
 def _atoms(model: gemmi.Model) -> list[gemmi.Atom]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 import torch
 
 from dynaflex import fourier
+from dynaflex.linear import Linear, conjugate_gradients
 from dynaflex.reconstruct.backproject import Batches, RampFilter
 from dynaflex.reconstruct.field import Field
 from dynaflex.reconstruct.operator import Operator
@@ -16,8 +15,6 @@ from dynaflex.reconstruct.prior import Prior
 from dynaflex.shapes import Tensor
 
 ITERATIONS = 3
-
-Linear = Callable[[Tensor], Tensor]
 
 
 def solve(
@@ -56,48 +53,6 @@ def solve(
     *_, last = islice(steps, iterations + 1)
     volume = field.to_volume(last.solution)
     return volume if band is None else _limited(volume, field, band)
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where a solver of ``N x = b`` stands: ``solution`` x and ``residual`` ``b - N x``, both ``(n)``."""
-
-    solution: Tensor
-    residual: Tensor
-
-    def energy(self, right_hand_side: Tensor) -> float:
-        """``x N x / 2 - b x``: half the sum of squares, less that of the images."""
-        return -0.5 * float(self.solution.double() @ (right_hand_side + self.residual).double())
-
-
-def conjugate_gradients(
-    normal: Linear, right_hand_side: Tensor, precondition: Linear, start: Tensor | None = None
-) -> Iterator[Step]:
-    """The steps towards ``normal(x) = right_hand_side`` ``(n)``, the ``start`` (zero where None) being the first.
-
-    Ends where the residual vanishes or ``normal`` loses its positive curvature to rounding. A ``precondition`` that
-    lets only a subspace pass keeps all changes inside of it. The tensors of a step are updated in place by the next.
-    """
-    residual = right_hand_side.clone()
-    solution = torch.zeros_like(residual)
-    if start is not None:
-        solution += start
-        residual -= normal(start)
-    yield Step(solution, residual)
-    # A filter that changes nothing may hand back what it was given.
-    direction = precondition(residual).clone()
-    energy = residual @ direction
-    while energy > 0:
-        image = normal(direction)
-        curvature = direction @ image
-        if not curvature > 0:
-            return
-        solution += energy / curvature * direction
-        residual -= energy / curvature * image
-        yield Step(solution, residual)
-        preconditioned = precondition(residual)
-        previous, energy = energy, residual @ preconditioned
-        direction = preconditioned + energy / previous * direction
 
 
 def least_squares(operator: Operator, batches: Batches) -> Linear:

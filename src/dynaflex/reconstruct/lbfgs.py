@@ -8,8 +8,9 @@ from itertools import islice
 
 import torch
 
+from dynaflex.linear import Linear, Step
 from dynaflex.reconstruct.backproject import Batches
-from dynaflex.reconstruct.iterative import Linear, Step, least_squares
+from dynaflex.reconstruct.iterative import least_squares
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.shapes import Tensor
 
