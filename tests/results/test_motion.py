@@ -28,7 +28,7 @@ def half_of(deformation: Deformation, latents: Tensor) -> TrainedHalf:
     ones = torch.ones(1)
     table = LatentTable(len(latents), latents.shape[1], torch.Generator().manual_seed(0))
     model = FlexModel(GaussianDensity(torch.zeros(4, 3), ones, ones), deformation, table, GRID)
-    return TrainedHalf(1, model, torch.arange(len(latents)), Posterior(latents, 0.0 * latents), ones, ones, ones)
+    return TrainedHalf(1, model, torch.arange(len(latents)), Posterior(latents, 0.0 * latents), ones, ones, ones, ones)
 
 
 def test_the_spread_in_batches_is_the_covariance_of_all() -> None:

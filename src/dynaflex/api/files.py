@@ -197,6 +197,7 @@ def simulate(
     snr: float = 0.1,
     motion: MotionName = "hinge",
     seed: int = 0,
+    contrast_spread: float = 0.0,
 ) -> Simulated:
     """Particles of a flexible molecule whose motion is known, to try a run on; as ``dynaflex simulate``.
 
@@ -210,6 +211,7 @@ def simulate(
         snr: variance of the signal over that of the noise; 0 gives noise alone.
         motion: ``"hinge"``, ``"two-hinge"``, ``"touching"``, ``"twist"`` or ``"none"``.
         seed: equal seeds give equal files.
+        contrast_spread: that of the logarithm of how strongly particles show; 0.3 is ice of very uneven thickness.
 
     Raises:
         UsageError: this cannot be simulated, or a file that is not of a simulation would be replaced.
@@ -224,5 +226,6 @@ def simulate(
 
     with one_thread():
         return simulated(
-            Path(out), particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed
-        )
+            Path(out), particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed,
+            contrast_spread=contrast_spread,
+        )  # fmt: skip

@@ -24,9 +24,9 @@ from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.products.space import conformation_space, some_landmarks
 from dynaflex.results.reopen import Moved, reopened
-from dynaflex.results.trained import TrainedHalf, config_of, load_half
+from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, load_half
 from dynaflex.run.directory import Run
-from dynaflex.shapes import Array, IntArray, Tensor
+from dynaflex.shapes import Array, Tensor
 from dynaflex.validate.controls import (
     FAIL,
     PASS,
@@ -79,9 +79,12 @@ def run_controls(run: Run, device: torch.device, most: int, moved: Moved) -> lis
     chosen = np.sort(np.random.default_rng(0).permutation(held_out)[:most])
     halves = {half: load_half(run, half) for half in (1, 2)}
     landmarks = some_landmarks(halves[1])
+    particles = inputs.particles.take(chosen)
+    contrast = contrast_in(halves.values(), particles.rows)
     trials = {}
     for half, trained in halves.items():
-        trials[half] = _tried(run, trained.to(device), inputs, chosen, landmarks.to(device), device)
+        data = HalfSet(particles, half, inputs.imaging, device, contrast)
+        trials[half] = _tried(run, trained.to(device), data, landmarks.to(device))
     with tell.doing("latents against what they must not depend on"):
         return [*_of_likelihood(trials), *_of_agreement(run, trials), *_of_leaks(run, inputs)]
 
@@ -167,11 +170,8 @@ def _of_leaks(run: Run, inputs: Inputs) -> list[Control]:
 
 
 @torch.no_grad()
-def _tried(
-    run: Run, trained: TrainedHalf, inputs: Inputs, chosen: IntArray, landmarks: Tensor, device: torch.device
-) -> Trial:
-    model, prior = trained.model, config_of(run).latent_prior
-    data = HalfSet(inputs.particles.take(chosen), trained.half, inputs.imaging, device)
+def _tried(run: Run, trained: TrainedHalf, data: HalfSet, landmarks: Tensor) -> Trial:
+    model, prior, device = trained.model, config_of(run).latent_prior, data.device
     weights = noise_weights(trained.noise_power.to(device), data.grid)
     side = _alternate(data.grid, device) == trained.half % 2
     fitting, judging = torch.where(side, weights, 0.0), torch.where(side, 0.0, weights)

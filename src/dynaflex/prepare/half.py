@@ -23,8 +23,15 @@ _READ = 256
 class HalfSet(ParticleImages):
     """The particles of one half: normalised to unit noise variance, Fourier-cropped to the training grid, in memory."""
 
-    def __init__(self, particles: Particles, half: int, imaging: Imaging, device: torch.device) -> None:
-        super().__init__(particles, imaging, device)
+    def __init__(
+        self,
+        particles: Particles,
+        half: int,
+        imaging: Imaging,
+        device: torch.device,
+        contrast: Tensor | None = None,
+    ) -> None:
+        super().__init__(particles, imaging, device, contrast=contrast)
         self.half = half
         self.window = imaging.window().to(device)
         self.images = torch.empty(len(particles), self.grid.box, self.grid.box)

@@ -60,8 +60,14 @@ class ParticleImages:
     """
 
     def __init__(
-        self, particles: Particles, imaging: Imaging, device: torch.device, poses: PoseRefinement | None = None
+        self,
+        particles: Particles,
+        imaging: Imaging,
+        device: torch.device,
+        poses: PoseRefinement | None = None,
+        contrast: Tensor | None = None,
     ) -> None:
+        """``contrast`` ``(p)`` multiplies the CTF; 1 where it is left out."""
         self.particles = particles
         self.imaging = imaging
         self.grid = imaging.grid
@@ -72,6 +78,7 @@ class ParticleImages:
                 pose = poses.corrected(torch.arange(len(particles)), pose)
         self.pose: Pose = pose.to(device)
         self.ctf: CtfParams = particles.ctf.to(device)
+        self.contrast = torch.ones(len(particles), device=device) if contrast is None else contrast.to(device)
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -95,7 +102,7 @@ class ParticleImages:
         return Batch(
             index=where,
             pose=(self.pose if pose is None else pose)[where],
-            ctf=transfer_function(self.ctf[where], self.grid),
+            ctf=transfer_function(self.ctf[where], self.grid) * self.contrast[where, None, None],
             read=lambda: fourier.transform(self.normalised(index), 2),
             noise=torch.zeros(0) if noise is None else noise.to(self.device),
             latents=None if latents is None else latents.to(self.device),

@@ -38,7 +38,15 @@ class Simulated:
 
 
 def simulated(
-    out: Path, *, particles: int, box: int, pixel_size: float, snr: float, motion: MotionName, seed: int
+    out: Path,
+    *,
+    particles: int,
+    box: int,
+    pixel_size: float,
+    snr: float,
+    motion: MotionName,
+    seed: int,
+    contrast_spread: float,
 ) -> Simulated:
     """Simulate into the folder ``out``, in place of what was simulated there before.
 
@@ -47,5 +55,5 @@ def simulated(
         ResourceError, EnvironmentFault: the folder cannot be written to.
     """
     with replaced(out, "simulation") as staging:
-        simulate(staging, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
+        simulate(staging, particles, box, pixel_size, snr, motion, seed, contrast_spread)
     return Simulated(out)

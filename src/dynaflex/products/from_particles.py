@@ -94,7 +94,9 @@ class FromParticles:
         self.reach, self._halves = surroundings.reach, surroundings.halves
         imaging = replace(inputs.full_imaging, grid=self.grid)
         self._images = {
-            number: ParticleImages(inputs.particles.take(inputs.members(number)), imaging, device, half.poses)
+            number: ParticleImages(
+                inputs.particles.take(inputs.members(number)), imaging, device, half.poses, half.contrast
+            )
             for number, half in self._halves.items()
         }
         self._device = device

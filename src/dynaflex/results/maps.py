@@ -92,7 +92,7 @@ def reconstruct_run(
         trained = load_half(run, half).to(device)
         models[half] = trained.model.density.volume(grid).cpu()
         particles = inputs.particles.take(inputs.members(half))
-        passes = partial(Passes, ParticleImages(particles, imaging, device, trained.poses))
+        passes = partial(Passes, ParticleImages(particles, imaging, device, trained.poses, trained.contrast))
         operator = Operator(_field(field, run, trained, grid, device))
         ramp = RampFilter(operator, passes(f"filter of half {half}", 1))
         for name, label, latents in (("rigid", "rigid", None), ("map", "corrected", trained.latents.mean)):

@@ -12,7 +12,7 @@ from dynaflex.io import durable
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import Inputs
-from dynaflex.results.trained import TrainedHalf, config_of, load_half
+from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, load_half
 from dynaflex.run.directory import Run
 from dynaflex.run.files import MOTION
 from dynaflex.shapes import Tensor
@@ -41,7 +41,7 @@ def measure_motion(run: Run, inputs: Inputs, device: torch.device) -> None:
     error = torch.zeros(len(points))
     held_out = inputs.particles.take(inputs.held_out)
     if len(held_out) > 1:
-        data = HalfSet(held_out, 0, inputs.imaging, device)
+        data = HalfSet(held_out, 0, inputs.imaging, device, contrast_in(halves.values(), held_out.rows))
         prior = config_of(run).latent_prior
         first, second = (_moved(half, _latents_of(half, data, prior), points) for half in halves.values())
         error = _width(spread(one - two for one, two in zip(first, second, strict=True)))

@@ -31,10 +31,12 @@ def collect(run: Run, inputs: Inputs) -> None:
         durable.write_npz(path, index=rows[order], half=half, mean=mean, scale=scale)
     table = table_with_halves(inputs.particles, run.config()["seed"])
     particles = table.blocks[inputs.particles.particles_block]
-    for k in range(mean.shape[1]):
+    columns = {f"dynaflexLatent{k + 1}": (mean[:, k], 6) for k in range(mean.shape[1])}
+    contrast = np.concatenate([half.contrast.numpy() for half in halves])[order]
+    for name, (values, digits) in (columns | {"dynaflexContrast": (contrast, 4)}).items():
         column = np.full(len(particles), "nan", dtype=object)
-        column[rows[order]] = [f"{value:.6f}" for value in mean[:, k]]
-        particles[f"dynaflexLatent{k + 1}"] = column
+        column[rows[order]] = [f"{value:.{digits}f}" for value in values]
+        particles[name] = column
     with run.files.writing(TABLE) as path:
         write_star(table, path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class TrainedHalf:
     ``misfit`` ``(p)`` is the power that the model leaves of an image where the particle is, over that of the noise,
     relative to the mean over the half: far above 1 for what is no such particle. ``gain`` ``(p)`` is by how many nats
     the particle's own latents explain its image better than the mean latents of the half; fitted noise brings k / 2.
+    ``contrast`` ``(p)`` is how strongly it shows, around 1.
     """
 
     half: int
@@ -39,6 +41,7 @@ class TrainedHalf:
     noise_power: Tensor
     misfit: Tensor
     gain: Tensor
+    contrast: Tensor
     poses: PoseRefinement | None = None
 
     def to(self, device: torch.device) -> TrainedHalf:
@@ -94,10 +97,17 @@ def load_half(run: Run, half: int) -> TrainedHalf:
         poses = PoseRefinement(int(mine.sum())).requires_grad_(False)
         poses.table.weight.copy_(tensors["poses"][mine])
     posterior = Posterior(latents["mean"][mine], latents["log_scale"][mine])
-    # Runs of earlier versions have neither.
+    # Runs of earlier versions have none of these.
     misfit, gain = (latents.get(name, torch.full((len(mine),), torch.nan))[mine] for name in ("misfit", "gain"))
+    contrast = latents.get("contrast", torch.ones(len(mine)))[mine]
     noise_power = tensors["progress.noise_power"]
-    return TrainedHalf(half, model, latents["rows"][mine], posterior, noise_power, misfit, gain, poses)
+    return TrainedHalf(half, model, latents["rows"][mine], posterior, noise_power, misfit, gain, contrast, poses)
+
+
+def contrast_in(halves: Iterable[TrainedHalf], rows: IntArray) -> Tensor:
+    """The contrasts ``(n)`` of particles in some rows of the input table, each from its own half."""
+    known = {int(row): float(value) for half in halves for row, value in zip(half.rows, half.contrast, strict=True)}
+    return torch.tensor([known[int(row)] for row in rows])
 
 
 def displacements(run: Path, points: FloatArray, particles: list[int], half: int | None = None) -> FloatArray:

@@ -44,12 +44,13 @@ class Optics:
 @dataclass(frozen=True)
 class Acquisition:
     """How p particles were taken: RELION's ``euler`` (rot, tilt, psi) in degrees ``(p 3)`` and ``origin`` in Å
-    ``(p 2)``, the ``optics``, and the ``half`` ``(p)`` of each, 1 or 2."""
+    ``(p 2)``, the ``optics``, the ``half`` ``(p)`` of each, 1 or 2, and the ``contrast`` ``(p)``: thin ice above 1."""
 
     euler: Array
     origin: Array
     optics: Optics
     half: IntArray
+    contrast: Array
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ class Atoms:
     sigma: float
 
 
-def draw_acquisition(particles: int, random: np.random.Generator) -> Acquisition:
-    """Uniform orientations, normal offsets, random defocus and balanced random halves.
+def draw_acquisition(particles: int, random: np.random.Generator, contrast_spread: float = 0.0) -> Acquisition:
+    """Uniform orientations, normal offsets, random defocus, balanced random halves, and contrasts of mean 1 whose
+    logarithms have this spread.
 
     Whatever is written to the table with so many digits is drawn with those digits.
     """
@@ -74,7 +76,8 @@ def draw_acquisition(particles: int, random: np.random.Generator) -> Acquisition
     origin = np.round(random.normal(0.0, OFFSET_SD, (particles, 2)), 6)
     optics = _random_optics(particles, random)
     half = random.permutation(np.arange(particles) % 2 + 1)
-    return Acquisition(euler, origin, optics, half)
+    log_contrast = contrast_spread * random.normal(size=particles) - 0.5 * contrast_spread**2
+    return Acquisition(euler, origin, optics, half, np.exp(log_contrast))
 
 
 def write_particles(
@@ -155,7 +158,8 @@ def _draw(images: FloatArray, grid: Grid, atoms: Atoms, acquisition: Acquisition
         projected = atoms.positions(rows) @ rotation[rows, :2].transpose(0, 2, 1) - acquisition.origin[rows, None]
         coefficients = image_coefficients(torch.from_numpy(projected), weights, grid)
         modulation = envelope * transfer_function(ctf[torch.arange(rows.start, rows.stop)], grid)
-        images[rows] = fourier.inverse_transform(coefficients * modulation, 2).numpy()
+        seen = modulation * torch.from_numpy(acquisition.contrast[rows, None, None])
+        images[rows] = fourier.inverse_transform(coefficients * seen, 2).numpy()
         variance += float(images[rows].var(axis=(1, 2), dtype=np.float64).sum())
     return variance / len(images)
 

@@ -27,6 +27,7 @@ def simulate(
     snr: float = 0.1,
     motion: str = "hinge",
     seed: int = 0,
+    contrast_spread: float = 0.0,
 ) -> Truth:
     """Write ``particles`` images of a flexible molecule into the folder ``out``, and the truth about them.
 
@@ -37,16 +38,17 @@ def simulate(
 
     ``snr`` is the variance of the CTF-modulated noise-free images over the whole image divided by the variance of the
     noise. ``inf`` leaves the noise out. At 0 the images are noise only: nothing of the molecule is in them, though the
-    table, the consensus and the truth are those of one.
+    table, the consensus and the truth are those of one. ``contrast_spread`` is the standard deviation of the logarithm
+    of how strongly particles show, as ice of varying thickness has it.
 
     Raises UsageError for impossible arguments and EnvironmentFault where ``out`` cannot be written.
     """
-    _check(particles, box, pixel_size, snr)
+    _check(particles, box, pixel_size, snr, contrast_spread)
     grid = Grid(box, pixel_size)
     molecule = make_molecule(grid.width, seed, motion)
     kind = make_motion(motion, molecule)
     random, noise = (np.random.default_rng([seed, stream]) for stream in (1, 2))
-    acquisition = draw_acquisition(particles, random)
+    acquisition = draw_acquisition(particles, random, contrast_spread)
     coordinate = kind.sample(particles, random)
 
     def positions(rows: slice) -> Array:
@@ -61,6 +63,7 @@ def simulate(
         coordinate=coordinate,
         euler=np.deg2rad(acquisition.euler),
         shift=-acquisition.origin,
+        contrast=acquisition.contrast,
         sigma=ATOM_SIGMA,
         amplitude=amplitude,
         grid=grid,
@@ -77,13 +80,14 @@ def simulate(
     return truth
 
 
-def _check(particles: int, box: int, pixel_size: float, snr: float) -> None:
+def _check(particles: int, box: int, pixel_size: float, snr: float, contrast_spread: float) -> None:
     """Refuse what cannot be simulated."""
     wrong = (
         ("--particles", particles >= 2, "at least 2, one per half-set", particles),
         ("--box", box >= 16 and box % 2 == 0, "an even number of at least 16 pixels", box),
         ("--pixel-size", pixel_size > 0.0 and math.isfinite(pixel_size), "a positive number of Å", pixel_size),
         ("--snr", snr >= 0.0, "0 or a positive number, or inf", snr),
+        ("--contrast-spread", 0.0 <= contrast_spread <= 1.0, "a number from 0 to 1", contrast_spread),
     )
     for field, fine, expected, found in wrong:
         if not fine:

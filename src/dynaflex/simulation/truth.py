@@ -29,7 +29,8 @@ class Truth:
 
     ``points`` ``(n 3)`` in Å are the atoms at coordinate 0 and ``domain`` ``(n)`` an index into
     ``molecule.DOMAINS``. ``coordinate`` ``(p c)`` is in radians, ``euler`` ``(p 3)`` RELION's (rot, tilt, psi) in
-    radians, ``shift`` ``(p 2)`` the position of the particle's centre in its image in Å. ``sigma`` is the width of an
+    radians, ``shift`` ``(p 2)`` the position of the particle's centre in its image in Å, ``contrast`` ``(p)`` how
+    strongly it shows. ``sigma`` is the width of an
     atom in Å and ``amplitude`` its mass, so that maps and images have the same grey scale.
     """
 
@@ -39,6 +40,7 @@ class Truth:
     coordinate: Array
     euler: Array
     shift: Array
+    contrast: Array
     sigma: float
     amplitude: float
     grid: Grid
@@ -62,6 +64,7 @@ class Truth:
             coordinate=np.rad2deg(self.coordinate),
             euler=np.rad2deg(self.euler),
             shift=self.shift,
+            contrast=self.contrast,
             sigma=np.array(self.sigma),
             amplitude=np.array(self.amplitude),
             pixel_size=np.array(self.grid.pixel_size),
@@ -104,6 +107,7 @@ def _from_arrays(data: dict[str, Array]) -> Truth:
         coordinate=np.deg2rad(data["coordinate"]),
         euler=np.deg2rad(data["euler"]),
         shift=data["shift"],
+        contrast=data["contrast"],
         sigma=float(data["sigma"]),
         amplitude=float(data["amplitude"]),
         grid=Grid(int(data["box"]), float(data["pixel_size"])),

@@ -86,14 +86,38 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
             f"half {data.half}: no finite latents were found for the particles in rows "
             f"{', '.join(map(str, rows[lost].tolist()[:5]))}; they are left at the prior, and do not move"
         )
+    contrast = _contrasts(trainer, batch, weights, mean)
     misfit, gain = _fit(model, batch, weights, data.window, mean)
     halves = torch.from_numpy(data.particles.half)
     run.save_checkpoint(
         f"latents{data.half}",
         0,
-        {"mean": mean, "log_scale": log_scale, "misfit": misfit, "gain": gain, "rows": rows, "halves": halves},
+        {
+            "mean": mean,
+            "log_scale": log_scale,
+            "misfit": misfit,
+            "gain": gain,
+            "contrast": contrast,
+            "rows": rows,
+            "halves": halves,
+        },
         {"half": data.half},
     )
+
+
+@torch.no_grad()
+def _contrasts(trainer: Trainer, batch: Callable[[Tensor], Batch], weights: Tensor, mean: Tensor) -> Tensor:
+    """The contrasts ``(p)`` of all particles with latents ``(p k)``, which the images have from now on."""
+
+    def look(size: int) -> None:
+        for index in tell.each(torch.arange(len(mean)).split(size), "how strongly they show"):
+            images, own = batch(index), mean[index].to(weights.device)
+            predicted = trainer.model.render(trainer.model.deformed(own), images.pose, images.ctf)
+            trainer.contrasts.seen(images, predicted, weights)
+
+    in_smaller_batches(look, _AT_ONCE)
+    trainer.contrasts.settle()
+    return trainer.data.contrast.cpu()
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dynaflex.reconstruct.field import Field
     from dynaflex.run.directory import Run
     from dynaflex.shapes import Tensor
+    from dynaflex.training.contrast import Contrasts
     from dynaflex.training.steps import Steps
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -51,6 +52,7 @@ class Trainer(Protocol):
     optimisers: dict[str, torch.optim.Optimizer]
     poses: PoseRefinement | None
     steps: Steps
+    contrasts: Contrasts
 
     @property
     def config(self) -> RunConfig:

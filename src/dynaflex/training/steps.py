@@ -31,12 +31,16 @@ class Progress:
     ``totals`` of figures and ``power`` ``(s)`` of residuals, and the updates ``skipped``. ``quarantine`` lists
     particles of the half-set that train nothing any more; after each of the ``rollbacks`` all rates are halved.
     ``noise_power`` ``(s)`` is learned anew in every epoch; ``first_noise`` ``(s)``, of the first epoch's end and empty
-    before it, is what every epoch is judged by.
+    before it, is what every epoch is judged by. ``contrast`` ``(p)`` is that of the half-set's particles, empty before
+    it is known, and ``factor`` with its ``factor_error`` ``(p)`` what their newest predictions say of it.
     """
 
     epoch: int = 0
     noise_power: Tensor = field(default_factory=lambda: torch.ones(1))
     first_noise: Tensor = field(default_factory=lambda: torch.zeros(0))
+    contrast: Tensor = field(default_factory=lambda: torch.zeros(0))
+    factor: Tensor = field(default_factory=lambda: torch.zeros(0))
+    factor_error: Tensor = field(default_factory=lambda: torch.zeros(0))
     step: int = 0
     seen: int = 0
     totals: dict[str, float] = field(default_factory=dict)

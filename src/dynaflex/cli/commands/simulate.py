@@ -22,6 +22,9 @@ def simulate_command(
     ] = 0.1,
     motion: Annotated[MotionName, typer.Option(help="How the molecule moves.")] = "hinge",
     seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
+    contrast_spread: Annotated[
+        float, typer.Option(help="Spread of the logarithm of the contrast; 0.3 is ice of very uneven thickness.")
+    ] = 0.0,
 ) -> None:
     """Make particles of a flexible molecule whose motion is known."""
     from dynaflex.prepare.simulated import simulated
@@ -29,6 +32,9 @@ def simulate_command(
 
     use_one_thread()
     with shown():
-        made = simulated(out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed)
+        made = simulated(
+            out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed,
+            contrast_spread=contrast_spread,
+        )  # fmt: skip
     typer.echo(f"{particles} particles in {made.particles}, map {made.map}, mask {made.mask}, truth {made.truth}")
     typer.echo(f"next: {typable('dynaflex', 'check', made.particles, '--map', made.map, '--mask', made.mask)}")

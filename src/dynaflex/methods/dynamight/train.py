@@ -26,6 +26,7 @@ from dynaflex.methods.dynamight.consensus import closest_conformation, conformat
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
+from dynaflex.training.contrast import Contrasts
 from dynaflex.training.likelihood import Likelihood, some_of
 from dynaflex.training.method import EveryBatch, Report
 from dynaflex.training.scale import matching_scale
@@ -74,6 +75,7 @@ class HalfTrainer:
         self.poses = PoseRefinement(len(data)).to(data.device) if config.refine_poses else None
         self.optimisers = build_optimisers(model, self.poses, config)
         self.steps = Steps(data, self.progress, config.batch_size)
+        self.contrasts = Contrasts(data, training, self.progress)
         outside = torch.ones(len(data), dtype=torch.bool)
         outside[training] = False
         held_out = some_of(outside.nonzero()[:, 0], len(training))
@@ -86,7 +88,8 @@ class HalfTrainer:
         return self.progress.epoch >= self.epochs or self.progress.rises >= self.config.patience
 
     def restored(self) -> None:
-        """Find the neighbours in the reference of the epoch's beginning, which a checkpoint brought back."""
+        """Give the images their contrasts back, and find the neighbours in the reference of the epoch's beginning."""
+        self.contrasts.restored()
         self._find_neighbours()
 
     def phase(self) -> str:
@@ -119,6 +122,7 @@ class HalfTrainer:
             self.likelihood.find_held_out(weights, self.config.latent_prior)
         figures = state.figures(self.data.grid) | self.likelihood.figures(state)
         self._finish_epoch(phase)
+        figures |= self.contrasts.settle()
         report({
             "half": self.data.half, "epoch": state.epoch, "phase": phase, "steps": total, **figures,
             "lambda": state.strength, "seconds": time.monotonic() - started,
@@ -127,6 +131,7 @@ class HalfTrainer:
     def _begin_epoch(self, phase: str, weights: Tensor) -> None:
         if self.progress.epoch == 0:
             self._match_scale()
+            self.contrasts.begin(self.model)
             if self.start is not None and isinstance(self.model.latents, LatentTable):
                 self.model.latents.set_mean(torch.arange(len(self.data)), self.start().to(self.data.device))
         if phase == "joint":
@@ -152,6 +157,7 @@ class HalfTrainer:
         with torch.no_grad():
             moved = (points - model.density.points()).square().sum(-1).mean().sqrt()
             left = self.data.power_left(prediction, batch)
+            self.contrasts.seen(batch, prediction, weights)
         figures = {
             "data_loss": data.item(), "geometry": geometry.item(), "kl": kl.item(), "rms_displacement": moved.item(),
         }  # fmt: skip

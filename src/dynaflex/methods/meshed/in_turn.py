@@ -27,6 +27,7 @@ from dynaflex.methods.meshed.model import on_mesh
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
+from dynaflex.training.contrast import Contrasts
 from dynaflex.training.likelihood import MOST, Likelihood
 from dynaflex.training.method import EveryBatch, Report
 from dynaflex.training.scale import matching_scale
@@ -65,6 +66,7 @@ class InTurn(ABC, Generic[C]):
         self.likelihood = Likelihood(model, data, training, self.held_out)
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.steps = Steps(data, self.progress, _MICRO_BATCH)
+        self.contrasts = Contrasts(data, training, self.progress)
 
     @abstractmethod
     def _accumulate(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:
@@ -80,6 +82,7 @@ class InTurn(ABC, Generic[C]):
     ) -> Contribution:
         """What a batch adds with its ``latents`` ``(b k)``, predicted with the density at ``destinations``: its
         ``figures``, and those that every motion has."""
+        self.contrasts.seen(batch, prediction, self.weights())
         moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
         everywhere = {
             "rms_displacement": moved.item(), "latent_spread": latents.square().mean().sqrt().item(),
@@ -102,7 +105,8 @@ class InTurn(ABC, Generic[C]):
         return self.progress.epoch >= self.epochs
 
     def restored(self) -> None:
-        """Nothing depends on the state but the state itself."""
+        """Give the images their contrasts back."""
+        self.contrasts.restored()
 
     def phase(self) -> str:
         """What the next epoch trains: the ``motion`` (with the latents) or the ``map``; the last is the motion's."""
@@ -114,6 +118,7 @@ class InTurn(ABC, Generic[C]):
         started, phase = time.monotonic(), self.phase()
         if self.progress.epoch == 0 and self.progress.step == 0:
             self._match_scale()
+            self.contrasts.begin(self.model)
             self._begin()
         figures = self._map_epoch(every_batch) if phase == "map" else self._motion_epoch(every_batch)
         figures |= self.likelihood.figures(self.progress)
@@ -144,7 +149,7 @@ class InTurn(ABC, Generic[C]):
             every_batch(state.step, steps)
         figures = state.figures(self.data.grid) | self._held_out_losses(weights)
         state.learn_noise(len(self.training))
-        return {"steps": steps, **figures, **self._end_motion()}
+        return {"steps": steps, **figures, **self.contrasts.settle(), **self._end_motion()}
 
     @torch.no_grad()
     def _held_out_losses(self, weights: Tensor) -> dict[str, float]:
@@ -157,14 +162,16 @@ class InTurn(ABC, Generic[C]):
         flexible = rigid = len(self.held_out) * float(log_normaliser(self.progress.noise_power, self.data.grid))
         for part in self.held_out.split(_MICRO_BATCH):
             batch = self._still(part)
-            self.table.set_mean(batch.index, self._infer(batch, weights))
-            flexible += self._loss(batch, weights, self.table.mean_of(batch.index))
-            rigid += self._loss(batch, weights, torch.zeros(len(part), self.config.latent_dim, device=weights.device))
+            z = self._infer(batch, weights)
+            self.table.set_mean(batch.index, z)
+            prediction, at_rest = (self._predicted(batch, latents) for latents in (z, torch.zeros_like(z)))
+            self.contrasts.seen(batch, prediction, weights)
+            flexible += float(data_loss(prediction, batch.coefficients, weights).sum())
+            rigid += float(data_loss(at_rest, batch.coefficients, weights).sum())
         return {"held_out_loss": flexible / len(self.held_out), "held_out_rigid_loss": rigid / len(self.held_out)}
 
-    def _loss(self, batch: Batch, weights: Tensor, z: Tensor) -> float:
-        prediction = self.model.render(self.model.deformed(z), batch.pose, batch.ctf)
-        return float(data_loss(prediction, batch.coefficients, weights).sum())
+    def _predicted(self, batch: Batch, z: Tensor) -> Tensor:
+        return self.model.render(self.model.deformed(z), batch.pose, batch.ctf)
 
     def _map_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
         band = band_limit(

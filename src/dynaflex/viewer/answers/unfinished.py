@@ -84,9 +84,8 @@ class Training:
             own = torch.from_numpy(halves[mine] == name)
             part = Posterior(posterior.mean[own], posterior.log_scale[own])
             own_rows = torch.from_numpy(rows[mine])[own]
-            found.append(
-                TrainedHalf(name, model, own_rows, part, tensors["progress.noise_power"], unknown[own], unknown[own])
-            )
+            noise, missing = tensors["progress.noise_power"], unknown[own]
+            found.append(TrainedHalf(name, model, own_rows, part, noise, missing, missing, missing))
         return found
 
     def _read_members(self, _version: object) -> tuple[IntArray, IntArray]:

@@ -1,0 +1,66 @@
+"""The contrasts of a half-set's particles, found while its motion is learned."""
+
+from __future__ import annotations
+
+import torch
+
+from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.contrast import contrasts, matching
+from dynaflex.imaging.noise import noise_weights
+from dynaflex.model import FlexModel
+from dynaflex.prepare.half import HalfSet
+from dynaflex.shapes import Tensor
+from dynaflex.training.steps import Progress
+
+_AT_ONCE = 256
+
+
+class Contrasts:
+    """Keeps what every prediction says about its particle's contrast, and at the end of an epoch believes it.
+
+    Within an epoch contrasts stand still, so that a training that was stopped within it goes on as it would have.
+    """
+
+    def __init__(self, data: HalfSet, training: Tensor, progress: Progress) -> None:
+        self.data = data
+        self.training = training.to(data.device)
+        self.progress = progress
+        self.restored()
+
+    def restored(self) -> None:
+        """Take over what the progress holds."""
+        held = self.progress.contrast
+        self.data.contrast = held if len(held) else torch.ones(len(self.data), device=self.data.device)
+
+    @torch.no_grad()
+    def begin(self, model: FlexModel) -> None:
+        """What the map at rest says, before anything moves: of latents that begin where contrast is unknown, the first
+        would be the contrast."""
+        parts = torch.arange(len(self.data)).split(_AT_ONCE)
+        at_rest = model.density.points()
+        left = torch.zeros(self.data.grid.n_shells, device=self.data.device)
+        for part in parts:
+            batch = self.data.batch(part)
+            rigid = model.render(at_rest, batch.pose, batch.ctf)
+            left += len(part) / len(self.data) * self.data.power_left(rigid, batch)
+        self.progress.factor = torch.ones(len(self.data), device=self.data.device)
+        self.progress.factor_error = torch.ones_like(self.progress.factor)
+        for part in parts:
+            batch = self.data.batch(part)
+            self.seen(batch, model.render(at_rest, batch.pose, batch.ctf), noise_weights(left, self.data.grid))
+        self.settle()
+
+    @torch.no_grad()
+    def seen(self, batch: Batch, prediction: Tensor, weights: Tensor) -> None:
+        """Note at which contrast a batch is predicted best; ``prediction`` ``(b h w)`` has the present one."""
+        now = self.data.contrast[batch.index]
+        factor, error = matching(prediction, batch.coefficients, weights)
+        self.progress.factor[batch.index] = now * factor
+        self.progress.factor_error[batch.index] = now * error
+
+    def settle(self) -> dict[str, float]:
+        """Let the images of the next epoch have the contrasts that were noted; their spread in training."""
+        state = self.progress
+        state.contrast = contrasts(state.factor, state.factor_error, self.training)
+        self.restored()
+        return {"contrast_spread": float(state.contrast[self.training].log().std(correction=0))}
