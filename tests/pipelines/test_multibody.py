@@ -99,6 +99,15 @@ def test_another_conformation_can_be_at_rest(model: FlexModel, latents: torch.Te
     assert float(moved.deformation.displacement(latents[:1], moved.density.home()).abs().max()) < 1e-3
 
 
+def test_bodies_rest_in_their_mean_pose(model: FlexModel) -> None:
+    """Half of the particles turned one way and half the other: in the middle nothing has turned, nor been pushed."""
+    z = torch.zeros(2, 12)
+    z[0, 1], z[1, 1] = 3.0, -3.0
+    z += torch.linspace(-1.0, 1.0, 12)
+    middle = model.deformation.middle(z, model.density.landmarks())
+    torch.testing.assert_close(model.deformation.offsets(middle[None])[0], model.deformation.offsets(z).mean(dim=0))
+
+
 @pytest.mark.parametrize("errors", [(1.0 / 3.0, 1.0 / 3.0), (0.25, 2.0)], ids=["alike", "unlike"])
 @pytest.mark.parametrize("moving", [6, 1, 0], ids=["every way", "one way", "no way"])
 def test_how_widely_bodies_move_is_learned_in_a_few_steps(

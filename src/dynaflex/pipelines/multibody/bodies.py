@@ -74,6 +74,11 @@ class RigidBodies(OnMesh):
         moved = turns.transpose(1, 2).flatten(2) @ arms.flatten(1).T + offsets[..., 3:].transpose(1, 2) @ self.share.T
         return (moved[1:] - moved[:1]).transpose(1, 2)
 
+    def middle(self, latents: Tensor, points: Tensor) -> Tensor:
+        """The mean pose of every body. Where bodies turn far, pushing them towards their pivots brings them nearer to
+        the mean of their points, but no particle has them there."""
+        return latents.mean(dim=0)
+
     @torch.no_grad()
     def renormalised(self, latents: Tensor, trained: Tensor, uncertainty: Tensor) -> Tensor:
         """Learn ``widths`` from those of the latents ``(p k)`` that are ``trained`` ``(t)``; what all of them are found
