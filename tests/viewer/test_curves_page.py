@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from dynaflex.run.ledger import Ledger
+from patience import eventually
 from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer, begin
 
@@ -118,18 +118,17 @@ def test_a_drag_zooms_and_new_epochs_leave_it(visit: Visit) -> None:
 
 
 def test_curves_have_the_colours_of_the_page(visit: Visit) -> None:
+    canvas = "figure:has(figcaption:text-is('Displacement, rms, Å')) canvas"
     for theme in ("dark", "light"):
         visit.ask("(wanted) => { if (document.documentElement.dataset.theme === wanted) theme.click() }", theme)
         visit.page.click("#theme")
-        time.sleep(0.2)
         hexes = visit.ask(
             "() => ['--half1', '--half2'].map((n) => getComputedStyle(document.documentElement)"
             ".getPropertyValue(n).trim())"
         )
-        shot = visit.pixels("figure:has(figcaption:text-is('Displacement, rms, Å')) canvas")
         for colour in hexes:
             wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
-            assert (np.abs(shot - wanted).max(axis=2) < 12).sum() > 20, (theme, colour)
+            eventually(lambda wanted=wanted: (np.abs(visit.pixels(canvas) - wanted).max(axis=2) < 12).sum() > 20)
 
 
 def test_nothing_came_from_elsewhere_and_nothing_went_wrong(visit: Visit) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dynaflex.io.mrc import read_map
+from patience import eventually
 from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer, make_hollow
 
@@ -151,7 +152,9 @@ def test_slices_show_the_map_where_it_is(visit: Visit) -> None:
         name: float((at - stored.box // 2) * stored.pixel_size) for name, at in zip("xyz", (x, y, z), strict=True)
     }
     visit.ask("(places) => dynaflex.maps.slices.left.slicing.move(places)", places)
-    time.sleep(0.5)
+    visit.until(
+        "(places) => Object.entries(places).every(([k, v]) => dynaflex.maps.slices.left.slicing.at[k] === v)", places
+    )
     for axis, across, (i, j) in (("z", 0, (y, x)), ("y", 1, (z, x)), ("x", 2, (z, y))):
         found = plane(visit, "dynaflex.maps.slices.left.source", axis, places[axis])
         expected = np.take(stored.data, (z, y, x)[across], axis=across)
@@ -205,14 +208,13 @@ def test_planes_are_moved_by_slider_and_by_pointer_on_both_sides(visit: Visit) -
         "(slider) => { slider.value = Number(slider.min) + 0.3 * (slider.max - slider.min);"
         " slider.dispatchEvent(new Event('input')) }"
     )
-    time.sleep(0.5)
+    eventually(lambda: visit.ask(at, "left") == visit.ask(at, "right"))
     moved = visit.ask(at, "right")
-    assert visit.ask(at, "left") == moved
     assert captions.nth(0).inner_text().startswith("z = ")
     before = pixels(visit, "#right-pane figure:nth-child(2) canvas")
     box = visit.page.locator("#left-pane figure:nth-child(1) canvas").bounding_box()
     visit.page.mouse.click(box["x"] + 0.6 * box["width"], box["y"] + 0.3 * box["height"])
-    time.sleep(0.5)
+    eventually(lambda: visit.ask(at, "right") != moved)
     clicked = visit.ask(at, "right")
     reach, center = visit.ask(
         "() => { const { reach, center } = dynaflex.maps.slices.left.slicing; return [reach, center] }"
@@ -221,7 +223,7 @@ def test_planes_are_moved_by_slider_and_by_pointer_on_both_sides(visit: Visit) -
     assert clicked["x"] == pytest.approx(center[0] + 0.1 * box["width"] / side * 2 * reach, abs=1.0)
     assert clicked["y"] == pytest.approx(center[1] + 0.2 * box["height"] / side * 2 * reach, abs=1.0)
     assert clicked["z"] == moved["z"]
-    assert np.abs(pixels(visit, "#right-pane figure:nth-child(2) canvas") - before).max() > 20
+    eventually(lambda: np.abs(pixels(visit, "#right-pane figure:nth-child(2) canvas") - before).max() > 20)
     chosen(visit, maps_drawn_as="surface", left_map="rigid")
 
 

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from dynaflex.io.star import read_star
+from patience import eventually
 from survival import rewrite
 from viewer.browsing import Visit, next_link, visited
 from viewer.conftest import Explorer
@@ -193,16 +194,14 @@ def test_keys_themes_and_widths(visit: Visit) -> None:
         visit.ask("(wanted) => { if (document.documentElement.dataset.theme === wanted) theme.click() }", theme)
         visit.page.keyboard.press("t")
         assert visit.ask("() => document.documentElement.dataset.theme") == theme
-        time.sleep(0.2)
-        behind = visit.surface()[2, 2]
-        assert behind.max() < 80 if theme == "dark" else behind.min() > 200
+        dark = theme == "dark"
+        eventually(lambda dark=dark: (visit.surface()[2, 2].max() < 80) if dark else visit.surface()[2, 2].min() > 200)
     visit.page.keyboard.press("?")
     assert visit.page.locator("#keys").is_visible()
     visit.page.keyboard.press("Escape")
     for panel in ("1", "2", "3", "4"):
         visit.page.keyboard.press(panel)
-        time.sleep(0.2)
-        assert visit.ask("() => document.documentElement.scrollWidth <= innerWidth")
+        visit.until("() => document.documentElement.scrollWidth <= innerWidth")
     visit.page.keyboard.press("1")
 
 

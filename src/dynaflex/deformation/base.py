@@ -13,6 +13,9 @@ from dynaflex.shapes import Tensor
 Moves = Callable[[Tensor], Tensor]
 """``moves(z)``: the displacements ``(b n 3)`` in Å of n points in the conformations z ``(b k)``."""
 
+_AT_ONCE = 64
+_STEPS = 100
+
 
 class Deformation(torch.nn.Module):
     """Where the points of the consensus go in a conformation z; the identity before training."""
@@ -36,6 +39,25 @@ class Deformation(torch.nn.Module):
     def carry(self, latents: Tensor, points: Tensor) -> Tensor:
         """Destinations ``(b n 3)`` of the points ``(n 3)`` that a density gave this deformation to move."""
         return points + self.displacement(latents, points)
+
+    def middle(self, latents: Tensor, points: Tensor) -> Tensor:
+        """The latents ``(k)`` of the conformation nearest to the mean of those of latents ``(p k)``, over points
+        ``(n 3)``."""
+        moves = self.at(points)
+        with torch.no_grad():
+            mean = torch.stack([moves(part).double().sum(dim=0) for part in latents.split(_AT_ONCE)]).sum(dim=0)
+            mean = (mean / len(latents)).float()
+        found = latents.mean(dim=0).clone().requires_grad_()
+        search = torch.optim.LBFGS([found], max_iter=_STEPS, tolerance_change=1e-7, line_search_fn="strong_wolfe")
+
+        def distance() -> Tensor:
+            search.zero_grad()
+            away = (moves(found[None])[0] - mean).square().sum(dim=1).mean()
+            away.backward()
+            return away
+
+        search.step(distance)
+        return found.detach()
 
 
 def interpolated(moved: Tensor, corners: Tensor, weights: Tensor) -> Tensor:

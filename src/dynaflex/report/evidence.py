@@ -146,8 +146,8 @@ class Evidence:
         """What carried the motion: a mesh where there is one, the model itself, and how Gaussians were placed."""
         if MESH in self.words.shown:
             caption = (
-                "The mesh that carries the map: sections by segment, its surface, and the weights with which its cells "
-                "resist being deformed."
+                "The mesh that carries the map: sections by segment, its surface, and, where cells differ in them, the "
+                "weights with which they resist being deformed."
             )
             yield self.figure("mesh", caption, MESH, self.mesh, self._draw_mesh)
         caption = (

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from dynaflex.results.trained import ALIGNMENT, TrainedHalf, config_of, load_half
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 
 _PARTICLES, _POINTS = 4000, 1000
 """As many particles and landmarks make the mean: the rest would change it by less than their own spread over √4000."""
-_AT_ONCE = 64
-_STEPS = 100
 
 
 def rest_at_the_mean(run: Run) -> None:
@@ -28,21 +24,7 @@ def rest_at_the_mean(run: Run) -> None:
 
 
 def mean_conformation(half: TrainedHalf) -> Tensor:
-    """The latents ``(k)`` of the conformation nearest to the mean of all particles of a half, over its landmarks."""
+    """The latents ``(k)`` of the conformation in the middle of all particles of a half, over its landmarks."""
     landmarks = half.model.density.landmarks().detach()
-    moves = half.model.deformation.at(landmarks[:: -(-len(landmarks) // _POINTS)])
     latents = half.latents.mean[:: -(-len(half.latents.mean) // _PARTICLES)]
-    with torch.no_grad():
-        mean = torch.stack([moves(part).double().sum(dim=0) for part in latents.split(_AT_ONCE)]).sum(dim=0)
-        mean = (mean / len(latents)).float()
-    found = latents.mean(dim=0).clone().requires_grad_()
-    search = torch.optim.LBFGS([found], max_iter=_STEPS, tolerance_change=1e-7, line_search_fn="strong_wolfe")
-
-    def distance() -> Tensor:
-        search.zero_grad()
-        away = (moves(found[None])[0] - mean).square().sum(dim=1).mean()
-        away.backward()
-        return away
-
-    search.step(distance)
-    return found.detach()
+    return half.model.deformation.middle(latents, landmarks[:: -(-len(landmarks) // _POINTS)])

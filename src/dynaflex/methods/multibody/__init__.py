@@ -67,8 +67,7 @@ class Multibody(MeshMethod[MultibodyConfig, "Bodies"]):
         model="map",
         heading="Bodies and map",
         geometry="no such term: bodies are rigid",
-        shaded="in the shaded epochs the map stood still; later, epochs of the map, which have a band limit but no "
-        "loss, take turns with epochs of the poses.",
+        shaded="epochs of the poses take turns with epochs of the map, which have a band limit but no loss.",
         soften="a larger --rotation and --shift",
         shown=("mesh.npz",),
     )

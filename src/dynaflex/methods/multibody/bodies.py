@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,9 +27,8 @@ from dynaflex.prepare.mesh_store import naming
 from dynaflex.shapes import Tensor
 
 _MASK_NAME = "rlnBodyMaskName"
-_LEAST_TOLD = 0.02
-_NARROWEST = 0.1
-"""Of a width, what it becomes in one step at the least."""
+_LEAST_TOLD = 1e-4
+"""Precision of a latent, in units of its prior's, below which rounding hides what images tell."""
 
 
 class RigidBodies(OnMesh):
@@ -74,22 +74,36 @@ class RigidBodies(OnMesh):
         moved = turns.transpose(1, 2).flatten(2) @ arms.flatten(1).T + offsets[..., 3:].transpose(1, 2) @ self.share.T
         return (moved[1:] - moved[:1]).transpose(1, 2)
 
+    def middle(self, latents: Tensor, points: Tensor) -> Tensor:
+        """The mean pose of every body. Where bodies turn far, pushing them towards their pivots brings them nearer to
+        the mean of their points, but no particle has them there."""
+        return latents.mean(dim=0)
+
     @torch.no_grad()
     def renormalised(self, latents: Tensor, trained: Tensor, uncertainty: Tensor) -> Tensor:
-        """Learn ``widths`` from those of the latents ``(p k)`` that are ``trained`` ``(t)``; the same offsets as
-        latents for the new widths.
+        """Learn ``widths`` from those of the latents ``(p k)`` that are ``trained`` ``(t)``; what all of them are found
+        to be with the new widths.
 
-        ``uncertainty`` V ``(m 6 6)`` is the mean covariance of a body's posteriors. If the prior is right, latents
-        spread by what their images tell: ``mean(z z^T)`` is ``1 - V``. This is MacKay's step there: expectation
-        maximisation goes to the same place, but is slow to forget a first width that images say little of.
+        ``uncertainty`` V ``(m 6 6)`` is the mean covariance of a body's posteriors. Its images alone then tell a pose
+        with the precision ``P = 1/V - 1``, and say ``(1 + 1/P) z`` where they and the prior together say z. In units
+        of their error, ``y = sqrt(P) (1 + 1/P) z``, poses spread by ``mean(y y^T) - 1``: of all normal distributions
+        this makes the images most likely, if they tell all poses alike; if not, repeated steps still end there.
+        Images of bodies that do not move spread up to Marchenko and Pastur's edge, so that nothing below it is learned.
         """
-        z, one = latents.view(len(latents), -1, 6), torch.eye(6, device=latents.device)
-        told, axes = torch.linalg.eigh(one - uncertainty)
-        untold = (axes * told.clamp(min=_LEAST_TOLD).rsqrt()[:, None]) @ axes.transpose(1, 2)
-        spread = untold @ (torch.einsum("pmi,pmj->mij", z[trained], z[trained]) / len(trained)) @ untold
-        root = torch.linalg.cholesky(spread + _NARROWEST**2 * one)
-        self.widths.copy_(self.widths @ root)
-        return torch.linalg.solve_triangular(root, z[..., None], upper=False).view_as(latents)
+        z = latents.view(len(latents), -1, 6).double()
+        variance, axes = torch.linalg.eigh(uncertainty.double())
+        told = (1.0 / variance - 1.0).clamp(min=_LEAST_TOLD)
+        by_images = torch.einsum("mij,mj,mlj->mil", axes, told.sqrt() + told.rsqrt(), axes)
+        to_latents = torch.einsum("mij,mj,mlj->mil", axes, told.rsqrt(), axes)
+        y = torch.einsum("mij,pmj->pmi", by_images, z)
+        spread, axes = torch.linalg.eigh(torch.einsum("pmi,pmj->mij", y[trained], y[trained]) / len(trained))
+        spread = spread.clamp(min=(1.0 + math.sqrt(z.shape[2] / len(trained))) ** 2) - 1.0
+        found = torch.einsum("mij,mj,mlj,pml->pmi", axes, spread / (1.0 + spread), axes, y)
+        half = to_latents @ axes * spread.sqrt()[:, None]
+        root = torch.linalg.cholesky(half @ half.transpose(1, 2))
+        self.widths.copy_(self.widths.double() @ root)
+        found = torch.einsum("mij,pmj->pmi", to_latents, found)
+        return torch.linalg.solve_triangular(root, found[..., None], upper=False).view_as(latents).to(latents)
 
 
 @dataclass(frozen=True)

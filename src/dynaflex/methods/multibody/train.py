@@ -89,14 +89,12 @@ class BodyTrainer(InTurn[MultibodyConfig]):
         return most_probable(self.model, batch, weights, here, 2, self.prior)
 
     def _end_motion(self) -> dict[str, float]:
-        """How widely the bodies move, once the map shows them: of a blurred one the images tell too little, and what
-        is learned to be narrow stays blurred."""
+        """How widely the bodies move."""
         bodies = self.model.deformation
         assert isinstance(bodies, RigidBodies)
-        if 2 * self.progress.epoch >= self.epochs:
-            every = torch.arange(len(self.data), device=self.data.device)
-            latents = self.table.mean_of(every)
-            self.table.set_mean(every, bodies.renormalised(latents, self.training, self.progress.mean_uncertainty()))
+        every = torch.arange(len(self.data), device=self.data.device)
+        latents = self.table.mean_of(every)
+        self.table.set_mean(every, bodies.renormalised(latents, self.training, self.progress.mean_uncertainty()))
         spread = bodies.widths.square().sum(dim=2).mean(dim=0).sqrt()
         return {
             "rotation_spread": math.degrees(float(spread[:3].norm())),

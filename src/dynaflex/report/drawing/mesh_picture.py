@@ -46,7 +46,8 @@ def write_mesh_picture(path: Path | str, labelled: LabelledMesh, grid: Grid, den
 
 @drawn
 def draw_mesh(labelled: LabelledMesh, grid: Grid, density: Tensor) -> Figure:
-    """A mesh over a map ``(d d d)``: three sections by segment, one by rigidity, and the surface."""
+    """A mesh over a map ``(d d d)``: three sections by segment, the surface, and a section by rigidity, if cells
+    differ in it."""
     return _build(labelled, grid, density)
 
 
@@ -73,8 +74,10 @@ def _build(labelled: LabelledMesh, grid: Grid, density: Tensor) -> Figure:
             PolyCollection(polygons, facecolors=_tinted(fills[cell], 0.2), edgecolors=fills[cell], linewidths=0.55)
         )
         _hatch(axes, [polygon for i, polygon in zip(cell, polygons, strict=True) if held[i]])
-    _draw_surface(figure, layout[1, :3], labelled, fills, middle)
-    _draw_weights(figure, layout[1, 3:], corners, weights, middle, reach)
+    alike = np.ptp(weights) == 0.0
+    _draw_surface(figure, layout[1, :] if alike else layout[1, :3], labelled, fills, middle)
+    if not alike:
+        _draw_weights(figure, layout[1, 3:], corners, weights, middle, reach)
     _name_segments(figure, segment, colours, held)
     return figure
 
