@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -36,8 +37,8 @@ def mark_of(toy: Toy, command: Command, particle: int = 5) -> Tensor:
     seen: list[Tensor] = []
     take = train.HalfSet.batch
 
-    def watched(data: train.HalfSet, index: Tensor, *rest: object) -> object:
-        batch = take(data, index, *rest)
+    def watched(data: train.HalfSet, index: Tensor, **rest: Any) -> object:
+        batch = take(data, index, **rest)
         here = (index == particle).nonzero()[:, 0]
         if data.half == 1 and len(here):
             seen.append(batch.coefficients[int(here[0])].clone())

@@ -117,7 +117,7 @@ def test_lambda_gives_the_prior_its_share_of_the_gradient(make: MakeTrainer) -> 
     trainer = make()
     model, graph = trainer.model, trainer.graph
     stir(model)
-    batches = [trainer.data.batch(part) for part in torch.arange(32).split(16)]
+    batches = [trainer.data.batch(part, noise=torch.zeros(len(part), 6)) for part in torch.arange(32).split(16)]
     weights = noise_weights(torch.ones(trainer.data.grid.n_shells), trainer.data.grid)
 
     def strength(ratio: float, strongest: float = 1e9) -> float:

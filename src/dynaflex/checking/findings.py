@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from dynaflex.data.particles import Particles
 from dynaflex.errors import InputError, Words
+
+if TYPE_CHECKING:
+    # Two maps are compared without what particles need.
+    from dynaflex.data.particles import Particles
 
 
 @dataclass
