@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dynaflex.api.paths import AnyPath, optional
+from dynaflex.api.words import error_in_python, in_python, speaks_python
 from dynaflex.shapes import Array
 from dynaflex.simulation.names import MotionName
 
@@ -47,6 +48,7 @@ class Fsc:
         return resolution_at(torch.from_numpy(self.frequency), torch.from_numpy(values), threshold)
 
 
+@speaks_python
 def fsc(first: AnyPath, second: AnyPath, mask: AnyPath | None = None) -> Fsc:
     """The Fourier shell correlation of two maps from their files, with RELION's shells; as ``dynaflex fsc``.
 
@@ -76,6 +78,7 @@ def fsc(first: AnyPath, second: AnyPath, mask: AnyPath | None = None) -> Fsc:
     )
 
 
+@speaks_python
 def read_particles(
     path: AnyPath,
     *,
@@ -108,6 +111,7 @@ def read_particles(
     return read(Path(path), optional(datadir), class_number=class_, strip_prefix=strip_prefix)
 
 
+@speaks_python
 def read_map(path: AnyPath) -> MrcMap:
     """A cubic map: ``data`` ``(d d d)`` float32 ``[z, y, x]``, ``pixel_size`` in Å (None where the header has none).
 
@@ -126,6 +130,7 @@ def read_map(path: AnyPath) -> MrcMap:
     return read(Path(path))
 
 
+@speaks_python
 def write_map(path: AnyPath, map: MrcMap) -> None:
     """Write a map, such as a conformation, so that it opens where the consensus map of its run lies.
 
@@ -151,6 +156,7 @@ def write_map(path: AnyPath, map: MrcMap) -> None:
     write(Path(path), map.data, map.pixel_size, map.place)
 
 
+@speaks_python
 def check(
     particles: AnyPath,
     map: AnyPath | None = None,
@@ -182,12 +188,16 @@ def check(
     from dynaflex.prepare.device import one_thread
 
     with one_thread():
-        return check_files(
+        found = check_files(
             Path(particles), optional(map), optional(mask), datadir=optional(datadir), class_number=class_,
             invert_contrast=invert_contrast, strip_prefix=strip_prefix,
         )  # fmt: skip
+    found.report.problems = [error_in_python(problem) for problem in found.report.problems]
+    found.report.warnings = [in_python(warning) for warning in found.report.warnings]
+    return found
 
 
+@speaks_python
 def simulate(
     out: AnyPath,
     *,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynaflex.api.paths import AnyPath
+from dynaflex.api.words import speaks_python
 from dynaflex.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dynaflex.shapes import FloatArray, IntArray
 
 
+@speaks_python
 def open(run: AnyPath) -> Run:
     """A run that a command or :func:`train` has made, to be asked.
 
@@ -139,6 +141,7 @@ class Run:
         mean = self._half(half).latents.mean
         return along_axis(mean, from_one(axis, mean.shape[1]), frames).numpy()
 
+    @speaks_python
     def conformation(self, latents: ArrayLike, half: int = 1) -> MrcMap:
         """The map in the conformation ``latents`` ``(k)`` of the model of a half.
 
@@ -166,6 +169,7 @@ class Run:
             carried.at(torch.from_numpy(z)).numpy(), carried.grid.pixel_size, place_of(self._directory, carried.grid)
         )
 
+    @speaks_python
     def displacements(
         self, points: ArrayLike, particles: Sequence[int] | IntArray | None = None, half: int | None = None
     ) -> FloatArray:
@@ -192,6 +196,7 @@ class Run:
         rows = rows_of(halves) if particles is None else [int(row) for row in particles]
         return displacements_in(halves, _vectors(points, 3, "displacements.points", "these are no points"), rows)
 
+    @speaks_python
     def select(
         self,
         out: AnyPath | None = None,
@@ -246,6 +251,7 @@ class Run:
                 selection.write_subset(self._directory, rows, Path(out))
         return np.unique(rows)
 
+    @speaks_python
     def show(self, latents: ArrayLike, half: int = 1) -> Shown:
         """A conformation ``(k)`` turning beside the mean one, or conformations ``(f k)`` as a film, for a notebook.
 

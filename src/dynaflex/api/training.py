@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from dynaflex.api.paths import AnyPath, optional
 from dynaflex.api.runs import Run
+from dynaflex.api.words import speaks_python
 
 if TYPE_CHECKING:
     from dynaflex.config import RunConfig, Stage
 
 
+@speaks_python
 def train(
     method: str,
     particles: AnyPath,
@@ -88,6 +90,7 @@ def train(
     return Run(path)
 
 
+@speaks_python
 def resume(
     run: AnyPath,
     *,
