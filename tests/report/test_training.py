@@ -60,6 +60,15 @@ def test_nothing_is_called_held_out_that_was_not() -> None:
     assert only.title.endswith(", held out") and {curve.style for curve in only.curves} == {"--"}
 
 
+def test_the_spread_of_contrasts_is_shown_where_there_is_one() -> None:
+    drawn, title = (
+        plots_of(improving((1, 2), "contrast_spread")),
+        "spread of the particles' contrast (of its logarithm)",
+    )
+    assert len(drawn[title].curves) == 2
+    assert title not in plots_of([{**line, "contrast_spread": 0.0} for line in improving()])
+
+
 def test_older_runs_show_their_loss_without_its_first_epoch(epochs_of_flex: Epochs) -> None:
     drawn = plots_of(list(epochs_of_flex(1)))
     loss = drawn["data loss"]

@@ -55,6 +55,8 @@ def _panels(lines: Records, geometry: str, width: float | None) -> Iterator[Pane
     unit = "Fourier shell" if width is None else "Å"
     yield Panel(f"band limit of the map, {unit}", "limit", inverted=width is not None)
     yield Panel("rms latent coordinate", "latent_spread")
+    if (_column(lines, "contrast_spread") > 0.0).any():
+        yield Panel("spread of the particles' contrast (of its logarithm)", "contrast_spread")
 
 
 def _derived(records: Records, width: float | None) -> Iterator[dict[str, object]]:
