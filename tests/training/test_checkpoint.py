@@ -107,7 +107,7 @@ WHOLE_EPOCH = [
     "joint_epochs", "strength",
     "rises", "last_loss", "quarantine", "rollbacks",
 ]  # fmt: skip
-WITHIN = [*WHOLE_EPOCH, "step", "seen", "progress.power", "progress.rest"]
+WITHIN = [*WHOLE_EPOCH, "step", "seen", "progress.power", "progress.rest", "progress.contrast", "progress.factor"]
 # They decide what is reported of the epoch, and when a training is given up, which this one never is.
 COUNTED = ["totals", "skipped", "skipped_in_a_row"]
 

@@ -66,9 +66,8 @@ class Atoms:
     sigma: float
 
 
-def draw_acquisition(particles: int, random: np.random.Generator, contrast_spread: float = 0.0) -> Acquisition:
-    """Uniform orientations, normal offsets, random defocus, balanced random halves, and contrasts of mean 1 whose
-    logarithms have this spread.
+def draw_acquisition(particles: int, random: np.random.Generator) -> Acquisition:
+    """Uniform orientations, normal offsets, random defocus and balanced random halves; all of contrast 1.
 
     Whatever is written to the table with so many digits is drawn with those digits.
     """
@@ -76,8 +75,7 @@ def draw_acquisition(particles: int, random: np.random.Generator, contrast_sprea
     origin = np.round(random.normal(0.0, OFFSET_SD, (particles, 2)), 6)
     optics = _random_optics(particles, random)
     half = random.permutation(np.arange(particles) % 2 + 1)
-    log_contrast = contrast_spread * random.normal(size=particles) - 0.5 * contrast_spread**2
-    return Acquisition(euler, origin, optics, half, np.exp(log_contrast))
+    return Acquisition(euler, origin, optics, half, np.ones(particles))
 
 
 def write_particles(

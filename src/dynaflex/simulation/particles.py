@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,9 @@ def simulate(
     grid = Grid(box, pixel_size)
     molecule = make_molecule(grid.width, seed, motion)
     kind = make_motion(motion, molecule)
-    random, noise = (np.random.default_rng([seed, stream]) for stream in (1, 2))
-    acquisition = draw_acquisition(particles, random, contrast_spread)
+    random, noise, ice = (np.random.default_rng([seed, stream]) for stream in (1, 2, 3))
+    log_contrast = contrast_spread * ice.normal(size=particles) - 0.5 * contrast_spread**2
+    acquisition = replace(draw_acquisition(particles, random), contrast=np.exp(log_contrast))
     coordinate = kind.sample(particles, random)
 
     def positions(rows: slice) -> Array:

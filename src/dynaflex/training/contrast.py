@@ -28,9 +28,11 @@ class Contrasts:
         self.restored()
 
     def restored(self) -> None:
-        """Take over what the progress holds."""
-        held = self.progress.contrast
-        self.data.contrast = held if len(held) else torch.ones(len(self.data), device=self.data.device)
+        """Take over what the progress holds, or 1 for all."""
+        if not len(self.progress.contrast):
+            one = torch.ones(len(self.data), device=self.data.device)
+            self.progress.contrast, self.progress.factor, self.progress.factor_error = one, one.clone(), one.clone()
+        self.data.contrast = self.progress.contrast
 
     @torch.no_grad()
     def begin(self, model: FlexModel) -> None:
@@ -43,8 +45,6 @@ class Contrasts:
             batch = self.data.batch(part)
             rigid = model.render(at_rest, batch.pose, batch.ctf)
             left += len(part) / len(self.data) * self.data.power_left(rigid, batch)
-        self.progress.factor = torch.ones(len(self.data), device=self.data.device)
-        self.progress.factor_error = torch.ones_like(self.progress.factor)
         for part in parts:
             batch = self.data.batch(part)
             self.seen(batch, model.render(at_rest, batch.pose, batch.ctf), noise_weights(left, self.data.grid))
