@@ -28,7 +28,8 @@ AXES = get_args(Plane)
 Ranges = Mapping[int, tuple[float, float]]
 """The lowest and the highest value of latents, by axis, counted from 1."""
 _OF_ONE_HALF = ("pca", "latent")
-_LATENT_COLUMN = "dynaflexLatent"
+_OURS = "dynaflex"
+"""How the columns begin that a run adds to its table."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> Subset:
             file=star.path, expected=f"0 to {len(table) - 1}", found=int(kept[-1]),
             fix="count the rows from 0, the first of the input table",
         )  # fmt: skip
-    columns = [name for name in table.columns if not name.startswith(_LATENT_COLUMN)]
+    columns = [name for name in table.columns if not name.startswith(_OURS)]
     make_folder(out.parent)
     subset = table.iloc[kept][columns]
     write_star(replace(star, blocks={**star.blocks, block: subset}), out)
