@@ -70,6 +70,12 @@ def test_the_report_calls_no_map_deformed_and_no_curve_corrected(page: Any, flex
         assert "phase-randomised" in text and not re.search(r"deformed,|(rigid|corrected), corrected", text)
 
 
+def test_pictures_that_show_the_same_have_names_of_their_own() -> None:
+    svg = b'<svg viewBox="0 0 9 9"><image id="image12"/><image id="image12"/><use href="#image12"/></svg>'
+    text = page.inline("mesh", svg, "A mesh.")
+    assert re.findall(r'id="([^"]+)"', text) == ["mesh-image12", "mesh-image12-2"] and 'href="#mesh-image12"' in text
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with two plots."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from html import escape
 
@@ -143,7 +144,15 @@ def inline(key: str, svg: bytes, label: str) -> str:
     opening, rest = text.split(">", 1)
     view = re.search(r'viewBox="[^"]*"', opening)
     text = f'<svg {view.group(0) if view else ""} role="img" aria-label="{label}">{rest}'
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
+    # Pictures are named after what they show: of two that show the same, the second needs another name.
+    seen: Counter[str] = Counter()
+
+    def named(found: re.Match[str]) -> str:
+        seen[found[1]] += 1
+        again = f"-{seen[found[1]]}" if seen[found[1]] > 1 else ""
+        return f'id="{key}-{found[1]}{again}"'
+
+    text = re.sub(r'\bid="([^"]+)"', named, text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", text)
     return text.replace(INK, "currentColor").strip()

@@ -53,7 +53,7 @@ class Likelihood:
         pixels. The gain is over the same map at rest: all particles at the mean of the latents in
         training. In the first epoch this sets the noise.
         """
-        middle = torch.cat([self._latents(part) for part in self.training.split(_AT_ONCE)]).mean(dim=0)
+        middle = torch.cat([self._latents(self._batch(part)) for part in self.training.split(_AT_ONCE)]).mean(dim=0)
         at_rest = self.model.deformed(middle[None])[0]
         if len(state.first_noise) == 0:
             state.first_noise = in_smaller_batches(partial(self._left, at_rest), _AT_ONCE)
@@ -81,8 +81,8 @@ class Likelihood:
 
         def found(size: int) -> Tensor:
             return torch.cat([
-                infer(self.model, self._batch(part), weights, self._latents(part), 1, prior).mean
-                for part in self.held_out.split(size)
+                infer(self.model, batch, weights, self._latents(batch), 1, prior).mean
+                for batch in map(self._batch, self.held_out.split(size))
             ])  # fmt: skip
 
         table.set_mean(self.held_out.to(self.data.device), in_smaller_batches(found, _AT_ONCE))
@@ -95,7 +95,7 @@ class Likelihood:
         rest: list[Tensor] = []
         for part in index.split(size):
             batch = self._batch(part)
-            for points, found in ((self.model.deformed(self._latents(part)), moved), (at_rest, rest)):
+            for points, found in ((self.model.deformed(self._latents(batch)), moved), (at_rest, rest)):
                 prediction = self.model.render(points, batch.pose, batch.ctf)
                 found.append(-(data_loss(prediction, batch.coefficients, weights) + constant).cpu())
         return torch.cat(moved), torch.cat(rest)
@@ -109,8 +109,8 @@ class Likelihood:
             total += len(part) * self.data.power_left(prediction, batch)
         return total / len(self.training)
 
-    def _latents(self, index: Tensor) -> Tensor:
-        return self.model.latents.posterior(self.data.batch(index)).mean
+    def _latents(self, batch: Batch) -> Tensor:
+        return self.model.latents.posterior(batch).mean
 
     def _batch(self, index: Tensor) -> Batch:
         batch = self.data.batch(index)
