@@ -155,10 +155,11 @@ def test_particles_come_out_as_they_went_in_with_their_latents(simulated: Path, 
     assert list(after.blocks) == list(before.blocks)
     assert after.blocks["optics"].equals(before.blocks["optics"])
     table = after.blocks["particles"]
-    new = [f"dynaflexLatent{k}" for k in range(1, 7)]
-    assert list(table.columns) == [*before.blocks["particles"].columns, *new]
-    assert table.drop(columns=new).equals(before.blocks["particles"])
-    assert np.allclose(table[new].to_numpy(dtype=float), latents_of(finished_run)["mean"], atol=1e-6)
+    latents, contrast = [f"dynaflexLatent{k}" for k in range(1, 7)], "dynaflexContrast"
+    assert list(table.columns) == [*before.blocks["particles"].columns, *latents, contrast]
+    assert table.drop(columns=[*latents, contrast]).equals(before.blocks["particles"])
+    assert np.allclose(table[latents].to_numpy(dtype=float), latents_of(finished_run)["mean"], atol=1e-6)
+    assert bool((table[contrast].astype(float) > 0.0).all())
     again = read_particles(finished_run / "particles.star", simulated)
     assert len(again) == 400 and not again.excluded
 

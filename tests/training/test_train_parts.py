@@ -80,7 +80,7 @@ def test_warm_up_moves_gaussians_and_leaves_the_networks_alone(make: MakeTrainer
 def test_every_particle_in_training_is_learned_and_none_that_is_held_out(make: MakeTrainer, data: HalfSet) -> None:
     trainer, blind = make(epochs=2, warm_up_epochs=0), make(epochs=2, warm_up_epochs=0)
     before = learned(trainer)["latents.table.weight"]
-    blind.data = blind.likelihood.data = copy(data)
+    blind.data = blind.likelihood.data = blind.contrasts.data = copy(data)
     blind.data.images = data.images.clone()
     blind.data.images[blind.likelihood.held_out] = 0.0
     trainer.run_epoch(silent)

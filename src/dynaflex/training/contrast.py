@@ -38,14 +38,13 @@ class Contrasts:
     def begin(self, model: FlexModel) -> None:
         """What the map at rest says, before anything moves: of latents that begin where contrast is unknown, the first
         would be the contrast."""
-        parts = torch.arange(len(self.data)).split(_AT_ONCE)
         at_rest = model.density.points()
         left = torch.zeros(self.data.grid.n_shells, device=self.data.device)
-        for part in parts:
+        for part in self.training.split(_AT_ONCE):
             batch = self.data.batch(part)
             rigid = model.render(at_rest, batch.pose, batch.ctf)
-            left += len(part) / len(self.data) * self.data.power_left(rigid, batch)
-        for part in parts:
+            left += len(part) / len(self.training) * self.data.power_left(rigid, batch)
+        for part in torch.arange(len(self.data)).split(_AT_ONCE):
             batch = self.data.batch(part)
             self.seen(batch, model.render(at_rest, batch.pose, batch.ctf), noise_weights(left, self.data.grid))
         self.settle()

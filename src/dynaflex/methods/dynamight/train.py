@@ -118,11 +118,11 @@ class HalfTrainer:
                 state.add(len(part.index), len(self.training), part.figures, part.left)
             state.step += 1
             every_batch(state.step, total)
+        figures = state.figures(self.data.grid) | self.contrasts.settle()
         if phase != "warm-up":
             self.likelihood.find_held_out(weights, self.config.latent_prior)
-        figures = state.figures(self.data.grid) | self.likelihood.figures(state)
+        figures |= self.likelihood.figures(state)
         self._finish_epoch(phase)
-        figures |= self.contrasts.settle()
         report({
             "half": self.data.half, "epoch": state.epoch, "phase": phase, "steps": total, **figures,
             "lambda": state.strength, "seconds": time.monotonic() - started,
