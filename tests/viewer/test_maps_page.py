@@ -210,7 +210,7 @@ def test_planes_are_moved_by_slider_and_by_pointer_on_both_sides(visit: Visit) -
     )
     eventually(lambda: visit.ask(at, "left") == visit.ask(at, "right"))
     moved = visit.ask(at, "right")
-    assert captions.nth(0).inner_text().startswith("z = ")
+    eventually(lambda: captions.nth(0).inner_text().startswith("z = "))
     before = pixels(visit, "#right-pane figure:nth-child(2) canvas")
     box = visit.page.locator("#left-pane figure:nth-child(1) canvas").bounding_box()
     visit.page.mouse.click(box["x"] + 0.6 * box["width"], box["y"] + 0.3 * box["height"])

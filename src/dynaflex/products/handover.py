@@ -25,7 +25,7 @@ from dynaflex.products.space import conformation_space
 from dynaflex.results.trained import config_of, load_half
 from dynaflex.results.volumes import merged_map
 from dynaflex.run.directory import Run
-from dynaflex.run.files import FSC, TABLE, read_latents, read_map, read_table
+from dynaflex.run.files import FSC, LATENT_COLUMN, TABLE, read_latents, read_map, read_table
 from dynaflex.shapes import FloatArray, IntArray
 
 PROGRAMS = ("relion", "cryosparc", "chimerax")
@@ -62,7 +62,7 @@ def _to_relion(run: Run, out: Path, named: Path) -> list[str]:
     return [
         "with RELION, typed where you are:",
         f"  {shlex.join(command)}",
-        f"{named / 'particles.star'} is your table with the latents as columns _dynaflexLatent1 and on; use it in the "
+        f"{named / 'particles.star'} is your table with the latents as columns _{LATENT_COLUMN}1 and on; use it in the "
         "folder of your RELION project, from which the paths in it lead to the images",
     ]
 

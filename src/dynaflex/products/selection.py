@@ -21,15 +21,13 @@ from dynaflex.products.names import PARTICLES, Plane
 from dynaflex.products.stored import analysed_particles, numbered
 from dynaflex.results.settings import config_of
 from dynaflex.run.directory import PROVENANCE, Run
-from dynaflex.run.files import read_latents, read_table
+from dynaflex.run.files import OURS, read_latents, read_table
 from dynaflex.shapes import Array, IntArray
 
 AXES = get_args(Plane)
 Ranges = Mapping[int, tuple[float, float]]
 """The lowest and the highest value of latents, by axis, counted from 1."""
 _OF_ONE_HALF = ("pca", "latent")
-_OURS = "dynaflex"
-"""How the columns begin that a run adds to its table."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +234,7 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> Subset:
             file=star.path, expected=f"0 to {len(table) - 1}", found=int(kept[-1]),
             fix="count the rows from 0, the first of the input table",
         )  # fmt: skip
-    columns = [name for name in table.columns if not name.startswith(_OURS)]
+    columns = [name for name in table.columns if not name.startswith(OURS)]
     make_folder(out.parent)
     subset = table.iloc[kept][columns]
     write_star(replace(star, blocks={**star.blocks, block: subset}), out)

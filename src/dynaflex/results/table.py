@@ -13,11 +13,11 @@ from dynaflex.io.star import StarFile, write_star
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.results.trained import load_half
 from dynaflex.run.directory import Run
-from dynaflex.run.files import LATENTS, TABLE
+from dynaflex.run.files import CONTRAST_COLUMN, LATENT_COLUMN, LATENTS, TABLE
 
 
 def collect(run: Run, inputs: Inputs) -> None:
-    """Write ``latents.npz``, and the latents into ``particles.star``."""
+    """Write ``latents.npz``, and the latents and contrasts into ``particles.star``."""
     halves = [load_half(run, half) for half in (1, 2)]
     rows = np.concatenate([half.rows.numpy() for half in halves])
     order = np.argsort(rows, kind="stable")
@@ -31,9 +31,9 @@ def collect(run: Run, inputs: Inputs) -> None:
         durable.write_npz(path, index=rows[order], half=half, mean=mean, scale=scale)
     table = table_with_halves(inputs.particles, run.config()["seed"])
     particles = table.blocks[inputs.particles.particles_block]
-    columns = {f"dynaflexLatent{k + 1}": (mean[:, k], 6) for k in range(mean.shape[1])}
+    columns = {f"{LATENT_COLUMN}{k + 1}": (mean[:, k], 6) for k in range(mean.shape[1])}
     contrast = np.concatenate([half.contrast.numpy() for half in halves])[order]
-    for name, (values, digits) in (columns | {"dynaflexContrast": (contrast, 4)}).items():
+    for name, (values, digits) in (columns | {CONTRAST_COLUMN: (contrast, 4)}).items():
         column = np.full(len(particles), "nan", dtype=object)
         column[rows[order]] = [f"{value:.{digits}f}" for value in values]
         particles[name] = column

@@ -26,6 +26,11 @@ TABLE, LATENTS, MOTION, GRID, FSC, MESH = (
     "particles.star", "latents.npz", "motion.npz", "grid.json", "fsc.json", "mesh.npz",
 )  # fmt: skip
 
+OURS = "dynaflex"
+"""How the columns begin that a run adds to its table; whoever takes rows of it for another run leaves them out."""
+LATENT_COLUMN, CONTRAST_COLUMN = f"{OURS}Latent", f"{OURS}Contrast"
+"""Columns of latents are numbered from 1."""
+
 
 @dataclass(frozen=True)
 class ParticleLatents:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from dynaflex.run.files import LATENT_COLUMN
 from dynaflex.shapes import FloatArray, IntArray
 
-OURS = "dynaflexLatent"
-"""What the columns that the run added to the table begin with."""
 _MOST_CLASSES = 12
 _UNITS = {
     "rlnDefocusU": "Å", "rlnDefocusV": "Å", "rlnDefocusAngle": "°", "rlnPhaseShift": "°",
@@ -52,7 +51,7 @@ class TableColumns:
         found = []
         for i, name in enumerate(map(str, self._table.columns)):
             different = self._of(i).nunique()
-            if name.startswith(OURS) or different < 2:
+            if name.startswith(LATENT_COLUMN) or different < 2:
                 continue
             head = self._numbers_ahead(i)
             if head is None:

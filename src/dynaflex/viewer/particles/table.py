@@ -13,10 +13,10 @@ from dynaflex.data.columns import particle_block
 from dynaflex.errors import UsageError
 from dynaflex.io.star import StarFile
 from dynaflex.run.directory import Run
-from dynaflex.run.files import ParticleLatents, read_latents, read_motion, read_table
+from dynaflex.run.files import OURS, ParticleLatents, read_latents, read_motion, read_table
 from dynaflex.shapes import Array, FloatArray, IntArray
 from dynaflex.viewer.particles.analysed import Analysed, read_analysis
-from dynaflex.viewer.particles.columns import OURS, Column, TableColumns, numbered
+from dynaflex.viewer.particles.columns import Column, TableColumns, numbered
 
 _IN_MOTION = {
     "displacement_norm": Column("displacement", "displacement, rms", "Å", "value"),
