@@ -17,7 +17,7 @@ from dynaflex.cli.app import app
 Command = Callable[..., Any]
 COMMANDS = {command.name: command for command in typer.main.get_group(app).commands.values()}
 CHOICES = {
-    "simulate": "--motion [hinge|two-hinge|touching|twist|none]",
+    "simulate": "--motion [hinge|two-hinge|touching|five|twist|none]",
     "reconstruct": "--field [decoder|inverse]",
     "select": "--axes [motion|pca|latent|umap]",
     "export": "--to [relion|cryosparc|chimerax]",

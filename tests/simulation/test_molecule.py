@@ -10,7 +10,8 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
 from dynaflex.errors import UsageError
-from dynaflex.simulation.molecule import ARM, BODY, LOBE, MOTIONS, Molecule, make_molecule, make_motion
+from dynaflex.simulation.molecule import ARM, BODY, LOBE, Molecule, make_molecule
+from dynaflex.simulation.motions import MOTIONS, make_motion
 
 MOLECULE = make_molecule(192.0, seed=3)
 TOUCHING = make_molecule(192.0, 3, "touching")
@@ -116,6 +117,28 @@ def test_touching_arms_shear_and_do_not_collide() -> None:
         assert clashes.sum() <= 3
     apart = np.linalg.norm(moved[4] - moved[20], axis=-1)
     assert apart[arm].max() > 20.0 and apart[lobe].max() > 20.0
+
+
+def test_five_arms_move_independently_and_never_meet() -> None:
+    molecule = make_molecule(192.0, 3, "five")
+    motion = make_motion("five", molecule)
+    assert motion.n_coordinates == 5 and pdist(molecule.points).min() >= 3.5
+    states = motion.swing * (np.indices((2,) * 5).reshape(5, -1).T * 2.0 - 1.0)
+    moved = motion.displace(molecule.points, molecule.domain, states)
+    for number in range(1, 6):
+        arm = molecule.domain == number
+        assert arm.sum() == 100
+        here = moved[:, arm]
+        for sign in (-1.0, 1.0):
+            alike = here[np.sign(states[:, number - 1]) == sign]
+            assert alike == pytest.approx(np.broadcast_to(alike[0], alike.shape))
+        assert (
+            np.linalg.norm(here[states[:, number - 1] > 0][0] - here[states[:, number - 1] < 0][0], axis=1).max() > 20
+        )
+    for atoms in moved:
+        arms = [atoms[molecule.domain == number] for number in range(1, 6)]
+        for i, arm in enumerate(arms):
+            assert cKDTree(arm).query(np.concatenate(arms[:i] + arms[i + 1 :]))[0].min() > 3.0
 
 
 def test_a_twist_turns_the_arm_more_the_further_from_the_body() -> None:

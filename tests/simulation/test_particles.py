@@ -19,7 +19,8 @@ from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map
 from dynaflex.simulation import microscope
 from dynaflex.simulation.fourier_sum import image_coefficients, volume_coefficients
-from dynaflex.simulation.molecule import ARM, BODY, LOBE, make_molecule, make_motion
+from dynaflex.simulation.molecule import ARM, BODY, LOBE, make_molecule
+from dynaflex.simulation.motions import make_motion
 from dynaflex.simulation.particles import simulate
 from dynaflex.simulation.truth import (
     Truth,

@@ -219,7 +219,7 @@ def simulate(
         box: in pixels, even.
         pixel_size: in Å.
         snr: variance of the signal over that of the noise; 0 gives noise alone.
-        motion: ``"hinge"``, ``"two-hinge"``, ``"touching"``, ``"twist"`` or ``"none"``.
+        motion: ``"hinge"``, ``"two-hinge"``, ``"touching"``, ``"five"``, ``"twist"`` or ``"none"``.
         seed: equal seeds give equal files.
         contrast_spread: that of the logarithm of how strongly particles show; 0.3 is ice of very uneven thickness.
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from typing import Literal
 
-MotionName = Literal["hinge", "two-hinge", "touching", "twist", "none"]
+MotionName = Literal["hinge", "two-hinge", "touching", "five", "twist", "none"]

@@ -14,7 +14,8 @@ from dynaflex.grid import Grid
 from dynaflex.io.mrc import write_map
 from dynaflex.shapes import Array
 from dynaflex.simulation.microscope import Atoms, draw_acquisition, write_particles
-from dynaflex.simulation.molecule import make_molecule, make_motion
+from dynaflex.simulation.molecule import make_molecule
+from dynaflex.simulation.motions import make_motion
 from dynaflex.simulation.truth import Truth, domain_labels, domain_mask, mean_volume
 
 ATOM_SIGMA = 2.0

@@ -17,7 +17,8 @@ from dynaflex.io.arrays import UNREADABLE, read_arrays
 from dynaflex.io.durable import write_npz
 from dynaflex.shapes import Array, IntArray, Tensor
 from dynaflex.simulation.fourier_sum import gaussian_envelope, volume_coefficients
-from dynaflex.simulation.molecule import DOMAINS, Motion, Rotor
+from dynaflex.simulation.molecule import DOMAINS
+from dynaflex.simulation.motions import Motion, Rotor
 
 CONFORMATIONS = 64
 """Conformations per rotor in a mean over the whole motion; adjacent ones differ by less than an atom's width."""
