@@ -19,7 +19,7 @@ from dynaflex.training import checkpoint
 MakeTrainer = Callable[..., HalfTrainer]
 
 SETTINGS: dict[str, Any] = {
-    "epochs": 12, "warm_up_epochs": 1, "refresh_every": 2, "refresh_epochs": 1, "replace_every": 3, "patience": 90,
+    "epochs": 12, "warm_up_epochs": 8, "refresh_every": 17, "refresh_epochs": 8, "replace_every": 25, "patience": 750,
     "refine_poses": True,
 }  # fmt: skip
 # The third epoch is a joint one, which counts rises; the fourth moves the Gaussians alone, with lambda as it was.

@@ -140,6 +140,15 @@ def test_lambda_is_capped_where_the_prior_has_no_gradient_yet(make: MakeTrainer)
     assert trainer.progress.strength == 7.0
 
 
+def test_what_the_user_asks_for_is_not_lost_in_the_cap(make: MakeTrainer) -> None:
+    strengths = []
+    for ratio in (0.3, 0.9, 3.0):
+        trainer = make(warm_up_epochs=0, regularisation=ratio)
+        trainer.run_epoch(silent)
+        strengths.append(trainer.progress.strength)
+    assert strengths == pytest.approx([0.3 / 0.9 * strengths[1], 67.0, 3.0 / 0.9 * strengths[1]])
+
+
 def test_closest_conformation_is_the_mean_of_those_that_move_least() -> None:
     reference = torch.randn(50, 3)
     sizes = torch.tensor([5.0, 1.0, 3.0, 2.0, 4.0])
@@ -175,7 +184,8 @@ def test_the_reference_is_replaced_by_what_the_rule_makes_of_all_predictions(
 ) -> None:
     """Half 1 goes to its own closest predictions; half 2, which knows the mask of half 1, to those inside it."""
     other = torch.tensor([[30.0, 10.0, 5.0], [-20.0, 0.0, 0.0]]) if rule is conformation_inside else None
-    trainer = make(other, warm_up_epochs=0, epochs=9, replace_every=2, pooled_particles=3, position_rate=0.0)
+    schedule = {"warm_up_epochs": 0, "refresh_epochs": 0, "replace_every": 22, "epochs": 9}
+    trainer = make(other, **schedule, pooled_particles=3, position_rate=0.0)
     model, calls, returned = trainer.model, [], []
 
     def watched(predictions: Tensor, reference: Tensor, *rest: Any) -> Tensor:
@@ -194,7 +204,7 @@ def test_the_reference_is_replaced_by_what_the_rule_makes_of_all_predictions(
         trainer.run_epoch(silent)
         if returned:
             assert torch.equal(model.density.points(), returned[-1])
-    # Nothing is replaced in the last `replace_every` epochs: the Gaussians are left to settle.
+    # Every 22 of 100 epochs is every other of nine. In the last two nothing is replaced: the Gaussians settle.
     assert calls == [(2, 3), (4, 3), (6, 3)]
     assert not torch.equal(returned[0], returned[1])
 

@@ -51,7 +51,7 @@ def prepare_consensus(inputs: Inputs, half: int, config: DynamightConfig) -> Con
     # At R0 the density is swollen, in a sharpened map it is hollow: residues are counted in between.
     counted = fourier.low_pass(volume * kept, grid, _COUNTED_AT)
     count = config.n_gaussians or placement.default_count(
-        counted, placement.automatic_threshold(counted), grid.pixel_size
+        counted, placement.automatic_threshold(counted), grid.pixel_size, inputs.imaging.grid.pixel_size
     )
     return Consensus(low, grid, contour(low, config), count)
 

@@ -12,6 +12,7 @@ from dynaflex.config import MAP, MOTION, SCHEDULE, TRAINING, InputFile, Option, 
 _RATE = Private("a rate that suits the units of what it moves, for any data")
 _DECODER = Private("how fine a motion can be follows from both: the shortest wave, and the nodes that resolve it")
 _DENSE = 12.0
+_PAPERS_RATIO = 0.9
 
 
 class DynamightConfig(RunConfig):
@@ -25,7 +26,9 @@ class DynamightConfig(RunConfig):
         default=None, description="Map contour to fill with Gaussians; default automatic."
     )
     n_gaussians: Annotated[int | None, Option(MAP, "N", "gaussians")] = Field(
-        default=None, ge=4, description="Number of Gaussians; default two per residue that fits into the contour."
+        default=None,
+        ge=4,
+        description="Number of Gaussians; default two per residue that fits into the contour, or one per training voxel.",
     )
     n_classes: Annotated[int, Option(MAP, "N", "classes")] = Field(
         default=1, ge=1, description="Classes of Gaussian, each with a width."
@@ -48,10 +51,12 @@ class DynamightConfig(RunConfig):
         default="dense", description="Of neighbours that stay together: 12 on average, or the cutoff of eq. 12."
     )
     regularisation: Annotated[float, Option(MOTION, "RATIO")] = Field(
-        default=0.9, ge=0.0, description="Ratio of gradient norms, prior over data."
+        default=_PAPERS_RATIO,
+        ge=0.0,
+        description="How stiff: the ratio of gradient norms, prior over data, and in proportion where it is capped.",
     )
-    strongest_prior: Annotated[float, Private("a ceiling that keeps --regularisation from forbidding motion")] = Field(
-        default=67.0, description="largest lambda, nats per Å² of mean squared edge strain"
+    strongest_prior: Annotated[float, Private("a ceiling that keeps noisy gradients from forbidding motion")] = Field(
+        default=67.0, description="largest lambda at the ratio of 0.9, nats per Å² of mean squared edge strain"
     )
 
     half_sets: Annotated[Literal["independent"], Option(TRAINING)] = Field(
@@ -61,16 +66,18 @@ class DynamightConfig(RunConfig):
         default=None, ge=1, description="Sweeps over the data; default enough for 6000 updates, from 20 to 100."
     )
     steps: Annotated[int, SCHEDULE] = Field(default=6000, description="updates of one half that `epochs=None` aims at")
-    warm_up_epochs: Annotated[int, SCHEDULE] = 3
+    warm_up_epochs: Annotated[int, SCHEDULE] = Field(default=3, description="of a training of 100 epochs, as below")
     refresh_every: Annotated[int, SCHEDULE] = Field(
-        default=30, description="after so many epochs, some with the Gaussians alone"
+        default=30, description="after so many of 100 epochs, some with the Gaussians alone"
     )
     refresh_epochs: Annotated[int, SCHEDULE] = 5
     replace_every: Annotated[int, SCHEDULE] = Field(
-        default=10, description="epochs between replacements of the reference positions"
+        default=10, description="of 100 epochs, between replacements of the reference positions"
     )
     pooled_particles: Annotated[int, SCHEDULE] = 100
-    patience: Annotated[int, SCHEDULE] = Field(default=40, description="stop when the loss has risen this many times")
+    patience: Annotated[int, SCHEDULE] = Field(
+        default=40, description="stop when the loss has risen this many times in 100 epochs"
+    )
     decoder_rate: Annotated[float, _RATE] = 2e-3
     latent_rate: Annotated[float, _RATE] = 0.05
     position_rate: Annotated[float, _RATE] = Field(default=0.02, description="Å per update")
@@ -86,6 +93,11 @@ class DynamightConfig(RunConfig):
     def graph_degree(self) -> float | None:
         """Mean neighbours of a Gaussian in the graph; None for the paper's cutoff."""
         return _DENSE if self.graph == "dense" else None
+
+    @property
+    def ceiling(self) -> float:
+        """The largest lambda, in nats per Å²: in noisy data it is what holds, so that it goes with what was asked."""
+        return self.strongest_prior * self.regularisation / _PAPERS_RATIO
 
     def planned_epochs(self, batches: int) -> int:
         """Epochs of a half-set whose epoch has ``batches`` updates."""

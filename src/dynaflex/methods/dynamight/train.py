@@ -23,6 +23,7 @@ from dynaflex.losses.graph import Graph, fixed_graph, neighbour_graph
 from dynaflex.methods.dynamight.balance import balance, geometry_loss
 from dynaflex.methods.dynamight.config import DynamightConfig
 from dynaflex.methods.dynamight.consensus import closest_conformation, conformation_inside
+from dynaflex.methods.dynamight.schedule import Schedule
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
@@ -71,6 +72,7 @@ class HalfTrainer:
         self.bonds = bonds
         self.mask_points = mask_points
         self.epochs = config.planned_epochs(-(-len(training) // config.batch_size))
+        self.schedule = Schedule(config, self.epochs)
         self.progress = DynamightProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         self.poses = PoseRefinement(len(data)).to(data.device) if config.refine_poses else None
         self.optimisers = build_optimisers(model, self.poses, config)
@@ -85,7 +87,7 @@ class HalfTrainer:
     @property
     def finished(self) -> bool:
         """True after the last epoch, or when the loss has risen too often."""
-        return self.progress.epoch >= self.epochs or self.progress.rises >= self.config.patience
+        return self.progress.epoch >= self.epochs or self.progress.rises >= self.schedule.patience
 
     def restored(self) -> None:
         """Give the images their contrasts back, and find the neighbours in the reference of the epoch's beginning."""
@@ -94,14 +96,7 @@ class HalfTrainer:
 
     def phase(self) -> str:
         """What the next epoch trains: ``warm-up`` and ``gaussians`` leave the networks alone."""
-        if self.progress.epoch < self.config.warm_up_epochs:
-            return "warm-up"
-        cycle = self.config.refresh_every + self.config.refresh_epochs
-        position = (self.progress.epoch - self.config.warm_up_epochs) % cycle
-        # The networks have the last word: no refresh that joint epochs could not follow up.
-        left = self.epochs - self.progress.epoch - (cycle - position)
-        refresh = position >= self.config.refresh_every and left >= self.config.refresh_epochs
-        return "gaussians" if refresh else "joint"
+        return self.schedule.phase(self.progress.epoch)
 
     def run_epoch(self, report: Report, every_batch: EveryBatch = lambda _done, _total: None) -> None:
         """One sweep over the training particles, then the bookkeeping that the next one needs."""
@@ -172,10 +167,7 @@ class HalfTrainer:
         state.epoch += 1
         if phase == "joint":
             state.joint_epochs += 1
-            if (
-                state.joint_epochs % self.config.replace_every == 0
-                and state.epoch < self.epochs - self.config.replace_every
-            ):
+            if self.schedule.replaces(state.joint_epochs, state.epoch):
                 self._replace_reference()
         self.renew_graph()
         state.begin_epoch()
@@ -207,7 +199,7 @@ class HalfTrainer:
             weights,
             self.graph,
             ratio=self.config.regularisation,
-            strongest=self.config.strongest_prior,
+            strongest=self.config.ceiling,
             bonded=self.bonds is not None,
         )
 
