@@ -151,8 +151,10 @@ class RunConfig(BaseModel):
 class MapConfig(RunConfig):
     """Settings of methods that learn the motion of a map on a mesh, and solve for the map, in turn."""
 
-    cells: Annotated[int, Option(MAP, "N")] = Field(
-        default=20, ge=2, description="Cubes of the mesh along a side of the box, five tetrahedra each."
+    cells: Annotated[int | None, Option(MAP, "N")] = Field(
+        default=None,
+        ge=2,
+        description="Cubes of the mesh along a side of the box; default cubes of 10 Å, or of three training pixels.",
     )
     fixed_map_epochs: Annotated[int, SCHEDULE] = Field(
         default=5, ge=0, description="first epochs, in which the map stays as it is given"

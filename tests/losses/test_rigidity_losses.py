@@ -7,8 +7,9 @@ import torch
 
 from dynaflex.grid import Grid
 from dynaflex.kernels import RigidityTable
-from dynaflex.losses.rigidity import rigidity, stiffness, strains
+from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
 from dynaflex.mesh.build import lattice
+from dynaflex.mesh.refine import refine
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
@@ -34,6 +35,15 @@ def test_what_turns_is_not_strained_and_what_stretches_is_by_the_square() -> Non
     assert strains(turned, MESH).max() < 1e-8
     stretched = MESH.vertices * torch.tensor([1.2, 1.0, 0.7])
     assert torch.allclose(strains(stretched[None], MESH), torch.tensor(0.2**2 + 0.3**2), atol=1e-5)
+
+
+@pytest.mark.parametrize("cells", [2, 4, 5])
+def test_the_energy_of_a_motion_does_not_depend_on_the_cells_it_is_told_by(cells: int) -> None:
+    everything = torch.ones(16, 16, 16, dtype=torch.bool)
+    stretch = torch.tensor([1.1, 1.0, 0.8])
+    for mesh in (lattice(everything, GRID, cells), refine(MESH, GRID.radius_of_points().view(16, 16, 16) < 12, GRID)):
+        energy = rigidity((mesh.vertices * stretch)[None], RigidityTable(mesh.vertices, mesh.cells, amounts(mesh)))
+        assert float(energy) == pytest.approx(4.8**3 * (0.1**2 + 0.2**2), rel=1e-4)
 
 
 @pytest.mark.parametrize("amount", [1e-6, 1.0, 1e3])

@@ -9,7 +9,7 @@ import torch
 
 from dynaflex.errors import InputError, UsageError
 from dynaflex.grid import Grid
-from dynaflex.mesh.build import build_mesh, density_weights, hold, lattice, stiff_segments
+from dynaflex.mesh.build import build_mesh, cell_edge, density_weights, hold, lattice, stiff_segments
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.mesh.voxels import cell_of_voxels, cells_touching
 from dynaflex.shapes import Tensor
@@ -103,18 +103,30 @@ def test_weights_rise_with_the_density_from_the_minimum_to_one(grid: Grid) -> No
     assert torch.allclose(louder.weights, mesh.weights)
 
 
-def test_a_cell_has_the_sum_of_its_density() -> None:
+def test_the_same_molecule_has_the_same_mesh_in_any_box(grid: Grid) -> None:
+    density = (-grid.radius_of_points() / 20.0).exp().reshape((grid.box,) * 3)
+    wide = Grid(grid.box + 34, grid.pixel_size)
+    meshes = []
+    for around, padding in ((grid, 0), (wide, 17)):
+        there = torch.nn.functional.pad(density, (padding,) * 6)
+        meshes.append(build_mesh(ball(around, 38.0).float(), around, there))
+    assert len(meshes[0].cells) > 100
+    for name in ("vertices", "cells", "weights"):
+        assert torch.allclose(getattr(meshes[0], name), getattr(meshes[1], name), atol=1e-4), name
+
+
+@pytest.mark.parametrize(("pixel_size", "edge"), [(1.0, 10.0), (3.0, 10.0), (4.0, 12.0)])
+def test_cubes_are_as_wide_as_a_helix_or_as_what_images_can_tell_apart(pixel_size: float, edge: float) -> None:
+    grid = Grid(48, 2.0)
+    mesh = build_mesh(ball(grid, 30.0).float(), grid, None, edge=cell_edge(pixel_size))
+    assert float(mesh.volumes().min()) == pytest.approx(edge**3 / 6)
+
+
+def test_the_stiffness_of_a_cell_is_that_of_its_mean_density() -> None:
     carrier = torch.tensor([0, 0, 1, 2, -1, 3]).reshape(1, 1, 6)
     density = torch.tensor([1.0, 1.0, 2.0, -5.0, 9.0, 1.0]).reshape(1, 1, 6)
-    weights = density_weights(carrier, density, torch.ones(5))
-    assert torch.allclose(weights, torch.tensor([1.0, 1.0, 0.5, 0.75, 0.5]), atol=0.02)
-
-
-def test_small_cells_count_by_their_concentration() -> None:
-    carrier = torch.tensor([0, 1, 2]).reshape(1, 1, 3)
-    density = torch.tensor([8.0, 4.0, 1.0]).reshape(1, 1, 3)
-    weights = density_weights(carrier, density, torch.tensor([2.0, 1.0, 0.25]))
-    assert torch.allclose(weights, torch.tensor([1.0, 0.75, 0.75]), atol=0.02)
+    weights = density_weights(carrier, density, torch.tensor([2.0, 2.0, 1.0, 1.0, 1.0]))
+    assert torch.allclose(weights, torch.tensor([1.0, 1.0, 0.5, 1.0, 0.5]), atol=0.02)
 
 
 def test_without_density_all_cells_weigh_one(grid: Grid) -> None:

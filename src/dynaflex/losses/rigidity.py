@@ -9,6 +9,8 @@ from dynaflex.kernels import RigidityTable
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.shapes import Tensor
 
+_NM3 = 1e-3
+"""nm³ in an Å³."""
 _GIVE = 0.3
 """Of the mean strain: what is added to that of a cell, so that none is much stiffer than it would be by itself."""
 
@@ -16,11 +18,19 @@ _GIVE = 0.3
 def rigidity(destinations: Tensor, table: RigidityTable) -> Tensor:
     """``sum_j w_j sum_l (s_l - 1)²`` over the cells of a mesh, one value per particle ``(b)``. Implements [3DF 6].
 
+    The weights w_j of the ``table`` are those of :func:`amounts`: the energy of a motion is that of the matter that it
+    strains, whatever the cells it is told by.
+
     ``destinations`` ``(b v 3)`` are the vertices' positions in Å and ``s_l`` the singular values of the cell's A. The
     inner sum is ``|A - R|²`` with R the nearest rotation, so the smallest singular value of a cell that was turned
     inside out counts as negative: unlike in the paper, a mirror image is not rigid.
     """
     return kernels.rigidity(destinations.transpose(1, 2), table)
+
+
+def amounts(mesh: TetMesh) -> Tensor:
+    """What the strain of each cell ``(t)`` counts: its stiffness times its volume in nm³."""
+    return mesh.weights * mesh.volumes().to(mesh.weights) * _NM3
 
 
 @torch.no_grad()

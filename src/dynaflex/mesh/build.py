@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -12,6 +13,10 @@ from dynaflex.mesh.tetmesh import TetMesh, validated, without_unused_vertices
 from dynaflex.mesh.voxels import cell_of_voxels, cells_touching
 from dynaflex.shapes import Tensor
 
+CELL_EDGE = 10.0
+"""Å: about as wide as a helix, of which the inside does not bend."""
+_PIXELS_ALONG_AN_EDGE = 3
+"""Of the images that motion is learned from: what bends within fewer cannot be told from what does not."""
 RIGID_WEIGHT = 20.0
 STIFF_WEIGHT = 3.0
 
@@ -34,14 +39,15 @@ def build_mesh(
     mask: Tensor,
     grid: Grid,
     density: Tensor | None,
-    cells: int = 20,
+    cells: int | None = None,
     minimum_weight: float = 0.5,
     stiffen: bool = False,
     stationary: Tensor | None = None,
+    edge: float = CELL_EDGE,
 ) -> TetMesh:
     """A regular mesh of all tetrahedra that touch the ``mask`` ``(d d d)`` above 0.5, one part, segment 0.
 
-    ``cells`` cubes stand along an edge of the box. Weights are 1 without a ``density`` ``(d d d)``, and otherwise those
+    Its cubes are those of :func:`lattice`. Weights are 1 without a ``density`` ``(d d d)``, and otherwise those
     of :func:`density_weights`; vertices at a ``stationary`` mask ``(d d d)`` are fixed, see :func:`hold`.
 
     Raises:
@@ -49,29 +55,41 @@ def build_mesh(
         UsageError: ``cells`` below 1 or above the box.
     """
     inside = mask > 0.5
-    mesh = lattice(inside, grid, cells)
+    mesh = lattice(inside, grid, cells, edge)
     if density is not None:
         carrier = torch.where(inside, cell_of_voxels(mesh, grid), -1)
         mesh = replace(mesh, weights=density_weights(carrier, density, mesh.volumes(), minimum_weight, stiffen))
     return mesh if stationary is None else hold(mesh, stationary, grid)
 
 
-def lattice(inside: Tensor, grid: Grid, cells: int) -> TetMesh:
-    """Cubes of edge width / ``cells``, five tetrahedra each, where they touch ``inside`` ``(d d d)`` bool; weights 1.
+def cell_edge(pixel_size: float) -> float:
+    """Å along a cube of a mesh for motion that is learned from images of this ``pixel_size`` in Å.
 
-    Alternate cubes are mirrored, so that neighbours cut their common face along the same diagonal. The lattice is
-    centred on the origin.
+    It says nothing of the box: the same molecule has the same mesh, however much solvent surrounds it.
+    """
+    return max(CELL_EDGE, _PIXELS_ALONG_AN_EDGE * pixel_size)
+
+
+def lattice(inside: Tensor, grid: Grid, cells: int | None = None, edge: float = CELL_EDGE) -> TetMesh:
+    """Cubes, five tetrahedra each, where they touch ``inside`` ``(d d d)`` bool; weights 1.
+
+    ``cells`` of them fill the box, or cubes of ``edge`` Å meet in its origin and stand over. Alternate cubes are
+    mirrored, so that neighbours cut their common face along the same diagonal.
 
     Raises:
         InputError: nothing is inside.
         UsageError: ``cells`` below 1 or above the box.
     """
-    if not 1 <= cells <= grid.box:
+    if cells is None:
+        cells = 2 * math.ceil(0.5 * grid.width / edge)
+    elif 1 <= cells <= grid.box:
+        edge = grid.width / cells
+    else:
         raise UsageError(
             "mesh.cells",
             f"a mesh cannot have {cells} cubes along the box",
             expected=f"1 to {grid.box}",
-            fix="--cells 20",
+            fix="leave it out, for cubes of 10 Å",
         )
     if not bool(inside.any()):
         raise InputError(
@@ -80,15 +98,14 @@ def lattice(inside: Tensor, grid: Grid, cells: int) -> TetMesh:
             expected="a mask that is 1 inside the molecule",
             fix="make it with a lower threshold",
         )
-    cube = _cubes_near(inside, grid, cells)
-    odd = cube.sum(dim=1) % 2 == 1
+    cube = _cubes_near(inside, grid, cells, edge)
+    odd = (cube - cells // 2).sum(dim=1) % 2 == 1
     mirrored = _FIVE.clone()
     mirrored[..., 0] = 1 - mirrored[..., 0]
     corner = cube[:, None, None, :] + torch.where(odd[:, None, None, None], mirrored, _FIVE).to(cube.device)
     node = (corner[..., 2] * (cells + 1) + corner[..., 1]) * (cells + 1) + corner[..., 0]
     used, index = torch.unique(node.reshape(-1, 4), return_inverse=True)
     steps = torch.stack([used % (cells + 1), used // (cells + 1) % (cells + 1), used // (cells + 1) ** 2], dim=1)
-    edge = grid.width / cells
     whole = TetMesh(
         vertices=((steps.double() - 0.5 * cells) * edge).float(),
         cells=index,
@@ -99,10 +116,9 @@ def lattice(inside: Tensor, grid: Grid, cells: int) -> TetMesh:
     return validated(with_cells(whole, cells_touching(whole, inside, grid)))
 
 
-def _cubes_near(inside: Tensor, grid: Grid, cells: int) -> Tensor:
+def _cubes_near(inside: Tensor, grid: Grid, cells: int, edge: float) -> Tensor:
     """Indices (x, y, z) of the cubes that a voxel inside reaches into, ``(n 3)``."""
-    axis = grid.axis(inside.device, torch.float64) + 0.5 * grid.width
-    edge = grid.width / cells
+    axis = grid.axis(inside.device, torch.float64) + 0.5 * cells * edge
     reached = torch.zeros(cells, cells, cells, dtype=torch.bool, device=inside.device)
     z, y, x = inside.nonzero().unbind(dim=1)
     sides = [((axis + side * 0.5 * grid.pixel_size) / edge).floor().long().clamp(0, cells - 1) for side in (-1, 1)]
@@ -122,18 +138,18 @@ def with_cells(mesh: TetMesh, kept: Tensor) -> TetMesh:
 def density_weights(
     carrier: Tensor, density: Tensor, volumes: Tensor, minimum: float = 0.5, stiffen: bool = False
 ) -> Tensor:
-    """Weights ``(t)`` of cells that carry density: 1 for the densest, falling to ``minimum`` in empty ones.
+    """Stiffness ``(t)`` of a volume of each cell: 1 for the densest, falling to ``minimum`` in empty ones.
 
     ``carrier`` ``(d d d)`` is the cell of each voxel or -1, ``density`` ``(d d d)`` the map, ``volumes`` ``(t)`` those
-    of the cells in Å³. Only positive density counts, summed over a cell and compared with the 99th percentile of all
-    cells; a cell smaller than half the largest counts as if it were that large. ``stiffen`` gives 3 to cells that hold
-    some density, but less than half of what is usual: what is weak there cannot fly about.
+    of the cells in Å³. Only positive density counts, averaged over a cell and compared with the 99th percentile of all
+    cells. ``stiffen`` gives 3 to cells that hold some density, but less than half of what is usual: what is weak there
+    cannot fly about.
     """
     carried = carrier >= 0
     total = torch.zeros(len(volumes), dtype=torch.float64, device=carrier.device)
     total.index_add_(0, carrier[carried], density.to(carrier.device)[carried].double().clamp(min=0.0))
-    total = total * (0.5 * volumes.max() / volumes.double()).clamp(min=1.0)
-    fraction = (total / torch.quantile(total, 0.99).clamp(min=1e-300)).clamp(max=1.0)
+    mean = total / volumes.double()
+    fraction = (mean / torch.quantile(mean, 0.99).clamp(min=1e-300)).clamp(max=1.0)
     weights = minimum + (1.0 - minimum) * fraction
     if stiffen:
         occupied = fraction > _EMPTY

@@ -19,7 +19,9 @@ def mesh_command(
     mask: Annotated[
         Path | None, typer.Option(help="What the mesh covers, .mrc; default: around the density at 20 Å.")
     ] = None,
-    cells: Annotated[int | None, typer.Option(help="Cubes of five tetrahedra along the box; default 20.")] = None,
+    cells: Annotated[
+        int | None, typer.Option(help="Cubes of five tetrahedra along the box; default: cubes of 10 Å.")
+    ] = None,
     segments: Annotated[
         Path | None, typer.Option(help="Segments, .mrc: a whole number per voxel, -1 in solvent.")
     ] = None,
@@ -55,7 +57,7 @@ def mesh_command(
         raise UsageError("usage.range", f"--minimum-weight cannot be {minimum_weight}", expected="above 0, up to 1")
     files = MeshFiles(map, mask, segments, stationary, refine)
     settings = MeshSettings(
-        cells=20 if cells is None else cells,
+        cells=cells,
         fuse=fuse or "",
         rigid=_numbers(rigid),
         stiffen=stiffen,

@@ -10,7 +10,7 @@ import torch
 from dynaflex import fourier, tell
 from dynaflex.data.placed import read_mask
 from dynaflex.errors import InputError
-from dynaflex.mesh.build import build_mesh, hold
+from dynaflex.mesh.build import build_mesh, cell_edge, hold
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.prepare.inputs import Inputs
@@ -27,7 +27,15 @@ def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
     if "mesh" not in files:
         low = fourier.low_pass(inputs.consensus[0], grid, config.shared_resolution)
         density = low.clamp(min=0.0) * inputs.mask
-        mesh = build_mesh(inputs.mask, grid, density, config.cells, config.smallest_weight, config.stiffen)
+        mesh = build_mesh(
+            inputs.mask,
+            grid,
+            density,
+            config.cells,
+            config.smallest_weight,
+            config.stiffen,
+            edge=cell_edge(inputs.imaging.grid.pixel_size),
+        )
         labelled = LabelledMesh(mesh)
     else:
         labelled = load_mesh(files["mesh"])

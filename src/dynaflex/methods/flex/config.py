@@ -46,7 +46,9 @@ class FlexConfig(MapConfig):
         default="newton", description="How latents are found: Gauss-Newton, or coordinate descent."
     )
     rigidity: Annotated[float, Option(MOTION, "LAMBDA")] = Field(
-        default=0.1, ge=0.0, description="Stiffness, nats per unit of squared strain; 0.03 to 3 are useful (paper: 2)."
+        default=0.45,
+        ge=0.0,
+        description="Stiffness, nats per nm³ and unit of squared strain; 0.1 to 10 are useful.",
     )
     layers: Annotated[int, Option(MOTION, "N")] = Field(
         default=6, ge=1, description="Hidden layers of the flow generator."

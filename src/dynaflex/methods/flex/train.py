@@ -12,7 +12,7 @@ from dynaflex.inference import descend, infer
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
-from dynaflex.losses.rigidity import rigidity, stiffness, strains
+from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.meshed.in_turn import InTurn
 from dynaflex.model import FlexModel
@@ -60,7 +60,8 @@ class FlexTrainer(InTurn[FlexConfig]):
     def _rigidity_table(self) -> RigidityTable:
         """That of the mesh, as stiff as the strain of its cells makes it once that is known."""
         mesh, strain = self.moves.mesh, self.progress.strain
-        weights = stiffness(strain, mesh.weights) if len(strain) else mesh.weights
+        weights = amounts(mesh)
+        weights = stiffness(strain, weights) if len(strain) else weights
         return RigidityTable(mesh.vertices, mesh.cells, weights).to(self.data.device)
 
     def _begin(self) -> None:

@@ -18,7 +18,7 @@ from dynaflex.deformation.on_mesh import OnMesh
 from dynaflex.errors import InputError, UsageError
 from dynaflex.grid import Grid
 from dynaflex.io.star import read_star
-from dynaflex.mesh.build import build_mesh
+from dynaflex.mesh.build import build_mesh, cell_edge
 from dynaflex.mesh.segments import LabelledMesh, contacts, expand_labels
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.methods.multibody import MultibodyConfig
@@ -156,7 +156,7 @@ def read_bodies(inputs: Inputs, config: MultibodyConfig) -> Bodies:
     density = inputs.consensus[0].clamp(min=0.0)
     still = max(numbers, key=lambda body: float(density[labels == body].sum()))
     moving = [body for body in numbers if body != still]
-    mesh = build_mesh(inputs.mask, grid, None, config.cells)
+    mesh = build_mesh(inputs.mask, grid, None, config.cells, edge=cell_edge(inputs.imaging.grid.pixel_size))
     share = shares(mesh.vertices, labels, grid, [still, *moving], config.border)
     whose = torch.tensor([still, *moving])[share[mesh.cells].mean(dim=1).argmax(dim=1)]
     pivots = torch.stack([pivot(labels, body, grid, density) for body in moving])
