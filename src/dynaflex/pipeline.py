@@ -25,6 +25,7 @@ from dynaflex.results.alignment import rest_at_the_mean
 from dynaflex.results.motion import measure_motion
 from dynaflex.results.reopen import Moved, remember, reopened
 from dynaflex.results.settings import method_of, settings_as
+from dynaflex.results.support import measure_support
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import FSC, TABLE
 from dynaflex.run.refusals import to_resume
@@ -121,6 +122,7 @@ def _go_on(work: Work[Config, Plan], method: Method[Config, Plan], until: Stage,
         for half in config.trained_halves:
             train_half(work, method, half, stop)
         table.collect(run, inputs)
+        measure_support(run, inputs, work.device)
     if "reconstruct" in stages and not run.files.has(FSC):
         with tell.doing("bringing the halves to one conformation"):
             rest_at_the_mean(run)

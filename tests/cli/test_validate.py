@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from dynaflex.judge import validation
 from dynaflex.prepare.half import HalfSet
 from dynaflex.report import html
+from dynaflex.results import support
 from dynaflex.run.directory import LOCK
 
 Command = Callable[..., Any]
@@ -50,7 +50,7 @@ def test_in_images_of_noise_nothing_is_found(run: Path, command: Command, monkey
             super().__init__(*given)
             self.images = torch.randn(self.images.shape, generator=torch.Generator().manual_seed(3))
 
-    monkeypatch.setattr(validation, "HalfSet", Noise)
+    monkeypatch.setattr(support, "HalfSet", Noise)
     outcome = command("validate", run, "--json")
     verdicts = {name: one["verdict"] for name, one in found(outcome).items()}
     for half in (1, 2):

@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
-from dynaflex import inference, tell
+from dynaflex import tell
 from dynaflex.data.columns import ParticleColumns
 from dynaflex.errors import InputError
-from dynaflex.grid import Grid
-from dynaflex.imaging.noise import noise_weights
-from dynaflex.losses.data import data_loss
-from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.products.space import conformation_space, some_landmarks
 from dynaflex.results.reopen import Moved, reopened
-from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, load_half
+from dynaflex.results.support import FEWEST, Trial, trials
+from dynaflex.results.trained import config_of, load_half
 from dynaflex.run.directory import Run
-from dynaflex.shapes import Array, Tensor
 from dynaflex.validate.controls import (
     FAIL,
     PASS,
@@ -42,24 +38,6 @@ from dynaflex.validate.controls import (
 VALIDATION = "validation.json"
 """The file of a run with the verdicts on it."""
 
-SHELLS_TOGETHER = 3
-"""Neighbouring shells that go to one side: the edges of an image tie the noise of neighbours."""
-_CANDIDATES, _AT_ONCE = 16, 32
-_FEWEST = 20
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Particles seen by the model of one half: negative log-likelihoods ``(p)`` in nats, on shells that the latents
-    were not found from, with their own latents, with those of others, with the motion reversed, and with none; and the
-    displacements ``(p n 3)`` in Å of some landmarks with their own."""
-
-    own: Array
-    permuted: Array
-    reversed: Array
-    still: Array
-    displacement: Array
-
 
 def run_controls(run: Run, device: torch.device, most: int, moved: Moved) -> list[Control]:
     """All controls, on at most so many held-out particles; inputs that have ``moved`` are taken from there.
@@ -69,24 +47,17 @@ def run_controls(run: Run, device: torch.device, most: int, moved: Moved) -> lis
         InputError: its particles cannot be read any more, or too few are held out.
     """
     inputs = reopened(run, moved)
-    held_out = np.flatnonzero(inputs.held_out)
-    if len(held_out) < _FEWEST:
+    held_out = int(inputs.held_out.sum())
+    if held_out < FEWEST:
         raise InputError(
             "validate.too-few", "too few particles were held out to test the motion on",
-            file=run.path, expected=f"at least {_FEWEST}", found=len(held_out),
+            file=run.path, expected=f"at least {FEWEST}", found=held_out,
             fix="use more particles, or hold out more of them",
         )  # fmt: skip
-    chosen = np.sort(np.random.default_rng(0).permutation(held_out)[:most])
-    halves = {half: load_half(run, half) for half in (1, 2)}
-    landmarks = some_landmarks(halves[1])
-    particles = inputs.particles.take(chosen)
-    contrast = contrast_in(halves.values(), particles.rows)
-    trials = {}
-    for half, trained in halves.items():
-        data = HalfSet(particles, half, inputs.imaging, device, contrast)
-        trials[half] = _tried(run, trained.to(device), data, landmarks.to(device))
+    landmarks = some_landmarks(load_half(run, 1))
+    found = trials(run, inputs, device, most, landmarks)
     with tell.doing("latents against what they must not depend on"):
-        return [*_of_likelihood(trials), *_of_agreement(run, trials), *_of_leaks(run, inputs)]
+        return [*_of_likelihood(found), *_of_agreement(run, found), *_of_leaks(run, inputs)]
 
 
 def record_of(controls: Sequence[Control]) -> dict[str, Any]:
@@ -115,17 +86,17 @@ def controls_in(record: dict[str, Any]) -> list[Control]:
     return found
 
 
-def _of_likelihood(trials: dict[int, Trial]) -> list[Control]:
+def _of_likelihood(found: dict[int, Trial]) -> list[Control]:
     controls = []
-    for half, trial in trials.items():
+    for half, trial in found.items():
         controls += [
             must_exceed_zero(
-                f"held-out gain, half {half}", trial.still - trial.own, "nats a particle",
-                "motion explains shells of held-out images that it was not fitted to",
+                f"held-out gain, half {half}", trial.rigid - trial.own, "nats a particle",
+                "shells that nothing was fitted to are likelier than with a rigid map of the same particles",
             ),
             must_vanish(
-                f"permuted latents, half {half}", trial.still - trial.permuted, "nats a particle",
-                "the motion of another particle must not explain an image better than no motion",
+                f"permuted latents, half {half}", trial.rigid - trial.permuted, "nats a particle",
+                "the motion of another particle must not explain an image better than the rigid map",
             ),
             must_exceed_zero(
                 f"reversed motion, half {half}", trial.reversed - trial.still, "nats a particle",
@@ -135,11 +106,11 @@ def _of_likelihood(trials: dict[int, Trial]) -> list[Control]:
     return controls
 
 
-def _of_agreement(run: Run, trials: dict[int, Trial]) -> list[Control]:
+def _of_agreement(run: Run, found: dict[int, Trial]) -> list[Control]:
     if config_of(run).half_sets == "shared":
         return []  # Both halves are one model, and agree by construction.
     words = "both halves, from different shells, see the same motion in particles that neither has learned from"
-    return [agreement("agreement of the halves", trials[1].displacement, trials[2].displacement, words)]
+    return [agreement("agreement of the halves", found[1].displacement, found[2].displacement, words)]
 
 
 def _of_leaks(run: Run, inputs: Inputs) -> list[Control]:
@@ -167,45 +138,3 @@ def _of_leaks(run: Run, inputs: Inputs) -> list[Control]:
         words = "the motion must not be told from the micrograph"
         controls.append(group_leak("leak of the micrograph", space.motion, group, words))
     return controls
-
-
-@torch.no_grad()
-def _tried(run: Run, trained: TrainedHalf, data: HalfSet, landmarks: Tensor) -> Trial:
-    model, prior, device = trained.model, config_of(run).latent_prior, data.device
-    weights = noise_weights(trained.noise_power.to(device), data.grid)
-    side = _alternate(data.grid, device) == trained.half % 2
-    fitting, judging = torch.where(side, weights, 0.0), torch.where(side, 0.0, weights)
-    k = trained.latents.mean.shape[1]
-    step = max(1, len(trained.rows) // _CANDIDATES)
-    candidates = torch.cat([torch.zeros(1, k), trained.latents.mean[::step][:_CANDIDATES]]).to(device)
-    everyone = torch.arange(len(data))
-    own = inference.find_latents(
-        model, data.batch, everyone, fitting, None, candidates,
-        prior=prior, task=f"held-out latents, model of half {trained.half}",
-    ).mean.to(device)  # fmt: skip
-    # Everybody gets the latents of another: the next in a random round.
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
-    other = torch.empty_like(own)
-    other[order] = own[order.roll(1)]
-    still = model.deformed(own.mean(dim=0, keepdim=True))
-    losses: dict[str, list[Tensor]] = {"own": [], "permuted": [], "reversed": [], "still": []}
-    for part in tell.each(everyone.split(_AT_ONCE), f"held-out particles, model of half {trained.half}"):
-        batch = data.batch(part)
-        moved = model.deformed(own[part])
-        places = {
-            "own": moved,
-            "permuted": model.deformed(other[part]),
-            "reversed": 2.0 * still - moved,
-            "still": still.expand_as(moved),
-        }
-        for name, points in places.items():
-            predicted = model.render(points, batch.pose, batch.ctf)
-            losses[name].append(data_loss(predicted, batch.coefficients, judging))
-    displacement = trained.displacements(own, landmarks).double().cpu().numpy()
-    values = {name: torch.cat(parts).double().cpu().numpy() for name, parts in losses.items()}
-    return Trial(**values, displacement=displacement)
-
-
-def _alternate(grid: Grid, device: torch.device) -> Tensor:
-    """0 and 1 by turns for every few shells, ``(h w)``."""
-    return grid.shells(2, device) // SHELLS_TOGETHER % 2

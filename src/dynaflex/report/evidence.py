@@ -23,6 +23,7 @@ from dynaflex.report.facts import summary
 from dynaflex.report.facts.advice import held_out_gain
 from dynaflex.report.facts.files import Arrays, Record, RunFiles
 from dynaflex.report.facts.resolution import Nyquist
+from dynaflex.report.facts.supported import stored_support
 from dynaflex.report.facts.verdicts import stored_controls
 from dynaflex.report.facts.wording import THRESHOLD, wording_of
 from dynaflex.run.files import MESH
@@ -61,6 +62,7 @@ class Evidence:
             self.motion.pop("error", None)
         self.latents = self.files.arrays("latents.npz", "half", "mean")
         self.controls = stored_controls(self.files)
+        self.support = stored_support(self.files)
         self.threshold = self.files.record(THRESHOLD) if THRESHOLD in self.words.shown else None
         self.mesh = self.files.mesh() if MESH in self.words.shown else None
         self.merged = None if unfinished else self.files.volume("maps/map.mrc")
@@ -138,7 +140,10 @@ class Evidence:
                 "improves; that of the first, in which the noise is not known yet, is left out."
             )
         if any(held_out_gain(line) is not None for line in lines):
-            caption += " The gain is what the motion adds over the same map at rest: above zero it helps."
+            caption += (
+                " The gain is what latents that were fitted to an image add over the same map at rest; noise alone "
+                "brings half a nat a coordinate."
+            )
         plots = lambda lines: training_curves.training_plots(lines, self.words.geometry, self._training_width())  # noqa: E731
         return self.plotted("training", caption, "metrics.jsonl", self.metrics, plots, 2.3)
 

@@ -18,6 +18,7 @@ from dynaflex.report.facts import advice, summary, verdicts
 from dynaflex.report.facts.ending import Ending, reached
 from dynaflex.report.facts.files import NOT_THERE, Record
 from dynaflex.report.facts.resolution import resolution_sentence, resolution_tiles
+from dynaflex.report.facts.supported import support_sentence
 from dynaflex.report.views import Views
 from dynaflex.run.directory import PAGE
 from dynaflex.run.refusals import to_resume
@@ -162,7 +163,7 @@ class _Report:
             warnings.append(mismatch)
         yield '<dl class="tiles">' + "".join(_tile(tile) for tile in self._tiles()) + "</dl>"
         shown = self.shown
-        motion, metrics = shown.motion, shown.metrics or []
+        motion = shown.motion
         if motion is not None:
             yield guarded(
                 "motion.npz", lambda: page.paragraph(summary.Motion.of(motion, shown.shared).sentence(), "lead")
@@ -176,7 +177,7 @@ class _Report:
                 warnings.insert(0, told)
             else:
                 yield page.paragraph(told, "lead")
-        gain = advice.gain_sentence(metrics)
+        gain = support_sentence(shown.support)
         yield page.paragraph(sentence if gain is None else f"{gain} {sentence}")
         if warnings:
             yield page.box("Warnings", warnings, "warnings")
@@ -194,7 +195,7 @@ class _Report:
 
     def _advice(self) -> str:
         shown = self.shown
-        found = advice.advice(shown.words, shown.config or {}, shown.latents, shown.metrics or [])
+        found = advice.advice(shown.words, shown.config or {}, shown.latents, shown.support)
         return page.box("Advice", found, "warnings") if found else ""
 
     def _tiles(self) -> Iterator[summary.Tile]:

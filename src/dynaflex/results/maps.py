@@ -176,21 +176,23 @@ def _field(field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch
 class Passes:
     """Batches over the particles of a half, again and again, telling how far all of them together are.
 
-    Without ``latents`` ``(p k)`` nothing moves.
+    Without ``latents`` ``(p k)`` nothing moves. Where particles are named, they are ``among`` ``(q)`` these.
     """
 
     images: ParticleImages
     task: str
     sweeps: int
     latents: Tensor | None = None
+    among: Tensor | None = None
     done: int = 0
 
     def __call__(self) -> Iterator[Batch]:
         """One sweep over all particles."""
-        for part in torch.arange(len(self.images)).split(_AT_ONCE):
+        everyone = torch.arange(len(self.images)) if self.among is None else self.among
+        for part in everyone.split(_AT_ONCE):
             yield self.images.batch(part, latents=None if self.latents is None else self.latents[part])
             self.done += len(part)
-            tell.progress(self.task, self.done, self.sweeps * len(self.images))
+            tell.progress(self.task, self.done, self.sweeps * len(everyone))
 
 
 def _compare_models(

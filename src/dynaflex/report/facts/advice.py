@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from dynaflex.report.facts.files import Arrays, Record
+from dynaflex.report.facts.supported import on_support
 from dynaflex.shapes import Array
 from dynaflex.training.method import Wording
 
@@ -15,37 +16,19 @@ COLLAPSED = 0.1
 AT_THE_WALL, MANY = 1.4, 0.05
 
 
-def advice(words: Wording, config: Record, latents: Arrays | None, lines: Sequence[Record]) -> list[str]:
+def advice(words: Wording, config: Record, latents: Arrays | None, support: Record | None) -> list[str]:
     """Sentences on latents that collapsed or pile up at the wall, and on motion that held-out images do not support."""
     means = {} if latents is None else _means(latents)
     return [
         *_on_collapse(words, means),
         *(_on_the_wall(means) if config.get("prior") == "wall" else ()),
-        *_on_support(config, lines),
+        *on_support(support),
     ]
 
 
-def gain_sentence(lines: Sequence[Record]) -> str | None:
-    """What the motion gains on held-out particles in the end; None where that was not measured."""
-    gains = last_gains(lines)
-    if not gains:
-        return None
-    found = " and ".join(f"{gain:.1f}" for gain in gains.values())
-    return f"Particles that were held out are likelier by {found} nats each than with the same map at rest."
-
-
-def last_gains(lines: Sequence[Record]) -> dict[int, float]:
-    """The last gain on held-out particles in each half, nats per particle."""
-    gains: dict[int, float] = {}
-    for line in lines:
-        gain, half = held_out_gain(line), line.get("half")
-        if gain is not None and np.isfinite(gain) and isinstance(half, int):
-            gains[half] = gain
-    return dict(sorted(gains.items()))
-
-
 def held_out_gain(line: Mapping[str, object]) -> float | None:
-    """How much likelier held-out images are with the motion than at rest, nats per particle; None where not known."""
+    """How much likelier held-out images are with latents that were fitted to them than at rest, nats per particle; None
+    where not known. Noise alone brings half a nat for each coordinate."""
     gain, flexible, rigid = (line.get(key) for key in ("held_out_gain", "held_out_loss", "held_out_rigid_loss"))
     if isinstance(gain, int | float):
         return float(gain)
@@ -70,18 +53,6 @@ def _on_the_wall(means: dict[int, Array]) -> Iterator[str]:
                 f"{share:.0%} of the latents of half {half} lie at the wall of the prior, beyond {AT_THE_WALL:g}: "
                 "conformations pile up there that the model would like to tell apart. Try --prior gaussian or a higher "
                 "--latent-dim, and look for particles that do not belong."
-            )
-
-
-def _on_support(config: Record, lines: Sequence[Record]) -> Iterator[str]:
-    dimension = config.get("latent_dim")
-    chance = 0.5 * dimension if isinstance(dimension, int) else 1.0
-    for half, gain in last_gains(lines).items():
-        if gain <= chance:
-            name = f"half {half}" if half else "all particles"
-            yield (
-                f"The motion of {name} is not supported: held-out images become likelier by {gain:.1f} nats each, "
-                f"and {chance:g} is what as many free coordinates gain from noise alone. Do not interpret it."
             )
 
 

@@ -10,6 +10,7 @@ from dynaflex.judge.validation import VALIDATION, controls_in
 from dynaflex.report.facts import advice, summary
 from dynaflex.report.facts.files import RunFiles
 from dynaflex.report.facts.resolution import resolution_sentence
+from dynaflex.report.facts.supported import stored_support, support_sentence
 from dynaflex.report.facts.wording import wording_of
 from dynaflex.validate.controls import FAIL, PASS, WARN, Control
 
@@ -25,7 +26,6 @@ def verdicts(run: Path) -> list[dict[str, str]]:
     provenance = files.record("provenance.json") or {}
     motion = files.arrays("motion.npz", "points", "rms_displacement")
     latents = files.arrays("latents.npz", "half", "mean")
-    lines = files.metrics() or []
     shared = config.get("half_sets") == "shared"
     words = wording_of(run, config)
     found = []
@@ -33,13 +33,14 @@ def verdicts(run: Path) -> list[dict[str, str]]:
         found.append(_note(summary.Motion.of(motion, shared).sentence()))
     if fsc is not None:
         found.append(_note(resolution_sentence(fsc, files.record("grid.json") or {}, shared)))
-    gain = advice.gain_sentence(lines)
+    support = stored_support(files)
+    gain = support_sentence(support)
     found += [_note(gain)] if gain else []
     if latents is not None:
         controls = stored_controls(files)
         text = not_run(run) if controls is None else controls_sentence(controls)
         found.append(_warning(text) if controls and any(one.verdict == FAIL for one in controls) else _note(text))
-    found += [_warning(text) for text in advice.advice(words, config, latents, lines)]
+    found += [_warning(text) for text in advice.advice(words, config, latents, support)]
     found += [_warning(str(text)) for text in provenance.get("warnings", [])]
     found += [_warning(f"{name} is not used here: it {reason}") for name, reason in files.faults().items()]
     return found

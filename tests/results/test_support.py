@@ -1,0 +1,70 @@
+"""Laws of the support: a motion that is in the images has it, one that is not has none, and one number is told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dynaflex.grid import Grid
+from dynaflex.results.support import SUPPORT, Support, _alternate
+from dynaflex.simulation.particles import simulate
+
+Brief = Callable[..., tuple[Path, Any]]
+
+
+def supports(run: Path) -> list[Support]:
+    record = json.loads((run / SUPPORT).read_text())
+    return [Support(**record[f"half{half}"]) for half in (1, 2)]
+
+
+@pytest.mark.parametrize("fixture", ["finished_run", "flex_run"])
+def test_a_true_motion_is_supported_and_that_of_another_particle_is_worse_than_none(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
+    for half in supports(request.getfixturevalue(fixture)):
+        assert half.holds and half.permuted < 0.0
+
+
+@pytest.mark.parametrize(("method", "snr"), [("flex", 0.2), ("dynamight", 0.2), ("flex", 0.0)])
+def test_nothing_supports_a_motion_that_is_not_there(tmp_path: Path, brief_of: Brief, method: str, snr: float) -> None:
+    simulate(tmp_path / "data", 400, 32, 6.0, snr, "none", 4)
+    run, outcome = brief_of(method, "--epochs", 12, "--until", "train", "--skip-check", data=tmp_path / "data")
+    assert outcome.code == 0, outcome.err
+    assert not any(half.holds for half in supports(run))
+
+
+def test_report_and_validation_tell_the_same_number(
+    finished_run: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    controls = {one["name"]: one for one in json.loads(command("validate", run, "--json").out)["controls"]}
+    for number, half in enumerate(supports(run), 1):
+        control = controls[f"held-out gain, half {number}"]
+        # The halves have come to one conformation since, and voxels lie elsewhere between the cells.
+        assert (control["value"], control["chance"]) == pytest.approx((half.gain, half.error), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("support", "holds"),
+    [
+        (Support(4.0, 1.0, -4.0, 1.0), True),
+        (Support(2.9, 1.0, -9.0, 1.0), False),
+        (Support(9.0, 1.0, 6.0, 1.0), False),
+        (Support(-9.0, 1.0, -20.0, 1.0), False),
+    ],
+)
+def test_it_takes_three_standard_errors_over_the_rigid_map_and_over_others(support: Support, holds: bool) -> None:
+    assert support.holds == holds
+
+
+def test_every_shell_is_on_one_side_and_both_sides_reach_as_far() -> None:
+    grid = Grid(64, 3.0)
+    side, shells = _alternate(grid, torch.device("cpu")), grid.shells(2)
+    assert all(len(side[shells == shell].unique()) == 1 for shell in range(grid.n_shells))
+    assert 0.4 < float(side.float().mean()) < 0.6
