@@ -190,8 +190,7 @@ def test_a_missing_pixel_size_is_named(blocks: Blocks, save: Save) -> None:
         ("optics", "rlnImagePixelSize", ["2.0", "2.1"], "particles.pixel-size"),
         ("optics", "rlnImagePixelSize", ["0.0", "0.0"], "particles.pixel-size"),
         ("optics", "rlnImageSize", ["16", "32"], "particles.image-size"),
-        ("optics", "rlnCtfDataAreCtfPremultiplied", ["0", "1"], "particles.corrected"),
-        ("optics", "rlnCtfDataArePhaseFlipped", ["1", "0"], "particles.corrected"),
+        ("optics", "rlnMagMat00", ["1.0", "2.0"], "particles.magnification"),
         ("optics", "rlnVoltage", ["300000", "200000"], "particles.out-of-range"),
         ("optics", "rlnAmplitudeContrast", ["10", "7"], "particles.out-of-range"),
         ("optics", "rlnOpticsGroup", ["1", "3"], "star.unknown-group"),
@@ -207,6 +206,19 @@ def test_values_that_are_refused(
     error = refusal(save(blocks))
     assert error.identifier == identifier
     assert error.field == column
+
+
+def test_images_cannot_have_been_flipped_and_multiplied(blocks: Blocks, save: Save) -> None:
+    blocks["optics"] |= {"rlnCtfDataAreCtfPremultiplied": ["0", "1"], "rlnCtfDataArePhaseFlipped": ["1", "0"]}
+    assert sum("undone" in warning for warning in read_particles(save(blocks)).warnings) == 2
+    blocks["optics"]["rlnCtfDataArePhaseFlipped"] = ["0", "1"]
+    assert refusal(save(blocks)).identifier == "particles.corrected"
+
+
+def test_a_magnification_that_is_no_number_leaves_a_particle_out(blocks: Blocks, save: Save) -> None:
+    blocks["particles"]["rlnMagMat01"] = ["nan"] + ["0"] * 11
+    (excluded,) = read_particles(save(blocks)).excluded
+    assert excluded.row == 0 and "magnification" in excluded.reason
 
 
 def test_images_come_as_they_are_on_disk_in_any_order(blocks: Blocks, save: Save, images: np.ndarray) -> None:

@@ -23,12 +23,12 @@ def resampled(images: FloatArray, native: Grid, grid: Grid) -> FloatArray:
 
     What lies beyond the Nyquist frequency of the coarser grid is left out. Values keep their scale.
     """
-    matrix = _interpolation(native, grid)
+    matrix = interpolation(native, grid)
     return np.asarray(matrix @ images @ matrix.T, dtype=np.float32)
 
 
 @lru_cache(maxsize=16)
-def _interpolation(native: Grid, grid: Grid) -> FloatArray:
+def interpolation(native: Grid, grid: Grid) -> FloatArray:
     """The samples on one axis of ``grid`` from those of ``native``, ``(h b)``: its Fourier series, evaluated there."""
     frequency = np.arange(native.box // 2 + 1) / native.width
     highest = 0.5 / max(native.pixel_size, grid.pixel_size)
