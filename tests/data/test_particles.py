@@ -208,19 +208,6 @@ def test_values_that_are_refused(
     assert error.field == column
 
 
-def test_images_cannot_have_been_flipped_and_multiplied(blocks: Blocks, save: Save) -> None:
-    blocks["optics"] |= {"rlnCtfDataAreCtfPremultiplied": ["0", "1"], "rlnCtfDataArePhaseFlipped": ["1", "0"]}
-    assert sum("undone" in warning for warning in read_particles(save(blocks)).warnings) == 2
-    blocks["optics"]["rlnCtfDataArePhaseFlipped"] = ["0", "1"]
-    assert refusal(save(blocks)).identifier == "particles.corrected"
-
-
-def test_a_magnification_that_is_no_number_leaves_a_particle_out(blocks: Blocks, save: Save) -> None:
-    blocks["particles"]["rlnMagMat01"] = ["nan"] + ["0"] * 11
-    (excluded,) = read_particles(save(blocks)).excluded
-    assert excluded.row == 0 and "magnification" in excluded.reason
-
-
 def test_images_come_as_they_are_on_disk_in_any_order(blocks: Blocks, save: Save, images: np.ndarray) -> None:
     order = np.random.default_rng(5).permutation(12)
     for label, values in blocks["particles"].items():

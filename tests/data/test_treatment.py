@@ -11,10 +11,11 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.data.particles import Particles, read_particles
-from dynaflex.data.treatment import levelled, straightened
+from dynaflex.data.preprocess import levelled
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import transfer_function
+from dynaflex.imaging.resample import straightened
 from dynaflex.io.mrc import write_stack
 from dynaflex.io.star import StarFile, read_star, write_star
 from dynaflex.prepare.images import Imaging, ParticleImages

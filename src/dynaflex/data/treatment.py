@@ -7,15 +7,14 @@ table tells of an image is taken back where images are read, so that nothing dow
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import torch
 
-from dynaflex.data import preprocess
-from dynaflex.data.resample import interpolation
+from dynaflex.data.preprocess import levelled
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams, transfer_function
+from dynaflex.imaging.resample import straightened
 from dynaflex.shapes import Array, BoolArray, IntArray, Tensor
 
 # A magnification nearer to the identity moves the edge of a box of 400 pixels by a fiftieth of a pixel.
@@ -80,59 +79,6 @@ class Treatment:
             factor = torch.where(multiplied, real / (real.square() + _LEAST), real.sign())
             images[changed] = torch.fft.irfft2(torch.fft.rfft2(images[changed]) * factor, s=images.shape[-2:])
         return images
-
-
-def levelled(images: Tensor, grid: Grid, diameter: float) -> Tensor:
-    """Images ``(b h h)`` without the slope of the plane nearest to what lies outside the circle of ``diameter`` Å.
-
-    The offset stays, and an image that is constant is not changed at all.
-
-    Raises:
-        UsageError: the circle leaves no background.
-    """
-    outside, fit, axes = _planes(grid, diameter)
-    slopes = images.flatten(1)[:, outside].double() @ fit
-    return images - (slopes @ axes).to(images.dtype).view_as(images)
-
-
-@lru_cache(maxsize=4)
-def _planes(grid: Grid, diameter: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The pixels outside the circle ``(n)``, what makes their values slopes along x and y ``(n 2)``, and the planes of
-    unit slope ``(2 h²)``."""
-    axis = grid.axis(dtype=torch.float64) / grid.width
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    disc = (x.square() + y.square()).sqrt() * grid.width <= 0.5 * diameter
-    preprocess.require_background(disc.float())
-    axes = torch.stack([x.flatten(), y.flatten()])
-    outside = (~disc).flatten().nonzero()[:, 0]
-    centred = axes[:, outside] - axes[:, outside].mean(dim=1, keepdim=True)
-    return outside, torch.linalg.solve(centred @ centred.T, centred).T, axes
-
-
-def straightened(images: Tensor, grid: Grid, magnification: Array) -> Tensor:
-    """Images ``(b h h)`` as they would be without this ``magnification`` ``(2 2)``: the value at Mᵀx is taken to x.
-
-    Two shears, each a shift of rows or columns, and a change of sampling, all of them exact for what a Fourier series
-    holds: noise keeps its power.
-    """
-    (a, b), (c, d) = magnification.T
-    along_y = float(d)
-    along_x = float((a * d - b * c) / d)
-    images = _sheared(images, grid, float(b / d))
-    images = _sheared(images.transpose(1, 2), grid, float(c / along_x)).transpose(1, 2)
-    x, y = (
-        torch.from_numpy(interpolation(grid, replace(grid, pixel_size=grid.pixel_size * along)))
-        for along in (along_x, along_y)
-    )
-    return y @ images @ x.T
-
-
-def _sheared(images: Tensor, grid: Grid, slope: float) -> Tensor:
-    """Images ``(b h h)`` whose value at (x, y) is that at (x + ``slope`` y, y) of those given."""
-    kx, _ = grid.frequencies(dtype=torch.float64)
-    angle = 2.0 * torch.pi * slope * grid.axis(dtype=torch.float64)[:, None] * kx
-    phase = torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
-    return torch.fft.irfft(torch.fft.rfft(images) * phase, n=grid.box)
 
 
 def _symmetric(ctf: CtfParams) -> CtfParams:
