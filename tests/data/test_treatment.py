@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 import torch
 
 from dynaflex import fourier
+from dynaflex.checking.check import compare_readings
 from dynaflex.data.particles import Particles, read_particles
 from dynaflex.data.preprocess import levelled
 from dynaflex.errors import UsageError
@@ -103,6 +105,16 @@ def test_images_that_were_flipped_or_multiplied_are_seen_as_they_were(
     assert 0.97 < float(kept) < 1.03
     weighted = transfer_function(before.ctf, GRID.cropped(32))
     assert apart(seen(after) * weighted, expected * weighted) < 0.02
+
+
+def test_the_check_agrees_with_a_table_that_is_right_about_its_images(plain: Path, tmp_path: Path) -> None:
+    before = read_particles(plain)
+    images = filtered(before.images(EVERY.numpy()), transfer_function(before.ctf, GRID).sign())
+    after = rewritten(plain, tmp_path / "after", images, rlnCtfDataArePhaseFlipped="1")
+    consensus = torch.from_numpy(mrcfile.read(plain.parent / "consensus.mrc"))
+    comparison = compare_readings(after, consensus, None)
+    assert comparison.matches and comparison.better is None
+    assert "images phase-flipped" not in {score.name for score in comparison.untold}
 
 
 @pytest.mark.parametrize("matrix", MATRICES)

@@ -45,7 +45,7 @@ def levelled(images: Tensor, grid: Grid, diameter: float) -> Tensor:
     """
     outside, fit, axes = _planes(grid, diameter)
     slopes = images.flatten(1)[:, outside].double() @ fit
-    return images - (slopes @ axes).to(images.dtype).view_as(images)
+    return images - (slopes.to(images.dtype) @ axes).view_as(images)
 
 
 @lru_cache(maxsize=4)
@@ -59,7 +59,7 @@ def _planes(grid: Grid, diameter: float) -> tuple[Tensor, Tensor, Tensor]:
     axes = torch.stack([x.flatten(), y.flatten()])
     outside = (~disc).flatten().nonzero()[:, 0]
     centred = axes[:, outside] - axes[:, outside].mean(dim=1, keepdim=True)
-    return outside, torch.linalg.solve(centred @ centred.T, centred).T, axes
+    return outside, torch.linalg.solve(centred @ centred.T, centred).T, axes.float()
 
 
 def normalise(images: Tensor, mask: Tensor) -> Tensor:
