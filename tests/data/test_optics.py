@@ -88,3 +88,18 @@ def test_without_any_cs_a_beam_tilt_is_refused_where_it_matters(blocks: Blocks, 
     with pytest.raises(InputError) as caught:
         read_particles(write_cs(star.parents[2] / "J1/p.cs", rows))
     assert (caught.value.identifier, caught.value.field, caught.value.row) == ("cs.aberration", "ctf/tilt_A", 4)
+
+
+def test_images_cannot_have_been_flipped_and_multiplied(blocks: Blocks, save: Save) -> None:
+    blocks["optics"] |= {"rlnCtfDataAreCtfPremultiplied": ["0", "1"], "rlnCtfDataArePhaseFlipped": ["1", "0"]}
+    assert sum("undone" in warning for warning in read_particles(save(blocks)).warnings) == 2
+    blocks["optics"]["rlnCtfDataArePhaseFlipped"] = ["0", "1"]
+    with pytest.raises(InputError) as refusal:
+        read_particles(save(blocks))
+    assert refusal.value.identifier == "particles.corrected"
+
+
+def test_a_magnification_that_is_no_number_leaves_a_particle_out(blocks: Blocks, save: Save) -> None:
+    blocks["particles"]["rlnMagMat01"] = ["nan"] + ["0"] * 11
+    (excluded,) = read_particles(save(blocks)).excluded
+    assert excluded.row == 0 and "magnification" in excluded.reason

@@ -10,9 +10,9 @@ import pytest
 
 from dynaflex.checking.preflight import check_inputs
 from dynaflex.data.particles import read_particles
-from dynaflex.data.resample import resampled
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
+from dynaflex.imaging.resample import resampled
 from dynaflex.io.mrc import write_map, write_stack
 
 Blocks = dict[str, dict[str, list[str]]]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynaflex.data.resample import resampled
 from dynaflex.grid import Grid
+from dynaflex.imaging.resample import resampled
 from dynaflex.io.mrc import ImageStack, read_map, write_map, write_stack
 from dynaflex.io.star import read_star
 from faults.harness import Command, Fault, Toy, prove

@@ -46,7 +46,8 @@ def test_an_image_is_that_of_its_row(run: Path) -> None:
     with mrcfile.open(stack_of(run)) as stack:
         for one, row in zip(found, rows, strict=True):
             expected = fourier.crop_images(torch.from_numpy(stack.data[row].astype(np.float32))[None], images.grid.box)
-            assert np.corrcoef(one.ravel(), expected.numpy().ravel())[0, 1] > 0.999
+            # Level ice is shown: of noise, that is what it has of a slope.
+            assert np.corrcoef(one.ravel(), expected.numpy().ravel())[0, 1] > 0.995
     assert np.abs(found.std(axis=(1, 2)) - 1.0).max() < 1e-3
 
 

@@ -208,6 +208,7 @@ def simulate(
     motion: MotionName = "hinge",
     seed: int = 0,
     contrast_spread: float = 0.0,
+    ramp_spread: float = 0.0,
 ) -> Simulated:
     """Particles of a flexible molecule whose motion is known, to try a run on; as ``dynaflex simulate``.
 
@@ -222,6 +223,7 @@ def simulate(
         motion: ``"hinge"``, ``"two-hinge"``, ``"touching"``, ``"five"``, ``"twist"`` or ``"none"``.
         seed: equal seeds give equal files.
         contrast_spread: that of the logarithm of how strongly particles show; 0.3 is ice of very uneven thickness.
+        ramp_spread: that of how much images rise over their width, in noise standard deviations.
 
     Raises:
         UsageError: this cannot be simulated, or a file that is not of a simulation would be replaced.
@@ -237,5 +239,5 @@ def simulate(
     with one_thread():
         return simulated(
             Path(out), particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed,
-            contrast_spread=contrast_spread,
+            contrast_spread=contrast_spread, ramp_spread=ramp_spread,
         )  # fmt: skip

@@ -155,7 +155,7 @@ def _coefficients(particles: Particles, small: Grid, sign: float, read: Callable
     """The images that ``read`` gives for the particles, each with unit variance, as coefficients on the small grid."""
     parts = []
     for batch in np.split(np.arange(len(particles)), range(_AT_ONCE, len(particles), _AT_ONCE)):
-        images = read(batch)
+        images = particles.restored(read(batch), batch, preprocess.particle_diameter(particles.grid))
         images = sign * images / images.std(dim=(1, 2), keepdim=True).clamp(min=1e-30)
         parts.append(fourier.transform(fourier.crop_images(images, small.box), 2))
     return torch.cat(parts)

@@ -17,6 +17,7 @@ from dynaflex.shapes import Tensor
 _ORIGINS = "rlnOriginXAngst and rlnOriginYAngst"
 _ANGLES = "rlnAngleRot, rlnAngleTilt and rlnAnglePsi"
 _DEFOCUS = "rlnDefocusU and rlnDefocusV"
+_MULTIPLIED = "rlnCtfDataAreCtfPremultiplied"
 _STRETCHES = (0.9, 0.97, 1.03, 1.1)
 _DEGREE = math.pi / 180.0
 
@@ -162,11 +163,17 @@ def _of_the_ctf() -> Iterable[Reading]:
         return lambda ctf: replace(ctf, defocus_u=factor * ctf.defocus_u, defocus_v=factor * ctf.defocus_v)
 
     raw = "extract them without CTF correction"
-    yield transferred("CTF not in the images", f"the images show no CTF: {raw}", torch.ones_like)
-    yield transferred("images phase-flipped", f"the images are phase-flipped: {raw}", torch.abs)
+
+    def say(column: str, number: int) -> str:
+        return f"{raw}, or give {column} {number} where it is {1 - number}"
+
+    yield transferred("CTF not in the images", f"the images show no CTF: {say(_MULTIPLIED, 0)}", torch.ones_like)
+    yield transferred(
+        "images phase-flipped", f"the images are phase-flipped: {raw}, or correct rlnCtfDataArePhaseFlipped", torch.abs
+    )
     yield transferred(
         "images multiplied by their CTF",
-        f"the images are multiplied by their CTF: {raw}",
+        f"the images are multiplied by their CTF: {say(_MULTIPLIED, 1)}",
         lambda transfer: (transfer * transfer.conj()).real,
     )
     yield reading("defocus sign flipped", f"multiply {_DEFOCUS} by -1", defocus(-1.0))

@@ -11,9 +11,9 @@ import pandas as pd
 from dynaflex.data.columns import ParticleColumns
 from dynaflex.data.foreign.cryosparc import SIGN
 from dynaflex.data.image_paths import cleaned, find_files
-from dynaflex.data.resample import resampled
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
+from dynaflex.imaging.resample import resampled
 from dynaflex.io.mrc import ImageStack, TruncatedStack
 from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray
 

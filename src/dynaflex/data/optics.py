@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.treatment import Treatment
 from dynaflex.errors import InputError
 from dynaflex.shapes import Array, IntArray
 
@@ -15,31 +16,57 @@ _PIXEL_SIZES = ("rlnImagePixelSize", "rlnMicrographPixelSize", "rlnMicrographOri
 # What a pixel of a microscope can be, in Å; others are in another unit.
 _PIXEL_SIZE = (0.01, 1000.0)
 _MAGNIFICATION = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
+# Lenses stretch images by some per cent; a matrix that does more is of something else.
+_LARGEST_STRETCH = 0.2
+_MULTIPLIED, _FLIPPED = "rlnCtfDataAreCtfPremultiplied", "rlnCtfDataArePhaseFlipped"
 _ANGSTROMS, _PIXELS = ("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY")
 
 
-def refuse_corrected_images(columns: ParticleColumns) -> None:
-    """Images that were already multiplied by a CTF or its sign obey another forward model than ours.
+def treatment(columns: ParticleColumns, warnings: list[str]) -> Treatment:
+    """What the images have gone through, all of it to be undone where they are read.
 
     Raises:
-        InputError: the table says so of an image.
+        InputError: a matrix that magnifies nothing like a microscope, or images that were both flipped and multiplied.
     """
-    for name, what in (
-        ("rlnCtfDataAreCtfPremultiplied", "multiplied by their CTF"),
-        ("rlnCtfDataArePhaseFlipped", "phase-flipped"),
+    entries = [columns.number(name, one) for name, one in _MAGNIFICATION.items()]
+    matrix = np.stack(entries, axis=1).reshape(-1, 2, 2)
+    off = np.abs(matrix - np.eye(2)).max(axis=(1, 2))
+    wrong = np.flatnonzero(off > _LARGEST_STRETCH)
+    if wrong.size:
+        raise InputError(
+            "particles.magnification",
+            "this is no magnification of a microscope",
+            file=columns.path,
+            field="rlnMagMat00",
+            row=int(wrong[0]),
+            expected=f"a matrix within {_LARGEST_STRETCH:g} of the identity",
+            found=" ".join(f"{value:g}" for value in matrix[wrong[0]].flat),
+            fix="correct rlnMagMat00, rlnMagMat01, rlnMagMat10 and rlnMagMat11, or remove these columns",
+        )
+    multiplied, flipped = (np.nan_to_num(columns.number(name, 0.0)) != 0.0 for name in (_MULTIPLIED, _FLIPPED))
+    both = np.flatnonzero(multiplied & flipped)
+    if both.size:
+        raise InputError(
+            "particles.corrected",
+            "these images cannot have been phase-flipped and multiplied by their CTF",
+            file=columns.path,
+            field=_MULTIPLIED,
+            row=int(both[0]),
+            expected=f"{_MULTIPLIED} or {_FLIPPED} to be 0",
+            found=f"{both.size} of {len(columns)} rows with 1 in both",
+            fix="correct the column that is wrong",
+        )
+    made = Treatment(matrix, flipped, multiplied)
+    if made.stretched.any():
+        stretch = f"anisotropic magnification (rlnMagMat) of up to {100 * np.nanmax(off):.2g} %"
+        warnings.append(f"{stretch} is taken out of the images as they are read")
+    for which, name, what in (
+        (multiplied, _MULTIPLIED, "multiplied by their CTF"),
+        (flipped, _FLIPPED, "phase-flipped"),
     ):
-        flagged = np.flatnonzero(columns.number(name, 0.0) != 0.0)
-        if flagged.size:
-            raise InputError(
-                "particles.corrected",
-                f"these images were {what}, which is not supported",
-                file=columns.path,
-                field=name,
-                row=int(flagged[0]),
-                expected="0",
-                found=f"{flagged.size} of {len(columns)} such rows",
-                fix="extract the particles without CTF correction",
-            )
+        if which.any():
+            warnings.append(f"{which.sum()} images are {what} ({name}), which is undone as they are read")
+    return made
 
 
 def pixel_sizes(columns: ParticleColumns, warnings: list[str]) -> tuple[Array, str]:
@@ -130,18 +157,13 @@ def _compare_origins(columns: ParticleColumns, in_angstroms: Array, pixels: Arra
         )
 
 
-def ctf_fields(columns: ParticleColumns, warnings: list[str]) -> dict[str, Array]:
+def ctf_fields(columns: ParticleColumns) -> dict[str, Array]:
     """The fields of CtfParams, with RELION's defaults where a column is missing.
 
     Raises:
         InputError: a column that has no default is missing.
     """
     columns.require(_CTF, "the CTF", f"{REFINED}, or add the column")
-    stretch = max(
-        float(np.abs(np.nan_to_num(columns.number(name, one) - one)).max()) for name, one in _MAGNIFICATION.items()
-    )
-    if stretch > 1e-4:
-        warnings.append(f"anisotropic magnification (rlnMagMat) of up to {100 * stretch:.2g} % is not modelled")
     u = columns.number("rlnDefocusU")
     v = columns.number("rlnDefocusV") if "rlnDefocusV" in columns else u
     if "rlnDefocusAngle" not in columns and not np.array_equal(u, v, equal_nan=True):

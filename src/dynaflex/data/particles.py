@@ -12,8 +12,9 @@ from dynaflex.data.columns import ParticleColumns
 from dynaflex.data.foreign.cryosparc import read_cryosparc
 from dynaflex.data.halves import assign_halves
 from dynaflex.data.image_files import ImageFiles, find_images
-from dynaflex.data.optics import REFINED, check_ranges, ctf_fields, pixel_sizes, refuse_corrected_images, shifts
+from dynaflex.data.optics import REFINED, check_ranges, ctf_fields, pixel_sizes, shifts, treatment
 from dynaflex.data.sampling import on_one_grid
+from dynaflex.data.treatment import Treatment
 from dynaflex.data.views import views_of_halves
 from dynaflex.errors import InputError, Words
 from dynaflex.grid import Grid
@@ -52,6 +53,7 @@ class Particles:
     half: IntArray
     group: IntArray
     files: ImageFiles
+    treatment: Treatment
     grid: Grid
     excluded: tuple[Exclusion, ...]
     warnings: tuple[str, ...]
@@ -89,6 +91,7 @@ class Particles:
             half=self.half[positions],
             group=self.group[positions],
             files=self.files.take(positions),
+            treatment=self.treatment.take(positions),
         )
 
     def images(self, index: IntArray) -> Tensor:
@@ -103,6 +106,18 @@ class Particles:
         for fault in self.image_faults(index, raw):
             raise fault
         return torch.from_numpy(raw)
+
+    def restored(self, images: Tensor, index: IntArray, diameter: float) -> Tensor:
+        """The ``images`` ``(b h h)`` at positions ``index`` as a model of them is: CTF times projection, plus noise.
+
+        The ice is levelled by what lies outside a circle of ``diameter`` Å, and what the table says was done is undone.
+
+        Raises:
+            UsageError: the circle leaves no background.
+        """
+        chosen = np.asarray(index, dtype=np.int64)
+        ctf = self.ctf[torch.from_numpy(chosen)].to(torch.device("cpu"))
+        return self.treatment.take(chosen).undone(images, ctf, self.grid, diameter)
 
     def unchecked_images(self, index: IntArray) -> FloatArray:
         """The images at positions ``index`` ``(b)`` whatever their values, float32 ``(b h h)``."""
@@ -185,14 +200,18 @@ def _particles_of(
         # A table of one class has no column to choose by; one of several counts them from 1 once it is translated.
         wanted = wanted + 1 if CLASS in columns else None
     warnings = list(star.notices)
-    refuse_corrected_images(columns)
     columns.require(_ANGLES, "a pose", REFINED)
-    ctf = ctf_fields(columns, warnings)
+    ctf = ctf_fields(columns)
+    treated = treatment(columns, warnings)
+    ctf["scale"] = ctf["scale"] * treated.fainter
     pixel_size, source = pixel_sizes(columns, warnings)
     degrees = np.stack([columns.number(name) for name in _ANGLES], axis=1)
-    shift = shifts(columns, pixel_size, warnings)
+    shift = treated.straight(shifts(columns, pixel_size, warnings))
     excluded = sorted(
-        [*_unusable(columns, degrees, shift, ctf), *_other_classes(columns, wanted, warnings)],
+        [
+            *_unusable(columns, degrees, shift, ctf | {"magnification": treated.magnification}),
+            *_other_classes(columns, wanted, warnings),
+        ],
         key=lambda exclusion: exclusion.row,
     )
     rows = np.setdiff1d(np.arange(len(columns)), np.array([e.row for e in excluded], dtype=np.int64))
@@ -223,6 +242,7 @@ def _particles_of(
         half=half,
         group=columns.group[rows],
         files=files.take(rows),
+        treatment=treated.take(rows),
         grid=common,
         excluded=tuple(excluded),
         warnings=tuple(map(star.words.said, warnings)),

@@ -1,8 +1,9 @@
-"""Images made ready for a model: soft circular masks, unit noise variance, a training box."""
+"""Images made ready for a model: soft circular masks, level ice, unit noise variance, a training box."""
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 
@@ -32,6 +33,33 @@ def circular_mask(
         return (radius <= 0.5 * diameter).float()
     falling = ((radius - 0.5 * diameter) / edge).clamp(0.0, 1.0)
     return (0.5 + 0.5 * torch.cos(math.pi * falling)).float()
+
+
+def levelled(images: Tensor, grid: Grid, diameter: float) -> Tensor:
+    """Images ``(b h h)`` without the slope of the plane nearest to what lies outside the circle of ``diameter`` Å.
+
+    The offset stays, and an image that is constant is not changed at all.
+
+    Raises:
+        UsageError: the circle leaves no background.
+    """
+    outside, fit, axes = _planes(grid, diameter)
+    slopes = images.flatten(1)[:, outside].double() @ fit
+    return images - (slopes.to(images.dtype) @ axes).view_as(images)
+
+
+@lru_cache(maxsize=4)
+def _planes(grid: Grid, diameter: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The pixels outside the circle ``(n)``, what makes their values slopes along x and y ``(n 2)``, and the planes of
+    unit slope ``(2 h²)``."""
+    axis = grid.axis(dtype=torch.float64) / grid.width
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    disc = (x.square() + y.square()).sqrt() * grid.width <= 0.5 * diameter
+    require_background(disc.float())
+    axes = torch.stack([x.flatten(), y.flatten()])
+    outside = (~disc).flatten().nonzero()[:, 0]
+    centred = axes[:, outside] - axes[:, outside].mean(dim=1, keepdim=True)
+    return outside, torch.linalg.solve(centred @ centred.T, centred).T, axes.float()
 
 
 def normalise(images: Tensor, mask: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ import numpy as np
 from dynaflex.data.columns import ParticleColumns
 from dynaflex.data.image_files import ImageFiles
 from dynaflex.data.optics import require_pixel_sizes
-from dynaflex.data.resample import fits
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
+from dynaflex.imaging.resample import fits
 from dynaflex.shapes import IntArray
 
 # A thousandth moves the edge of a box of 400 pixels by a fifth of a pixel.

@@ -22,8 +22,9 @@ from dynaflex.shapes import Tensor
 class Imaging:
     """How raw images become what a model sees: a grid, a sign, and a circle of ``diameter`` Å around the particle.
 
-    Nothing is masked: the CTF spreads signal beyond the particle, and a model does not mask what it predicts. Outside
-    the circle the noise is normalised, inside of it the noise is learned.
+    The slope of the ice is taken off, and what the table says was done to images is undone. Nothing is masked: the CTF
+    spreads signal beyond the particle, and a model does not mask what it predicts. Outside the circle the noise is
+    normalised, inside of it the noise is learned.
     """
 
     grid: Grid
@@ -37,7 +38,8 @@ class Imaging:
         Raises:
             InputError: one has no noise around the particle.
         """
-        images = preprocess.fourier_crop(particles.images(index.numpy()) * self.sign, self.grid.box)
+        read = particles.restored(particles.images(index.numpy()), index.numpy(), self.diameter)
+        images = preprocess.fourier_crop(read * self.sign, self.grid.box)
         try:
             return preprocess.normalise(images, self._mask(particles, index))
         except InputError as error:

@@ -47,6 +47,7 @@ def simulated(
     motion: MotionName,
     seed: int,
     contrast_spread: float,
+    ramp_spread: float,
 ) -> Simulated:
     """Simulate into the folder ``out``, in place of what was simulated there before.
 
@@ -55,5 +56,5 @@ def simulated(
         ResourceError, EnvironmentFault: the folder cannot be written to.
     """
     with replaced(out, "simulation") as staging:
-        simulate(staging, particles, box, pixel_size, snr, motion, seed, contrast_spread)
+        simulate(staging, particles, box, pixel_size, snr, motion, seed, contrast_spread, ramp_spread)
     return Simulated(out)

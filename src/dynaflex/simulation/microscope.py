@@ -44,13 +44,15 @@ class Optics:
 @dataclass(frozen=True)
 class Acquisition:
     """How p particles were taken: RELION's ``euler`` (rot, tilt, psi) in degrees ``(p 3)`` and ``origin`` in Å
-    ``(p 2)``, the ``optics``, the ``half`` ``(p)`` of each, 1 or 2, and the ``contrast`` ``(p)``: thin ice above 1."""
+    ``(p 2)``, the ``optics``, the ``half`` ``(p)`` of each, 1 or 2, the ``contrast`` ``(p)``: thin ice above 1, and the
+    ``ramp`` ``(p 2)`` of its ice: the rise over the width of the image along x and y, in noise standard deviations."""
 
     euler: Array
     origin: Array
     optics: Optics
     half: IntArray
     contrast: Array
+    ramp: Array
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Atoms:
 
 
 def draw_acquisition(particles: int, random: np.random.Generator) -> Acquisition:
-    """Uniform orientations, normal offsets, random defocus and balanced random halves; all of contrast 1.
+    """Uniform orientations, normal offsets, random defocus and balanced random halves; all of contrast 1, in even ice.
 
     Whatever is written to the table with so many digits is drawn with those digits.
     """
@@ -75,7 +77,7 @@ def draw_acquisition(particles: int, random: np.random.Generator) -> Acquisition
     origin = np.round(random.normal(0.0, OFFSET_SD, (particles, 2)), 6)
     optics = _random_optics(particles, random)
     half = random.permutation(np.arange(particles) % 2 + 1)
-    return Acquisition(euler, origin, optics, half, np.ones(particles))
+    return Acquisition(euler, origin, optics, half, np.ones(particles), np.zeros((particles, 2)))
 
 
 def write_particles(
@@ -95,6 +97,7 @@ def write_particles(
             images = np.memmap(Path(scratch) / "images", np.float32, "w+", shape=(particles, grid.box, grid.box))
             variance = _draw(images, grid, atoms, acquisition)
             amplitude = _add_noise(images, variance, snr, noise)
+            _add_ramps(images, grid, acquisition.ramp)
             write_stack(out / "particles.mrcs", images, grid.pixel_size)
             del images
     except OSError as error:
@@ -174,6 +177,14 @@ def _add_noise(images: FloatArray, variance: float, snr: float, random: np.rando
         images[rows] *= np.float32(amplitude)
         images[rows] += random.standard_normal(images[rows].shape, dtype=np.float32)
     return amplitude if amplitude > 0.0 else 1.0
+
+
+def _add_ramps(images: FloatArray, grid: Grid, ramp: Array) -> None:
+    """Add to every image of ``images`` in place a plane that is 0 at the origin."""
+    axis = (grid.axis(dtype=torch.float64) / grid.width).numpy()
+    for rows in _batches(len(images), 256):
+        along_x, along_y = (ramp[rows, i, None, None] for i in (0, 1))
+        images[rows] += (along_x * axis[None, :] + along_y * axis[:, None]).astype(np.float32)
 
 
 def _batches(n: int, size: int) -> list[slice]:

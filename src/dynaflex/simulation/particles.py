@@ -30,6 +30,7 @@ def simulate(
     motion: str = "hinge",
     seed: int = 0,
     contrast_spread: float = 0.0,
+    ramp_spread: float = 0.0,
 ) -> Truth:
     """Write ``particles`` images of a flexible molecule into the folder ``out``, and the truth about them.
 
@@ -41,17 +42,19 @@ def simulate(
     ``snr`` is the variance of the CTF-modulated noise-free images over the whole image divided by the variance of the
     noise. ``inf`` leaves the noise out. At 0 the images are noise only: nothing of the molecule is in them, though the
     table, the consensus and the truth are those of one. ``contrast_spread`` is the standard deviation of the logarithm
-    of how strongly particles show, as ice of varying thickness has it.
+    of how strongly particles show, as ice of varying thickness has it, and ``ramp_spread`` that of how much images rise
+    over their width, along x and along y, in noise standard deviations: ice that grows thicker across them.
 
     Raises UsageError for impossible arguments and EnvironmentFault where ``out`` cannot be written.
     """
-    _check(particles, box, pixel_size, snr, contrast_spread)
+    _check(particles, box, pixel_size, snr, contrast_spread, ramp_spread)
     grid = Grid(box, pixel_size)
     molecule = make_molecule(grid.width, seed, motion)
     kind = make_motion(motion, molecule)
-    random, noise, ice = (np.random.default_rng([seed, stream]) for stream in (1, 2, 3))
+    random, noise, ice, slopes = (np.random.default_rng([seed, stream]) for stream in (1, 2, 3, 4))
     log_contrast = contrast_spread * ice.normal(size=particles) - 0.5 * contrast_spread**2
-    acquisition = replace(draw_acquisition(particles, random), contrast=np.exp(log_contrast))
+    ramp = ramp_spread * slopes.normal(size=(particles, 2))
+    acquisition = replace(draw_acquisition(particles, random), contrast=np.exp(log_contrast), ramp=ramp)
     coordinate = kind.sample(particles, random)
 
     def positions(rows: slice) -> Array:
@@ -83,7 +86,7 @@ def simulate(
     return truth
 
 
-def _check(particles: int, box: int, pixel_size: float, snr: float, contrast_spread: float) -> None:
+def _check(particles: int, box: int, pixel_size: float, snr: float, contrast_spread: float, ramp_spread: float) -> None:
     """Refuse what cannot be simulated."""
     wrong = (
         ("--particles", particles >= 2, "at least 2, one per half-set", particles),
@@ -91,6 +94,7 @@ def _check(particles: int, box: int, pixel_size: float, snr: float, contrast_spr
         ("--pixel-size", pixel_size > 0.0 and math.isfinite(pixel_size), "a positive number of Å", pixel_size),
         ("--snr", snr >= 0.0, "0 or a positive number, or inf", snr),
         ("--contrast-spread", 0.0 <= contrast_spread <= 1.0, "a number from 0 to 1", contrast_spread),
+        ("--ramp-spread", 0.0 <= ramp_spread <= 100.0, "a number from 0 to 100", ramp_spread),
     )
     for field, fine, expected, found in wrong:
         if not fine:

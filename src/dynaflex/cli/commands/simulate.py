@@ -25,6 +25,9 @@ def simulate_command(
     contrast_spread: Annotated[
         float, typer.Option(help="Spread of the logarithm of the contrast; 0.3 is ice of very uneven thickness.")
     ] = 0.0,
+    ramp_spread: Annotated[
+        float, typer.Option(help="Spread of the rise of images over their width, in noise standard deviations.")
+    ] = 0.0,
 ) -> None:
     """Make particles of a flexible molecule whose motion is known."""
     from dynaflex.prepare.simulated import simulated
@@ -34,7 +37,7 @@ def simulate_command(
     with shown():
         made = simulated(
             out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed,
-            contrast_spread=contrast_spread,
+            contrast_spread=contrast_spread, ramp_spread=ramp_spread,
         )  # fmt: skip
     typer.echo(f"{particles} particles in {made.particles}, map {made.map}, mask {made.mask}, truth {made.truth}")
     typer.echo(f"next: {typable('dynaflex', 'check', made.particles, '--map', made.map, '--mask', made.mask)}")

@@ -87,7 +87,7 @@ def _check(star: StarFile) -> None:
     with star.words.spoken():
         columns = ParticleColumns.of(star)
         rows = np.arange(len(columns))
-        check_ranges(columns, ctf_fields(columns, []), rows, [])
+        check_ranges(columns, ctf_fields(columns), rows, [])
         require_pixel_sizes(columns, columns.number("rlnImagePixelSize"), rows, "rlnImagePixelSize")
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dynaflex import fourier
+from dynaflex.data import preprocess
 from dynaflex.data.particles import Particles, read_particles
 from dynaflex.errors import InputError, UsageError
 from dynaflex.grid import Grid
@@ -83,9 +84,11 @@ class ParticleImages:
         """Transforms ``(b h w)`` of images on :attr:`grid`, molecules white, with zero mean and unit variance."""
         sign = -1.0 if config_of(self.run).invert_contrast else 1.0
         try:
-            images = fourier.crop_images(self.particles.images(positions) * sign, self.grid.box)
+            diameter = preprocess.particle_diameter(self.particles.grid)
+            images = self.particles.restored(self.particles.images(positions), positions, diameter)
         except InputError as error:
             raise self._unreadable(error) from error
+        images = fourier.crop_images(images * sign, self.grid.box)
         images = images - images.mean(dim=(1, 2), keepdim=True)
         return fourier.transform(images / images.std(dim=(1, 2), keepdim=True), 2)
 

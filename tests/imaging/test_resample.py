@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from dynaflex import fourier
-from dynaflex.data.resample import fits, resampled
 from dynaflex.grid import Grid
+from dynaflex.imaging.resample import fits, resampled
 
 
 def blobs(grid: Grid) -> np.ndarray:
