@@ -149,4 +149,7 @@ def test_every_table_is_read_right_or_refused(name: str, tmp_path: Path) -> None
     assert particles.grid.box == expected.box
     assert particles.grid.pixel_size == pytest.approx(expected.pixel_size, rel=1e-7)
     np.testing.assert_allclose(particles.pose.rotation[0].numpy(), expected.rotation(), atol=1e-7)
-    np.testing.assert_allclose(particles.pose.shift[0].numpy(), np.negative(expected.origin), rtol=2e-7)
+    # A lens that stretches images moves what is off their centre.
+    lens = particles.treatment.magnification[0]
+    shift = np.linalg.solve(lens.T, np.negative(expected.origin))
+    np.testing.assert_allclose(particles.pose.shift[0].numpy(), shift, rtol=1e-6)

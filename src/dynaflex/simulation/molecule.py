@@ -1,8 +1,9 @@
 """A made-up flexible molecule: a body and its limbs, of C-alpha-like atoms.
 
-The limbs are an arm and a lobe, a shorter arm on the far side of the body, or five arms all around it. Where two arms shall touch it is the equal of the arm, and both
-lie side by side: the halves of one ellipsoid that is cut along its length. They turn about axes across the cut, like
-the blades of scissors, so that they shear along each other and never collide.
+The limbs are an arm and a lobe, a shorter arm on the far side of the body, or five arms all around it. Where two arms
+shall touch, the lobe is the equal of the arm, and both lie side by side: the halves of one ellipsoid that is cut along
+its length. They turn about axes across the cut, like the blades of scissors, so that they shear along each other and
+never collide.
 """
 
 from __future__ import annotations

@@ -79,9 +79,9 @@ def make_motion(name: str, molecule: Molecule) -> Motion:
     """The motion of the given name, one of ``MOTIONS``.
 
     ``hinge``: the arm turns about its hinge. ``two-hinge``: arm and lobe turn independently. ``touching``: two arms
-    that lie side by side turn independently, so that they shear along each other; ``five``: five arms around the body
-    turn independently; the molecule must be one that was made for it. ``twist``: the arm is twisted about its own long axis, more the further from the body. ``none``:
-    nothing moves.
+    that lie side by side turn independently, so that they shear along each other. ``five``: five arms around the body
+    turn independently. The molecule must be one that was made for either of these. ``twist``: the arm is twisted about
+    its own long axis, more the further from the body. ``none``: nothing moves.
 
     Raises UsageError ``simulate.unknown-motion``.
     """

@@ -28,7 +28,7 @@ class DynamightConfig(RunConfig):
     n_gaussians: Annotated[int | None, Option(MAP, "N", "gaussians")] = Field(
         default=None,
         ge=4,
-        description="Number of Gaussians; default two per residue that fits into the contour, or one per training voxel.",
+        description="Number of Gaussians; default two per residue inside the contour, or one per training voxel.",
     )
     n_classes: Annotated[int, Option(MAP, "N", "classes")] = Field(
         default=1, ge=1, description="Classes of Gaussian, each with a width."
