@@ -76,7 +76,15 @@ def read_cryosparc(path: Path | str, class_number: int | None = None) -> StarFil
     if "blob/sign" in table:
         particles[SIGN] = _signs(table)
     blocks = {"optics": optics, "particles": pd.DataFrame(particles, dtype=object)}
-    return StarFile(Path(path), blocks, words=words(alignments))
+    return StarFile(Path(path), blocks, notices=_stretched(table), words=words(alignments))
+
+
+def _stretched(table: CsTable) -> tuple[str, ...]:
+    """That images are magnified more in one direction, and nothing is made of it: nobody has written down whether these
+    numbers stretch images or frequencies, and the wrong sense would double what is wrong."""
+    stretch = np.abs(table.numbers("ctf/anisomag", default=0.0, width=4)).max()
+    found = f"anisotropic magnification (ctf/anisomag) of up to {100 * stretch:.2g} % is not taken out of the images"
+    return (found,) if stretch > 0.0 else ()
 
 
 def _alignments(table: CsTable, class_number: int | None) -> tuple[str, IntArray | None]:
@@ -177,7 +185,6 @@ def _optics_table(table: CsTable) -> tuple[IntArray, pd.DataFrame]:
     cs, tilt = table.numbers("ctf/cs_mm"), table.numbers("ctf/tilt_A", default=0.0, width=2)
     # The tilt that makes the same aberration; without any spherical aberration none does.
     mrad = np.divide(1e-4 * tilt, cs[:, None], out=np.zeros_like(tilt), where=cs[:, None] != 0.0)
-    stretch = table.numbers("ctf/anisomag", default=0.0, width=4)
     columns = {
         "rlnVoltage": table.numbers("ctf/accel_kv"),
         "rlnSphericalAberration": cs,
@@ -187,10 +194,6 @@ def _optics_table(table: CsTable) -> tuple[IntArray, pd.DataFrame]:
         "rlnBeamTiltX": mrad[:, 0],
         "rlnBeamTiltY": mrad[:, 1],
     }
-    if stretch.any():
-        identity = np.array([1.0, 0.0, 0.0, 1.0])
-        for i, name in enumerate(("rlnMagMat00", "rlnMagMat01", "rlnMagMat10", "rlnMagMat11")):
-            columns[name] = stretch[:, i] + identity[i]
     exposure = table.numbers("ctf/exp_group_id", default=0.0)
     unique, group = np.unique(np.stack([exposure, *columns.values()], axis=1), axis=0, return_inverse=True)
     optics = pd.DataFrame(

@@ -26,8 +26,6 @@ _NAMES = {
     "rlnCtfScalefactor": "ctf/scale",
     "rlnBeamTiltX": "ctf/tilt_A[0]",
     "rlnBeamTiltY": "ctf/tilt_A[1]",
-    "rlnMagMat": "ctf/anisomag",
-    **{f"rlnMagMat{i:02b}": f"ctf/anisomag[{i}]" for i in range(4)},
     "rlnCtfDataArePhaseFlipped": "the flag of phase-flipped images in the STAR file that dynaflex convert writes",
     "rlnCtfDataAreCtfPremultiplied": "the flag of multiplied images in the STAR file that dynaflex convert writes",
 }
@@ -42,7 +40,6 @@ _REMEDIES = {
     "particles.bad-image": "Check For Corrupt Particles in cryoSPARC, then refine what is left",
     "particles.box": "give --map, whose grid all are then brought to, or Downsample Particles in cryoSPARC",
     "particles.image-size": "give the stacks that these particles were written with",
-    "particles.magnification": f"; change it {_EDIT}",
     "particles.masked": "give the particles as Extract From Micrographs wrote them",
     "particles.none-left": "give the particles of a 3D refinement",
     "particles.odd-box": "extract the particles again in an even box, or Downsample Particles in cryoSPARC to one",
