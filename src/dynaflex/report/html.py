@@ -170,6 +170,9 @@ class _Report:
             )
         if shown.fsc is not None:
             yield page.paragraph(resolution_sentence(shown.fsc, shown.grid, shown.shared), "lead")
+        supported = support_sentence(shown.support)
+        if supported is not None:
+            yield page.paragraph(supported, "lead")
         if shown.latents is not None and self.ending is None:
             controls = shown.controls
             told = verdicts.not_run(self.run) if controls is None else verdicts.controls_sentence(controls)
@@ -177,8 +180,7 @@ class _Report:
                 warnings.insert(0, told)
             else:
                 yield page.paragraph(told, "lead")
-        gain = support_sentence(shown.support)
-        yield page.paragraph(sentence if gain is None else f"{gain} {sentence}")
+        yield page.paragraph(sentence)
         if warnings:
             yield page.box("Warnings", warnings, "warnings")
         yield guarded("latents.npz", self._advice)

@@ -82,6 +82,12 @@ def measure_support(run: Run, inputs: Inputs, device: torch.device) -> None:
         return
     held_out = int(inputs.held_out.sum())
     found = {} if held_out < FEWEST else {half: support(one) for half, one in trials(run, inputs, device).items()}
+    for half, one in found.items():
+        verdict = "supported" if one.holds else "not supported"
+        tell.say(
+            f"motion of half {half}: {verdict}; on images that were not used it gains {one.gain:+.1f} ± {one.error:.1f} "
+            f"nats a particle over a rigid map, that of another particle {one.permuted:+.1f}"
+        )
     run.write_json(SUPPORT, {"held_out": held_out, **{f"half{half}": asdict(one) for half, one in found.items()}})
 
 

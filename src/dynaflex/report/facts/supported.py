@@ -23,11 +23,12 @@ def support_sentence(record: Record | None) -> str | None:
     halves = {} if record is None else _of(record)
     if not halves:
         return None
+    verdict = "support" if all(one.holds for one in halves.values()) else "do not support"
     gains = " and ".join(f"{one.gain:+.1f} ± {one.error:.1f}" for one in halves.values())
     others = " and ".join(f"{one.permuted:+.1f}" for one in halves.values())
-    return (
-        f"In images and shells that were not used, the motion gains {gains} nats a particle over a rigid map of the "
-        f"same particles; that of another particle gains {others}."
+    return f"Images {verdict} the motion: " + (
+        f"on particles and shells that were not used it gains {gains} nats a particle over a rigid map of the same "
+        f"particles, and the motion of another particle gains {others}."
     ).replace("-", "−")
 
 
