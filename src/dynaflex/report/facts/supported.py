@@ -45,8 +45,8 @@ def on_support(record: Record | None) -> Iterator[str]:
     without = [half for half, one in halves.items() if not one.holds]
     if without and len(without) == len(halves):
         yield (
-            "The motion is not supported: images that were not used are not likelier with it than with a rigid map, by "
-            "three standard errors. Do not interpret it."
+            "The motion is not supported: images that were not used are not likelier with it, by three standard "
+            "errors, than both with a rigid map and with the motion of other particles. Do not interpret it."
         )
     elif without:
         yield (
