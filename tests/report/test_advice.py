@@ -55,11 +55,11 @@ def test_latents_at_the_wall_matter_where_there_is_one() -> None:
 
 
 def halves(*gains: tuple[float, float]) -> dict[str, Any]:
-    """``support.json`` with the gains of halves and of permuted latents, each ± 0.5 nats."""
+    """``support.json`` with the gains of halves and of permuted latents, both ± 0.5 nats."""
     return {
         "held_out": 200,
         **{
-            f"half{half}": {"gain": gain, "error": 0.5, "permuted": permuted, "permuted_error": 0.5}
+            f"half{half}": {"gain": gain, "error": 0.5, "over_others": gain - permuted, "over_others_error": 0.5}
             for half, (gain, permuted) in enumerate(gains, 1)
         },
     }

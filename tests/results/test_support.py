@@ -54,10 +54,10 @@ def test_report_and_validation_tell_the_same_number(
 @pytest.mark.parametrize(
     ("support", "holds"),
     [
-        (Support(4.0, 1.0, -4.0, 1.0), True),
-        (Support(2.9, 1.0, -9.0, 1.0), False),
-        (Support(9.0, 1.0, 6.0, 1.0), False),
-        (Support(-9.0, 1.0, -20.0, 1.0), False),
+        (Support(4.0, 1.0, 8.0, 1.0), True),
+        (Support(2.9, 1.0, 9.0, 1.0), False),
+        (Support(9.0, 1.0, 2.9, 1.0), False),
+        (Support(-9.0, 1.0, 11.0, 1.0), False),
     ],
 )
 def test_it_takes_three_standard_errors_over_the_rigid_map_and_over_others(support: Support, holds: bool) -> None:

@@ -71,7 +71,8 @@ def test_at_a_terminal_there_are_bars_and_in_a_file_there_are_lines(
     assert all(task in shown.text for task in tasks) and "━" in shown.text
     assert re.search(r"\d%", shown.text)
     code, out, err = into_files(tmp_path, *fill(command))
-    assert (code, err) == (shown.code, "")
+    # What two epochs have learned may be too little for all that is asked of it.
+    assert code == shown.code and all(line.startswith("warning: ") for line in err.splitlines())
     are_plain(out)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from dynaflex.errors import InputError
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.products.space import conformation_space, some_landmarks
 from dynaflex.results.reopen import Moved, reopened
-from dynaflex.results.support import FEWEST, Trial, trials
+from dynaflex.results.support import FEWEST, Trial, support, trials
 from dynaflex.results.trained import config_of, load_half
 from dynaflex.run.directory import Run
 from dynaflex.validate.controls import (
@@ -89,11 +89,14 @@ def controls_in(record: dict[str, Any]) -> list[Control]:
 def _of_likelihood(found: dict[int, Trial]) -> list[Control]:
     controls = []
     for half, trial in found.items():
+        gain = must_exceed_zero(
+            f"held-out gain, half {half}", trial.rigid - trial.own, "nats a particle",
+            "shells that nothing was fitted to are likelier than with a rigid map of the same particles, and than with the "
+            "motion of another",
+        )  # fmt: skip
         controls += [
-            must_exceed_zero(
-                f"held-out gain, half {half}", trial.rigid - trial.own, "nats a particle",
-                "shells that nothing was fitted to are likelier than with a rigid map of the same particles",
-            ),
+            # What fits everybody better is another conformation, and no motion.
+            gain if support(trial).holds or gain.verdict != PASS else replace(gain, verdict=FAIL),
             must_vanish(
                 f"permuted latents, half {half}", trial.rigid - trial.permuted, "nats a particle",
                 "the motion of another particle must not explain an image better than the rigid map",

@@ -61,19 +61,23 @@ class Trial:
 
 @dataclass(frozen=True)
 class Support:
-    """What the motion gains over the rigid map, and the motion of another particle does, in nats a held-out particle,
+    """What the motion gains over the rigid map, and over the motion of another particle, in nats a held-out particle;
     with standard errors."""
 
     gain: float
     error: float
-    permuted: float
-    permuted_error: float
+    over_others: float
+    over_others_error: float
+
+    @property
+    def permuted(self) -> float:
+        """What the motion of another particle gains over the rigid map."""
+        return self.gain - self.over_others
 
     @property
     def holds(self) -> bool:
         """Whether the motion is in the images: it surely gains more than nothing, and than the motion of others."""
-        over_others = SURE * (self.error**2 + self.permuted_error**2) ** 0.5
-        return self.gain > SURE * self.error and self.gain - self.permuted > over_others
+        return self.gain > SURE * self.error and self.over_others > SURE * self.over_others_error
 
 
 def measure_support(run: Run, inputs: Inputs, device: torch.device) -> None:
@@ -85,15 +89,15 @@ def measure_support(run: Run, inputs: Inputs, device: torch.device) -> None:
     for half, one in found.items():
         verdict = "supported" if one.holds else "not supported"
         tell.say(
-            f"motion of half {half}: {verdict}; on images that were not used it gains {one.gain:+.1f} ± {one.error:.1f} "
-            f"nats a particle over a rigid map, that of another particle {one.permuted:+.1f}"
+            f"motion of half {half}: {verdict}; on images that were not used it gains {one.gain:+.1f} ± "
+            f"{one.error:.1f} nats a particle over a rigid map, that of another particle {one.permuted:+.1f}"
         )
     run.write_json(SUPPORT, {"held_out": held_out, **{f"half{half}": asdict(one) for half, one in found.items()}})
 
 
 def support(trial: Trial) -> Support:
     """The means of a trial."""
-    return Support(*mean_and_error(trial.rigid - trial.own), *mean_and_error(trial.rigid - trial.permuted))
+    return Support(*mean_and_error(trial.rigid - trial.own), *mean_and_error(trial.permuted - trial.own))
 
 
 def trials(

@@ -33,7 +33,10 @@ def support_sentence(record: Record | None) -> str | None:
 
 
 def on_support(record: Record | None) -> Iterator[str]:
-    """Advice where the motion is not supported, in one half or in both, or where nobody can know."""
+    """Advice where the motion is not supported, in one half or in both, or where nobody can know.
+
+    Runs of earlier versions, and those that are not done, have no ``record``.
+    """
     if record is None:
         return
     halves = _of(record)
