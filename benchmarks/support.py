@@ -1,6 +1,6 @@
 """Whether a motion that is there is supported and one that is not is none: one JSON line per method, set and half.
 
-    python benchmarks/support.py [--methods flex dynamight] [--motions none hinge two-hinge] [--spreads 0 0.3] [--snr 0.1]
+    python benchmarks/support.py [--methods flex dynamight] [--motions none hinge] [--spreads 0 0.3] [--snr 0.1]
 
 1,200 particles, box 48 at 4 Å; trained, not reconstructed. Nats a held-out particle, as in ``support.json``.
 """

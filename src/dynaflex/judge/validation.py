@@ -91,8 +91,8 @@ def _of_likelihood(found: dict[int, Trial]) -> list[Control]:
     for half, trial in found.items():
         gain = must_exceed_zero(
             f"held-out gain, half {half}", trial.rigid - trial.own, "nats a particle",
-            "shells that nothing was fitted to are likelier than with a rigid map of the same particles, and than with the "
-            "motion of another",
+            "shells that nothing was fitted to are likelier than with a rigid map of the same particles, and than "
+            "with the motion of another",
         )  # fmt: skip
         controls += [
             # What fits everybody better is another conformation, and no motion.
