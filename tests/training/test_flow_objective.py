@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dynaflex.losses.rigidity import stiffness
+from dynaflex.losses.rigidity import amounts, stiffness
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.flex.train import FlexTrainer
 from dynaflex.prepare.half import HalfSet
@@ -47,7 +47,7 @@ def test_latents_are_drawn_as_widely_as_their_images_leave_them(flex_run: Path, 
 
 def test_cells_are_as_stiff_as_their_strain_says_once_it_is_known(flex_run: Path) -> None:
     trainer = trainer_of(flex_run)
-    alike = trainer.moves.mesh.weights
+    alike = amounts(trainer.moves.mesh)
 
     trainer._end_motion()
     trainer._begin_motion()
