@@ -47,6 +47,11 @@ def test_a_long_training_counts_as_the_paper_does() -> None:
     assert replacements(schedule)[:3] == [13, 23, 33] and schedule.patience == 40
 
 
+def test_a_few_rises_end_no_training_unless_so_few_are_asked_for() -> None:
+    assert Schedule(DynamightConfig(), 5).patience == 5
+    assert Schedule(DynamightConfig(patience=2), 5).patience == 2
+
+
 def test_what_is_switched_off_does_not_come_back() -> None:
     schedule = Schedule(DynamightConfig(warm_up_epochs=0, refresh_epochs=0), 30)
     assert {schedule.phase(epoch) for epoch in range(30)} == {"joint"}

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from dynaflex.methods.dynamight.config import DynamightConfig
 
+_FEWEST_RISES = 5
+"""Fewer are chance."""
 LONG = 100
 """The settings of the schedule are epochs of a training this long, or longer."""
 
@@ -40,8 +42,8 @@ class Schedule:
 
     @property
     def patience(self) -> int:
-        """After so many rises of the loss the training ends."""
-        return self._epochs(self.config.patience)
+        """After so many rises of the loss, from one joint epoch to the next, the training ends."""
+        return max(min(self.config.patience, _FEWEST_RISES), self._epochs(self.config.patience))
 
     def _epochs(self, of_a_long_one: int) -> int:
         share = min(self.epochs / LONG, 1.0)

@@ -162,10 +162,10 @@ class HalfTrainer:
         state = self.progress
         # Up to a constant, the negative log-likelihood under the noise that is likeliest given what the epoch left.
         loss = float(log_normaliser(state.learn_noise(len(self.training)), self.data.grid))
-        state.rises += int(phase == "joint" and loss > state.last_loss)
-        state.last_loss = loss
         state.epoch += 1
         if phase == "joint":
+            state.rises += int(loss > state.last_loss)
+            state.last_loss = loss
             state.joint_epochs += 1
             if self.schedule.replaces(state.joint_epochs, state.epoch):
                 self._replace_reference()
