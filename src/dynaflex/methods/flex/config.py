@@ -46,7 +46,7 @@ class FlexConfig(MapConfig):
         default="newton", description="How latents are found: Gauss-Newton, or coordinate descent."
     )
     rigidity: Annotated[float, Option(MOTION, "LAMBDA")] = Field(
-        default=0.45,
+        default=0.55,
         ge=0.0,
         description="Stiffness, nats per nm³ and unit of squared strain; 0.1 to 10 are useful.",
     )
