@@ -89,7 +89,7 @@ class FlexTrainer(InTurn[FlexConfig]):
         rigid = rigidity(destinations, self.rigidity_table).mean()
         (share * (data + self.config.rigidity * rigid)).backward()
         figures = {"data_loss": data.item(), "geometry": rigid.item(), "kl": found.divergence().mean().item()}
-        return self._contribution(batch, found.mean, destinations, prediction, figures)
+        return self._contribution(batch, weights, found.mean, destinations, prediction, figures)
 
     @torch.no_grad()
     def _end_motion(self) -> dict[str, float]:

@@ -78,11 +78,17 @@ class InTurn(ABC, Generic[C]):
 
     @torch.no_grad()
     def _contribution(
-        self, batch: Batch, latents: Tensor, destinations: Tensor, prediction: Tensor, figures: dict[str, float]
+        self,
+        batch: Batch,
+        weights: Tensor,
+        latents: Tensor,
+        destinations: Tensor,
+        prediction: Tensor,
+        figures: dict[str, float],
     ) -> Contribution:
         """What a batch adds with its ``latents`` ``(b k)``, predicted with the density at ``destinations``: its
         ``figures``, and those that every motion has."""
-        self.contrasts.seen(batch, prediction, self.weights())
+        self.contrasts.seen(batch, prediction, weights)
         moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
         everywhere = {
             "rms_displacement": moved.item(), "latent_spread": latents.square().mean().sqrt().item(),

@@ -76,7 +76,7 @@ class BodyTrainer(InTurn[MultibodyConfig]):
             "kl": 0.5 * z.square().sum(1).mean().item(),
         }
         self.progress.add_uncertainty(torch.linalg.inv(curvature))
-        return self._contribution(batch, z, destinations, prediction, figures)
+        return self._contribution(batch, weights, z, destinations, prediction, figures)
 
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
         return self._found(batch, weights)[0]
