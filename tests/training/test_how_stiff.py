@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dynaflex.methods.flex.config import FlexConfig
-from dynaflex.methods.flex.how_stiff import FACTOR, FIRST, sittings, stiffest, walk
+from dynaflex.methods.flex.how_stiff import FACTOR, FIRST, chosen, sittings
 from dynaflex.methods.flex.train import FlexTrainer
 from dynaflex.prepare.half import HalfSet
 from dynaflex.report.facts.tried import tried_rows
@@ -37,24 +37,25 @@ def around(best: float, sharpness: float, noise: float) -> Callable[[float], Ten
     return evidence
 
 
-@pytest.mark.parametrize("steps", [-3, -1, 0, 2, 3])
-def test_the_best_strength_within_reach_is_found(steps: int) -> None:
-    best = FIRST * FACTOR**steps
-    chosen, tried = walk(FIRST, around(best, sharpness=1.0, noise=0.1))
-    assert chosen == pytest.approx(best)
-    gains = {one.rigidity: one.gain for one in tried}
-    assert max(gains, key=lambda one: gains[one]) == pytest.approx(best) and gains[FIRST] == 0.0
+@pytest.mark.parametrize("steps", [-3, -1, 0, 1, 3])
+def test_every_trial_brings_a_strength_nearer_to_the_best(steps: int) -> None:
+    best, rigidity = FIRST * FACTOR**steps, FIRST
+    evidence = around(best, sharpness=1.0, noise=0.1)
+    for _ in range(4):
+        rigidity, tried = chosen(rigidity, evidence)
+        assert [one.rigidity for one in tried] == sorted((one.rigidity for one in tried), reverse=True)
+    assert rigidity == pytest.approx(best)
 
 
 def test_of_strengths_that_are_alike_the_stiffest_is_taken() -> None:
-    chosen, _ = walk(FIRST, around(FIRST, sharpness=0.0, noise=1.0))
-    assert chosen > FIRST
+    taken, _ = chosen(FIRST, around(FIRST, sharpness=0.0, noise=1.0))
+    assert taken > FIRST
 
 
 def test_a_strength_that_breaks_down_is_not_taken() -> None:
-    best = {0.1: torch.ones(PARTICLES), 0.5: torch.zeros(PARTICLES), 2.0: torch.full((PARTICLES,), torch.nan)}
-    assert stiffest(best) == 0.1
-    assert stiffest({one: torch.full((2,), torch.nan) for one in best}) == 2.0
+    values = {FIRST * FACTOR: torch.nan, FIRST: 0.0, FIRST / FACTOR: torch.inf}
+    taken, _ = chosen(FIRST, lambda rigidity: torch.full((PARTICLES,), values[rigidity]))
+    assert taken == FIRST
 
 
 @pytest.mark.parametrize("epochs", [16, 24, 37, 60])

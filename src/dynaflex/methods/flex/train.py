@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -97,8 +98,8 @@ class FlexTrainer(InTurn[FlexConfig]):
         state = self.progress
         state.tried = []
         if state.epoch in self.trials:
-            state.rigidity, tried = how_stiff.walk(state.rigidity, self._evidence_with)
-            state.tried = [[one.rigidity, one.gain, one.error] for one in tried]
+            state.rigidity, tried = how_stiff.chosen(state.rigidity, self._evidence_with)
+            state.tried = [[one.rigidity, one.gain, one.error] for one in tried if math.isfinite(one.gain)]
 
     def _evidence_with(self, rigidity: float) -> Tensor:
         """That of the particles held out ``(p)``, after some updates with another rigidity, which are undone."""
