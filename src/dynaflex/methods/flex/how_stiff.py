@@ -25,8 +25,9 @@ FEWEST = 20
 _SURE = 3.0
 """Standard errors by which a softer molecule must be the likelier: softness lets noise in, which is hard to get rid of
 again, and lets the flow make up for what the map still lacks."""
-_SITTINGS = (0.2, 0.35, 0.5, 0.65)
-"""The shares of the epochs after which strengths are tried: the map is there, and there is time to make use of it."""
+_SITTINGS = (0.4, 0.5, 0.6)
+"""The shares of the epochs after which strengths are tried: the map is nearly there, and there is time left to make use
+of what is found. Before, even a rigid molecule would surely be softer."""
 _EPOCHS_OF_THE_MAP = 2
 
 
