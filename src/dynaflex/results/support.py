@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from dynaflex import inference, tell
-from dynaflex.grid import Grid
-from dynaflex.imaging.noise import noise_weights
+from dynaflex.imaging.noise import alternate_shells, noise_weights
 from dynaflex.losses.data import data_loss
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.images import ParticleImages
@@ -34,8 +33,6 @@ SUPPORT = "support.json"
 """The file of a run that says what its held-out images gain."""
 FEWEST, MOST = 20, 400
 """Fewer particles say nothing; more would say the same with a smaller error."""
-SHELLS_TOGETHER = 3
-"""Neighbouring shells that go to one side: the edges of an image tie the noise of neighbours."""
 _SOLVER, _SOLVED = "wiener", 2000
 """How both maps are solved for, from at most so many particles of a half: it is their difference that counts."""
 _CANDIDATES, _AT_ONCE = 16, 32
@@ -123,7 +120,7 @@ def trials(
 def _tried(run: Run, inputs: Inputs, trained: TrainedHalf, data: HalfSet, landmarks: Tensor) -> Trial:
     model, prior, device = trained.model, config_of(run).latent_prior, data.device
     weights = noise_weights(trained.noise_power.to(device), data.grid)
-    side = _alternate(data.grid, device) == trained.half % 2
+    side = alternate_shells(data.grid, device) == trained.half % 2
     fitting, judging = torch.where(side, weights, 0.0), torch.where(side, 0.0, weights)
     k = trained.latents.mean.shape[1]
     step = max(1, len(trained.rows) // _CANDIDATES)
@@ -175,8 +172,3 @@ def _solved(
         batches = passes(f"{name} map to judge half {trained.half} by", SWEEPS[_SOLVER], latents)
         maps[name] = operator.field.from_volume(SOLVERS[_SOLVER](operator, batches, ramp))
     return operator, maps
-
-
-def _alternate(grid: Grid, device: torch.device) -> Tensor:
-    """0 and 1 by turns for every few shells, ``(h w)``."""
-    return grid.shells(2, device) // SHELLS_TOGETHER % 2
