@@ -11,7 +11,7 @@ import torch
 
 from dynaflex import tell
 from dynaflex.imaging.batch import Batch
-from dynaflex.latents.posterior import Posterior
+from dynaflex.latents.posterior import Laplace, Posterior
 from dynaflex.latents.prior import GAUSSIAN, LatentPrior
 from dynaflex.losses.data import data_loss
 from dynaflex.model import FlexModel
@@ -30,12 +30,9 @@ def infer(
     start: Tensor,
     iterations: int,
     prior: LatentPrior = GAUSSIAN,
-) -> Posterior:
-    """The most probable latents ``(b k)`` of a batch, and the width of the posterior around them (Laplace); see
-    :func:`most_probable`."""
-    z, curvature = most_probable(model, batch, weights, start, iterations, prior)
-    variance = torch.linalg.inv(curvature).diagonal(dim1=1, dim2=2)
-    return Posterior(z, 0.5 * variance.clamp(min=1e-12).log())
+) -> Laplace:
+    """The most probable latents ``(b k)`` of a batch, and the posterior around them; see :func:`most_probable`."""
+    return Laplace.around(*most_probable(model, batch, weights, start, iterations, prior))
 
 
 @torch.no_grad()
@@ -160,22 +157,23 @@ def find_latents(
     size: int = 64,
     prior: LatentPrior = GAUSSIAN,
     task: str = "latents",
-) -> Posterior:
+) -> Laplace:
     """Posterior of the particles ``index`` ``(p)``, from ``start`` ``(p k)`` or the best of ``candidates``.
 
     ``task`` is what a person is told about it.
     """
-    means, scales = [], []
+    parts = []
     for part in tell.each(torch.arange(len(index)).split(size), task):
         batch = batches(index[part])
         if start is None:
             origin, iterations = best_start(model, batch, weights, candidates, prior), FROM_NOTHING
         else:
             origin, iterations = start[part].to(weights.device), FROM_TRAINED
-        found = infer(model, batch, weights, origin, iterations, prior)
-        means.append(found.mean)
-        scales.append(found.log_scale)
-    return Posterior(torch.cat(means).cpu(), torch.cat(scales).cpu())
+        parts.append(infer(model, batch, weights, origin, iterations, prior))
+    mean, log_scale, covariance = (
+        torch.cat([getattr(part, name) for part in parts]).cpu() for name in ("mean", "log_scale", "covariance")
+    )
+    return Laplace(mean, log_scale, covariance)
 
 
 def _difference(model: FlexModel, batch: Batch, z: Tensor) -> Tensor:

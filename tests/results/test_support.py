@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from dynaflex.grid import Grid
+from dynaflex.imaging.noise import alternate_shells
 from dynaflex.losses.data import data_loss
-from dynaflex.results.support import SUPPORT, Support, _alternate
+from dynaflex.results.support import SUPPORT, Support
 from dynaflex.simulation.particles import simulate
 
 Brief = Callable[..., tuple[Path, Any]]
@@ -66,14 +67,14 @@ def test_it_takes_three_standard_errors_over_the_rigid_map_and_over_others(suppo
 
 def test_every_shell_is_on_one_side_and_both_sides_reach_as_far() -> None:
     grid = Grid(64, 3.0)
-    side, shells = _alternate(grid, torch.device("cpu")), grid.shells(2)
+    side, shells = alternate_shells(grid, torch.device("cpu")), grid.shells(2)
     assert all(len(side[shells == shell].unique()) == 1 for shell in range(grid.n_shells))
     assert 0.4 < float(side.float().mean()) < 0.6
 
 
 def test_likelihoods_of_both_sides_add_up_to_that_of_all_shells() -> None:
     grid, generator = Grid(32, 3.0), torch.Generator().manual_seed(0)
-    side = _alternate(grid, torch.device("cpu"))
+    side = alternate_shells(grid, torch.device("cpu"))
     weights = torch.rand(side.shape, generator=generator)
     predicted, seen = torch.randn((2, 5, *side.shape), dtype=torch.complex64, generator=generator)
     parts = [data_loss(predicted, seen, torch.where(side == one, weights, 0.0)) for one in (0, 1)]

@@ -119,7 +119,7 @@ def test_an_unknown_column_is_unknown(run: Path, identifier: str) -> None:
         ParticleTable(Run(run), False).values(identifier)
 
 
-MOTION = {"displacement_norm": "displacement", "misfit": "misfit", "gain": "gain"}
+MOTION = {"displacement_norm": "displacement", "particle_error": "error", "misfit": "misfit", "gain": "gain"}
 
 
 def test_what_the_motion_says_is_matched_to_the_halves(run: Path) -> None:
@@ -131,7 +131,7 @@ def test_what_the_motion_says_is_matched_to_the_halves(run: Path) -> None:
     for scale, identifier in enumerate(MOTION.values()):
         np.testing.assert_array_equal(particles.values(identifier), 100 * scale + np.arange(PARTICLES))
     listed = {column.identifier: column for column in particles.columns() if column.kind == "value"}
-    assert [listed[name].unit for name in ("displacement", "misfit", "gain")] == ["Å", "", "nats"]
+    assert [listed[name].unit for name in MOTION.values()] == ["Å", "Å", "", "nats"]
 
 
 @pytest.mark.parametrize("name", MOTION)

@@ -14,6 +14,8 @@ from dynaflex.grid import Grid
 from dynaflex.shapes import Tensor
 
 _LEAST = 1e-6
+SHELLS_TOGETHER = 3
+"""Neighbouring shells that go to one side: the edges of an image tie the noise of neighbours."""
 
 
 def residual_power(prediction: Tensor, images: Tensor, grid: Grid, window: Tensor) -> Tensor:
@@ -34,6 +36,11 @@ def noise_weights(power: Tensor, grid: Grid) -> Tensor:
     and zero beyond Nyquist, where the corners of the transform hold no whole shell.
     """
     return _counts(power, grid) / fourier.spread_shells(power.clamp(min=_LEAST), grid, 2) / grid.box**2
+
+
+def alternate_shells(grid: Grid, device: torch.device) -> Tensor:
+    """0 and 1 by turns for every few shells, ``(h w)``: two sides of an image with noise of their own."""
+    return grid.shells(2, device) // SHELLS_TOGETHER % 2
 
 
 def log_normaliser(power: Tensor, grid: Grid) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from dynaflex import tell
 from dynaflex.data.columns import ParticleColumns
 from dynaflex.errors import InputError
+from dynaflex.judge.model_bias import of_model_bias
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.products.space import conformation_space, some_landmarks
 from dynaflex.results.reopen import Moved, reopened
@@ -57,7 +58,7 @@ def run_controls(run: Run, device: torch.device, most: int, moved: Moved) -> lis
     landmarks = some_landmarks(load_half(run, 1))
     found = trials(run, inputs, device, most, landmarks)
     with tell.doing("latents against what they must not depend on"):
-        return [*_of_likelihood(found), *_of_agreement(run, found), *_of_leaks(run, inputs)]
+        return [*_of_likelihood(found), *_of_agreement(run, found), *_of_leaks(run, inputs), *of_model_bias(run)]
 
 
 def record_of(controls: Sequence[Control]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 
@@ -26,6 +27,37 @@ class Posterior:
         """Kullback-Leibler divergence from the prior, in nats, one value per particle ``(b)``."""
         variance = (2.0 * self.log_scale).exp()
         return 0.5 * (self.mean.square() + variance - 1.0 - 2.0 * self.log_scale).sum(dim=1)
+
+    def covariances(self) -> Tensor:
+        """The covariance ``(b k k)`` of each."""
+        return torch.diag_embed((2.0 * self.log_scale).exp())
+
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+        return type(self)(*(getattr(self, part.name).to(device) for part in fields(self)))
+
+    def take(self, index: Tensor) -> Self:
+        """Those of the particles ``index`` ``(b)``."""
+        return type(self)(*(getattr(self, part.name)[index] for part in fields(self)))
+
+
+@dataclass(frozen=True)
+class Laplace(Posterior):
+    """Normal distributions whose coordinates hang together: ``covariance`` ``(b k k)``, of which ``log_scale`` says the
+    diagonal."""
+
+    covariance: Tensor
+
+    @classmethod
+    def around(cls, mean: Tensor, curvature: Tensor) -> Laplace:
+        """Those of an energy with these second derivatives ``(b k k)`` at its minimum ``(b k)``."""
+        covariance = torch.linalg.inv(curvature)
+        variance = covariance.diagonal(dim1=1, dim2=2)
+        return cls(mean, 0.5 * variance.clamp(min=1e-12).log(), covariance)
+
+    def covariances(self) -> Tensor:
+        """The covariance ``(b k k)`` of each."""
+        return self.covariance
 
 
 class Latents(torch.nn.Module):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from dynaflex import inference
-from dynaflex.imaging.noise import noise_weights
+from dynaflex.imaging.noise import alternate_shells, noise_weights
 from dynaflex.io import durable
+from dynaflex.latents.posterior import Laplace, Posterior
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import Inputs
+from dynaflex.results import certainty
 from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, load_half
 from dynaflex.run.directory import Run
 from dynaflex.run.files import MOTION
@@ -19,6 +24,7 @@ from dynaflex.shapes import Tensor
 from dynaflex.training.final_latents import candidates
 
 _AT_ONCE = 64
+_HELD_OUT = 400
 _LOOKED_AT = 200
 _STEP = 1.0
 FOLDED = 1e-3
@@ -28,23 +34,27 @@ FOLDED = 1e-3
 def measure_motion(run: Run, inputs: Inputs, device: torch.device) -> None:
     """Where the model moves, and how far the two halves disagree on particles that neither has learned from.
 
-    Every held-out particle is embedded by both models; the difference of the two displacements of the landmarks of half
-    1, its Gaussians or some of its densest voxels, is the error of the deformation (Fig. 6 of the paper). Which
-    conformation counts as the consensus is free in each half, so displacements are compared after subtracting their
-    mean over the particles.
+    Held-out particles, at most so many, are embedded by both models; the difference of the two displacements of the
+    landmarks of half 1, its Gaussians or some of its densest voxels, is the error of the deformation (Fig. 6 of the
+    paper). Which conformation counts as the consensus is free in each half, so displacements are compared after
+    subtracting their mean over the particles.
 
     What ``motion.npz`` holds stands at :class:`dynaflex.run.files.StoredMotion`.
     """
     halves = {half: load_half(run, half).to(device) for half in (1, 2)}
     points = halves[1].model.density.landmarks().detach()
     covariance = spread(_moved(halves[1], halves[1].latents.mean, points))
-    error = torch.zeros(len(points))
-    held_out = inputs.particles.take(inputs.held_out)
-    if len(held_out) > 1:
+    error, known = torch.zeros(len(points)), _UNKNOWN
+    chosen = np.sort(np.random.default_rng(0).permutation(np.flatnonzero(inputs.held_out))[:_HELD_OUT])
+    if len(chosen) > 1:
+        held_out = inputs.particles.take(chosen)
         data = HalfSet(held_out, 0, inputs.imaging, device, contrast_in(halves.values(), held_out.rows))
-        prior = config_of(run).latent_prior
-        first, second = (_moved(half, _latents_of(half, data, prior), points) for half in halves.values())
-        error = _width(spread(one - two for one, two in zip(first, second, strict=True)))
+        disagreement, known = _compared(list(halves.values()), data, points, config_of(run).latent_prior)
+        error = _width(disagreement)
+    if config_of(run).half_sets == "shared":
+        known = _UNKNOWN  # One model does not disagree with itself.
+    decoder = known.decoder.expand(len(points), 3)
+    errors = [_errors(half, points, decoder, known.unit_variance) for half in halves.values()]
     norms = []
     for half in halves.values():
         own = half.model.density.landmarks().detach()
@@ -61,6 +71,10 @@ def measure_motion(run: Run, inputs: Inputs, device: torch.device) -> None:
             displacement_norm=torch.cat(norms).numpy(),
             misfit=torch.cat([half.misfit for half in halves.values()]).numpy(),
             gain=torch.cat([half.gain for half in halves.values()]).numpy(),
+            decoder_error=decoder.numpy(),
+            unit_variance=np.float32(known.unit_variance),
+            point_error=torch.stack([points for points, _ in errors]).square().mean(dim=0).sqrt().numpy(),
+            particle_error=torch.cat([particles for _, particles in errors]).numpy(),
         )
 
 
@@ -74,6 +88,60 @@ def spread(displacements: Iterable[Tensor]) -> Tensor:
         products = products + torch.einsum("bni,bnj->nij", exact, exact)
     mean = total / count
     return products / count - mean[:, :, None] * mean[:, None, :]
+
+
+@dataclass(frozen=True)
+class _Certainty:
+    """The ``decoder``'s errors ``(n 3)`` in Å, and by what the variance of latents is to be multiplied."""
+
+    decoder: Tensor
+    unit_variance: float
+
+
+_UNKNOWN = _Certainty(torch.full((1, 3), torch.nan), math.nan)
+
+
+def _compared(
+    halves: Sequence[TrainedHalf], data: HalfSet, points: Tensor, prior: LatentPrior
+) -> tuple[Tensor, _Certainty]:
+    """The covariance ``(n 3 3)`` by which two models disagree about the same images, and what follows from it."""
+    few = points[_some(len(points))]
+    both = [_latents_of(half, data, prior).mean for half in halves]
+    first, second = (_moved(half, mean, points) for half, mean in zip(halves, both, strict=True))
+    disagreement = spread(one - two for one, two in zip(first, second, strict=True))
+    same, apart, expected = [], [], torch.zeros(())
+    for half, mean in zip(halves, both, strict=True):
+        alone = _latents_of(half, data, prior, half.half % 2)
+        noise = certainty.noise_covariance(alone, prior)
+        parts = zip(alone.mean.to(few.device).split(_AT_ONCE), noise.to(few.device).split(_AT_ONCE), strict=True)
+        expected = expected + torch.cat([certainty.carried_variance(half, *part, few) for part in parts]).cpu()
+        same.append(torch.cat(list(_moved(half, mean, few))))
+        apart.append(torch.cat(list(_moved(half, alone.mean, few))))
+    factor = certainty.unit_variance(same[0] - same[1], apart[0] - apart[1], expected)
+    return disagreement, _Certainty(certainty.decoder_error(disagreement), factor)
+
+
+def _errors(half: TrainedHalf, points: Tensor, decoder: Tensor, unit_variance: float) -> tuple[Tensor, Tensor]:
+    """The standard error in Å of a point ``(n)``, rms over some particles, and of a particle ``(p)``, over some
+    points."""
+
+    def of(latents: Posterior, chosen: Tensor) -> Iterator[Tensor]:
+        for part in torch.arange(len(latents.mean)).split(_AT_ONCE):
+            some = latents.take(part).to(points.device)
+            own = decoder[chosen].to(points.device)
+            yield certainty.displacement_error(half, some, points[chosen], own, unit_variance).square().sum(2).cpu()
+
+    everywhere = of(half.latents.take(_some(len(half.rows))), torch.arange(len(points)))
+    everyone = of(half.latents, _some(len(points)))
+    return (
+        torch.cat(list(everywhere)).mean(dim=0).sqrt(),
+        torch.cat([part.mean(dim=1) for part in everyone]).sqrt(),
+    )
+
+
+def _some(count: int) -> Tensor:
+    """At most some hundreds of so many, evenly."""
+    return torch.arange(0, count, -(-count // _LOOKED_AT))
 
 
 def folded(half: TrainedHalf, latents: Tensor, points: Tensor) -> Tensor:
@@ -111,9 +179,11 @@ def _moved(half: TrainedHalf, latents: Tensor, points: Tensor) -> Iterator[Tenso
         yield half.displacements(part.to(points.device), points).cpu()
 
 
-def _latents_of(half: TrainedHalf, data: HalfSet, prior: LatentPrior) -> Tensor:
-    """What a half's model makes of particles that are not its own, ``(p k)``."""
+def _latents_of(half: TrainedHalf, data: HalfSet, prior: LatentPrior, side: int | None = None) -> Laplace:
+    """What a half's model makes of particles that are not its own, of all shells or of those on one ``side``."""
     weights = noise_weights(half.noise_power.to(data.device), data.grid)
+    if side is not None:
+        weights = torch.where(alternate_shells(data.grid, data.device) == side, weights, 0.0)
     return inference.find_latents(
         half.model,
         data.batch,
@@ -123,7 +193,7 @@ def _latents_of(half: TrainedHalf, data: HalfSet, prior: LatentPrior) -> Tensor:
         candidates(half.latents.mean).to(data.device),
         prior=prior,
         task=f"held-out latents, model of half {half.half}",
-    ).mean
+    )
 
 
 def _width(covariance: Tensor) -> Tensor:

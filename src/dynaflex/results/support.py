@@ -18,9 +18,8 @@ import numpy as np
 import torch
 
 from dynaflex import inference, tell
-from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
-from dynaflex.imaging.noise import noise_weights
+from dynaflex.imaging.noise import alternate_shells, noise_weights
 from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
 from dynaflex.prepare.half import HalfSet
@@ -38,8 +37,6 @@ SUPPORT = "support.json"
 """The file of a run that says what its held-out images gain."""
 FEWEST, MOST = 20, 400
 """Fewer particles say nothing; more would say the same with a smaller error."""
-SHELLS_TOGETHER = 3
-"""Neighbouring shells that go to one side: the edges of an image tie the noise of neighbours."""
 _SOLVER, _SOLVED = "wiener", 2000
 """How both maps are solved for, from at most so many particles of a half: it is their difference that counts."""
 _CANDIDATES, _AT_ONCE = 16, 32
@@ -131,7 +128,7 @@ def _tried(run: Run, inputs: Inputs, trained: TrainedHalf, data: HalfSet, landma
     the two see in a particle share no noise."""
     weights = noise_weights(trained.noise_power.to(data.device), data.grid)
     maps = _solved(run, inputs, trained, data.device)
-    side = _alternate(data.grid, data.device) == trained.half % 2
+    side = alternate_shells(data.grid, data.device) == trained.half % 2
     means: list[Tensor] = []
     total: dict[str, Tensor] = {}
     for fitting in (side, ~side):
@@ -215,8 +212,3 @@ def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
         batches = passes(f"{name} map to judge half {trained.half} by", SWEEPS[_SOLVER], latents)
         maps[name] = operator.field.from_volume(SOLVERS[_SOLVER](operator, batches, ramp))
     return _Maps(operator, maps)
-
-
-def _alternate(grid: Grid, device: torch.device) -> Tensor:
-    """0 and 1 by turns for every few shells, ``(h w)``."""
-    return grid.shells(2, device) // SHELLS_TOGETHER % 2

@@ -11,7 +11,7 @@ import torch
 
 from dynaflex.errors import UsageError
 from dynaflex.imaging.pose_refinement import PoseRefinement
-from dynaflex.latents.posterior import Posterior
+from dynaflex.latents.posterior import Laplace, Posterior
 from dynaflex.model import FlexModel
 from dynaflex.results.settings import config_of as config_of
 from dynaflex.results.settings import method_of as method_of
@@ -61,6 +61,14 @@ class TrainedHalf:
         Raises:
             UsageError: a row is not among the particles of this half.
         """
+        return self.latents.mean[self.places_of(rows)]
+
+    def places_of(self, rows: list[int] | IntArray) -> Tensor:
+        """Where the particles in these rows of the input table stand among those of the half, ``(b)``.
+
+        Raises:
+            UsageError: a row is not among the particles of this half.
+        """
         position = {int(row): i for i, row in enumerate(self.rows)}
         for row in rows:
             if int(row) not in position:
@@ -70,7 +78,7 @@ class TrainedHalf:
                     expected="rows of the input table, counted from 0",
                     fix="leave out --half to ask every particle's own half",
                 )
-        return self.latents.mean[[position[int(row)] for row in rows]]
+        return torch.tensor([position[int(row)] for row in rows], dtype=torch.int64)
 
 
 def load_half(run: Run, half: int) -> TrainedHalf:
@@ -96,8 +104,10 @@ def load_half(run: Run, half: int) -> TrainedHalf:
     if "poses" in tensors:
         poses = PoseRefinement(int(mine.sum())).requires_grad_(False)
         poses.table.weight.copy_(tensors["poses"][mine])
-    posterior = Posterior(latents["mean"][mine], latents["log_scale"][mine])
     # Runs of earlier versions have none of these.
+    posterior = Posterior(latents["mean"][mine], latents["log_scale"][mine])
+    if "covariance" in latents:
+        posterior = Laplace(posterior.mean, posterior.log_scale, latents["covariance"][mine])
     misfit, gain = (latents.get(name, torch.full((len(mine),), torch.nan))[mine] for name in ("misfit", "gain"))
     contrast = latents.get("contrast", torch.ones(len(mine)))[mine]
     noise_power = tensors["progress.noise_power"]

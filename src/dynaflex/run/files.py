@@ -56,6 +56,11 @@ class StoredMotion:
     ``(n 3)`` as long as the displacement along it, and the ``error`` ``(n)`` by which the two halves disagree, all Å.
     Of particles ``(p)``: the ``displacement_norm`` in Å, rms over the points, and ``misfit`` and ``gain`` of
     :class:`dynaflex.results.trained.TrainedHalf`.
+
+    How far displacements are from the truth, as :mod:`dynaflex.results.certainty` measures it, NaN where nothing tells:
+    the standard error of the decoder ``decoder_error`` ``(n 3)`` in Å along x, y, z, the ``unit_variance`` ``()`` that
+    the latents' posteriors are to be multiplied by, and both together as the ``point_error`` ``(n)``, rms over
+    particles, and the ``particle_error`` ``(p)``, rms over points, in Å.
     """
 
     points: FloatArray
@@ -65,6 +70,10 @@ class StoredMotion:
     displacement_norm: FloatArray
     misfit: FloatArray
     gain: FloatArray
+    decoder_error: FloatArray
+    unit_variance: FloatArray
+    point_error: FloatArray
+    particle_error: FloatArray
 
 
 @dataclass(frozen=True)
@@ -96,9 +105,12 @@ def read_latents(run: Run) -> ParticleLatents:
 def read_motion(run: Run) -> StoredMotion:
     """How everything moves; errors as :func:`read_latents`."""
     names = tuple(StoredMotion.__dataclass_fields__)
-    found = _arrays(run, MOTION, names)
+    found = _arrays(run, MOTION, names[:7])
     n, p = len(found["points"]), len(found["displacement_norm"])
-    shapes = [(n, 3), (n,), (n, 3), (n,), (p,), (p,), (p,)]
+    shapes = [(n, 3), (n,), (n, 3), (n,), (p,), (p,), (p,), (n, 3), (), (n,), (p,)]
+    # Runs of earlier versions have none of the last.
+    unknown = {name: np.full(shape, np.nan) for name, shape in zip(names[7:], shapes[7:], strict=True)}
+    found = unknown | found
     if [found[name].shape for name in names] != shapes:
         raise _damaged(run, MOTION, "values of points (n) and of particles (p)")
     return StoredMotion(**{name: found[name].astype(np.float32) for name in names})

@@ -61,7 +61,9 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
         torch.zeros(len(data), latent_dim),
         torch.zeros(len(data), latent_dim),
     )
+    covariance = torch.eye(latent_dim).repeat(len(data), 1, 1)
     mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
+    covariance[trainer.training] = trained.covariance
     if len(held_out) > 0:
         found = in_smaller_batches(
             partial(
@@ -78,10 +80,11 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
             _AT_ONCE,
         )
         mean[held_out], log_scale[held_out] = found.mean, found.log_scale
+        covariance[held_out] = found.covariance
     rows = torch.from_numpy(data.particles.rows)
     lost = ~(mean.isfinite().all(dim=1) & log_scale.isfinite().all(dim=1))
     if bool(lost.any()):
-        mean[lost], log_scale[lost] = 0.0, 0.0
+        mean[lost], log_scale[lost], covariance[lost] = 0.0, 0.0, torch.eye(latent_dim)
         run.warn(
             f"half {data.half}: no finite latents were found for the particles in rows "
             f"{', '.join(map(str, rows[lost].tolist()[:5]))}; they are left at the prior, and do not move"
@@ -95,6 +98,7 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
         {
             "mean": mean,
             "log_scale": log_scale,
+            "covariance": covariance,
             "misfit": misfit,
             "gain": gain,
             "contrast": contrast,

@@ -20,6 +20,7 @@ PERMUTATIONS = 20
 _FOLDS, _NEIGHBOURS = 5, 15
 _SMALL_LEAK, _LARGE_LEAK = 0.05, 0.25
 _AGREEMENT = 0.5
+_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,19 @@ def agreement(name: str, first: Array, second: Array, words: str, seed: int = 0)
     found = _correlation(one, two)
     verdict = FAIL if found <= chance else PASS if found >= _AGREEMENT else WARN
     return Control(name, verdict, found, chance, "correlation", words)
+
+
+def density_in_images(name: str, share: Array, error: Array, words: str) -> Control:
+    """Whether images have the density of a model: the ``share`` ``(n)`` of it that they have around each of its points.
+
+    The value is the share that a twentieth of the points do not reach. Less than half, by three standard errors, is a
+    failure: most of what the model has there is not in the images; by one, a warning.
+    """
+    worst = np.argsort(share)[(len(share) - 1) // 20]
+    verdict = FAIL if share[worst] + SURE * error[worst] < _HALF else PASS
+    if verdict == PASS and share[worst] + UNSURE * error[worst] < _HALF:
+        verdict = WARN
+    return Control(name, verdict, float(share[worst]), float(error[worst]), "of the density", words)
 
 
 def _correlation(first: Array, second: Array) -> float:

@@ -112,6 +112,8 @@ def displacement_table(arrays: Arrays) -> tuple[list[tuple[str, ...]], tuple[str
         ("a particle, rms over its points", arrays["displacement_norm"]),
         (f"{place}, rms over particles", moves[part]),
         (f"{place}, disagreement of the half models", None if error is None else error[part]),
+        ("a particle, its standard error", arrays.get("particle_error")),
+        (f"{place}, its standard error", None if (known := arrays.get("point_error")) is None else known[part]),
     ]
     shown = []
     for name, values in rows:

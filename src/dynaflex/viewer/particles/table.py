@@ -20,6 +20,7 @@ from dynaflex.viewer.particles.columns import Column, TableColumns, numbered
 
 _IN_MOTION = {
     "displacement_norm": Column("displacement", "displacement, rms", "Å", "value"),
+    "particle_error": Column("error", "error of the displacement, rms", "Å", "value"),
     "misfit": Column("misfit", "misfit, relative", "", "value"),
     "gain": Column("gain", "gain by motion", "nats", "value"),
 }
