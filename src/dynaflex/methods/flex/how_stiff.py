@@ -52,13 +52,16 @@ def chosen(present: float, evidence: Callable[[float], Tensor]) -> tuple[float, 
 
     ``evidence(rigidity)`` is the logarithm ``(p)`` of the likelihood of particles that were held out. It must surely be
     better with the softer one; the stiffer is taken where it agrees with the present one within a standard error.
+    A molecule that was surely softer than at first is not made stiffer again.
     """
     before = evidence(present)
-    stiffer, softer = (_tried(one, evidence(one), before) for one in (present * FACTOR, present / FACTOR))
-    tried = [stiffer, Tried(present, 0.0, 0.0), softer]
+    softer = _tried(present / FACTOR, evidence(present / FACTOR), before)
+    tried = [Tried(present, 0.0, 0.0), softer]
+    if present >= FIRST:
+        tried.insert(0, _tried(present * FACTOR, evidence(present * FACTOR), before))
     if softer.gain > _SURE * softer.error:
         return softer.rigidity, tried
-    return (stiffer.rigidity if stiffer.gain >= -stiffer.error else present), tried
+    return (tried[0].rigidity if tried[0].gain >= -tried[0].error else present), tried
 
 
 def _tried(rigidity: float, evidence: Tensor, before: Tensor) -> Tried:
