@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +11,18 @@ import torch
 
 from dynaflex.deformation.base import Deformation, Moves
 from dynaflex.density.gaussians import GaussianDensity
+from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.latents.posterior import Laplace
 from dynaflex.latents.prior import GAUSSIAN
 from dynaflex.latents.table import LatentTable
 from dynaflex.model import FlexModel
 from dynaflex.results import certainty
-from dynaflex.results.certainty import DisplacementErrors
+from dynaflex.results.certainty import DisplacementErrors, displacement_errors
 from dynaflex.results.motion import spread
 from dynaflex.results.trained import TrainedHalf
+from dynaflex.run.directory import Run
+from dynaflex.run.files import StoredMotion
 from dynaflex.shapes import Tensor
 
 PARTICLES, POINTS, LATENTS, PIXELS = 3000, 20, 2, 40
@@ -127,3 +131,31 @@ def test_an_interval_is_as_wide_as_its_level() -> None:
     found = DisplacementErrors(np.zeros((1, 1, 3), np.float32), np.full((1, 1, 3), 2.0, np.float32))
     low, high = found.interval(0.6827)
     np.testing.assert_allclose([low, high], [np.full((1, 1, 3), -2.0), np.full((1, 1, 3), 2.0)], rtol=1e-3)
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, decoder: float) -> DisplacementErrors:
+    """What is said about two points, each beside one of two landmarks, the second of which errs twice as much."""
+    latents = Laplace.around(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), 1e8 * torch.eye(2).expand(2, -1, -1))
+    half = half_of(1, torch.ones(2, 2, 3), latents)
+    landmarks = np.array([[0, 0, 0], [50, 0, 0]], np.float32)
+    errors = decoder * np.array([[1.0], [2.0]]) * np.ones((2, 3))
+    none = np.zeros(2, np.float32)
+    motion = StoredMotion(
+        landmarks, none, landmarks, none, none, none, none, errors.astype(np.float32), np.float32(1.0), none, none
+    )
+    monkeypatch.setattr(certainty, "read_motion", lambda _: motion)
+    return displacement_errors(Run(tmp_path), half, landmarks[::-1] + np.float32(3.0), [1])
+
+
+def test_a_point_errs_as_the_landmark_beside_it_and_moves_less_the_mean(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = asked(monkeypatch, tmp_path, 0.3)
+    np.testing.assert_allclose(found.error[0, :, 0], [0.6, 0.3], rtol=1e-3)
+    np.testing.assert_allclose(found.displacement, 1.0, rtol=1e-5)
+
+
+def test_where_nothing_tells_the_error_none_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        asked(monkeypatch, tmp_path, float("nan"))
+    assert caught.value.identifier == "displacements.no-error"

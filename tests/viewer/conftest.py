@@ -132,7 +132,7 @@ def store_motion(run: Path, **arrays: np.ndarray | None) -> None:
     points = np.ones((7, 3)) if arrays.get("points") is None else arrays["points"]
     shapes = {"points": points.shape, "direction": points.shape}
     shapes |= dict.fromkeys(("rms_displacement", "error"), points.shape[:1])
-    shapes |= dict.fromkeys(("displacement_norm", "misfit", "gain"), (PARTICLES,))
+    shapes |= dict.fromkeys(("displacement_norm", "particle_error", "misfit", "gain"), (PARTICLES,))
     made = {name: np.ones(shape, np.float32) for name, shape in shapes.items()} | arrays
     np.savez(run / "motion.npz", **{name: array for name, array in made.items() if array is not None})
 

@@ -144,12 +144,20 @@ def test_what_is_not_known_is_not_offered(run: Path, name: str) -> None:
         particles.values(MOTION[name])
 
 
-@pytest.mark.parametrize("name", MOTION)
-@pytest.mark.parametrize("broken", ["absent", "short"])
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [(name, "short") for name in MOTION] + [(name, "absent") for name in MOTION if name != "particle_error"],
+)
 def test_a_motion_that_is_cut_is_damage_and_not_an_empty_column(run: Path, name: str, broken: str) -> None:
     store_motion(run, **{name: np.ones(PARTICLES - 1) if broken == "short" else None})
     with pytest.raises(DamagedCheckpointError, match=r"motion\.npz"):
         ParticleTable(Run(run), False).columns()
+
+
+def test_a_run_from_before_errors_were_measured_offers_none(run: Path) -> None:
+    store_motion(run, particle_error=None)
+    offered = {column.identifier for column in ParticleTable(Run(run), False).columns()}
+    assert offered & set(MOTION.values()) == set(MOTION.values()) - {"error"}
 
 
 def test_a_damaged_motion_is_damage(run: Path) -> None:

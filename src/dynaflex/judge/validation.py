@@ -1,4 +1,4 @@
-"""The controls of a finished run: would the motion be found if it were not there?
+"""The controls of a finished run: would the motion be found if it were not there, and was the model in the images?
 
 Particles that no model has learned from are embedded from half of their Fourier shells, and judged by the other half:
 what was fitted to their noise does not count. The model of half 1 sees the shells that judge the model of half 2.
