@@ -22,7 +22,7 @@ UPDATES = 32
 """By which a strength shows what it does."""
 FEWEST = 20
 """Particles held out without which nothing can be told."""
-_SURE = 2.0
+_SURE = 3.0
 """Standard errors by which a softer molecule must be the likelier: softness lets noise in, which is hard to get rid of
 again, and lets the flow make up for what the map still lacks."""
 _SITTINGS = (0.4, 0.5, 0.6)
