@@ -53,7 +53,7 @@ def variance_explained(predicted: Array | FloatArray, true: Array) -> float:
 
 
 def motion_slope(predicted: Array | FloatArray, true: Array) -> float:
-    """The slope of the predicted displacements ``(b n 3)`` on the true ones ``(b n 3)``, means over particles taken off.
+    """The slope of the predicted displacements ``(b n 3)`` on the true ones ``(b n 3)``, means taken off.
 
     1: all of the true motion is in the prediction, whatever else is; 0.5: particles go half as far as they should.
     """
