@@ -16,7 +16,7 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose import Pose
-from dynaflex.inference import FROM_NOTHING, best_start, descend, energy_of, find_latents, infer
+from dynaflex.inference import FROM_NOTHING, best_start, descend, energy_of, find_latents, infer, log_evidence
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN, QUARTIC_WALL, LatentPrior
 from dynaflex.latents.table import LatentTable
@@ -101,6 +101,19 @@ def test_the_best_start_is_the_nearest_candidate(model: FlexModel, truth: Tensor
     which = torch.arange(PARTICLES) % 3
     batch = observed(model, candidates[which] + 0.05 * truth, 0.01)
     assert torch.equal(best_start(model, batch, weights(0.01), candidates), candidates[which])
+
+
+def test_the_evidence_is_the_likelihood_over_all_latents(shifting: FlexModel, truth: Tensor) -> None:
+    """Against the integral over a grid: where the images say much, and where they say nothing but noise."""
+    power, some = 0.5, torch.arange(12)
+    axis = torch.linspace(-5.0, 5.0, 41)
+    cell = float(axis[1] - axis[0]) ** LATENTS / (2.0 * math.pi) ** (LATENTS / 2)
+    for told in (truth, torch.zeros_like(truth)):
+        batch = observed(shifting, told, power).take(some)
+        everyone = [z.expand(len(some), -1) for z in torch.cartesian_prod(axis, axis)]
+        energies = torch.stack([energy_of(shifting, batch, weights(power), z) for z in everyone])
+        found = log_evidence(shifting, batch, weights(power), told[some], 6)
+        assert torch.allclose(found, (-energies).logsumexp(dim=0) + math.log(cell), atol=0.2)
 
 
 @pytest.mark.parametrize("power", [0.01, 0.1])

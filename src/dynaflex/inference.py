@@ -79,6 +79,23 @@ def most_probable(
 
 
 @torch.no_grad()
+def log_evidence(
+    model: FlexModel,
+    batch: Batch,
+    weights: Tensor,
+    start: Tensor,
+    iterations: int,
+    prior: LatentPrior = GAUSSIAN,
+) -> Tensor:
+    """The logarithm ``(b)`` of the likelihood of images whatever their latents, up to a constant, after Laplace.
+
+    What latents fit of the noise counts against them by as much as it makes an image likelier.
+    """
+    z, curvature = most_probable(model, batch, weights, start, iterations, prior)
+    return -energy_of(model, batch, weights, z, prior) - 0.5 * torch.logdet(curvature)
+
+
+@torch.no_grad()
 def descend(
     model: FlexModel,
     batch: Batch,

@@ -16,7 +16,6 @@ from dynaflex.methods.dynamight.config import DynamightConfig
 from dynaflex.methods.dynamight.train import HalfTrainer
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import InputPaths, Inputs, read_inputs
-from dynaflex.shapes import Tensor
 
 MAPS = (
     "map_half1",
@@ -86,9 +85,9 @@ def make(inputs: Inputs, data: HalfSet) -> MakeTrainer:
     """A fresh trainer of half 1; its settings by keyword."""
     training = torch.from_numpy(np.flatnonzero(~inputs.held_out[inputs.particles.half == 1]))
 
-    def trainer(mask_points: Tensor | None = None, **settings: Any) -> HalfTrainer:
+    def trainer(**settings: Any) -> HalfTrainer:
         config = DynamightConfig(**{"n_gaussians": 60, "batch_size": 16, "layers": 3, "width": 16, **settings})
         model = build_model(prepare_consensus(inputs, 1, config), len(data), 1, inputs.imaging.grid, config, None)
-        return HalfTrainer(model, data, training, config, mask_points=mask_points)
+        return HalfTrainer(model, data, training, config)
 
     return trainer

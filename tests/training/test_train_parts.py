@@ -15,7 +15,7 @@ from dynaflex.imaging.noise import noise_weights
 from dynaflex.losses.data import data_loss
 from dynaflex.methods.dynamight import train
 from dynaflex.methods.dynamight.balance import balance, geometry_loss
-from dynaflex.methods.dynamight.consensus import MASK_RADIUS, closest_conformation, conformation_inside
+from dynaflex.methods.dynamight.consensus import closest_conformation
 from dynaflex.methods.dynamight.train import HalfTrainer
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet, keyed_generator
@@ -158,47 +158,23 @@ def test_closest_conformation_is_the_mean_of_those_that_move_least() -> None:
     assert torch.allclose(closest_conformation(destinations, reference, 99), reference + 3.0 * direction, atol=1e-5)
 
 
-def test_conformation_inside_prefers_those_within_six_angstrom_of_the_other_half() -> None:
-    generator = torch.Generator().manual_seed(0)
-    other = torch.rand(40, 3, generator=generator) * 400.0  # so far apart that no point is near two
-    direction = torch.nn.functional.normalize(torch.randn(40, 3, generator=generator), dim=1)
-    just_inside, just_outside = other + 0.99 * MASK_RADIUS * direction, other + 1.01 * MASK_RADIUS * direction
-    mixed = torch.where(torch.arange(40)[:, None] < 20, just_inside, just_outside)
-    destinations = torch.stack([just_outside, mixed, just_inside])
-    assert MASK_RADIUS == 6.0
-    reference = just_outside
-    assert torch.allclose(conformation_inside(destinations, reference, other, 1), just_inside, atol=1e-4)
-    two = conformation_inside(destinations, reference, other, 2)
-    assert torch.allclose(two, 0.5 * (just_inside + mixed), atol=1e-4)
-
-
-def test_among_conformations_that_are_all_inside_the_closest_to_the_reference_comes_first() -> None:
-    other = torch.rand(40, 3, generator=torch.Generator().manual_seed(1)) * 100.0
-    destinations = torch.stack([other + shift for shift in (2.0, 0.5, 1.0)])
-    assert torch.allclose(conformation_inside(destinations, other, other, 1), other + 0.5, atol=1e-4)
-
-
-@pytest.mark.parametrize("rule", [closest_conformation, conformation_inside])
-def test_the_reference_is_replaced_by_what_the_rule_makes_of_all_predictions(
-    make: MakeTrainer, monkeypatch: pytest.MonkeyPatch, rule: Callable[..., Tensor]
+def test_the_reference_is_replaced_by_the_closest_of_all_predictions(
+    make: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half 1 goes to its own closest predictions; half 2, which knows the mask of half 1, to those inside it."""
-    other = torch.tensor([[30.0, 10.0, 5.0], [-20.0, 0.0, 0.0]]) if rule is conformation_inside else None
     schedule = {"warm_up_epochs": 0, "refresh_epochs": 0, "replace_every": 22, "epochs": 9}
-    trainer = make(other, **schedule, pooled_particles=3, position_rate=0.0)
+    trainer = make(**schedule, pooled_particles=3, position_rate=0.0)
     model, calls, returned = trainer.model, [], []
 
-    def watched(predictions: Tensor, reference: Tensor, *rest: Any) -> Tensor:
+    def watched(predictions: Tensor, reference: Tensor, pooled: int) -> Tensor:
         table = model.latents.get_parameter("table.weight")[trainer.training]
         expected = model.deformed(table[:, : trainer.config.latent_dim])
         assert torch.allclose(predictions.sum(dim=0), expected.sum(dim=0), atol=0.02)
         assert torch.equal(reference, model.density.points())
-        assert other is None or torch.equal(rest[0], other)
-        calls.append((trainer.progress.joint_epochs, rest[-1]))
-        returned.append(rule(predictions, reference, *rest))
+        calls.append((trainer.progress.joint_epochs, pooled))
+        returned.append(closest_conformation(predictions, reference, pooled))
         return returned[-1]
 
-    monkeypatch.setattr(train, rule.__name__, watched)
+    monkeypatch.setattr(train, "closest_conformation", watched)
     stir(model)
     for _ in range(9):
         trainer.run_epoch(silent)

@@ -19,6 +19,7 @@ from dynaflex.report.facts.ending import Ending, reached
 from dynaflex.report.facts.files import NOT_THERE, Record
 from dynaflex.report.facts.resolution import resolution_sentence, resolution_tiles
 from dynaflex.report.facts.supported import support_sentence
+from dynaflex.report.facts.tried import TRIED_HEAD, tried_rows
 from dynaflex.report.views import Views
 from dynaflex.run.directory import PAGE
 from dynaflex.run.refusals import to_resume
@@ -91,7 +92,7 @@ class _Report:
             ("motion-found", "Where and how far it moves", chain(carried, shown.moved())),
             ("certainty", "How sure that is", chain(self._controls(), self._shared())),
             ("latent-space", "Latent space", [shown.latent_space()]),
-            ("learning", "Training", chain(self._effort(), [shown.trained()])),
+            ("learning", "Training", chain(self._effort(), [shown.trained()], self._tried())),
             ("carrier", shown.words.heading, shown.model()),
             ("repeat", "To repeat it", self._tables()),
         ]
@@ -139,6 +140,12 @@ class _Report:
     def _effort(self) -> Iterator[str]:
         if self.shown.metrics:
             yield page.paragraph(f"{summary.effort(self.shown.metrics)}.")
+
+    def _tried(self) -> Iterator[str]:
+        """How stiff the molecule may be, where held-out images were asked."""
+        rows = tried_rows(self.shown.metrics or ())
+        if rows:
+            yield page.folded("How stiff: what was tried on held-out images", page.table(rows, TRIED_HEAD))
 
     def _header(self) -> str:
         lines = [

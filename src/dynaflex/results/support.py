@@ -1,14 +1,16 @@
 """Whether images that nothing was learned from support the motion of a run.
 
 Each half's model sees particles that were held out: their latents are found from every other few of the Fourier
-shells, and the remaining shells judge. They are predicted by a map that was solved for with the motion, and by a rigid
-map that was solved for from the same particles in the same way: the motion is all that differs, and what was fitted to
-the noise of an image does not count. A motion that is not there is worse than none.
+shells, as surely as these tell, and the remaining shells judge; and the other way round. They are predicted by a map
+that was solved for with the motion, and by a rigid map that was solved for from the same particles in the same way: the
+motion is all that differs, and what was fitted to the noise of an image does not count. A motion that is not there is
+worse than none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -17,7 +19,9 @@ import torch
 
 from dynaflex import inference, tell
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
+from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.images import ParticleImages
@@ -39,6 +43,8 @@ SHELLS_TOGETHER = 3
 _SOLVER, _SOLVED = "wiener", 2000
 """How both maps are solved for, from at most so many particles of a half: it is their difference that counts."""
 _CANDIDATES, _AT_ONCE = 16, 32
+_DRAWS = 16
+"""Conformations that stand for a particle: the fewer, the more its likelihood is underrated, that of others alike."""
 
 
 @dataclass(frozen=True)
@@ -121,46 +127,80 @@ def trials(
 
 @torch.no_grad()
 def _tried(run: Run, inputs: Inputs, trained: TrainedHalf, data: HalfSet, landmarks: Tensor) -> Trial:
-    model, prior, device = trained.model, config_of(run).latent_prior, data.device
-    weights = noise_weights(trained.noise_power.to(device), data.grid)
-    side = _alternate(data.grid, device) == trained.half % 2
-    fitting, judging = torch.where(side, weights, 0.0), torch.where(side, 0.0, weights)
-    k = trained.latents.mean.shape[1]
-    step = max(1, len(trained.rows) // _CANDIDATES)
-    candidates = torch.cat([torch.zeros(1, k), trained.latents.mean[::step][:_CANDIDATES]]).to(device)
-    everyone = torch.arange(len(data))
-    own = inference.find_latents(
-        model, data.batch, everyone, fitting, None, candidates,
+    """Both kinds of shells judge in turn; half 1 begins with one, half 2 with the other, so that the displacements that
+    the two see in a particle share no noise."""
+    weights = noise_weights(trained.noise_power.to(data.device), data.grid)
+    maps = _solved(run, inputs, trained, data.device)
+    side = _alternate(data.grid, data.device) == trained.half % 2
+    means: list[Tensor] = []
+    total: dict[str, Tensor] = {}
+    for fitting in (side, ~side):
+        found = _found(run, trained, data, torch.where(fitting, weights, 0.0))
+        means.append(found.mean)
+        for name, loss in _losses(trained, data, found, maps, torch.where(fitting, 0.0, weights)).items():
+            total[name] = total.get(name, torch.zeros(())) + loss
+    displacement = trained.displacements(means[0].to(landmarks), landmarks).double().cpu().numpy()
+    return Trial(**{name: loss.double().cpu().numpy() for name, loss in total.items()}, displacement=displacement)
+
+
+def _found(run: Run, trained: TrainedHalf, data: HalfSet, weights: Tensor) -> Posterior:
+    """What images say of the latents by the shells that ``weights`` ``(h w)`` leave, from nothing."""
+    known, prior = trained.latents.mean, config_of(run).latent_prior
+    candidates = torch.cat([torch.zeros(1, known.shape[1]), known[:: max(1, len(known) // _CANDIDATES)][:_CANDIDATES]])
+    return inference.find_latents(
+        trained.model, data.batch, torch.arange(len(data)), weights, None, candidates.to(data.device),
         prior=prior, task=f"held-out latents, model of half {trained.half}",
-    ).mean.to(device)  # fmt: skip
+    )  # fmt: skip
+
+
+def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, weights: Tensor) -> dict[str, Tensor]:
+    """The likelihoods of a :class:`Trial`, by the shells that ``weights`` ``(h w)`` leave."""
+    model, device = trained.model, data.device
+    random = torch.Generator().manual_seed(0)
+    draws = [found.sample(torch.randn(found.mean.shape, generator=random)).to(device) for _ in range(_DRAWS)]
     # Everybody gets the latents of another: the next in a random round.
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
-    other = torch.empty_like(own)
-    other[order] = own[order.roll(1)]
-    operator, maps = _solved(run, inputs, trained, device)
-    still = model.deformed(own.mean(dim=0, keepdim=True))
+    order = torch.randperm(len(data), generator=random)
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)
+    still = model.deformed(found.mean.mean(dim=0, keepdim=True).to(device))
     losses: dict[str, list[Tensor]] = {"own": [], "permuted": [], "rigid": [], "reversed": [], "still": []}
-    for part in tell.each(everyone.split(_AT_ONCE), f"held-out particles, model of half {trained.half}"):
+    for part in tell.each(order.sort().values.split(_AT_ONCE), f"held-out particles, model of half {trained.half}"):
         batch = data.batch(part)
-        moved = model.deformed(own[part])
-        predicted = {
-            "own": operator.apply(maps["corrected"], replace(batch, latents=own[part])),
-            "permuted": operator.apply(maps["corrected"], replace(batch, latents=other[part])),
-            "rigid": operator.apply(maps["rigid"], batch),
-            "reversed": model.render(2.0 * still - moved, batch.pose, batch.ctf),
-            "still": model.render(still.expand_as(moved), batch.pose, batch.ctf),
-        }
-        for name, images in predicted.items():
-            losses[name].append(data_loss(images, batch.coefficients, judging))
-    displacement = trained.displacements(own, landmarks).double().cpu().numpy()
-    values = {name: torch.cat(parts).double().cpu().numpy() for name, parts in losses.items()}
-    return Trial(**values, displacement=displacement)
+
+        def loss(images: Tensor, batch: Batch = batch) -> Tensor:
+            return data_loss(images, batch.coefficients, weights)
+
+        def carried(of: Tensor, batch: Batch = batch) -> Tensor:
+            return average([loss(maps.predicted("corrected", replace(batch, latents=z[of]))) for z in draws])
+
+        moved = model.deformed(found.mean[part].to(device))
+        losses["own"].append(carried(part))
+        losses["permuted"].append(carried(other[part]))
+        losses["rigid"].append(loss(maps.predicted("rigid", batch)))
+        losses["reversed"].append(loss(model.render(2.0 * still - moved, batch.pose, batch.ctf)))
+        losses["still"].append(loss(model.render(still.expand_as(moved), batch.pose, batch.ctf)))
+    return {name: torch.cat(parts) for name, parts in losses.items()}
 
 
-def _solved(
-    run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
-) -> tuple[Operator, Mapping[str, Tensor]]:
-    """A corrected and a rigid map, as voxels ``(n)``, from the same particles of a half: of those in training."""
+def average(losses: Sequence[Tensor]) -> Tensor:
+    """The negative logarithm ``(p)`` of the mean of likelihoods, from the negative logarithm ``(p)`` of each: what an
+    image of unknown conformation is judged by, if these are equally likely ones."""
+    return math.log(len(losses)) - torch.stack([-one for one in losses]).logsumexp(dim=0)
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """A corrected and a rigid map from the same particles of a half, of those in training, as voxels ``(n)``."""
+
+    operator: Operator
+    voxels: Mapping[str, Tensor]
+
+    def predicted(self, name: str, batch: Batch) -> Tensor:
+        """The images of a batch by the map ``name``, ``(b h w)``."""
+        return self.operator.apply(self.voxels[name], batch)
+
+
+def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device) -> _Maps:
     grid = inputs.imaging.grid
     members = inputs.members(trained.half)
     learned = torch.from_numpy(np.flatnonzero(~inputs.held_out[members]))
@@ -174,7 +214,7 @@ def _solved(
     for name, latents in (("rigid", None), ("corrected", trained.latents.mean)):
         batches = passes(f"{name} map to judge half {trained.half} by", SWEEPS[_SOLVER], latents)
         maps[name] = operator.field.from_volume(SOLVERS[_SOLVER](operator, batches, ramp))
-    return operator, maps
+    return _Maps(operator, maps)
 
 
 def _alternate(grid: Grid, device: torch.device) -> Tensor:

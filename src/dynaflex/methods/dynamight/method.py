@@ -80,8 +80,7 @@ class Dynamight(Method[DynamightConfig, "Plan"]):
             },
         )
         tell.say(f"{start.count} Gaussians above {start.threshold:.3g}")
-        shared = ["which voxels lie within 6 Å of a Gaussian of half 1, to bring half 2 to the same conformation"]
-        return shared if plan.atoms is None else [*shared, "the atomic model"]
+        return [] if plan.atoms is None else ["the atomic model"]
 
     def trainer(self, work: Work[DynamightConfig, Plan], data: HalfSet, training: Tensor) -> HalfTrainer:
         """The untrained model of one half with all that its training needs."""
@@ -89,21 +88,16 @@ class Dynamight(Method[DynamightConfig, "Plan"]):
 
         from dynaflex.methods.dynamight.build import build_model
         from dynaflex.methods.dynamight.train import HalfTrainer
-        from dynaflex.training import checkpoint
         from dynaflex.training.linear_start import linear_start
 
         config, plan = work.config, work.plan
         model = build_model(plan.starts[data.half], len(data), data.half, work.inputs.imaging.grid, config, plan.atoms)
-        mask_points = None
-        if data.half == 2:
-            mask_points = checkpoint.model_state(work.run.require_checkpoint("half1")[0])["density.positions"]
         return HalfTrainer(
             model.to(work.device),
             data,
             training,
             config,
             bonds=None if plan.atoms is None else plan.atoms.edges.to(work.device),
-            mask_points=mask_points,
             start=partial(linear_start, work.inputs, data, config, min(config.latent_dim, _LINEAR_COORDINATES))
             if config.start == "subspace"
             else None,

@@ -22,7 +22,7 @@ from dynaflex.losses.data import data_loss
 from dynaflex.losses.graph import Graph, fixed_graph, neighbour_graph
 from dynaflex.methods.dynamight.balance import balance, geometry_loss
 from dynaflex.methods.dynamight.config import DynamightConfig
-from dynaflex.methods.dynamight.consensus import closest_conformation, conformation_inside
+from dynaflex.methods.dynamight.consensus import closest_conformation
 from dynaflex.methods.dynamight.schedule import Schedule
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
@@ -60,7 +60,6 @@ class HalfTrainer:
         config: DynamightConfig,
         *,
         bonds: Tensor | None = None,
-        mask_points: Tensor | None = None,
         start: Callable[[], Tensor] | None = None,
     ) -> None:
         """``start()`` gives the first coordinates ``(p k)`` of the latents to begin with."""
@@ -70,7 +69,6 @@ class HalfTrainer:
         self.training = training
         self.config = config
         self.bonds = bonds
-        self.mask_points = mask_points
         self.epochs = config.planned_epochs(-(-len(training) // config.batch_size))
         self.schedule = Schedule(config, self.epochs)
         self.progress = DynamightProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
@@ -211,7 +209,7 @@ class HalfTrainer:
             self.model.density.get_parameter("log_amplitude").add_(math.log(scale))
 
     def _replace_reference(self) -> None:
-        """Move the reference to the mean of predictions close to it, or to the other half's conformation."""
+        """Move the reference to the mean of predictions close to it."""
         key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_POOL)
         batches = self.data.batches(self.training, 64, self.config.latent_dim, key)
         with torch.no_grad():
@@ -221,11 +219,7 @@ class HalfTrainer:
             ])  # fmt: skip
             reference = self.model.density.points()
             pooled = min(self.config.pooled_particles, max(1, len(chosen) // 10))
-            if self.mask_points is None:
-                new = closest_conformation(chosen, reference, pooled)
-            else:
-                new = conformation_inside(chosen, reference, self.mask_points, pooled)
-            reference.copy_(new)
+            reference.copy_(closest_conformation(chosen, reference, pooled))
 
     def _set_rates(self) -> None:
         """Rates fall linearly to a tenth over the last third of the planned epochs."""

@@ -45,10 +45,10 @@ class FlexConfig(MapConfig):
     inference: Annotated[Literal["newton", "descent"], Option(MOTION)] = Field(
         default="newton", description="How latents are found: Gauss-Newton, or coordinate descent."
     )
-    rigidity: Annotated[float, Option(MOTION, "LAMBDA")] = Field(
-        default=0.55,
+    rigidity: Annotated[float | None, Option(MOTION, "LAMBDA")] = Field(
+        default=None,
         ge=0.0,
-        description="Stiffness, nats per nm³ and unit of squared strain; 0.1 to 10 are useful.",
+        description="Stiffness, nats per nm³ and unit of squared strain; default by held-out images, from 0.55.",
     )
     layers: Annotated[int, Option(MOTION, "N")] = Field(
         default=6, ge=1, description="Hidden layers of the flow generator."

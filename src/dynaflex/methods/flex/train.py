@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any
 
 import torch
 
 from dynaflex.imaging.batch import Batch
-from dynaflex.inference import descend, infer
+from dynaflex.inference import FROM_TRAINED, descend, infer, log_evidence
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
+from dynaflex.methods.flex import how_stiff
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.meshed.in_turn import InTurn
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
-from dynaflex.training.steps import Contribution, Progress
+from dynaflex.training.steps import Contribution, Diverged, Progress
+from dynaflex.training.undone import undone
 
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
@@ -30,9 +36,14 @@ _ASKED = 64
 
 @dataclass
 class FlexProgress(Progress):
-    """``strain`` ``(t)`` is that of every cell at the end of the last epoch of the flow, empty before it is known."""
+    """``strain`` ``(t)`` is that of every cell at the end of the last epoch of the flow, empty before it is known.
+
+    ``rigidity`` is lambda, and ``tried`` says of all that were tried before this epoch: rigidity, gain and error.
+    """
 
     strain: Tensor = field(default_factory=lambda: torch.zeros(0))
+    rigidity: float = how_stiff.FIRST
+    tried: list[list[float]] = field(default_factory=list)
 
 
 class FlexTrainer(InTurn[FlexConfig]):
@@ -54,6 +65,10 @@ class FlexTrainer(InTurn[FlexConfig]):
         progress = FlexProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         super().__init__(model, data, training, config, epochs, progress)
         self.start = start
+        self.trials = how_stiff.sittings(config.fixed_map_epochs, epochs)
+        if config.rigidity is not None or len(self.held_out) < how_stiff.FEWEST:
+            self.trials = set()
+        progress.rigidity = how_stiff.FIRST if config.rigidity is None else config.rigidity
         self.rigidity_table = self._rigidity_table()
         self.optimisers["flow"] = torch.optim.Adam(self.moves.parameters(), lr=config.flow_rate)
 
@@ -75,6 +90,32 @@ class FlexTrainer(InTurn[FlexConfig]):
         rate = self.config.flow_rate * (self.config.last_flow_rate / self.config.flow_rate) ** done
         for group in self.optimisers["flow"].param_groups:
             group["lr"] = rate * self.progress.caution
+        if self.progress.step == 0:
+            self._choose_rigidity()
+
+    def _choose_rigidity(self) -> None:
+        """Let images that nothing is learned from say how stiff the molecule is, in the epochs where they are asked."""
+        state = self.progress
+        state.tried = []
+        if state.epoch in self.trials:
+            state.rigidity, tried = how_stiff.chosen(state.rigidity, self._evidence_with)
+            state.tried = [[one.rigidity, one.gain, one.error] for one in tried if math.isfinite(one.gain)]
+
+    def _evidence_with(self, rigidity: float) -> Tensor:
+        """That of the particles held out ``(p)``, after some updates with another rigidity, which are undone."""
+        weights = self.weights()
+        accumulate = partial(self._accumulate, weights=weights)
+        with undone(self):
+            self.progress.rigidity = rigidity
+            try:
+                for batches in islice(self._updates(skip=0), how_stiff.UPDATES):
+                    self._update(batches, accumulate)
+            except Diverged:
+                return torch.full((len(self.held_out),), torch.nan)
+            return torch.cat([
+                log_evidence(self.model, batch, weights, self.table.mean_of(batch.index), FROM_TRAINED, self.prior)
+                for batch in map(self._still, self.held_out.split(_ASKED))
+            ])  # fmt: skip
 
     def _accumulate(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:
         """Find the latents of a micro-batch, and add its share to the gradient of the flow. Implements [3DF 7].
@@ -87,16 +128,17 @@ class FlexTrainer(InTurn[FlexConfig]):
         prediction = self.model.render(destinations, batch.pose, batch.ctf)
         data = data_loss(prediction, batch.coefficients, weights).mean()
         rigid = rigidity(destinations, self.rigidity_table).mean()
-        (share * (data + self.config.rigidity * rigid)).backward()
+        (share * (data + self.progress.rigidity * rigid)).backward()
         figures = {"data_loss": data.item(), "geometry": rigid.item(), "kl": found.divergence().mean().item()}
         return self._contribution(batch, weights, found.mean, destinations, prediction, figures)
 
     @torch.no_grad()
-    def _end_motion(self) -> dict[str, float]:
+    def _end_motion(self) -> dict[str, Any]:
         if self.progress.epoch >= _SETTLED * self.epochs:
             z = self.table.mean_of(self.likelihood.training[:_ASKED])
             self.progress.strain = strains(self.model.deformed(z), self.moves.mesh).mean(dim=0)
-        return {"lambda": self.config.rigidity}
+        tried = {"tried": self.progress.tried} if self.progress.tried else {}
+        return {"lambda": self.progress.rigidity, **tried}
 
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
         return self._found(batch, weights).mean

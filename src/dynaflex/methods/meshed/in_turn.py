@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -31,7 +31,7 @@ from dynaflex.training.contrast import Contrasts
 from dynaflex.training.likelihood import MOST, Likelihood
 from dynaflex.training.method import EveryBatch, Report
 from dynaflex.training.scale import matching_scale
-from dynaflex.training.steps import Contribution, Progress, Steps
+from dynaflex.training.steps import Accumulate, Contribution, Progress, Steps
 
 _MICRO_BATCH = 64
 _STREAM_EPOCH = 1
@@ -101,7 +101,7 @@ class InTurn(ABC, Generic[C]):
     def _begin_motion(self) -> None:
         """What comes before an epoch of the motion, and before what is left of one."""
 
-    def _end_motion(self) -> dict[str, float]:
+    def _end_motion(self) -> dict[str, Any]:
         """What is learned from all particles together at the end of an epoch of the motion; its figures."""
         return {}
 
@@ -139,7 +139,7 @@ class InTurn(ABC, Generic[C]):
         """The weights of image coefficients in the likelihood, ``(h w)``."""
         return noise_weights(self.progress.noise_power, self.data.grid)
 
-    def _motion_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
+    def _motion_epoch(self, every_batch: EveryBatch) -> dict[str, Any]:
         self._begin_motion()
         state, weights = self.progress, self.weights()
         if state.step == 0:
@@ -147,15 +147,21 @@ class InTurn(ABC, Generic[C]):
         steps = -(-len(self.training) // self.config.batch_size)
         accumulate = partial(self._accumulate, weights=weights)
         for batches in self._updates(skip=state.step):
-            for part in self.steps.take(batches, accumulate, self.optimisers.values()):
-                assert part.latents is not None
-                self.table.set_mean(part.index, part.latents)
+            for part in self._update(batches, accumulate):
                 state.add(len(part.index), len(self.training), part.figures, part.left)
             state.step += 1
             every_batch(state.step, steps)
         figures = state.figures(self.data.grid) | self._held_out_losses(weights)
         state.learn_noise(len(self.training))
         return {"steps": steps, **figures, **self.contrasts.settle(), **self._end_motion()}
+
+    def _update(self, batches: list[Batch], accumulate: Accumulate) -> list[Contribution]:
+        """One update from these batches, and the latents that were found on the way."""
+        added = self.steps.take(batches, accumulate, self.optimisers.values())
+        for part in added:
+            assert part.latents is not None
+            self.table.set_mean(part.index, part.latents)
+        return added
 
     @torch.no_grad()
     def _held_out_losses(self, weights: Tensor) -> dict[str, float]:

@@ -1,0 +1,24 @@
+"""What was tried before a setting was left to the images that were held out, as the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+TRIED_HEAD = ("half", "epoch", "rigidity", "nats a particle, against going on as before", "")
+
+
+def tried_rows(records: Sequence[Mapping[str, object]]) -> list[tuple[str, ...]]:
+    """Every strength of the rigidity that was tried, by half and epoch; the one that was taken is marked.
+
+    Lines that hold something else are left out.
+    """
+    rows: list[tuple[str, ...]] = []
+    for line in records:
+        tried = line.get("tried")
+        for one in tried if isinstance(tried, list) else []:
+            match one:
+                case [int() | float() as rigidity, int() | float() as gain, int() | float() as error]:
+                    taken = "taken" if rigidity == line.get("lambda") else ""
+                    found = f"{gain:+.2f} ± {error:.2f}".replace("-", "−")
+                    rows.append((str(line.get("half")), str(line.get("epoch")), f"{rigidity:.3g}", found, taken))
+    return rows

@@ -1,0 +1,25 @@
+"""Trying something in a training without leaving a trace of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dynaflex.training.method import Trainer
+
+
+@contextmanager
+def undone(trainer: Trainer) -> Iterator[None]:
+    """Whatever is done to the model, optimisers and progress of a trainer inside is undone at the end."""
+    model = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    optimisers = {name: copy.deepcopy(one.state_dict()) for name, one in trainer.optimisers.items()}
+    progress = copy.deepcopy(vars(trainer.progress))
+    try:
+        yield
+    finally:
+        trainer.model.load_state_dict(model)
+        for name, one in trainer.optimisers.items():
+            one.load_state_dict(optimisers[name])
+        vars(trainer.progress).update(progress)
+        trainer.restored()
