@@ -11,6 +11,7 @@ import argparse
 import math
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,9 +19,21 @@ from judge import dynaflex, show, trained
 
 from dynaflex.results.trained import load_half
 from dynaflex.run.directory import Run
-from dynaflex.simulation.truth import Truth, read_truth
+from dynaflex.simulation.truth import read_truth
 
 EPOCHS = {"flex": 30, "dynamight": 25}
+
+
+class Drawn(Protocol):
+    """What was drawn for every particle: its ``contrast`` ``(p)`` and its conformation ``coordinate`` ``(p c)``."""
+
+    @property
+    def contrast(self) -> np.ndarray:
+        """How strongly it shows."""
+
+    @property
+    def coordinate(self) -> np.ndarray:
+        """How it has moved."""
 
 
 def main() -> None:
@@ -48,7 +61,7 @@ def simulated(out: Path, motion: str, spread: float) -> Path:
     return out
 
 
-def figures(run: Path, truth: Truth, half: int) -> dict[str, float]:
+def figures(run: Path, truth: Drawn, half: int) -> dict[str, float]:
     """How well contrasts and angles are known, and how much of the contrast the latents tell."""
     trained_half = load_half(Run.open(run), half)
     rows, latents = trained_half.rows.numpy(), trained_half.latents.mean

@@ -15,23 +15,21 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
+from bodies import BodyScene, read_scene, write_data_set
 from judge import dynaflex, figures, show, trained
 from spike_picture import draw_before_and_after
-from spike_scene import SIGMA, SpikeScene, read_scene, scene_from_structures, segment_labels
+from spike_scene import FILE, segment_labels, spike
 
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.judge.scene import Judge
 from dynaflex.judge.scoring import half_maps
-from dynaflex.simulation.microscope import Atoms, draw_acquisition, write_particles
 
 ROOT = Path(__file__).resolve().parents[1]
-STRUCTURES = ROOT.parent / "shared" / "data" / "structures" / "spike_0_1_2_3up_common_atoms.npz"
+STRUCTURES = ROOT.parent / "shared" / "data" / "structures" / FILE
 PARTICLES, GRID, SNR = 6000, Grid(96, 3.0), 0.05
 
 
@@ -54,9 +52,7 @@ def main() -> None:
                 print(f"skipped: no structures at {given.structures}", file=sys.stderr)
                 return
             chosen = [int(index) for index in given.path.split(",")]
-            write_data_set(
-                data, scene_from_structures(given.structures, chosen, PARTICLES, GRID, given.seed), given.seed
-            )
+            written(data, spike(given.structures, chosen, PARTICLES, GRID, given.seed), given.seed)
         if given.until == "scores":
             judged(given.run or trained("flex", data, out / "flex", "--mesh", cut_mesh(data)), data, given.picture)
 
@@ -84,18 +80,11 @@ def judged(run: Path, data: Path, picture: Path) -> None:
     draw_before_and_after(picture, scene, state, maps["rigid"].numpy(), maps["corrected"].numpy())
 
 
-def write_data_set(out: Path, scene: SpikeScene, seed: int) -> None:
+def written(out: Path, scene: BodyScene, seed: int) -> None:
     """The files of `dynaflex simulate`, for the spike."""
-    random, noise = (np.random.default_rng([seed, stream]) for stream in (1, 2))
-    acquisition = draw_acquisition(len(scene.coordinate), random)
-    atoms = Atoms(lambda rows: scene.beads(scene.coordinate[rows]), scene.weights, SIGMA)
-    amplitude = write_particles(out, scene.grid, atoms, acquisition, SNR, noise)
-    scene = replace(scene, amplitude=amplitude)
-    mask = scene.mask(None, None)
-    labels = segment_labels(scene, mask > 0.0)
-    for name, volume in (("consensus", scene.mean_volume()), ("mask", mask), ("segments", labels.float())):
-        write_map(out / f"{name}.mrc", volume.numpy(), scene.grid.pixel_size)
-    scene.save(out / "truth.npz", acquisition.euler, -acquisition.origin, SNR, seed)
+    scene = write_data_set(out, scene, SNR, seed)
+    labels = segment_labels(scene, scene.mask(None, None) > 0.0)
+    write_map(out / "segments.mrc", labels.float().numpy(), scene.grid.pixel_size)
 
 
 if __name__ == "__main__":

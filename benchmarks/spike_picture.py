@@ -6,10 +6,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from bodies import BodyScene
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from scipy.spatial import cKDTree
-from spike_scene import BODIES, SpikeScene
+from spike_scene import BODIES
 
 from dynaflex.report.drawing.style import INK
 from dynaflex.report.drawing.surface import draw_surface, isosurface, view_from
@@ -24,9 +25,7 @@ REACH = 92.0
 """Å shown to each side of the centre of the box."""
 
 
-def draw_before_and_after(
-    path: Path, scene: SpikeScene, state: Array, rigid: FloatArray, corrected: FloatArray
-) -> None:
+def draw_before_and_after(path: Path, scene: BodyScene, state: Array, rigid: FloatArray, corrected: FloatArray) -> None:
     """Write a picture with a column per map: rigid, corrected, and the truth in the conformation of the latter."""
     truth = scene.volume(state).numpy()
     columns = (("rigid", rigid), ("3DFlex", corrected), ("truth, same conformation", truth))
@@ -43,7 +42,7 @@ def draw_before_and_after(
     plt.close(figure)
 
 
-def _surface(scene: SpikeScene, state: Array, volume: FloatArray, camera: Array) -> Array:
+def _surface(scene: BodyScene, state: Array, volume: FloatArray, camera: Array) -> Array:
     """The surface that encloses as much as the spike takes, each place in the colour of the nearest body."""
     pixel = scene.grid.pixel_size
     enclosed = round(len(scene.points) * VOLUME_OF_A_BEAD / pixel**3)
@@ -54,7 +53,7 @@ def _surface(scene: SpikeScene, state: Array, volume: FloatArray, camera: Array)
     return draw_surface(surface, palette[scene.domain[nearest]], camera, np.zeros(3), REACH, 520)
 
 
-def _slice(axes: Axes, scene: SpikeScene, volume: FloatArray) -> None:
+def _slice(axes: Axes, scene: BodyScene, volume: FloatArray) -> None:
     """The plane across the three-fold axis at the height of the receptor-binding domains, three voxels thick."""
     rbd = np.isin(scene.domain, [part.index for part in scene.moving])
     height = round(scene.points[rbd, 2].mean() / scene.grid.pixel_size) + scene.grid.center

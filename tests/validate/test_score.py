@@ -18,6 +18,7 @@ from dynaflex.validate.score import (
     linear_r,
     masked_correlation,
     mean_fsc,
+    motion_slope,
     rms_displacement,
     rotation_slope,
     variance_explained,
@@ -78,6 +79,14 @@ def test_the_truth_explains_all_variance_and_rest_none() -> None:
     assert variance_explained(np.zeros_like(TRUE), TRUE) == pytest.approx(0.0)
     assert variance_explained(-TRUE, TRUE) == pytest.approx(-3.0)
     assert variance_explained(0.9 * TRUE, TRUE) == pytest.approx(0.99)
+
+
+def test_a_motion_that_goes_half_as_far_has_slope_one_half_whatever_else_moves() -> None:
+    elsewhere = RANDOM.normal(0.0, 5.0, TRUE.shape)
+    true = TRUE - TRUE.mean(axis=0)
+    elsewhere -= elsewhere.mean(axis=0)
+    elsewhere -= (elsewhere * true).sum() / np.square(true).sum() * true
+    assert motion_slope(0.5 * TRUE + elsewhere + 30.0, TRUE) == pytest.approx(0.5)
 
 
 def test_the_consensus_conformation_does_not_matter() -> None:

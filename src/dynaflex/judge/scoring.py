@@ -37,6 +37,7 @@ from dynaflex.validate.score import (
     gap_closed,
     knn_r2,
     linear_r,
+    motion_slope,
     rms_displacement,
     rotation_slope,
     variance_explained,
@@ -111,7 +112,9 @@ def motion_scores(run: Path, scene: Scene, half: int, matched: Array) -> dict[st
         mine = scene.domain == part.index
         scores |= {
             f"{part.name}_variance_explained": variance_explained(predicted[:, mine], true[:, mine]),
+            f"{part.name}_motion_slope": motion_slope(predicted[:, mine], true[:, mine]),
             f"{part.name}_true_rms": rms_displacement(true[:, mine]),
+            f"{part.name}_found_rms": rms_displacement(predicted[:, mine]),
             f"{part.name}_error_rms": rms_displacement(predicted[:, mine] - true[:, mine]),
         }
         if part.axis is not None:

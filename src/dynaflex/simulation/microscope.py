@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +78,19 @@ def draw_acquisition(particles: int, random: np.random.Generator) -> Acquisition
     optics = _random_optics(particles, random)
     half = random.permutation(np.arange(particles) % 2 + 1)
     return Acquisition(euler, origin, optics, half, np.ones(particles), np.zeros((particles, 2)))
+
+
+def in_uneven_ice(acquisition: Acquisition, contrast_spread: float, ramp_spread: float, seed: int) -> Acquisition:
+    """The same particles in ice of varying thickness.
+
+    ``contrast_spread`` is the standard deviation of the logarithm of the contrast, whose mean stays 1, and
+    ``ramp_spread`` that of how much images rise over their width, along x and along y, in noise standard deviations.
+    """
+    ice, slopes = (np.random.default_rng([seed, stream]) for stream in (3, 4))
+    particles = len(acquisition.contrast)
+    log_contrast = contrast_spread * ice.normal(size=particles) - 0.5 * contrast_spread**2
+    ramp = ramp_spread * slopes.normal(size=(particles, 2))
+    return replace(acquisition, contrast=np.exp(log_contrast), ramp=ramp)
 
 
 def write_particles(

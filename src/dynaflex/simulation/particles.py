@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import write_map
 from dynaflex.shapes import Array
-from dynaflex.simulation.microscope import Atoms, draw_acquisition, write_particles
+from dynaflex.simulation.microscope import Atoms, draw_acquisition, in_uneven_ice, write_particles
 from dynaflex.simulation.molecule import make_molecule
 from dynaflex.simulation.motions import make_motion
 from dynaflex.simulation.truth import Truth, domain_labels, domain_mask, mean_volume
@@ -51,10 +50,8 @@ def simulate(
     grid = Grid(box, pixel_size)
     molecule = make_molecule(grid.width, seed, motion)
     kind = make_motion(motion, molecule)
-    random, noise, ice, slopes = (np.random.default_rng([seed, stream]) for stream in (1, 2, 3, 4))
-    log_contrast = contrast_spread * ice.normal(size=particles) - 0.5 * contrast_spread**2
-    ramp = ramp_spread * slopes.normal(size=(particles, 2))
-    acquisition = replace(draw_acquisition(particles, random), contrast=np.exp(log_contrast), ramp=ramp)
+    random, noise = (np.random.default_rng([seed, stream]) for stream in (1, 2))
+    acquisition = in_uneven_ice(draw_acquisition(particles, random), contrast_spread, ramp_spread, seed)
     coordinate = kind.sample(particles, random)
 
     def positions(rows: slice) -> Array:

@@ -52,6 +52,15 @@ def variance_explained(predicted: Array | FloatArray, true: Array) -> float:
     return float(1.0 - np.square(predicted - true).sum() / np.square(true).sum())
 
 
+def motion_slope(predicted: Array | FloatArray, true: Array) -> float:
+    """The slope of the predicted displacements ``(b n 3)`` on the true ones ``(b n 3)``, means taken off.
+
+    1: all of the true motion is in the prediction, whatever else is; 0.5: particles go half as far as they should.
+    """
+    predicted, true = (values - values.mean(axis=0) for values in (predicted, true))
+    return float((predicted * true).sum() / np.square(true).sum())
+
+
 def rms_displacement(displacement: Array | FloatArray) -> float:
     """The root-mean-square distance in Å of the points of ``(b n 3)`` from their own mean over the particles."""
     centered = displacement - displacement.mean(axis=0)
