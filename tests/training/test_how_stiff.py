@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dynaflex.methods.flex.config import FlexConfig
-from dynaflex.methods.flex.how_stiff import FACTOR, FIRST, chosen, sittings
+from dynaflex.methods.flex.how_stiff import FACTOR, FIRST, UPDATES, chosen, sittings, updates
 from dynaflex.methods.flex.train import FlexTrainer
 from dynaflex.prepare.half import HalfSet
 from dynaflex.report.facts.tried import tried_rows
@@ -64,6 +64,12 @@ def test_trials_come_before_epochs_of_the_flow_with_time_to_make_use_of_them(epo
     for epoch in sittings(fixed, epochs):
         assert epoch > fixed and (epoch - fixed) % 2 == 1 and epoch < 0.8 * epochs
     assert sittings(fixed, epochs) and not sittings(fixed, fixed)
+
+
+def test_trials_cost_at_most_a_quarter_of_the_training() -> None:
+    for of in (36, 200, 900, 1500, 100_000):
+        assert 9 * updates(of) <= 0.25 * of
+    assert updates(1500) == UPDATES
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ FIRST = 0.55
 FACTOR = 4.0
 """From one strength to the next: half as much strain, roughly."""
 UPDATES = 32
-"""By which a strength shows what it does."""
+"""By which a strength shows what it does; fewer where all trials together would cost more than a quarter of the flow's
+own updates."""
 FEWEST = 20
 """Particles held out without which nothing can be told."""
 _SURE = 3.0
@@ -45,6 +46,12 @@ def sittings(fixed_map_epochs: int, epochs: int) -> set[int]:
     first = fixed_map_epochs + 2 * _EPOCHS_OF_THE_MAP - 1
     due = [max(first, round(share * epochs)) for share in _SITTINGS]
     return {one + (one - first) % 2 for one in due if one + 1 < epochs}
+
+
+def updates(of: int) -> int:
+    """How many updates a strength is given, if the flow's own are ``of`` in all."""
+    arms = 3 * len(_SITTINGS)
+    return max(1, min(UPDATES, of // (4 * arms)))
 
 
 def chosen(present: float, evidence: Callable[[float], Tensor]) -> tuple[float, list[Tried]]:

@@ -66,6 +66,7 @@ class FlexTrainer(InTurn[FlexConfig]):
         super().__init__(model, data, training, config, epochs, progress)
         self.start = start
         self.trials = how_stiff.sittings(config.fixed_map_epochs, epochs)
+        self.trial_updates = how_stiff.updates(epochs // 2 * -(-len(training) // config.batch_size))
         if config.rigidity is not None or len(self.held_out) < how_stiff.FEWEST:
             self.trials = set()
         progress.rigidity = how_stiff.FIRST if config.rigidity is None else config.rigidity
@@ -108,7 +109,7 @@ class FlexTrainer(InTurn[FlexConfig]):
         with undone(self):
             self.progress.rigidity = rigidity
             try:
-                for batches in islice(self._updates(skip=0), how_stiff.UPDATES):
+                for batches in islice(self._updates(skip=0), self.trial_updates):
                     self._update(batches, accumulate)
             except Diverged:
                 return torch.full((len(self.held_out),), torch.nan)
