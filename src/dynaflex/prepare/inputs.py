@@ -60,6 +60,11 @@ class Inputs:
         """Which particles a half holds, ``(p)``; half 0 holds all."""
         return self.particles.half == half if half else np.ones(len(self.particles), dtype=bool)
 
+    def some_held_out(self, most: int) -> Particles:
+        """At most so many of the particles that nothing is learned from, always the same."""
+        held_out = np.flatnonzero(self.held_out)
+        return self.particles.take(np.sort(np.random.default_rng(0).permutation(held_out)[:most]))
+
 
 def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = False) -> Inputs:
     """Read and compare all inputs; with ``read_images`` every image is looked at, rather than when its turn comes.

@@ -9,19 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dynaflex import inference
-from dynaflex.imaging.noise import alternate_shells, noise_weights
+from dynaflex.imaging.noise import alternate_shells
 from dynaflex.io import durable
-from dynaflex.latents.posterior import Laplace, Posterior
+from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.results import certainty
-from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, load_half
+from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, embedded, load_half
 from dynaflex.run.directory import Run
 from dynaflex.run.files import MOTION
 from dynaflex.shapes import Tensor
-from dynaflex.training.final_latents import candidates
 
 _AT_ONCE = 64
 _HELD_OUT = 400
@@ -45,9 +43,8 @@ def measure_motion(run: Run, inputs: Inputs, device: torch.device) -> None:
     points = halves[1].model.density.landmarks().detach()
     covariance = spread(_moved(halves[1], halves[1].latents.mean, points))
     error, known = torch.zeros(len(points)), _UNKNOWN
-    chosen = np.sort(np.random.default_rng(0).permutation(np.flatnonzero(inputs.held_out))[:_HELD_OUT])
-    if len(chosen) > 1:
-        held_out = inputs.particles.take(chosen)
+    held_out = inputs.some_held_out(_HELD_OUT)
+    if len(held_out) > 1:
         data = HalfSet(held_out, 0, inputs.imaging, device, contrast_in(halves.values(), held_out.rows))
         disagreement, known = _compared(list(halves.values()), data, points, config_of(run).latent_prior)
         error = _width(disagreement)
@@ -106,12 +103,12 @@ def _compared(
 ) -> tuple[Tensor, _Certainty]:
     """The covariance ``(n 3 3)`` by which two models disagree about the same images, and what follows from it."""
     few = points[_some(len(points))]
-    both = [_latents_of(half, data, prior).mean for half in halves]
+    both = [embedded(half, data, prior).mean for half in halves]
     first, second = (_moved(half, mean, points) for half, mean in zip(halves, both, strict=True))
     disagreement = spread(one - two for one, two in zip(first, second, strict=True))
     same, apart, expected = [], [], torch.zeros(())
     for half, mean in zip(halves, both, strict=True):
-        alone = _latents_of(half, data, prior, half.half % 2)
+        alone = embedded(half, data, prior, alternate_shells(data.grid, data.device) == half.half % 2)
         noise = certainty.noise_covariance(alone, prior)
         parts = zip(alone.mean.to(few.device).split(_AT_ONCE), noise.to(few.device).split(_AT_ONCE), strict=True)
         expected = expected + torch.cat([certainty.carried_variance(half, *part, few) for part in parts]).cpu()
@@ -177,23 +174,6 @@ def _warn_of_folds(run: Run, inputs: Inputs, half: TrainedHalf, points: Tensor) 
 def _moved(half: TrainedHalf, latents: Tensor, points: Tensor) -> Iterator[Tensor]:
     for part in latents.split(_AT_ONCE):
         yield half.displacements(part.to(points.device), points).cpu()
-
-
-def _latents_of(half: TrainedHalf, data: HalfSet, prior: LatentPrior, side: int | None = None) -> Laplace:
-    """What a half's model makes of particles that are not its own, of all shells or of those on one ``side``."""
-    weights = noise_weights(half.noise_power.to(data.device), data.grid)
-    if side is not None:
-        weights = torch.where(alternate_shells(data.grid, data.device) == side, weights, 0.0)
-    return inference.find_latents(
-        half.model,
-        data.batch,
-        torch.arange(len(data)),
-        weights,
-        None,
-        candidates(half.latents.mean).to(data.device),
-        prior=prior,
-        task=f"held-out latents, model of half {half.half}",
-    )
 
 
 def _width(covariance: Tensor) -> Tensor:

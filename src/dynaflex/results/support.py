@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from dynaflex import inference, tell
+from dynaflex import tell
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import alternate_shells, noise_weights
 from dynaflex.latents.posterior import Posterior
@@ -28,7 +28,7 @@ from dynaflex.prepare.inputs import Inputs
 from dynaflex.reconstruct.backproject import RampFilter
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.results.maps import SOLVERS, SWEEPS, Passes
-from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, load_half, method_of
+from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, embedded, load_half, method_of
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, Tensor
 from dynaflex.validate.controls import SURE, mean_and_error
@@ -39,7 +39,7 @@ FEWEST, MOST = 20, 400
 """Fewer particles say nothing; more would say the same with a smaller error."""
 _SOLVER, _SOLVED = "wiener", 2000
 """How both maps are solved for, from at most so many particles of a half: it is their difference that counts."""
-_CANDIDATES, _AT_ONCE = 16, 32
+_AT_ONCE = 32
 _DRAWS = 16
 """Conformations that stand for a particle: the fewer, the more its likelihood is underrated, that of others alike."""
 
@@ -110,10 +110,9 @@ def trials(
 
     ``landmarks`` ``(n 3)`` in Å are displaced; those of half 1 where they are left out.
     """
-    chosen = np.sort(np.random.default_rng(0).permutation(np.flatnonzero(inputs.held_out))[:most])
     halves = {half: load_half(run, half) for half in (1, 2)}
     points = halves[1].model.density.landmarks()[:1] if landmarks is None else landmarks
-    particles = inputs.particles.take(chosen)
+    particles = inputs.some_held_out(most)
     contrast = contrast_in(halves.values(), particles.rows)
     found = {}
     for half, trained in halves.items():
@@ -132,22 +131,12 @@ def _tried(run: Run, inputs: Inputs, trained: TrainedHalf, data: HalfSet, landma
     means: list[Tensor] = []
     total: dict[str, Tensor] = {}
     for fitting in (side, ~side):
-        found = _found(run, trained, data, torch.where(fitting, weights, 0.0))
+        found = embedded(trained, data, config_of(run).latent_prior, fitting)
         means.append(found.mean)
         for name, loss in _losses(trained, data, found, maps, torch.where(fitting, 0.0, weights)).items():
             total[name] = total.get(name, torch.zeros(())) + loss
     displacement = trained.displacements(means[0].to(landmarks), landmarks).double().cpu().numpy()
     return Trial(**{name: loss.double().cpu().numpy() for name, loss in total.items()}, displacement=displacement)
-
-
-def _found(run: Run, trained: TrainedHalf, data: HalfSet, weights: Tensor) -> Posterior:
-    """What images say of the latents by the shells that ``weights`` ``(h w)`` leave, from nothing."""
-    known, prior = trained.latents.mean, config_of(run).latent_prior
-    candidates = torch.cat([torch.zeros(1, known.shape[1]), known[:: max(1, len(known) // _CANDIDATES)][:_CANDIDATES]])
-    return inference.find_latents(
-        trained.model, data.batch, torch.arange(len(data)), weights, None, candidates.to(data.device),
-        prior=prior, task=f"held-out latents, model of half {trained.half}",
-    )  # fmt: skip
 
 
 def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, weights: Tensor) -> dict[str, Tensor]:
@@ -161,7 +150,7 @@ def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, 
     other[order] = order.roll(1)
     still = model.deformed(found.mean.mean(dim=0, keepdim=True).to(device))
     losses: dict[str, list[Tensor]] = {"own": [], "permuted": [], "rigid": [], "reversed": [], "still": []}
-    for part in tell.each(order.sort().values.split(_AT_ONCE), f"held-out particles, model of half {trained.half}"):
+    for part in tell.each(torch.arange(len(data)).split(_AT_ONCE), f"held-out particles, model of half {trained.half}"):
         batch = data.batch(part)
 
         def loss(images: Tensor, batch: Batch = batch) -> Tensor:

@@ -9,16 +9,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dynaflex import inference
 from dynaflex.errors import UsageError
+from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.posterior import Laplace, Posterior
+from dynaflex.latents.prior import LatentPrior
 from dynaflex.model import FlexModel
+from dynaflex.prepare.half import HalfSet
 from dynaflex.results.settings import config_of as config_of
 from dynaflex.results.settings import method_of as method_of
 from dynaflex.run.directory import Run
 from dynaflex.run.files import read_grids
 from dynaflex.shapes import FloatArray, IntArray, Tensor
 from dynaflex.training.checkpoint import final, model_state
+from dynaflex.training.final_latents import candidates
 
 ALIGNMENT = "alignment.json"
 _PARTICLES_AT_ONCE = 32
@@ -79,6 +84,22 @@ class TrainedHalf:
                     fix="leave out --half to ask every particle's own half",
                 )
         return torch.tensor([position[int(row)] for row in rows], dtype=torch.int64)
+
+
+def embedded(half: TrainedHalf, data: HalfSet, prior: LatentPrior, seen: Tensor | None = None) -> Laplace:
+    """What a half's model makes, from nothing, of particles that it has not learned from; of all Fourier shells, or of
+    the coefficients that are ``seen`` ``(h w)``."""
+    weights = noise_weights(half.noise_power.to(data.device), data.grid)
+    return inference.find_latents(
+        half.model,
+        data.batch,
+        torch.arange(len(data)),
+        weights if seen is None else torch.where(seen, weights, 0.0),
+        None,
+        candidates(half.latents.mean).to(data.device),
+        prior=prior,
+        task=f"held-out latents, model of half {half.half}",
+    )
 
 
 def load_half(run: Run, half: int) -> TrainedHalf:
