@@ -7,10 +7,15 @@ import pytest
 
 from dynaflex.validate.controls import FAIL, PASS, WARN, agreement, group_leak, leak, must_exceed_zero, must_vanish
 
-RANDOM = np.random.default_rng(0)
-NOISE = RANDOM.normal(size=200)
+NOISE = np.random.default_rng(0).normal(size=200)
 CENTRED = (NOISE - NOISE.mean()) / NOISE.std(ddof=1) * np.sqrt(200)
 """Mean 0 and a standard error of exactly 1."""
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """The same numbers for every test, in whatever process and order."""
+    return np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(
@@ -24,44 +29,44 @@ def test_standard_errors_decide(mean: float, exceeds: str, vanishes: str) -> Non
     assert (found.value, found.chance) == pytest.approx((mean, 1.0))
 
 
-def test_a_motion_that_follows_the_nuisance_is_a_leak() -> None:
-    nuisance = RANDOM.normal(size=(600, 2))
+def test_a_motion_that_follows_the_nuisance_is_a_leak(random: np.random.Generator) -> None:
+    nuisance = random.normal(size=(600, 2))
     follows = np.stack([np.sin(nuisance[:, 0]), np.zeros(600)], axis=1)
-    own = RANDOM.normal(size=(600, 2))
+    own = random.normal(size=(600, 2))
     assert leak("a", follows, nuisance, "").verdict == FAIL
     assert leak("a", own, nuisance, "").verdict == PASS
     assert leak("a", 0.45 * follows / follows.std() + 0.9 * own, nuisance, "").verdict == WARN
 
 
-def test_a_leak_does_not_depend_on_units() -> None:
-    nuisance = RANDOM.normal(size=(400, 2))
-    motion = nuisance[:, :1] + RANDOM.normal(size=(400, 1))
+def test_a_leak_does_not_depend_on_units(random: np.random.Generator) -> None:
+    nuisance = random.normal(size=(400, 2))
+    motion = nuisance[:, :1] + random.normal(size=(400, 1))
     there, here = (
         leak("a", scale * motion, nuisance * [1.0, factor], "").value for scale, factor in ((1, 1), (50, 1e4))
     )
     assert there == pytest.approx(here) and there > 0.3
 
 
-def test_a_motion_that_follows_the_group_is_a_leak() -> None:
+def test_a_motion_that_follows_the_group_is_a_leak(random: np.random.Generator) -> None:
     group = np.repeat(np.arange(60), 10)
-    shared = RANDOM.normal(size=(60, 2))[group]
-    own = RANDOM.normal(size=(600, 2))
+    shared = random.normal(size=(60, 2))[group]
+    own = random.normal(size=(600, 2))
     assert group_leak("a", shared + 0.3 * own, group, "").verdict == FAIL
     assert group_leak("a", own, group, "").verdict == PASS
 
 
-def test_particles_that_are_alone_say_nothing_about_their_group() -> None:
-    found = group_leak("a", RANDOM.normal(size=(50, 1)), np.arange(50), "it")
+def test_particles_that_are_alone_say_nothing_about_their_group(random: np.random.Generator) -> None:
+    found = group_leak("a", random.normal(size=(50, 1)), np.arange(50), "it")
     assert found.verdict == PASS and "not tested" in found.words
 
 
-def test_two_models_agree_on_what_both_see() -> None:
-    motion = RANDOM.normal(size=(80, 1, 1)) * RANDOM.normal(size=(1, 30, 3))
-    first, second = (motion + 0.3 * RANDOM.normal(size=motion.shape) for _ in range(2))
+def test_two_models_agree_on_what_both_see(random: np.random.Generator) -> None:
+    motion = random.normal(size=(80, 1, 1)) * random.normal(size=(1, 30, 3))
+    first, second = (motion + 0.3 * random.normal(size=motion.shape) for _ in range(2))
     # Each half calls another conformation the one at rest.
     found = agreement("a", first + 7.0, second - 3.0, "")
     assert found.verdict == PASS and found.value > 0.8 > found.chance
-    assert agreement("a", first, RANDOM.normal(size=motion.shape), "").verdict == FAIL
-    assert agreement("a", first, motion + 4.0 * RANDOM.normal(size=motion.shape), "").verdict == WARN
+    assert agreement("a", first, random.normal(size=motion.shape), "").verdict == FAIL
+    assert agreement("a", first, motion + 4.0 * random.normal(size=motion.shape), "").verdict == WARN
     assert agreement("a", first, -second, "").verdict == FAIL
     assert agreement("a", 0.0 * first, 0.0 * second, "").verdict == FAIL
