@@ -75,21 +75,15 @@ def most_probable(
     return z, curvature
 
 
-@torch.no_grad()
 def log_evidence(
-    model: FlexModel,
-    batch: Batch,
-    weights: Tensor,
-    start: Tensor,
-    iterations: int,
-    prior: LatentPrior = GAUSSIAN,
+    model: FlexModel, batch: Batch, weights: Tensor, found: Laplace, prior: LatentPrior = GAUSSIAN
 ) -> Tensor:
     """The logarithm ``(b)`` of the likelihood of images whatever their latents, up to a constant, after Laplace.
 
-    What latents fit of the noise counts against them by as much as it makes an image likelier.
+    ``found`` is the posterior of these images. What latents fit of the noise counts against them by as much as it makes
+    an image likelier.
     """
-    z, curvature = most_probable(model, batch, weights, start, iterations, prior)
-    return -energy_of(model, batch, weights, z, prior) - 0.5 * torch.logdet(curvature)
+    return -energy_of(model, batch, weights, found.mean, prior) + 0.5 * torch.logdet(found.covariance)
 
 
 @torch.no_grad()

@@ -14,8 +14,13 @@ import torch
 from dynaflex.methods.dynamight.build import build_model, prepare_consensus
 from dynaflex.methods.dynamight.config import DynamightConfig
 from dynaflex.methods.dynamight.train import HalfTrainer
+from dynaflex.methods.flex.config import FlexConfig
+from dynaflex.methods.flex.train import FlexTrainer
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import InputPaths, Inputs, read_inputs
+from dynaflex.results.reopen import reopened
+from dynaflex.results.trained import load_half
+from dynaflex.run.directory import Run
 
 MAPS = (
     "map_half1",
@@ -89,5 +94,22 @@ def make(inputs: Inputs, data: HalfSet) -> MakeTrainer:
         config = DynamightConfig(**{"n_gaussians": 60, "batch_size": 16, "layers": 3, "width": 16, **settings})
         model = build_model(prepare_consensus(inputs, 1, config), len(data), 1, inputs.imaging.grid, config, None)
         return HalfTrainer(model, data, training, config)
+
+    return trainer
+
+
+@pytest.fixture
+def make_flex(flex_run: Path) -> Callable[..., FlexTrainer]:
+    """A fresh trainer of a trained half 1, of a share of its particles; its settings by keyword."""
+    run = Run.open(flex_run)
+    inputs, half = reopened(run), load_half(run, 1)
+    data = HalfSet(inputs.particles.take(inputs.members(1)), 1, inputs.imaging, CPU)
+
+    def trainer(share: float = 1.0, **settings: Any) -> FlexTrainer:
+        training = torch.arange(round(share * len(data)))
+        model, start = half.model.requires_grad_(True), torch.zeros(len(data), 2)
+        made = FlexTrainer(model, data, training, FlexConfig(**settings), start=lambda: start)
+        made.progress.noise_power = half.noise_power
+        return made
 
     return trainer

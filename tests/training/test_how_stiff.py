@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,11 +13,7 @@ import torch
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.flex.how_stiff import FACTOR, FIRST, UPDATES, chosen, sittings, updates
 from dynaflex.methods.flex.train import FlexTrainer
-from dynaflex.prepare.half import HalfSet
 from dynaflex.report.facts.tried import tried_rows
-from dynaflex.results.reopen import reopened
-from dynaflex.results.trained import load_half
-from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 
 PARTICLES = 200
@@ -73,15 +68,9 @@ def test_trials_cost_at_most_a_quarter_of_the_training() -> None:
 
 
 @pytest.fixture
-def trainer(flex_run: Path) -> FlexTrainer:
-    run = Run.open(flex_run)
-    inputs, half = reopened(run), load_half(run, 1)
-    members = inputs.members(1)
-    data = HalfSet(inputs.particles.take(members), 1, inputs.imaging, torch.device("cpu"))
-    training = torch.arange(len(data))[: -len(data) // 3]
-    found = FlexTrainer(half.model.requires_grad_(True), data, training, FlexConfig(batch_size=8))
-    found.progress.noise_power = half.noise_power
-    return found
+def trainer(make_flex: Callable[..., FlexTrainer]) -> FlexTrainer:
+    """Of a third of the particles held out."""
+    return make_flex(2 / 3, batch_size=8)
 
 
 def test_a_trial_leaves_no_trace(trainer: FlexTrainer) -> None:

@@ -35,6 +35,11 @@ class Control:
     unit: str
     words: str
 
+    @property
+    def has_error(self) -> bool:
+        """Whether ``chance`` is a standard error: that of gains in nats, and of shares of a density."""
+        return self.unit.startswith(("nats", "of the"))
+
 
 def mean_and_error(values: Array) -> tuple[float, float]:
     """The mean of values ``(p)`` and its standard error."""

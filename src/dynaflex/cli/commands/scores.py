@@ -118,7 +118,7 @@ def validate_command(
         typer.echo(json.dumps(record, indent=2))
     else:
         for one in controls:
-            against = "± " if one.unit.startswith(("nats", "of the")) else "chance "
+            against = "± " if one.has_error else "chance "
             typer.echo(f"{one.verdict}  {one.name:<26}{one.value:+9.3f} ({against}{one.chance:.3f}) {one.unit}")
             typer.echo(f"      {one.words}")
         typer.echo(f"{len(controls) - failed} of {len(controls)} controls did not fail")

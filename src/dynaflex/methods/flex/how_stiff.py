@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dynaflex.shapes import Tensor
+from dynaflex.validate.controls import mean_and_error
 
 FIRST = 0.55
 """The rigidity to begin with, in nats per nm³ and unit of squared strain: see ADR 0017."""
@@ -76,4 +77,4 @@ def _tried(rigidity: float, evidence: Tensor, before: Tensor) -> Tried:
     difference = (evidence - before).double()
     if not bool(difference.isfinite().all()):
         return Tried(rigidity, -math.inf, 0.0)
-    return Tried(rigidity, float(difference.mean()), float(difference.std() / len(difference) ** 0.5))
+    return Tried(rigidity, *mean_and_error(difference.cpu().numpy()))

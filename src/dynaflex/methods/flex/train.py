@@ -61,12 +61,13 @@ class FlexTrainer(InTurn[FlexConfig]):
         start: Callable[[], Tensor] | None = None,
     ) -> None:
         """``start()`` gives the latents ``(p k)`` to begin with; they stand still as long as the map does."""
-        epochs = config.planned_epochs(-(-len(training) // config.batch_size))
+        batches = -(-len(training) // config.batch_size)
+        epochs = config.planned_epochs(batches)
         progress = FlexProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         super().__init__(model, data, training, config, epochs, progress)
         self.start = start
         self.trials = how_stiff.sittings(config.fixed_map_epochs, epochs)
-        self.trial_updates = how_stiff.updates(epochs // 2 * -(-len(training) // config.batch_size))
+        self.trial_updates = how_stiff.updates(epochs // 2 * batches)
         if config.rigidity is not None or len(self.held_out) < how_stiff.FEWEST:
             self.trials = set()
         progress.rigidity = how_stiff.FIRST if config.rigidity is None else config.rigidity
@@ -113,10 +114,11 @@ class FlexTrainer(InTurn[FlexConfig]):
                     self._update(batches, accumulate)
             except Diverged:
                 return torch.full((len(self.held_out),), torch.nan)
-            return torch.cat([
-                log_evidence(self.model, batch, weights, self.table.mean_of(batch.index), FROM_TRAINED, self.prior)
-                for batch in map(self._still, self.held_out.split(_ASKED))
-            ])  # fmt: skip
+            evidence = []
+            for batch in self._held_out_batches():
+                found = infer(self.model, batch, weights, self.table.mean_of(batch.index), FROM_TRAINED, self.prior)
+                evidence.append(log_evidence(self.model, batch, weights, found, self.prior))
+            return torch.cat(evidence)
 
     def _accumulate(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:
         """Find the latents of a micro-batch, and add its share to the gradient of the flow. Implements [3DF 7].

@@ -172,8 +172,7 @@ class InTurn(ABC, Generic[C]):
         if len(self.held_out) == 0:
             return {}
         flexible = rigid = len(self.held_out) * float(log_normaliser(self.progress.noise_power, self.data.grid))
-        for part in self.held_out.split(_MICRO_BATCH):
-            batch = self._still(part)
+        for batch in self._held_out_batches():
             z = self._infer(batch, weights)
             self.table.set_mean(batch.index, z)
             prediction, at_rest = (self._predicted(batch, latents) for latents in (z, torch.zeros_like(z)))
@@ -216,6 +215,9 @@ class InTurn(ABC, Generic[C]):
         """Give the map the scale at which its projections fit the particles best."""
         some = (self._still(part) for part in self.training[:2048].split(256))
         self.map.values.mul_(matching_scale(self.model, self.data, some))
+
+    def _held_out_batches(self) -> Iterator[Batch]:
+        return map(self._still, self.held_out.split(_MICRO_BATCH))
 
     def _still(self, index: Tensor) -> Batch:
         """The particles ``index`` ``(b)`` without any noise on their latents."""

@@ -84,9 +84,8 @@ def control_rows(controls: Sequence[Control]) -> list[tuple[str, ...]]:
     """A line of text for each control, in the order of ``CONTROLS_HEAD``; what has a standard error shows that."""
     rows: list[tuple[str, ...]] = []
     for one in controls:
-        error = one.unit.startswith(("nats", "of the"))
-        found = f"{_number(one.value)} ± {one.chance:.1f}" if error else _number(one.value)
-        chance = "0" if error else _number(one.chance)
+        found = f"{_number(one.value)} ± {one.chance:.1f}" if one.has_error else _number(one.value)
+        chance = "0" if one.has_error else _number(one.chance)
         rows.append((one.name, VERDICT[one.verdict], f"{found} {one.unit}", chance, one.words))
     return rows
 
