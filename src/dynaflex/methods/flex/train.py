@@ -14,11 +14,12 @@ from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
 from dynaflex.methods.flex.config import FlexConfig
+from dynaflex.methods.meshed.folds import MapProgress
 from dynaflex.methods.meshed.in_turn import InTurn
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
-from dynaflex.training.steps import Contribution, Progress
+from dynaflex.training.steps import Contribution
 
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
@@ -29,7 +30,7 @@ _ASKED = 64
 
 
 @dataclass
-class FlexProgress(Progress):
+class FlexProgress(MapProgress):
     """``strain`` ``(t)`` is that of every cell at the end of the last epoch of the flow, empty before it is known."""
 
     strain: Tensor = field(default_factory=lambda: torch.zeros(0))
