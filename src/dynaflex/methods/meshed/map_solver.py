@@ -8,13 +8,14 @@ from functools import partial
 import torch
 
 from dynaflex.density.canonical_map import CanonicalMap
+from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.methods.meshed.folds import FOLDS, fold_of
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.reconstruct.backproject import Batches, RampFilter
-from dynaflex.reconstruct.field import Field, VoxelField
+from dynaflex.reconstruct.field import Field
 from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.reconstruct.prior import signal_to_noise_prior
@@ -40,6 +41,30 @@ class ModelField(Field):
         return project(at_rest if latents is None else self._model.deformed(latents), pose)
 
 
+class BallAtRest(Field):
+    """The n voxels that are nearest to the origin, which nothing moves, and as volumes fade towards the ball's surface.
+
+    They fade as the ball overlaps with itself, shifted. The transform of that is nowhere negative, so that what has a
+    positive transform, such as the response to a point, keeps one: cut off, it would not.
+    """
+
+    def __init__(self, grid: Grid, device: torch.device, n: int) -> None:
+        self.grid = grid
+        radius, nearest = grid.radius_of_points(device).topk(n, largest=False)
+        self.voxels = nearest
+        self.points = grid.points(device)[nearest]
+        part = radius / radius[-1]
+        self._share = 1.0 - 1.5 * part + 0.5 * part**3
+
+    def image_points(self, latents: Tensor | None, pose: Pose) -> Tensor:
+        """Image positions ``(b n 2)`` in Å."""
+        return project(self.points, pose)
+
+    def to_volume(self, values: Tensor) -> Tensor:
+        """Values of the voxels ``(n)`` as a volume ``(d d d)`` that has faded."""
+        return super().to_volume(values * self._share)
+
+
 class MapSolver:
     """Finds the most probable map of each fold of a half's particles, given where the flow carries them.
 
@@ -53,8 +78,9 @@ class MapSolver:
         self.data = data
         self.folds = [training[fold_of(training) == fold] for fold in range(FOLDS)]
         self.field = ModelField(model, density)
-        # A mesh may be hollow; the prior weighs the signal against the response to a point, which is at the origin.
-        self._around = VoxelField(density.grid, None, data.device)
+        # A mesh may be hollow; the prior weighs the signal against the response to a point, which is at the origin. In
+        # a ball of the same volume it is as sharp as on the mesh's own voxels.
+        self._around = BallAtRest(density.grid, data.device, len(density.voxels))
 
     def solved(
         self,
