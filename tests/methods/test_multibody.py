@@ -145,7 +145,7 @@ def test_how_widely_bodies_move_is_learned_in_a_few_steps(
 def hinged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Particles whose arm and lobe turn independently."""
     out = tmp_path_factory.mktemp("hinged")
-    simulate(out, particles=240, box=32, pixel_size=6.0, snr=1.0, motion="two-hinge")
+    simulate(out, particles=400, box=32, pixel_size=6.0, snr=1.0, motion="two-hinge")
     return out
 
 

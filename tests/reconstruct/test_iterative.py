@@ -148,7 +148,7 @@ def test_noise_has_the_covariance_of_the_normal_operator(experiment: Experiment)
     field = made.operator.field
     noise = made.operator.back(made.views)
     origin = (field.points.norm(dim=1) == 0).nonzero()[0, 0]
-    spread = made.operator.spread_function(made.views)
+    spread = made.operator.spread_function(made.views, field)
     assert float(noise.square().mean()) == pytest.approx(float(spread[origin]), rel=0.1)
     power = fourier.shell_mean(fourier.transform(field.to_volume(noise), 3).abs().square(), GRID, 3)
     response = RampFilter(made.operator, made.batches).response

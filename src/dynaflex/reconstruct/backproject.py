@@ -9,6 +9,7 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.imaging.batch import Batch
+from dynaflex.reconstruct.field import Field
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.shapes import Tensor
 
@@ -30,9 +31,12 @@ class RampFilter:
     image shows.
     """
 
-    def __init__(self, operator: Operator, batches: Batches) -> None:
+    def __init__(self, operator: Operator, batches: Batches, around: Field | None = None) -> None:
+        """``around`` holds the voxels on which the spread function is measured: those of the operator, unless they may
+        leave out the origin that it surrounds."""
         self.field = operator.field
-        spread = self.field.to_volume(operator.spread_function(batches()))
+        around = self.field if around is None else around
+        spread = around.to_volume(operator.spread_function(batches(), around))
         grid = self.field.grid
         self.response = fourier.transform(spread, 3).real
         floor = FLOOR * fourier.spread_shells(fourier.shell_mean(self.response, grid, 3).clamp(min=1e-6), grid, 3)

@@ -57,11 +57,11 @@ class Operator:
                 total[part] += self.adjoint(mine.coefficients * self.weights, mine)
         return total
 
-    def spread_function(self, batches: Iterable[Batch]) -> Tensor:
-        """What the normal operator of the rigid problem makes of a point at the origin, ``(n)``."""
-        total = torch.zeros(len(self.field.points), device=self.field.points.device)
+    def spread_function(self, batches: Iterable[Batch], around: Field) -> Tensor:
+        """What the normal operator of the rigid problem makes of a point at the origin, ``(n)`` voxels ``around``."""
+        total = torch.zeros(len(around.points), device=around.points.device)
         for batch in batches:
             centred = Pose(batch.pose.rotation, torch.zeros_like(batch.pose.shift))
             power = (batch.ctf.abs().square() * self.weights).to(torch.complex64)
-            total += self.field.gather(power, None, centred)
+            total += around.gather(power, None, centred)
         return total

@@ -19,11 +19,12 @@ from dynaflex.losses.data import data_loss
 from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
 from dynaflex.methods.flex import how_stiff
 from dynaflex.methods.flex.config import FlexConfig
+from dynaflex.methods.meshed.folds import MapProgress
 from dynaflex.methods.meshed.in_turn import InTurn
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
-from dynaflex.training.steps import Contribution, Diverged, Progress
+from dynaflex.training.steps import Contribution, Diverged
 from dynaflex.training.undone import undone
 
 _LADDER = (0.3, 0.1)
@@ -35,7 +36,7 @@ _ASKED = 64
 
 
 @dataclass
-class FlexProgress(Progress):
+class FlexProgress(MapProgress):
     """``strain`` ``(t)`` is that of every cell at the end of the last epoch of the flow, empty before it is known.
 
     ``rigidity`` is lambda, and ``tried`` says of all that were tried before this epoch: rigidity, gain and error.
@@ -106,7 +107,7 @@ class FlexTrainer(InTurn[FlexConfig]):
     def _evidence_with(self, rigidity: float) -> Tensor:
         """That of the particles held out ``(p)``, after some updates with another rigidity, which are undone."""
         weights = self.weights()
-        accumulate = partial(self._accumulate, weights=weights)
+        accumulate = partial(self._cross_fitted, weights=weights)
         with undone(self):
             self.progress.rigidity = rigidity
             try:

@@ -1,5 +1,8 @@
 """The training of one half on a canonical map: its motion against a fixed map, then map and motion in turn.
 
+There are two maps, each from one fold of the particles; the motion of a particle is found against the other fold's.
+The model's map is the mean of both: particles held out, and all that comes after training, see it.
+
 Every random number is a function of (seed, half, epoch, particle), so a run that was stopped and resumed is the run
 that was not.
 """
@@ -21,6 +24,7 @@ from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
+from dynaflex.methods.meshed.folds import MapProgress, by_fold, of_the_others
 from dynaflex.methods.meshed.map_solver import MapSolver
 from dynaflex.methods.meshed.marching import band_limit
 from dynaflex.methods.meshed.model import on_mesh
@@ -31,7 +35,7 @@ from dynaflex.training.contrast import Contrasts
 from dynaflex.training.likelihood import MOST, Likelihood
 from dynaflex.training.method import EveryBatch, Report
 from dynaflex.training.scale import matching_scale
-from dynaflex.training.steps import Accumulate, Contribution, Progress, Steps
+from dynaflex.training.steps import Accumulate, Contribution, Steps
 
 _MICRO_BATCH = 64
 _STREAM_EPOCH = 1
@@ -46,7 +50,7 @@ class InTurn(ABC, Generic[C]):
     """What an epoch of the motion is called."""
 
     def __init__(
-        self, model: FlexModel, data: HalfSet, training: Tensor, config: C, epochs: int, progress: Progress
+        self, model: FlexModel, data: HalfSet, training: Tensor, config: C, epochs: int, progress: MapProgress
     ) -> None:
         self.model = model
         self.data = data
@@ -145,7 +149,7 @@ class InTurn(ABC, Generic[C]):
         if state.step == 0:
             state.begin_epoch()
         steps = -(-len(self.training) // self.config.batch_size)
-        accumulate = partial(self._accumulate, weights=weights)
+        accumulate = partial(self._cross_fitted, weights=weights)
         for batches in self._updates(skip=state.step):
             for part in self._update(batches, accumulate):
                 state.add(len(part.index), len(self.training), part.figures, part.left)
@@ -162,6 +166,11 @@ class InTurn(ABC, Generic[C]):
             assert part.latents is not None
             self.table.set_mean(part.index, part.latents)
         return added
+
+    def _cross_fitted(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:
+        """As :meth:`_accumulate`, against the map of the fold that the particles of a batch do not belong to."""
+        with of_the_others(self.map, self.progress.fold_maps, batch):
+            return self._accumulate(batch, share, weights=weights)
 
     @torch.no_grad()
     def _held_out_losses(self, weights: Tensor) -> dict[str, float]:
@@ -193,23 +202,24 @@ class InTurn(ABC, Generic[C]):
             self.config.shared_resolution,
             self.config.finest_band,
         )
-        self.solver.update(
+        self.progress.fold_maps = self.solver.solved(
             self.table.mean_of,
             self.progress.noise_power,
             band=band,
             iterations=self.config.map_iterations,
             every_batch=every_batch,
         )
+        self.map.values.copy_(self.progress.fold_maps.mean(dim=0))
         return {"steps": 0, "band": band}
 
     def _updates(self, skip: int) -> Iterator[list[Batch]]:
-        """The micro-batches of every update but the first ``skip``."""
+        """The micro-batches of every update but the first ``skip``, each of one fold."""
         key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_EPOCH)
         size = min(_MICRO_BATCH, self.config.batch_size)
         each = -(-self.config.batch_size // size)
         batches = self.data.batches(self.training, size, self.config.latent_dim, key, skip * each)
         while pending := list(islice(batches, each)):
-            yield pending
+            yield [part for batch in pending for part in by_fold(batch)]
 
     def _match_scale(self) -> None:
         """Give the map the scale at which its projections fit the particles best."""

@@ -1,20 +1,24 @@
-"""The canonical map of a half, solved for while the flow and the latents stand still."""
+"""The canonical maps of a half, solved for while the flow and the latents stand still."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 
 from dynaflex.density.canonical_map import CanonicalMap
+from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose, project
+from dynaflex.methods.meshed.folds import FOLDS, fold_of
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
-from dynaflex.reconstruct.backproject import RampFilter
+from dynaflex.reconstruct.backproject import Batches, RampFilter
 from dynaflex.reconstruct.field import Field
 from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.operator import Operator
+from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.shapes import Tensor
 
 _AT_ONCE = 64
@@ -37,22 +41,48 @@ class ModelField(Field):
         return project(at_rest if latents is None else self._model.deformed(latents), pose)
 
 
-class MapSolver:
-    """Finds the map V that explains a half's particles best, given where the flow carries them.
+class BallAtRest(Field):
+    """The n voxels that are nearest to the origin, which nothing moves, and as volumes fade towards the ball's surface.
 
-    ``E_data`` is quadratic in V, so V is not trained by gradients but solved for: conjugate gradients over all
-    particles at once, from the map as it stands. The filter that conditions them depends on poses and CTFs alone and is
-    made once.
+    They fade as the ball overlaps with itself, shifted. The transform of that is nowhere negative, so that what has a
+    positive transform, such as the response to a point, keeps one: cut off, it would not.
+    """
+
+    def __init__(self, grid: Grid, device: torch.device, n: int) -> None:
+        self.grid = grid
+        radius, nearest = grid.radius_of_points(device).topk(n, largest=False)
+        self.voxels = nearest
+        self.points = grid.points(device)[nearest]
+        part = radius / radius[-1]
+        self._share = 1.0 - 1.5 * part + 0.5 * part**3
+
+    def image_points(self, latents: Tensor | None, pose: Pose) -> Tensor:
+        """Image positions ``(b n 2)`` in Å."""
+        return project(self.points, pose)
+
+    def to_volume(self, values: Tensor) -> Tensor:
+        """Values of the voxels ``(n)`` as a volume ``(d d d)`` that has faded."""
+        return super().to_volume(values * self._share)
+
+
+class MapSolver:
+    """Finds the most probable map of each fold of a half's particles, given where the flow carries them.
+
+    ``E_data`` is quadratic in the map, so it is not trained by gradients but solved for: conjugate gradients over all
+    particles of a fold at once, from zero. How strong the map may be in each shell is what two halves of these
+    particles agree on, see :func:`signal_to_noise_prior`. So it is a function of images, motion and noise alone. From
+    the map as it stood, without the prior, every epoch would fit the noise of the images a little further.
     """
 
     def __init__(self, model: FlexModel, density: CanonicalMap, data: HalfSet, training: Tensor) -> None:
-        self.density = density
         self.data = data
-        self.training = training
+        self.folds = [training[fold_of(training) == fold] for fold in range(FOLDS)]
         self.field = ModelField(model, density)
-        self._ramp: RampFilter | None = None
+        # A mesh may be hollow; the prior weighs the signal against the response to a point, which is at the origin. In
+        # a ball of the same volume it is as sharp as on the mesh's own voxels.
+        self._around = BallAtRest(density.grid, data.device, len(density.voxels))
 
-    def update(
+    def solved(
         self,
         latents: Callable[[Tensor], Tensor],
         noise_power: Tensor,
@@ -60,20 +90,25 @@ class MapSolver:
         band: int,
         iterations: int,
         every_batch: Callable[[int, int], None],
-    ) -> None:
-        """Replace V by the least-squares map below shell ``band``, for ``latents(index (b))`` ``(b k)``."""
+    ) -> Tensor:
+        """The most probable map below shell ``band`` from the particles of either fold, ``(2 n)``.
+
+        Their latents are ``latents(index (b))`` ``(b k)``, and the noise of their images has ``noise_power`` ``(s)``.
+        """
         operator = Operator(self.field, noise_power)
-        sweeps = iterations + 2
+        total = (iterations + 2) * sum(map(len, self.folds))
         done = 0
 
-        def batches() -> Iterator[Batch]:
+        def batches(fold: Tensor) -> Iterator[Batch]:
             nonlocal done
-            for part in self.training.split(_AT_ONCE):
+            for part in fold.split(_AT_ONCE):
                 yield self.data.batch(part, latents=latents(part.to(self.data.device)))
                 done += len(part)
-                every_batch(min(done, sweeps * len(self.training)), sweeps * len(self.training))
+                every_batch(min(done, total), total)
 
-        if self._ramp is None:
-            self._ramp = RampFilter(operator, batches)
-        volume = solve(operator, batches, iterations, start=self.density.own_volume(), band=band, ramp=self._ramp)
-        self.density.values.copy_(self.field.from_volume(volume))
+        def map_of(particles: Batches) -> Tensor:
+            ramp = RampFilter(operator, particles, self._around)
+            volume = solve(operator, particles, iterations, band=band, prior=signal_to_noise_prior, ramp=ramp)
+            return self.field.from_volume(volume)
+
+        return torch.stack([map_of(partial(batches, fold)) for fold in self.folds])

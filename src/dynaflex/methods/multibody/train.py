@@ -15,6 +15,7 @@ from dynaflex.inference import descend, most_probable
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
 from dynaflex.mesh.tetmesh import TetMesh
+from dynaflex.methods.meshed.folds import MapProgress
 from dynaflex.methods.meshed.in_turn import InTurn
 from dynaflex.methods.meshed.model import empty_map, first_map
 from dynaflex.methods.multibody import MultibodyConfig
@@ -23,13 +24,13 @@ from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.shapes import Tensor
-from dynaflex.training.steps import Contribution, Progress
+from dynaflex.training.steps import Contribution
 
 _WIDE = (1.0,)
 
 
 @dataclass
-class BodyProgress(Progress):
+class BodyProgress(MapProgress):
     """What is known of the bodies' posteriors so far in an epoch: the sum of their covariances ``(m 6 6)``, and of how
     many."""
 

@@ -1,0 +1,53 @@
+"""Two folds of a half's particles: each is moved against the map that was made from the other.
+
+A map made from a particle holds some of its noise. Inferred against it, latents and flow explain that noise, the next
+map is sharpened with what they say, and it holds more. Of the other fold's map a particle's noise is independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from dynaflex.density.canonical_map import CanonicalMap
+from dynaflex.imaging.batch import Batch
+from dynaflex.shapes import Tensor
+from dynaflex.training.steps import Progress
+
+FOLDS = 2
+
+
+@dataclass
+class MapProgress(Progress):
+    """``fold_maps`` ``(2 n)`` are the voxels of the maps from either fold, empty before a map was solved for."""
+
+    fold_maps: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+
+def fold_of(index: Tensor) -> Tensor:
+    """The fold, 0 or 1, of the particles ``index`` ``(b)`` of a half."""
+    return index % FOLDS
+
+
+def by_fold(batch: Batch) -> list[Batch]:
+    """The same particles in batches of one fold each."""
+    fold = fold_of(batch.index)
+    return [batch.take(fold == one) for one in fold.unique()]
+
+
+@contextmanager
+def of_the_others(density: CanonicalMap, maps: Tensor, batch: Batch) -> Iterator[None]:
+    """The map, of ``maps`` ``(2 n)``, that was made without the particles of a batch, which is of one fold.
+
+    Where there are no maps yet it is the one that both folds were given.
+    """
+    kept = density.values
+    if len(maps):
+        density.values = maps[1 - int(fold_of(batch.index[0]))]
+    try:
+        yield
+    finally:
+        density.values = kept
