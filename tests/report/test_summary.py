@@ -110,7 +110,7 @@ def test_motion_and_its_uncertainty_are_of_the_same_points() -> None:
 def test_a_molecule_that_is_still_has_no_motion_to_be_sure_of() -> None:
     still = {**MOTION, "rms_displacement": MOTION["rms_displacement"] / 9.0}
     found = Motion.of(still, shared=False)
-    assert found.tile().value == "none" and found.error is None and "±" not in found.sentence()
+    assert found.tile().value == "below 1 Å" and found.error is None and "±" not in found.sentence()
     assert "Nothing moves" in found.sentence() and "0.89 Å" in found.sentence()
 
 

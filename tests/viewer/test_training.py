@@ -112,14 +112,11 @@ def test_it_says_how_far_it_is_and_how_it_goes_on(brief_run: Path, tmp_path: Pat
     assert Training(WatchedRun(brief_run)).told()["resumed"] is None
 
 
-@pytest.mark.parametrize(("steps", "expected"), [(600, 20), (150, 40), (10, 100)])
-def test_epochs_that_nobody_chose_are_those_that_the_training_plans(
-    brief_run: Path, tmp_path: Path, steps: int, expected: int
-) -> None:
+def test_epochs_that_nobody_chose_are_those_that_the_training_says_last(brief_run: Path, tmp_path: Path) -> None:
     run = unfinished(brief_run, tmp_path / "run", {1: 2})
     settings = json.loads((run / "config.json").read_text())
-    rewrite(run, "config.json", lambda _: json.dumps({**settings, "epochs": None, "steps": 6000}))
-    (run / "metrics.jsonl").write_text(f'{{"half": 1, "epoch": 1, "steps": 0}}\nhalf a li\n{{"steps": {steps}}}\n')
-    assert Training(WatchedRun(run)).told()["epochs"] == expected
+    rewrite(run, "config.json", lambda _: json.dumps({**settings, "epochs": None}))
+    (run / "metrics.jsonl").write_text('{"epochs": 16}\n{"epochs": 20}\n[]\n{"epoch": 1}\n{"epochs": 24')
+    assert Training(WatchedRun(run)).told()["epochs"] == 20
     (run / "metrics.jsonl").unlink()
     assert Training(WatchedRun(run)).told()["epochs"] is None

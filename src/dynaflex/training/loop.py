@@ -129,7 +129,8 @@ class _Watched:
             self.stop.obey()
         if trainer.progress.step and time.monotonic() - self.tried > SAVE_EVERY:
             self._save()
-        self._show(trainer.progress.epoch + done / total)
+        if done < total:
+            self._show(trainer.progress.epoch + done / total)
 
     def _on_epoch(self, values: dict[str, Any]) -> None:
         memory = memory_mb()

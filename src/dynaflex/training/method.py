@@ -47,7 +47,6 @@ class Trainer(Protocol):
     model: FlexModel
     data: HalfSet
     training: Tensor
-    epochs: int
     progress: Any
     optimisers: dict[str, torch.optim.Optimizer]
     poses: PoseRefinement | None
@@ -57,6 +56,10 @@ class Trainer(Protocol):
     @property
     def config(self) -> RunConfig:
         """The settings that decide the result."""
+
+    @property
+    def epochs(self) -> int:
+        """How many there will be in all, as far as is known."""
 
     @property
     def finished(self) -> bool:

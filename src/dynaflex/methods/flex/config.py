@@ -56,7 +56,9 @@ class FlexConfig(MapConfig):
     width: Annotated[int, Option(MOTION, "N")] = Field(default=64, ge=1, description="Units per hidden layer.")
 
     epochs: Annotated[int | None, Option(TRAINING, "N")] = Field(
-        default=None, ge=1, description="Sweeps over the data; default enough for 1500 updates, from 16 to 60."
+        default=None,
+        ge=1,
+        description="Sweeps over the data; default enough for 1500 updates, 16 to 60, and more while it surely gains.",
     )
     batch_size: Annotated[int, Option(TRAINING, "N")] = Field(
         default=32, ge=1, description="Particles per update of the flow."

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.noise import log_normaliser
 from dynaflex.inference import FROM_TRAINED, descend, infer, log_evidence
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
-from dynaflex.methods.flex import how_stiff
+from dynaflex.methods.flex import how_long, how_stiff
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.meshed.folds import MapProgress
 from dynaflex.methods.meshed.in_turn import InTurn
@@ -40,11 +41,13 @@ class FlexProgress(MapProgress):
     """``strain`` ``(t)`` is that of every cell at the end of the last epoch of the flow, empty before it is known.
 
     ``rigidity`` is lambda, and ``tried`` says of all that were tried before this epoch: rigidity, gain and error.
+    ``evidence`` ``(p)`` is that of the particles held out when it was last asked whether to go on, empty before.
     """
 
     strain: Tensor = field(default_factory=lambda: torch.zeros(0))
     rigidity: float = how_stiff.FIRST
     tried: list[list[float]] = field(default_factory=list)
+    evidence: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 class FlexTrainer(InTurn[FlexConfig]):
@@ -69,8 +72,10 @@ class FlexTrainer(InTurn[FlexConfig]):
         self.start = start
         self.trials = how_stiff.sittings(config.fixed_map_epochs, epochs)
         self.trial_updates = how_stiff.updates(epochs // 2 * batches)
-        if config.rigidity is not None or len(self.held_out) < how_stiff.FEWEST:
+        few = len(self.held_out) < how_stiff.FEWEST
+        if few or config.rigidity is not None:
             self.trials = set()
+        self.as_planned = few or config.epochs is not None
         progress.rigidity = how_stiff.FIRST if config.rigidity is None else config.rigidity
         self.rigidity_table = self._rigidity_table()
         self.optimisers["flow"] = torch.optim.Adam(self.moves.parameters(), lr=config.flow_rate)
@@ -89,7 +94,7 @@ class FlexTrainer(InTurn[FlexConfig]):
     def _begin_motion(self) -> None:
         """Cells are as stiff as they were found, and the flow's rate falls geometrically to its last value."""
         self.rigidity_table = self._rigidity_table()
-        done = self.progress.epoch / max(self.epochs - 1, 1)
+        done = min(self.progress.epoch / max(self.planned - 1, 1), 1.0)
         rate = self.config.flow_rate * (self.config.last_flow_rate / self.config.flow_rate) ** done
         for group in self.optimisers["flow"].param_groups:
             group["lr"] = rate * self.progress.caution
@@ -115,11 +120,27 @@ class FlexTrainer(InTurn[FlexConfig]):
                     self._update(batches, accumulate)
             except Diverged:
                 return torch.full((len(self.held_out),), torch.nan)
-            evidence = []
-            for batch in self._held_out_batches():
-                found = infer(self.model, batch, weights, self.table.mean_of(batch.index), FROM_TRAINED, self.prior)
-                evidence.append(log_evidence(self.model, batch, weights, found, self.prior))
-            return torch.cat(evidence)
+            return self._evidence(weights)
+
+    def _evidence(self, weights: Tensor) -> Tensor:
+        """The logarithm ``(p)`` of how likely the model makes the particles held out, whatever their latents are."""
+        evidence = []
+        for batch in self._held_out_batches():
+            found = infer(self.model, batch, weights, self.table.mean_of(batch.index), FROM_TRAINED, self.prior)
+            evidence.append(log_evidence(self.model, batch, weights, found, self.prior))
+        return torch.cat(evidence)
+
+    def _end_epoch(self) -> None:
+        """Add a stretch where the plan ends and particles held out still gain."""
+        state, stretch = self.progress, how_long.stretch(self.planned)
+        if self.as_planned or state.epoch not in (self.planned - stretch, self.epochs):
+            return
+        constant = log_normaliser(state.noise_power, self.data.grid)
+        evidence = self._evidence(self.weights()) - constant
+        more = state.added < how_long.MOST * stretch and len(state.evidence) > 0
+        if more and how_long.still_gains(state.evidence, evidence):
+            state.added += stretch
+        state.evidence = evidence
 
     def _accumulate(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:
         """Find the latents of a micro-batch, and add its share to the gradient of the flow. Implements [3DF 7].

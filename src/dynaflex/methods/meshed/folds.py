@@ -22,9 +22,11 @@ FOLDS = 2
 
 @dataclass
 class MapProgress(Progress):
-    """``fold_maps`` ``(2 n)`` are the voxels of the maps from either fold, empty before a map was solved for."""
+    """``fold_maps`` ``(2 n)`` are the voxels of the maps from either fold, empty before a map was solved for; ``added``
+    is how many epochs there are beyond those planned."""
 
     fold_maps: Tensor = field(default_factory=lambda: torch.zeros(0))
+    added: int = 0
 
 
 def fold_of(index: Tensor) -> Tensor:

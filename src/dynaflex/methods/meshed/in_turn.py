@@ -56,7 +56,7 @@ class InTurn(ABC, Generic[C]):
         self.data = data
         self.training = training
         self.config = config
-        self.epochs = epochs
+        self.planned = epochs
         self.progress = progress
         self.poses: PoseRefinement | None = None
         self.moves, self.map = on_mesh(model)
@@ -109,6 +109,14 @@ class InTurn(ABC, Generic[C]):
         """What is learned from all particles together at the end of an epoch of the motion; its figures."""
         return {}
 
+    def _end_epoch(self) -> None:
+        """What comes after an epoch of either kind."""
+
+    @property
+    def epochs(self) -> int:
+        """How many there will be, as far as is known: those planned, and those added to them."""
+        return self.planned + self.progress.added
+
     @property
     def finished(self) -> bool:
         """True after the last epoch."""
@@ -134,6 +142,7 @@ class InTurn(ABC, Generic[C]):
         figures |= self.likelihood.figures(self.progress)
         self.progress.epoch += 1
         self.progress.begin_epoch()
+        self._end_epoch()
         report({
             "half": self.data.half, "epoch": self.progress.epoch, "phase": phase, **figures,
             "seconds": time.monotonic() - started,
@@ -197,7 +206,7 @@ class InTurn(ABC, Generic[C]):
         band = band_limit(
             self.progress.epoch,
             self.config.fixed_map_epochs,
-            self.epochs,
+            self.planned,
             self.data.grid,
             self.config.shared_resolution,
             self.config.finest_band,

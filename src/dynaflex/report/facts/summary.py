@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dynaflex.analyze.domains import moving_part
+from dynaflex.analyze.domains import STILL, moving_part
 from dynaflex.report.facts.files import Arrays, Record
 from dynaflex.run.monitor import duration
 from dynaflex.shapes import Array
@@ -30,8 +30,8 @@ class Tile:
 class Motion:
     """How far the part that moves does so, and how far the half models disagree about the same points.
 
-    The part is a ``share`` of all points of ``motion.npz``: none where the molecule is still, which 98 % of it then are
-    to within ``most``. ``size`` and ``error``, in Å, are rms over particles and over the points of the part, and
+    The part is a ``share`` of all points of ``motion.npz``: none where they move by less than 1 Å, 98 % of them by at
+    most ``most``. ``size`` and ``error``, in Å, are rms over particles and over the points of the part, and
     ``certain`` is the share of these that move by more than twice their own error. Error and certain are None where no
     particles were held out, and where the halves ``shared`` one model, which cannot disagree with itself.
     """
@@ -58,7 +58,7 @@ class Motion:
     def tile(self) -> Tile:
         """Motion and disagreement, over the same points."""
         if not self.share:
-            return Tile("Motion", "none", f"98% of the molecule stay within {self.most:.2f} Å rms")
+            return Tile("Motion", f"below {STILL:.0f} Å", f"98% of the molecule stay within {self.most:.2f} Å rms")
         where = f"rms in the {self.share:.0%} of the molecule that moves"
         sure = "" if self.error is None else ", ± how far the half models disagree there"
         return Tile("Motion", self._value(), where + sure)
@@ -66,7 +66,7 @@ class Motion:
     def sentence(self) -> str:
         """What moved and how sure that is."""
         if not self.share:
-            return f"Nothing moves: 98% of the molecule stay within {self.most:.2f} Å rms."
+            return f"Nothing moves by {STILL:.0f} Å or more: 98% of the molecule stay within {self.most:.2f} Å rms."
         text = f"{self.share:.0%} of the molecule moves, by {self._value()} rms."
         if self.shared:
             return text + " How sure this is cannot be said: both halves share one model of the motion."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import lru_cache
 from typing import Any
 
@@ -23,7 +24,7 @@ from dynaflex.shapes import IntArray
 from dynaflex.training.checkpoint import model_state
 from dynaflex.viewer.answers.under_way import is_at_work
 
-_FIRST_LINES = 1 << 16
+_LAST_LINES = 1 << 16
 
 
 class Training:
@@ -97,23 +98,17 @@ class Training:
         return rows, halves[rows]
 
     def _planned(self) -> int | None:
-        config = config_of(self.run)
-        planned = getattr(config, "planned_epochs", None)
-        if config.epochs is not None or planned is None:
-            return config.epochs
+        """The newest that the training has said: it may go on beyond its first plan."""
+        planned = config_of(self.run).epochs
+        if planned is not None:
+            return planned
         try:
             with (self.run.path / METRICS).open("rb") as stream:
-                lines = stream.read(_FIRST_LINES).splitlines()
+                stream.seek(max(stream.seek(0, os.SEEK_END) - _LAST_LINES, 0))
+                lines = stream.read().splitlines()
         except OSError:
             return None
-        for line in lines:
-            try:
-                batches = int(json.loads(line).get("steps", 0))
-            except (ValueError, AttributeError, TypeError):
-                continue
-            if batches > 0:
-                return int(planned(batches))
-        return None
+        return next(filter(None, map(_epochs_of, reversed(lines))), None)
 
 
 def latents_of(halves: dict[int, TrainedHalf]) -> ParticleLatents:
@@ -124,3 +119,11 @@ def latents_of(halves: dict[int, TrainedHalf]) -> ParticleLatents:
     scale = np.concatenate([half.latents.log_scale.exp().numpy() for half in halves.values()])[order]
     half = np.concatenate([np.full(len(part.rows), part.half, dtype=np.int64) for part in halves.values()])[order]
     return ParticleLatents(rows[order], half, mean, scale)
+
+
+def _epochs_of(line: bytes) -> int | None:
+    """How many epochs a line of the metrics says there will be; None if it does not, or is cut."""
+    try:
+        return int(json.loads(line)["epochs"])
+    except (ValueError, KeyError, TypeError):
+        return None
