@@ -15,40 +15,32 @@ TASKS = TRAIN, INVERT, BACKPROJECT, EXPLORE = (
 EXTERNAL = "external"
 """What a line asks for. That of an External job names no task: it begins with an option."""
 
-_CONTROL, _GPU, _CHECKPOINT = "pipeline-control", "gpu-id", "checkpoint-file"
+_CONTROL, _GPU = "pipeline-control", "gpu-id"
 _FOLDERS = ("output-directory", "o")
-_EVERYWHERE = (_CONTROL, _GPU)
-_VALUES: Mapping[str, Sequence[str]] = {
+_EVERYWHERE = (_CONTROL, _GPU, "checkpoint-file", "n-threads")
+_USED: Mapping[str, Sequence[str]] = {
     TRAIN: (
-        *_EVERYWHERE, _CHECKPOINT, "output-directory", "refinement-star-file", "initial-model", "initial-threshold",
-        "mask-file", "n-gaussians", "n-gaussian-widths", "n-latent-dimensions", "n-linear-layers",
-        "n-neurons-per-layer", "n-epochs", "n-threads", "regularization-factor", "atomic-model", "particle-diameter",
-        "n-workers",
+        *_EVERYWHERE[:2], "output-directory", "refinement-star-file", "initial-model", "initial-threshold", "mask-file",
+        "n-gaussians", "n-gaussian-widths", "n-latent-dimensions", "n-linear-layers", "n-neurons-per-layer", "n-epochs",
+        "n-threads", "regularization-factor", "atomic-model", "particle-diameter", "batch-size", "datadir",
     ),
-    INVERT: (*_EVERYWHERE, _CHECKPOINT, "n-threads", "n-epochs", "batch-size"),
-    BACKPROJECT: (
-        *_EVERYWHERE, _CHECKPOINT, "n-threads", "batch-size", "mask-file", "particle-diameter", "downsample",
-        "data-loader-threads", "backprojection-batch-size",
-    ),
-    EXPLORE: (
-        *_EVERYWHERE, _CHECKPOINT, "n-threads", "half-set", "port", "host", "socket", "datadir", "idle-hours",
-    ),
-    EXTERNAL: (
-        *_EVERYWHERE, "o", "in-parts", "in-3dref", "in-mask", "in-movies", "in-mics", "in-coords", "j", "method",
-    ),
+    INVERT: _EVERYWHERE,
+    BACKPROJECT: _EVERYWHERE,
+    EXPLORE: (*_EVERYWHERE, "port", "host", "socket", "datadir", "idle-hours"),
+    EXTERNAL: (_CONTROL, _GPU, "o", "in-parts", "in-3dref", "in-mask", "j", "method"),
 }  # fmt: skip
+"""The options that each task makes use of."""
+_UNUSED = ("n-workers", "downsample", "data-loader-threads", "backprojection-batch-size", "half-set", "checkpoint-file")
+_UNUSED_EXTERNAL = ("in-movies", "in-mics", "in-coords")
 _SWITCHES = ("preload-images", "save-deformations")
-_UNNEEDED: Mapping[str, Sequence[str]] = {
-    TRAIN: (_CHECKPOINT, "n-workers"),
-    INVERT: ("n-epochs", "batch-size"),
-    BACKPROJECT: (
-        "batch-size", "mask-file", "particle-diameter", "downsample", "data-loader-threads",
-        "backprojection-batch-size",
-    ),
-    EXPLORE: ("half-set",),
-    EXTERNAL: ("in-movies", "in-mics", "in-coords"),
-}  # fmt: skip
-"""Options of DynaMight that are understood and change nothing here, by task."""
+"""Options that say yes by being there."""
+
+
+def _known(task: str) -> set[str]:
+    """The options that have a value. RELION repeats what was typed for the training in every task that follows it."""
+    if task == EXTERNAL:
+        return {*_USED[task], *_UNUSED_EXTERNAL}
+    return {*_UNUSED, *(name for one in TASKS for name in _USED[one])}
 
 
 @dataclass(frozen=True)
@@ -120,10 +112,7 @@ class Line:
     @property
     def unneeded(self) -> list[str]:
         """The options that were given and change nothing."""
-        return [f"--{name}" for name in (*self.given, *sorted(self.switches)) if name in self._without_effect()]
-
-    def _without_effect(self) -> Sequence[str]:
-        return (*_UNNEEDED[self.task], *_SWITCHES)
+        return [f"--{name}" for name in (*self.given, *sorted(self.switches)) if name not in _USED[self.task]]
 
 
 def read_line(arguments: Sequence[str]) -> Line:
@@ -133,12 +122,12 @@ def read_line(arguments: Sequence[str]) -> Line:
         UsageError: it has no such task, no folder of a job, or an option without its value.
     """
     task, tokens = _task_of(arguments)
-    given: dict[str, list[str]] = {}
+    known, given = _known(task), dict[str, list[str]]()
     switches, rest, job = set(), [], None
     while tokens:
         token = tokens.pop(0)
         name, equals, value = _name_of(token), *token.partition("=")[1:]
-        if name in _VALUES[task]:
+        if name in known:
             follows = bool(tokens) and not tokens[0].startswith("--")
             if not equals and not follows and name != _GPU:
                 raise UsageError("relion.no-value", f"--{_as_typed(task, name)} has no value")

@@ -11,18 +11,19 @@ from dynaflex.cli.main import dynaflex
 from dynaflex.cli.words import typable
 from dynaflex.errors import InputError, StoppedOnRequest, UsageError
 from dynaflex.relion import files
+from dynaflex.relion.additional import known
 from dynaflex.relion.line import BACKPROJECT, EXPLORE, EXTERNAL, INVERT, TRAIN, Line
 from dynaflex.relion.pointer import followed
-from dynaflex.results.settings import open_run
+from dynaflex.results.settings import config_of, open_run
 from dynaflex.results.support import SUPPORT
-from dynaflex.run.directory import CONFIG, Run
+from dynaflex.run.directory import CONFIG, PAGE, Run
 from dynaflex.run.files import FSC, LATENTS
 from dynaflex.training.installed import names
 
 _OURS = {
     "mask-file": "mask", "n-gaussians": "gaussians", "n-gaussian-widths": "classes", "n-epochs": "epochs",
     "n-latent-dimensions": "latent-dim", "n-linear-layers": "layers", "n-neurons-per-layer": "width",
-    "atomic-model": "atoms", "particle-diameter": "diameter",
+    "atomic-model": "atoms", "particle-diameter": "diameter", "batch-size": "batch-size", "datadir": "datadir",
 }  # fmt: skip
 """What dynaflex calls DynaMight's options of the same meaning."""
 _PORT, _HOST, _SOCKET, _IMAGES, _IDLE = "port", "host", "socket", "datadir", "idle-hours"
@@ -51,18 +52,19 @@ def _train(line: Line) -> None:
 
 
 def _invert(line: Line) -> None:
+    known(line)
     run = _trained(line)
-    _refuse_more(line)
     files.write_inverse(line.job, run)
     _say("nothing to do: maps are gathered along the deformations themselves, and need no inverse of them")
 
 
 def _backproject(line: Line) -> None:
+    others = known(line, "reconstruct")
     run = _trained(line)
-    if not run.files.has(FSC) or not (run.path / "report.html").exists():
+    if not run.files.has(FSC) or not (run.path / PAGE).exists():
         _command("resume", run.path, "--device", _device(line))
-    if line.rest:
-        _command("reconstruct", run.path, "--device", _device(line), *line.rest)
+    if others:
+        _command("reconstruct", run.path, "--solver", config_of(run).solver, "--device", _device(line), *others)
     files.write_backprojected(line.job, run)
     files.write_subsets(line.job, run)
     files.write_nodes(line.job)
@@ -71,8 +73,8 @@ def _backproject(line: Line) -> None:
 def _explore(line: Line) -> None:
     from dynaflex.cli.commands.view import explore
 
+    known(line)
     run = _trained(line)
-    _refuse_more(line)
     port, idle = line.number(_PORT), line.number(_IDLE)
     try:
         explore(
@@ -170,11 +172,6 @@ def _usable(gpus: tuple[int, ...]) -> str:
     if len(gpus) > 1:
         _say(f"one GPU computes, the first of those that were named: {gpus[0]}")
     return f"cuda:{gpus[0]}"
-
-
-def _refuse_more(line: Line) -> None:
-    if line.rest:
-        raise UsageError("relion.option", f"{line.task} has no such option", found=" ".join(line.rest))
 
 
 def _command(*parts: object) -> None:
