@@ -18,7 +18,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 def main() -> None:
     """Do what the line asks for, and leave with its exit code."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     # Progress is read in files: lines, and no bars, whatever standard output is.
     os.environ["TERM"] = "dumb"
     sys.argv[0] = PROGRAM
@@ -35,8 +35,12 @@ def _work(arguments: list[str]) -> None:
     do(line)
 
 
-def _end_with_parent() -> None:
-    """Nobody is to work for a job whose first process was killed: standard input is that one's, and ends with it."""
+def end_with_parent() -> None:
+    """From now on, stop when the process that started this one ends: its end closes standard input."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
