@@ -172,7 +172,7 @@ def test_help_is_given_and_leaves_nothing(job: Job) -> None:
     for typed in (["--help"], [TRAIN, "-h"]):
         ended = job.done(typed)
         assert ended.process.returncode == 0 and all(task in ended.out for task in TASKS)
-    assert not job.marks()
+    assert job.done([]).process.returncode == 2 and not job.marks()
 
 
 def _lives(pid: int) -> bool:

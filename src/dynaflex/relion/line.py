@@ -150,7 +150,7 @@ def job_of(arguments: Sequence[str]) -> tuple[Path | None, bool]:
     """The folder that a line wants to be told in how it ended, whatever else is wrong with it, and whether it says so;
     None where none is named."""
     named = {}
-    for token, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for token, following in zip(arguments, [*arguments[1:], ""], strict=False):
         _, equals, value = token.partition("=")
         named[_name_of(token)] = value if equals else following
     if named.get(_CONTROL):
