@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dynaflex.relion.line import TASKS
+from dynaflex.relion.parent import run_job
 from dynaflex.run.stop import ABORT, EXITS
 from patience import eventually
 from relion.jobs import BEGUN, Job
@@ -24,27 +25,27 @@ OBEYS = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{BEGUN}{WAIT}"
 KILLED = "import os, signal; os.kill(os.getpid(), signal.{0})"
 
-ENDINGS: dict[str, tuple[str, str, int]] = {
-    "done": ("pass", "SUCCESS", 0),
-    "an error of the user": (LEAVE.format("raise ImportError('no torch')"), "FAILURE", 1),
-    "out of memory in Python": (LEAVE.format("raise MemoryError"), "FAILURE", 5),
-    "out of memory in the kernel": (KILLED.format("SIGKILL"), "FAILURE", 5),
-    "a fault of a library": (KILLED.format("SIGSEGV"), "FAILURE", 4),
-    "no such module": ("import a_library_that_is_not_there", "FAILURE", 1),
-    "no program at all": ("a line that is no Python", "FAILURE", 1),
-    "a busy run": ("import sys; sys.exit(6)", "FAILURE", 6),
-    "stopped by somebody else": ("import sys; sys.exit(75)", "ABORTED", 75),
+ENDINGS: dict[str, tuple[str, str, int, str]] = {
+    "done": ("pass", "SUCCESS", 0, ""),
+    "a library is missing": (LEAVE.format("raise ImportError('no torch')"), "FAILURE", 1, "no torch"),
+    "out of memory in Python": (LEAVE.format("raise MemoryError"), "FAILURE", 5, "[memory]"),
+    "out of memory in the kernel": (KILLED.format("SIGKILL"), "FAILURE", 5, "[relion.killed]"),
+    "a fault of a library": (KILLED.format("SIGSEGV"), "FAILURE", 4, "SIGSEGV. Fix: see above [relion.signal]"),
+    "no such module": ("import a_library_that_is_not_there", "FAILURE", 1, "ModuleNotFoundError"),
+    "no program at all": ("a line that is no Python", "FAILURE", 1, "SyntaxError"),
+    "a busy run": ("import sys; sys.exit(6)", "FAILURE", 6, ""),
+    "stopped by somebody else": ("import sys; sys.exit(75)", "ABORTED", 75, ""),
 }
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_one_file_says_how_the_work_ended(ending: str, job: Job) -> None:
-    work, said, code = ENDINGS[ending]
+    work, said, code, words = ENDINGS[ending]
     for name in EXITS:
         (job.folder / name).touch()
     ended = job.done(job.train(), work)
     assert (job.marks(), ended.process.returncode) == ([said], code), ended.err
-    assert bool(ended.err) == (said == "FAILURE" and code != 6) and not ended.out
+    assert words in ended.err and bool(words) == bool(ended.err) and not ended.out
 
 
 @pytest.mark.parametrize("line", ["train", TASKS[1], TASKS[2], TASKS[3], "external"])
@@ -166,6 +167,17 @@ def test_what_relion_starts_loads_nothing_that_takes_long_or_could_fail() -> Non
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     ours = {name.partition(".")[0] for name in loaded} - set(sys.stdlib_module_names) - {"__main__"}
     assert {name for name in ours if not name.startswith(("_", "site", "apport"))} == {"dynaflex"}
+
+
+def test_work_that_cannot_even_be_started_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No memory for another process, an interpreter that has been taken away: no signal of this process is touched."""
+    job = Job(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert run_job(job.train(), [str(tmp_path / "no-python")]) == 4
+    assert job.marks() == ["FAILURE"] and "[relion.no-start]" in capsys.readouterr().err
 
 
 def test_help_is_given_and_leaves_nothing(job: Job) -> None:

@@ -40,9 +40,26 @@ def test_gpus_are_named_in_many_ways(typed: list[str], gpus: list[int], control:
     assert line.value("initial-model") == "Refine3D/job005/run class001.mrc"
 
 
-def test_a_gpu_that_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"relion\.gpu"):
-        _ = read_line([*TRAIN, "--gpu-id", "cuda:0"]).gpus
+NOT_MEANT = {
+    "relion.gpu": [*TRAIN, "--gpu-id", "cuda:0"],
+    "relion.number": [*TRAIN, "--initial-threshold", "low"],
+    "relion.threads": [*TRAIN, "--n-threads", "1.5"],
+    "relion.missing": [*TRAIN, "--initial-model", ""],
+    "relion.no-value": [*TRAIN, "--n-epochs", "--preload-images"],
+    "relion.no-job": ["explore-latent-space", "--gpu-id", "0"],
+    "relion.task": ["optimise-deformations", JOB],
+}
+
+
+@pytest.mark.parametrize("identifier", NOT_MEANT)
+def test_what_cannot_be_meant_is_refused(identifier: str) -> None:
+    def meant() -> tuple[object, ...]:
+        line = read_line(NOT_MEANT[identifier])
+        return line.gpus, line.threads, line.number("initial-threshold"), line.required("initial-model")
+
+    with pytest.raises(UsageError) as refused:
+        meant()
+    assert refused.value.identifier == identifier
 
 
 @pytest.mark.parametrize("task", TASKS[1:])

@@ -127,7 +127,7 @@ def _killed(number: int) -> int:
             )
         )  # fmt: skip
     name = signal.Signals(number).name
-    return _said(EnvironmentFault("relion.signal", f"the work was ended by {name}", fix="see what stands above"))
+    return _said(EnvironmentFault("relion.signal", f"the work was ended by {name}", fix="see above"))
 
 
 def _said(error: DynaflexError) -> int:
