@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from dynaflex.relion.line import TASKS
-from dynaflex.relion.parent import run_job
+from dynaflex.relion.parent import PROGRAM, run_job
 from dynaflex.run.stop import ABORT, EXITS
 from patience import eventually
 from relion.jobs import BEGUN, Job
@@ -178,6 +180,13 @@ def test_work_that_cannot_even_be_started_is_a_failure(
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert run_job(job.train(), [str(tmp_path / "no-python")]) == 4
     assert job.marks() == ["FAILURE"] and "[relion.no-start]" in capsys.readouterr().err
+
+
+def test_the_program_is_installed_under_a_name_for_which_relion_asks_to_be_told() -> None:
+    """RELION adds --pipeline-control only where its whole command holds ``relion_``."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, name = project["scripts"][PROGRAM].partition(":")
+    assert "relion_" in PROGRAM and callable(getattr(import_module(module), name))
 
 
 def test_help_is_given_and_leaves_nothing(job: Job) -> None:
