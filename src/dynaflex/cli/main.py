@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 
 from dynaflex.errors import DynaflexError, StoppedOnRequest
 from dynaflex.run.stop import stoppable
@@ -13,14 +14,17 @@ _PROGRAM = "dynaflex"
 
 def main() -> None:
     """Run the command line and leave with the exit code of docs/errors: 0 done, 2 usage, 3 input, and so on."""
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
+    leave_after(dynaflex, sys.argv[1:])
+
+
+def leave_after(program: Callable[[list[str]], None], typed: list[str]) -> None:
+    """Leave with the exit code of how ``program`` ends that is given what was ``typed``, but for ``--debug``."""
+    arguments = [argument for argument in typed if argument != "--debug"]
+    debug = len(arguments) < len(typed)
     try:
         # Whoever types Ctrl-C while the program is still loading means it as well.
         with stoppable():
-            from dynaflex.cli.app import app
-
-            app(args=arguments, prog_name=_PROGRAM)
+            program(arguments)
     except StoppedOnRequest as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.exit_code)
@@ -30,6 +34,13 @@ def main() -> None:
         _fail(f"out of memory: {error}. Fix: a smaller --train-box or --batch-size [memory]", 5, debug)
     except Exception as error:
         _fail(f"{type(error).__name__}: {error}. This is a fault in dynaflex; --debug shows where [bug]", 1, debug)
+
+
+def dynaflex(arguments: list[str]) -> None:
+    """One command, which ends with ``SystemExit``."""
+    from dynaflex.cli.app import app
+
+    app(args=arguments, prog_name=_PROGRAM)
 
 
 def _fail(message: str, code: int, debug: bool) -> None:

@@ -24,7 +24,7 @@ PATIENCE = 20.0
 """Seconds that a stop can be held off."""
 
 ABORT = "RELION_JOB_ABORT_NOW"
-SUCCESS, FAILURE, ABORTED = "RELION_JOB_EXIT_SUCCESS", "RELION_JOB_EXIT_FAILURE", "RELION_JOB_EXIT_ABORTED"
+EXITS = SUCCESS, FAILURE, ABORTED = "RELION_JOB_EXIT_SUCCESS", "RELION_JOB_EXIT_FAILURE", "RELION_JOB_EXIT_ABORTED"
 _RELION_JOB = ("job.star", "run.job", "job_pipeline.star")
 _LOOK = 1.0
 
@@ -124,25 +124,39 @@ def _look_for_abort(folder: Path, stop: Stop) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
 
 
+def is_job(folder: Path) -> bool:
+    """True for the folder of one of RELION's jobs."""
+    return any((folder / name).exists() for name in _RELION_JOB)
+
+
+def unmark(folder: Path) -> None:
+    """Take away what a job that was here before said of its end."""
+    for name in EXITS:
+        (folder / name).unlink(missing_ok=True)
+
+
+def mark(folder: Path, name: str) -> None:
+    """Say with the one of ``EXITS`` that is called ``name`` how the job in ``folder`` ended; an abort is answered."""
+    (folder / name).touch()
+    (folder / ABORT).unlink(missing_ok=True)
+
+
 @contextmanager
 def exit_markers(folder: Path) -> Iterator[None]:
     """Tell RELION, where ``folder`` is one of its jobs, how the job ended; an abort file is answered anywhere."""
-    for name in (SUCCESS, FAILURE, ABORTED):
-        (folder / name).unlink(missing_ok=True)
+    unmark(folder)
     try:
         yield
     except StoppedOnRequest:
-        _mark(folder, ABORTED)
+        _mark_if_asked(folder, ABORTED)
         raise
     except Exception:
-        _mark(folder, FAILURE)
+        _mark_if_asked(folder, FAILURE)
         raise
-    _mark(folder, SUCCESS)
+    _mark_if_asked(folder, SUCCESS)
 
 
-def _mark(folder: Path, name: str) -> None:
-    aborted = (folder / ABORT).exists()
-    with suppress(OSError):
-        if aborted or any((folder / job).exists() for job in _RELION_JOB):
-            (folder / name).touch()
-        (folder / ABORT).unlink(missing_ok=True)
+def _mark_if_asked(folder: Path, name: str) -> None:
+    if is_job(folder) or (folder / ABORT).exists():
+        with suppress(OSError):
+            mark(folder, name)

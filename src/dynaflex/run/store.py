@@ -63,6 +63,10 @@ class CheckpointStore:
         """The checkpoints of a series, oldest first."""
         return [path for path, _ in self._places(name)]
 
+    def epochs(self, name: str) -> int:
+        """How many whole epochs stand behind the newest checkpoint of a series; 0 where there is none."""
+        return max((place.epoch for _, place in self._places(name)), default=0)
+
     def names(self) -> list[str]:
         """The series that there are."""
         found = (_NAME.fullmatch(path.name) for path in self.folder.glob("*") if path.is_dir())

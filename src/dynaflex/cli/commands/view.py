@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,15 +28,27 @@ def view_command(
     """Explore a run in a browser: latent space, conformations, maps, curves. Prints the link and the ssh line."""
     typer.echo(f"opening {run}")
     try:
-        _serve(run, datadir, port, host, socket, idle_hours)
+        explore(run, datadir, port, host, socket, idle_hours, _say)
     except StoppedOnRequest:
         # It was not listening yet; to be stopped is how it ends.
         _say("stopped")
 
 
-def _serve(
-    run: Path, datadir: Path | None, port: int | None, host: str, socket: Path | None, idle_hours: float
+def explore(
+    run: Path,
+    datadir: Path | None,
+    port: int | None,
+    host: str,
+    socket: Path | None,
+    idle_hours: float,
+    say: Callable[[str], None],
 ) -> None:
+    """Serve the explorer of a run until it is stopped or unused, and ``say`` line by line where it is.
+
+    Raises:
+        EnvironmentFault: its libraries are not installed, or nobody can listen there.
+        StoppedOnRequest: it was stopped before it listened.
+    """
     from dynaflex.report.facts.verdicts import verdicts
 
     try:
@@ -49,7 +62,7 @@ def _serve(
             fix="pip install 'dynaflex[view]'",
         ) from error
     use_one_thread()
-    serve(OpenedRun(run, datadir), lambda: verdicts(run), Address(host, port, socket), idle_hours * 3600.0, _say)
+    serve(OpenedRun(run, datadir), lambda: verdicts(run), Address(host, port, socket), idle_hours * 3600.0, say)
 
 
 def _say(line: str) -> None:
