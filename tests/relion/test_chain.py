@@ -12,7 +12,7 @@ import pytest
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io.mrc import read_map
 from dynaflex.io.star import read_star
-from dynaflex.relion import files, tasks
+from dynaflex.relion import places, tasks
 from dynaflex.relion.line import TASKS, read_line
 from dynaflex.run.directory import Run
 from dynaflex.run.files import FSC
@@ -25,7 +25,7 @@ TRAIN, INVERT, BACKPROJECT, EXPLORE = TASKS
 JOB = "DynaMight/job001"
 MORE = ["--epochs", "2", "--batch-size", "16", "--held-out-fraction", "0.3", "--latent-dim", "2"]
 """What a user types as additional arguments: RELION repeats it in every task."""
-CHECKPOINT = ["--checkpoint-file", str(files.FINAL)]
+CHECKPOINT = ["--checkpoint-file", str(places.FINAL)]
 Do = Callable[..., None]
 
 
@@ -86,12 +86,12 @@ def test_a_training_leaves_checkpoints_and_both_densities(project: Path) -> None
 
 
 def test_maps_are_where_relion_and_scipion_look(there: Path) -> None:
-    run = Path(JOB) / files.RUN
+    run = Path(JOB) / places.RUN
     for half in (1, 2):
         made = Path(JOB) / "backprojection" / f"map_half{half}.mrc"
         assert made.read_bytes() == (run / "maps" / f"map_half{half}.mrc").read_bytes()
         assert len(list(Path(JOB).glob(f"maps/map???_half{half}.mrc"))) == 10
-    assert (Path(JOB) / files.INVERSE).is_file()
+    assert (Path(JOB) / places.INVERSE).is_file()
 
 
 def test_relion_is_told_what_its_other_jobs_can_take(there: Path) -> None:
@@ -106,10 +106,10 @@ def test_relion_is_told_what_its_other_jobs_can_take(there: Path) -> None:
 
 
 def test_a_job_of_doppio_finds_the_run_by_the_checkpoint_alone(there: Path) -> None:
-    for name in (files.FINAL, files.INVERSE):
+    for name in (places.FINAL, places.INVERSE):
         (Path("DynaMight/job002") / name).parent.mkdir(parents=True)
         shutil.copy(Path(JOB) / name, Path("DynaMight/job002") / name)
-    do(BACKPROJECT, "DynaMight/job002/", "--batch-size", 10, "--checkpoint-file", f"DynaMight/job002/{files.FINAL}")
+    do(BACKPROJECT, "DynaMight/job002/", "--batch-size", 10, "--checkpoint-file", f"DynaMight/job002/{places.FINAL}")
     mine, first = (Path(job) / "backprojection" / "map.mrc" for job in ("DynaMight/job002", JOB))
     assert mine.read_bytes() == first.read_bytes()
 
@@ -123,9 +123,9 @@ def test_a_protocol_of_scipion_finds_it_through_a_link(there: Path) -> None:
 
 
 def test_a_training_that_is_complete_is_not_done_again(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = Run(Path(JOB) / files.RUN).files.fault(FSC), (Path(JOB) / files.RUN / "metrics.jsonl").read_bytes()
+    before = Run(Path(JOB) / places.RUN).files.fault(FSC), (Path(JOB) / places.RUN / "metrics.jsonl").read_bytes()
     train(JOB)
-    assert before == (None, (Path(JOB) / files.RUN / "metrics.jsonl").read_bytes())
+    assert before == (None, (Path(JOB) / places.RUN / "metrics.jsonl").read_bytes())
     said = capsys.readouterr()
     assert "--resume" in said.out and "\r" not in said.out and "Traceback" not in said.err
 
@@ -135,7 +135,7 @@ def test_a_job_that_was_stopped_is_trained_first(there: Path, capsys: pytest.Cap
     _prepare(job)
     do(INVERT, f"{job}/", *MORE)
     assert "goes on first" in capsys.readouterr().out
-    assert (Path(job) / files.FINAL).is_file() and (Path(job) / files.INVERSE).is_file()
+    assert (Path(job) / places.FINAL).is_file() and (Path(job) / places.INVERSE).is_file()
 
 
 def test_what_is_no_option_anywhere_is_refused_before_any_work(there: Path) -> None:
@@ -153,10 +153,10 @@ def test_a_job_without_a_training_says_so(there: Path) -> None:
 
 
 def test_the_explorer_runs_until_relion_aborts_it_and_leaves_its_selections(there: Path, job: Job) -> None:
-    shutil.copytree(Path(JOB) / files.RUN, job.folder / files.RUN)
-    particles = ParticleTable(Run(job.folder / files.RUN), shared=False)
+    shutil.copytree(Path(JOB) / places.RUN, job.folder / places.RUN)
+    particles = ParticleTable(Run(job.folder / places.RUN), shared=False)
     chosen = np.arange(len(particles)) % 3 == 0
-    Selections(job.folder / files.RUN).save("a third", chosen, particles, "by hand")
+    Selections(job.folder / places.RUN).save("a third", chosen, particles, "by hand")
     started: Started = job.start(job.goes_on(EXPLORE, "--half-set", 0, "--idle-hours", 1))
     started.has_begun(lambda: "ssh" in started.out or started.process.poll() is not None)
     assert "http://127.0.0.1:" in started.out and not job.marks(), started.err
@@ -178,15 +178,16 @@ def test_an_external_job_takes_the_mask_and_a_method(there: Path) -> None:
     do(*typed, "--method", "flex", "--cells", 6, "--width", 8, "--until", "reconstruct", *MORE)
     told = nodes(job)
     assert all(Path(name).is_file() for name in told)
+    assert {f"{job}/{name}" for name, _ in places.RESULTS} <= set(told)
     halves = [name for name, kind in told.items() if kind == "DensityMap.mrc.relion.halfmap"]
     assert [Path(name).name for name in halves] == ["map_half1.mrc", "map_half2.mrc"]
-    assert Run(Path(job) / files.RUN).config()["method"] == "flex"
+    assert Run(Path(job) / places.RUN).config()["method"] == "flex"
 
 
 def _prepare(job: str) -> None:
     """A run that was stopped before it was trained."""
     from dynaflex.cli.main import dynaflex
 
-    typed = ["dynamight", "particles.star", "--map", "consensus.mrc", "-o", f"{job}/{files.RUN}", "--until", "prepare"]
+    typed = ["dynamight", "particles.star", "--map", "consensus.mrc", "-o", f"{job}/{places.RUN}", "--until", "prepare"]
     with pytest.raises(SystemExit):
         dynaflex([*typed, "--gaussians", "40", *MORE])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dynaflex.errors import InputError
-from dynaflex.relion.files import FINAL, INVERSE, RUN
+from dynaflex.relion.places import FINAL, INVERSE, RUN
 from dynaflex.relion.pointer import followed, write_pointer
 from dynaflex.run.directory import Run
 from survival import rewrite

@@ -16,38 +16,19 @@ from dynaflex.io.paths import absolute
 from dynaflex.io.star import StarFile, read_star, write_star
 from dynaflex.prepare.place import place_of
 from dynaflex.products.series import first_component
+from dynaflex.relion.places import BACK, DYNAMIGHT_RESULTS, FIGURES, FINAL, INVERSE, MAPS, RESULTS, SUBSETS, VOLUMES
 from dynaflex.relion.pointer import write_pointer
 from dynaflex.results.trained import load_half
 from dynaflex.results.volumes import carried_map
 from dynaflex.run.directory import Run
-from dynaflex.run.files import TABLE
 from dynaflex.viewer.particles.selections import Selections
 
-RUN = "dynaflex"
-"""The folder of a job that holds its run."""
-FINAL = Path("forward_deformations/checkpoints/checkpoint_final.pth")
-INVERSE = Path("inverse_deformations/inv_chkpt.pth")
-_VOLUMES, _MAPS, _SUBSETS, _BACK = "forward_deformations/volumes", "maps", "subsets", "backprojection"
 _NODES = "RELION_OUTPUT_NODES.star"
 _BACKPROJECTED = {
     "map_half1.mrc": "map_half1", "map_half2.mrc": "map_half2", "map.mrc": "map", "mask_reconstruction.mrc": "mask",
 }  # fmt: skip
 _FRAMES = 10
 _HALF = "rlnRandomSubset"
-_KINDS = (
-    (f"{_BACK}/map.mrc", "DensityMap.mrc.relion.dynamight"),
-    (f"{_BACK}/mask_reconstruction.mrc", "Mask3D.mrc.relion"),
-    (f"{RUN}/{TABLE}", "ParticleGroupMetadata.star.relion.dynamight"),
-    (f"{_SUBSETS}/subset_*[0-9].star", "ParticleGroupMetadata.star.relion.dynamight"),
-    (f"{RUN}/figures/*.pdf", "LogFile.pdf.relion.dynamight"),
-)
-_KINDS_EXTERNAL = (
-    (f"{RUN}/maps/map.mrc", "DensityMap.mrc.relion"),
-    (f"{RUN}/maps/map_half?.mrc", "DensityMap.mrc.relion.halfmap"),
-    (f"{RUN}/maps/mask.mrc", "Mask3D.mrc.relion"),
-    (f"{RUN}/{TABLE}", "ParticleGroupMetadata.star.relion"),
-    (f"{RUN}/figures/*.pdf", "LogFile.pdf.relion"),
-)
 
 
 def write_trained(job: Path, run: Run) -> None:
@@ -55,13 +36,13 @@ def write_trained(job: Path, run: Run) -> None:
     epochs = max(run.store.epochs(f"half{half}") for half in (0, 1, 2))
     write_pointer(job / FINAL, run)
     write_pointer(job / FINAL.with_name(f"{epochs:03d}.pth"), run)
-    durable.make_folder(job / _VOLUMES)
+    durable.make_folder(job / VOLUMES)
     for half in (1, 2):
         trained = load_half(run, half)
         grid = trained.model.grid
         volume = trained.model.density.volume(grid).detach().numpy()
         name = f"volume_half{half}_{epochs:03d}.mrc"
-        write_map(job / _VOLUMES / name, volume, grid.pixel_size, place_of(run, grid))
+        write_map(job / VOLUMES / name, volume, grid.pixel_size, place_of(run, grid))
 
 
 def write_inverse(job: Path, run: Run) -> None:
@@ -73,16 +54,16 @@ def write_backprojected(job: Path, run: Run) -> None:
     """Both half-maps, the map that is merged of them, their mask, and a series of maps along the main axis of either
     half."""
     for name, ours in _BACKPROJECTED.items():
-        durable.make_folder(job / _BACK)
-        durable.write_bytes(job / _BACK / name, run.verified(f"maps/{ours}.mrc").read_bytes())
-    durable.make_folder(job / _MAPS)
+        durable.make_folder(job / BACK)
+        durable.write_bytes(job / BACK / name, run.verified(f"maps/{ours}.mrc").read_bytes())
+    durable.make_folder(job / MAPS)
     for half in (1, 2):
         trained = load_half(run, half)
         carried = carried_map(run, trained)
         place = place_of(run, carried.grid)
         for number, z in enumerate(first_component(trained, _FRAMES).latents):
             volume = carried.at(trained.latents.mean.new_tensor(z).float()).numpy()
-            write_map(job / _MAPS / f"map{number:03d}_half{half}.mrc", volume, carried.grid.pixel_size, place)
+            write_map(job / MAPS / f"map{number:03d}_half{half}.mrc", volume, carried.grid.pixel_size, place)
 
 
 def write_subsets(job: Path, run: Run) -> None:
@@ -91,13 +72,13 @@ def write_subsets(job: Path, run: Run) -> None:
         star = read_star(run.path / selection["file"])
         block, number = particle_block(star), int(selection["id"].rpartition("_")[2])
         table = star.blocks[block]
-        durable.make_folder(job / _SUBSETS)
-        write_star(star, job / _SUBSETS / f"subset_{number}.star")
+        durable.make_folder(job / SUBSETS)
+        write_star(star, job / SUBSETS / f"subset_{number}.star")
         for half in (1, 2):
             mine = table[table[_HALF].astype(int) == half]
             if len(mine):
                 own = replace(star, blocks={**star.blocks, block: mine})
-                write_star(own, job / _SUBSETS / f"subset_{number}_half{half}.star")
+                write_star(own, job / SUBSETS / f"subset_{number}_half{half}.star")
 
 
 def write_nodes(job: Path, *, external: bool = False) -> None:
@@ -111,7 +92,7 @@ def write_nodes(job: Path, *, external: bool = False) -> None:
 
 
 def _results(job: Path, external: bool) -> Iterator[tuple[Path, str]]:
-    for pattern, kind in _KINDS_EXTERNAL if external else _KINDS:
+    for pattern, kind in (*RESULTS, FIGURES) if external else DYNAMIGHT_RESULTS:
         yield from ((path, kind) for path in sorted(job.glob(pattern)) if "_half" not in path.name or external)
 
 

@@ -13,6 +13,7 @@ from dynaflex.errors import InputError, StoppedOnRequest, UsageError
 from dynaflex.relion import files
 from dynaflex.relion.additional import known
 from dynaflex.relion.line import BACKPROJECT, EXPLORE, EXTERNAL, INVERT, TRAIN, Line
+from dynaflex.relion.places import FINAL, RUN
 from dynaflex.relion.pointer import followed
 from dynaflex.results.settings import config_of, open_run
 from dynaflex.results.support import SUPPORT
@@ -45,7 +46,7 @@ def do(line: Line) -> None:
 def _train(line: Line) -> None:
     files_given = [line.required("refinement-star-file"), "--map", line.required("initial-model")]
     _command("dynamight", *files_given, *_run_of(line), "--until", "train", *_settings(line), *line.rest)
-    run = open_run(line.job / files.RUN)
+    run = open_run(line.job / RUN)
     _say_what_next(run)
     files.write_trained(line.job, run)
     files.write_nodes(line.job)
@@ -103,7 +104,7 @@ def _external(line: Line) -> None:
 
 def _run_of(line: Line) -> list[object]:
     """Where the run of a job is, and that one which is there already is gone on with."""
-    path = line.job / files.RUN
+    path = line.job / RUN
     return ["-o", path, *(["--resume"] if (path / CONFIG).exists() else [])]
 
 
@@ -134,22 +135,22 @@ def _trained(line: Line) -> Run:
     if not (run.files.has(LATENTS) and run.files.has(SUPPORT)):
         _say(f"the training of {run.path} has not come to its end, and goes on first")
         _command("resume", run.path, "--until", "train", "--device", _device(line))
-    if not (line.job / files.FINAL).exists():
+    if not (line.job / FINAL).exists():
         files.write_trained(line.job, run)
     return run
 
 
 def _found(line: Line) -> Run:
-    own, named = line.job / files.RUN, _path(line.value("checkpoint-file"))
+    own, named = line.job / RUN, _path(line.value("checkpoint-file"))
     if named is not None and named.exists():
         return followed(named)
     if (own / CONFIG).exists():
         return open_run(own)
-    if (line.job / files.FINAL).exists():
-        return followed(line.job / files.FINAL)
+    if (line.job / FINAL).exists():
+        return followed(line.job / FINAL)
     raise InputError(
         "relion.no-run", "nothing was trained in this job", file=named or line.job,
-        expected=f"{files.RUN}/ or {files.FINAL} in it", found="neither",
+        expected=f"{RUN}/ or {FINAL} in it", found="neither",
         fix="train first: optimize-deformations, which is the job before it is continued",
     )  # fmt: skip
 
