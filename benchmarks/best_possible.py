@@ -2,10 +2,10 @@
 
     python benchmarks/best_possible.py [DATA] [--particles 300] [--steps 31]
 
-DATA is a folder of `dynaflex simulate`, or of `molecules.py --out`; by default the hinge is made. One JSON line: the R² of every coordinate;
-of every moving part the variance explained and the motion slope, as `dynaflex score` has them of a run; and in nats a
-particle the evidence of the true molecule over its mean map, which is the most that a run can gain. Molecules have one
-coordinate or two; more would need too many states.
+DATA is a folder of `dynaflex simulate`, or of `molecules.py --out`; by default the hinge is made. One JSON line: the R²
+of every coordinate; of every moving part the variance explained and the motion slope, as `dynaflex score` has them of a
+run; and in nats a particle the evidence of the true molecule over its mean map, which is the most that a run can gain.
+Molecules have one coordinate or two; more would need too many states.
 """
 
 from __future__ import annotations
