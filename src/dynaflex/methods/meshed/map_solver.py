@@ -11,10 +11,11 @@ from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
-from dynaflex.reconstruct.backproject import RampFilter
-from dynaflex.reconstruct.field import Field
+from dynaflex.reconstruct.equations import RampFilter
+from dynaflex.reconstruct.field import Field, Region
 from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.operator import Operator
+from dynaflex.reconstruct.rigid import ramp_filter
 from dynaflex.shapes import Tensor
 
 _AT_ONCE = 64
@@ -24,9 +25,7 @@ class ModelField(Field):
     """The voxels of a model's canonical map, carried by its mesh."""
 
     def __init__(self, model: FlexModel, density: CanonicalMap) -> None:
-        self.grid = density.grid
-        self.voxels = density.voxels
-        self.points = density.grid.points(density.voxels.device)[density.voxels]
+        super().__init__(Region(density.grid, density.voxels))
         self.table = density.table
         self._model = model
 
@@ -74,6 +73,7 @@ class MapSolver:
                 every_batch(min(done, sweeps * len(self.training)), sweeps * len(self.training))
 
         if self._ramp is None:
-            self._ramp = RampFilter(operator, batches)
-        volume = solve(operator, batches, iterations, start=self.density.own_volume(), band=band, ramp=self._ramp)
-        self.density.values.copy_(self.field.from_volume(volume))
+            self._ramp = ramp_filter(self.density.grid, batches, noise_power)
+        equations = operator.equations(batches, self._ramp)
+        volume = solve(equations, iterations, start=self.density.own_volume(), band=band)
+        self.density.values.copy_(self.field.region.from_volume(volume))
