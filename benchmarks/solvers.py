@@ -28,10 +28,11 @@ from dynaflex.data.particles import read_particles
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.ctf import transfer_function
 from dynaflex.linear import Linear, Step, conjugate_gradients
-from dynaflex.reconstruct.backproject import RampFilter
-from dynaflex.reconstruct.field import Field, VoxelField, unprepared
-from dynaflex.reconstruct.iterative import least_squares, regularised
+from dynaflex.reconstruct.equations import RampFilter
+from dynaflex.reconstruct.field import Region
+from dynaflex.reconstruct.iterative import regularised
 from dynaflex.reconstruct.lbfgs import lbfgs
+from dynaflex.reconstruct.motion_field import motion_field
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.shapes import Tensor
@@ -53,7 +54,7 @@ class Problem:
     """A right-hand side ``(n)`` and the solvers for it, each with the normal operator whose minimum it seeks, and the
     energies of these minima."""
 
-    field: Field
+    region: Region
     right_hand_side: Tensor
     solvers: dict[str, tuple[Linear, Callable[[Linear], Iterator[Step]]]]
     minima: dict[Linear, float]
@@ -69,7 +70,7 @@ def main() -> None:
     true, mask = true_volume(truth, rest, truth.grid), domain_mask(truth, rest, truth.grid)
 
     def score(step: Step) -> float:
-        return round(mean_fsc(problem.field.to_volume(step.solution), true, mask), 4)
+        return round(mean_fsc(problem.region.to_volume(step.solution), true, mask), 4)
 
     for name in problem.solvers:
         print(json.dumps({"benchmark": "solvers", "solver": name, **follow(problem, name, score)}), flush=True)
@@ -106,15 +107,17 @@ def pose_problem(truth: Truth, images: list[Batch]) -> Problem:
     def batches() -> list[Batch]:
         return images
 
-    operator = Operator(VoxelField(truth.grid, unprepared(displacement), CPU))
-    ramp, halves = RampFilter(operator, batches), operator.back_in_two(images)
-    precision = signal_to_noise_prior(halves, ramp)
-    right_hand_side = halves.sum(dim=0)
-    plain = least_squares(operator, batches)
-    wiener = regularised(plain, operator.field, precision)
+    region, particles = Region.sphere(truth.grid, CPU), torch.arange(float(PARTICLES))[:, None]
+    home = torch.from_numpy(truth.points).float()
+    field = motion_field(region, lambda points: partial(displacement, points=points), particles, home)
+    equations = Operator(field).equations(batches)
+    ramp, plain, right_hand_side = equations.ramp, equations.normal, equations.right_hand_side
+    precision = signal_to_noise_prior(equations)
+    wiener = regularised(plain, region, precision)
 
     def descend(ramp: RampFilter) -> Callable[[Linear], Iterator[Step]]:
-        return partial(conjugate_gradients, right_hand_side=right_hand_side, precondition=ramp.apply)
+        condition = partial(equations.filtered, ramp=ramp)
+        return partial(conjugate_gradients, right_hand_side=right_hand_side, precondition=condition)
 
     quasi_newton = partial(lbfgs, right_hand_side=right_hand_side)
     conditioned, unconditioned = descend(ramp.with_precision(precision)), descend(ramp)
@@ -126,7 +129,7 @@ def pose_problem(truth: Truth, images: list[Batch]) -> Problem:
     }
     minima = {wiener: converged(conditioned(wiener), 20), plain: converged(quasi_newton(plain), 150)}
     energies = {normal: step.energy(right_hand_side) for normal, step in minima.items()}
-    return Problem(operator.field, right_hand_side, solvers, energies)
+    return Problem(region, right_hand_side, solvers, energies)
 
 
 def converged(steps: Iterator[Step], iterations: int) -> Step:

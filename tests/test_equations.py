@@ -17,7 +17,7 @@ EXPECTED = {
     ("DM", 4): "deformation/coordinate_mlp.py",
     ("DM", 5): "losses/isometry.py",
     ("DM", 6): "reconstruct/operator.py",
-    ("DM", 7): "reconstruct/backproject.py",
+    ("DM", 7): "reconstruct/equations.py",
     ("DM", 8): "density/gaussians.py",
     ("DM", 9): "deformation/coordinate_mlp.py",
     ("DM", 10): "imaging/render.py",

@@ -17,10 +17,10 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose
 from dynaflex.io.mrc import write_stack
 from dynaflex.io.star import write_star
-from dynaflex.reconstruct.field import VoxelField
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.rotations import random_rotations
 from dynaflex.validate.fsc import fourier_shell_correlation
+from moved import MovedField
 from seen import seen
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
@@ -56,15 +56,15 @@ def test_the_deformation_is_the_identity_at_first_and_learns_a_bend(example: Any
 
 def test_the_solver_gives_a_map_back_from_its_images(example: Any) -> None:
     grid, generator = Grid(12, 4.0), torch.Generator().manual_seed(0)
-    field = VoxelField(grid, None, torch.device("cpu"))
-    operator = Operator(field)
+    operator = Operator(MovedField(grid))
+    region = operator.field.region
     pose = Pose(random_rotations(60, generator).float(), torch.zeros(60, 2))
     ones = torch.ones(60, grid.box, grid.box // 2 + 1)
-    truth = field.from_volume(torch.randn(12, 12, 12, generator=generator))
+    truth = region.from_volume(torch.randn(12, 12, 12, generator=generator))
     views = seen(pose, ones, operator.apply(truth, seen(pose, ones)))
     largest = operator.normal(truth, views).norm() / truth.norm()
-    volume = example("A solver")["landweber"](operator, lambda: [views], float(0.2 / largest))
-    shells = fourier_shell_correlation(volume, field.to_volume(truth))
+    volume = example("A solver")["landweber"](operator.equations(lambda: [views]), float(0.2 / largest))
+    shells = fourier_shell_correlation(volume, region.to_volume(truth))
     assert shells[1:5].min() > 0.8
 
 

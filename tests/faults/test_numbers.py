@@ -114,7 +114,7 @@ def test_n_03_what_is_not_finite_is_not_saved(toy: Toy, command: Command) -> Non
 def test_n_03_a_map_that_is_not_finite_is_not_written(toy: Toy, command: Command) -> None:
     outcome = command(*toy.train("--until", "train"))
     assert outcome.code == 0, outcome.err
-    with patch.dict(maps.SOLVERS, iterative=lambda operator, batches, ramp=None: torch.full((32, 32, 32), torch.nan)):
+    with patch.dict(maps.SOLVERS, iterative=lambda _equations: torch.full((32, 32, 32), torch.nan)):
         outcome = command(*toy.train("--until", "reconstruct"), "--resume")
     assert outcome.code == 7
     for words in ("map of half 1", "32768 of 32768 voxels", "--solver backprojection [map.not-finite]"):

@@ -54,6 +54,7 @@ def samples() -> dict[str, tuple[Any, ...]]:
         "mesh_splat_backward": (pairs, in_slots, images, *MESH.packed),
         "mesh_gather": (pairs, images, *MESH.packed),
         "rigidity": (CORNERS.T + drawn(3, 3, 5), *TIED.packed),
+        "insert": (torch.zeros(16, 16, 11, 2), drawn(3, BOX, BOX // 2 + 1, 2), 0.3 * drawn(3, 2, 3), drawn(5, 4)),
     }
 
 
@@ -74,7 +75,7 @@ def leaves(name: str) -> tuple[Any, ...]:
 
 def test_every_operation_has_a_kernel_and_a_sample() -> None:
     assert samples().keys() == OPERATIONS.keys() == CPU.operations
-    assert {name.removesuffix("_backward") for name in OPERATIONS} == DIFFERENTIABLE
+    assert {name.removesuffix("_backward") for name in OPERATIONS} == DIFFERENTIABLE | {"insert"}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -19,10 +19,8 @@ from dynaflex.losses.data import data_loss
 from dynaflex.mesh.build import lattice
 from dynaflex.mesh.voxels import cell_of_voxels
 from dynaflex.methods.meshed.folds import by_fold, of_the_others
-from dynaflex.methods.meshed.map_solver import BallAtRest, MapSolver, ModelField
+from dynaflex.methods.meshed.map_solver import MapSolver
 from dynaflex.model import FlexModel
-from dynaflex.reconstruct.backproject import RampFilter
-from dynaflex.reconstruct.operator import Operator
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
 
@@ -161,17 +159,6 @@ def test_images_that_were_held_out_ask_for_the_map_as_strong_as_it_is(within: Te
         on_map(model).values.copy_(strength * found)
         gained.append(float(gains(model, images, HELD).mean()))
     assert gained[1] == max(gained)
-
-
-def test_the_response_to_a_point_is_nowhere_negative() -> None:
-    """As those CTFs make it whose rings reach far, and which meet the edge of any set of voxels."""
-    model = model_of(ball(28.0))
-    images = replace(images_of(model, 0.0), ctf=torch.sin(0.1 + 30.0 * GRID.radius(2).square()).repeat(ALL, 1, 1))
-    operator = Operator(ModelField(model, on_map(model)), POWER)
-    around = BallAtRest(GRID, CPU, len(on_map(model).values))
-    response = RampFilter(operator, lambda: [images.batch(TRAINED)], around).response
-    assert float(response.min()) > -1e-4 * float(response.max())
-    assert float(fourier.shell_mean(response, GRID, 3).min()) > 0.0
 
 
 def test_the_map_that_stood_leaves_no_trace() -> None:

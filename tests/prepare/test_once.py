@@ -14,12 +14,11 @@ from dynaflex.config import MapConfig
 from dynaflex.data import particles as tables
 from dynaflex.data.image_files import ImageFiles
 from dynaflex.grid import Grid
-from dynaflex.imaging.batch import Batch
 from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import InputPaths, read_inputs
-from dynaflex.reconstruct.field import VoxelField
-from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.operator import Operator
+from dynaflex.results.maps import SWEEPS, Passes, both_maps
+from moved import MovedField
 
 CPU = torch.device("cpu")
 
@@ -41,7 +40,7 @@ def test_the_table_is_parsed_once(
     assert len(parsed) == 1
 
 
-def test_a_solver_reads_every_image_once(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_maps_read_every_image_once(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = read_inputs(InputPaths(few / "particles.star", few / "consensus.mrc", few / "mask.mrc"), MapConfig())
     images = ParticleImages(inputs.particles, inputs.imaging, CPU)
     read: list[int] = []
@@ -52,10 +51,6 @@ def test_a_solver_reads_every_image_once(few: Path, monkeypatch: pytest.MonkeyPa
         return from_disk(files, index, grid)
 
     monkeypatch.setattr(ImageFiles, "read", counted)
-    latents = torch.zeros(len(images), 2)
-
-    def batches() -> list[Batch]:
-        return [images.batch(part, latents=latents[part]) for part in torch.arange(len(images)).split(16)]
-
-    solve(Operator(VoxelField(images.grid, None, CPU)), batches, 3)
+    batches = Passes(images, "maps", SWEEPS["iterative"], torch.zeros(len(images), 2))
+    both_maps(Operator(MovedField(images.grid)), batches, "iterative")
     assert sorted(read) == list(range(len(images)))

@@ -15,11 +15,13 @@ from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.pose import Pose
 from dynaflex.mesh.build import lattice
 from dynaflex.mesh.tetmesh import TetMesh
-from dynaflex.reconstruct.field import Field, VoxelField, unprepared
+from dynaflex.reconstruct.equations import Equations
+from dynaflex.reconstruct.field import Field, Region
 from dynaflex.reconstruct.mesh_field import MeshField
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
+from moved import MovedField
 from seen import seen
 
 CPU = torch.device("cpu")
@@ -45,13 +47,13 @@ def ball(grid: Grid, radius: float, centre: tuple[float, float, float] = (0.0, 0
 def swirling_mesh(grid: Grid) -> MeshField:
     """A mesh around the middle whose vertices swirl."""
     mesh = lattice(ball(grid, 24.0), grid, 12)
-    return MeshField(grid, mesh, lambda latents: swirl(latents, mesh.vertices), CPU)
+    return MeshField(Region.sphere(grid, CPU), mesh, lambda latents: swirl(latents, mesh.vertices))
 
 
 @pytest.fixture(params=["voxels", "mesh"])
 def swirling(request: pytest.FixtureRequest) -> Field:
     """Both ways to carry voxels by the same motion."""
-    return VoxelField(GRID, unprepared(swirl), CPU) if request.param == "voxels" else swirling_mesh(GRID)
+    return MovedField(GRID, swirl) if request.param == "voxels" else swirling_mesh(GRID)
 
 
 @pytest.fixture
@@ -98,6 +100,11 @@ class Experiment:
     def batches(self) -> list[Batch]:
         return self.views
 
+    @property
+    def equations(self) -> Equations:
+        """The normal equations of these images, with the operator's motion."""
+        return self.operator.equations(self.batches)
+
 
 @pytest.fixture
 def experiment(views: Callable[..., Batch]) -> Callable[..., Experiment]:
@@ -109,13 +116,13 @@ def experiment(views: Callable[..., Batch]) -> Callable[..., Experiment]:
 
     def make(field: Field, n: int = 400, noise: float = 0.0, signal: float = 1.0) -> Experiment:
         grid = field.grid
-        volume = field.to_volume(field.from_volume(signal * molecule(grid)))
+        volume = field.region.to_volume(field.region.from_volume(signal * molecule(grid)))
         operator = Operator(field, torch.full((grid.n_shells,), max(noise, 1e-3) ** 2))
         batches = []
         for part in range(0, n, 50):
             bare = views(50, grid, seed=part + 2)
             added = noise * torch.randn(50, grid.box, grid.box, generator=seeded(part + 3))
-            images = operator.apply(field.from_volume(volume), bare) + fourier.transform(added, 2)
+            images = operator.apply(field.region.from_volume(volume), bare) + fourier.transform(added, 2)
             batches.append(seen(bare.pose, bare.ctf, images, bare.latents))
         return Experiment(volume, operator, batches)
 

@@ -11,15 +11,17 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.grid import Grid
-from dynaflex.linear import Step, conjugate_gradients
-from dynaflex.reconstruct.backproject import RampFilter, backproject
-from dynaflex.reconstruct.field import Field, VoxelField
-from dynaflex.reconstruct.iterative import least_squares, regularised, solve
+from dynaflex.linear import Linear, Step, conjugate_gradients
+from dynaflex.reconstruct.equations import Equations, backproject
+from dynaflex.reconstruct.field import Field
+from dynaflex.reconstruct.iterative import regularised, solve
 from dynaflex.reconstruct.lbfgs import lbfgs, solve_lbfgs
 from dynaflex.reconstruct.prior import occupied, signal_to_noise_prior
+from dynaflex.reconstruct.rigid import ramp_filter, rigid_equations
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import fourier_shell_correlation
 from dynaflex.validate.score import mean_fsc
+from moved import MovedField
 
 CPU = torch.device("cpu")
 GRID = Grid(24, 4.0)
@@ -33,13 +35,22 @@ def last(steps: Any, iterations: int) -> Step:
     return step
 
 
+def with_prior(made: Any) -> tuple[Equations, Linear, Linear]:
+    """Equations, their normal operator with the prior, and what nearly inverts that."""
+    equations = made.equations
+    precision = signal_to_noise_prior(equations)
+    ramp = equations.ramp.with_precision(precision)
+    normal = regularised(equations.normal, equations.region, precision)
+    return equations, normal, lambda values: equations.filtered(values, ramp)
+
+
 @pytest.mark.parametrize("prior", [None, signal_to_noise_prior])
 def test_the_noiseless_inverse_crime(swirling: Field, experiment: Experiment, prior: Any) -> None:
     made = experiment(swirling)
-    volume = solve(made.operator, made.batches, 12, prior=prior)
+    volume = solve(made.equations, 12, prior=prior)
     assert fourier_shell_correlation(volume, made.volume)[1 : HIGH + 1].min() > 0.99
     assert float((volume * made.volume).sum() / made.volume.square().sum()) == pytest.approx(1.0, abs=0.02)
-    rigid = solve(experiment(VoxelField(GRID, None, CPU)).operator, made.batches, 12, prior=prior)
+    rigid = solve(rigid_equations(GRID, made.batches, made.operator.noise_power), 12, prior=prior)
     assert mean_fsc(rigid, made.volume) < mean_fsc(volume, made.volume) - 0.05
 
 
@@ -48,9 +59,9 @@ def test_more_iterations_never_raise_the_energy_and_the_energy_is_that_of_the_im
 ) -> None:
     made = experiment(swirling, n=50, noise=1.0)
     operator, views = made.operator, made.views[0]
-    right = operator.back([views])
-    energies = []
-    for step in islice(conjugate_gradients(least_squares(operator, made.batches), right, lambda v: v), 6):
+    equations, energies = made.equations, []
+    right = equations.right_hand_side
+    for step in islice(conjugate_gradients(equations.normal, right, lambda v: v), 6):
         energies.append(step.energy(right))
         difference = operator.apply(step.solution, views) - views.coefficients
         weights = operator.weights * fourier.hermitian_weights(GRID, 2) / GRID.box**2
@@ -63,22 +74,20 @@ def test_more_iterations_never_raise_the_energy_and_the_energy_is_that_of_the_im
 
 def test_conjugate_gradients_and_lbfgs_agree(swirling: Field, experiment: Experiment) -> None:
     made = experiment(swirling, noise=1.0)
-    ramp, halves = RampFilter(made.operator, made.batches), made.operator.back_in_two(made.views)
-    precision = signal_to_noise_prior(halves, ramp)
-    normal = regularised(least_squares(made.operator, made.batches), swirling, precision)
-    right = halves.sum(dim=0)
-    first = last(conjugate_gradients(normal, right, ramp.with_precision(precision).apply), 10)
+    equations, normal, condition = with_prior(made)
+    right = equations.right_hand_side
+    first = last(conjugate_gradients(normal, right, condition), 10)
     second = last(lbfgs(normal, right), 40)
     assert second.energy(right) == pytest.approx(first.energy(right), rel=1e-3)
     difference = (first.solution - second.solution).norm() / first.solution.norm()
     assert difference < 0.05
-    volumes = (swirling.to_volume(step.solution) for step in (first, second))
+    volumes = (swirling.region.to_volume(step.solution) for step in (first, second))
     assert fourier_shell_correlation(*volumes)[1 : HIGH + 1].min() > 0.995
 
 
 def test_lbfgs_recovers_the_noiseless_map(swirling: Field, experiment: Experiment) -> None:
     made = experiment(swirling)
-    assert mean_fsc(solve_lbfgs(made.operator, made.batches), made.volume) > 0.97
+    assert mean_fsc(solve_lbfgs(made.equations), made.volume) > 0.97
 
 
 def test_lbfgs_and_conjugate_gradients_take_the_same_path_where_nothing_conditions_them() -> None:
@@ -98,43 +107,36 @@ def test_lbfgs_and_conjugate_gradients_take_the_same_path_where_nothing_conditio
 
 def test_a_solver_that_starts_at_the_solution_stays_there(swirling: Field, experiment: Experiment) -> None:
     made = experiment(swirling, noise=1.0)
-    ramp = RampFilter(made.operator, made.batches)
-    solution = solve(made.operator, made.batches, 12, prior=signal_to_noise_prior, ramp=ramp)
-    again = solve(made.operator, made.batches, 1, prior=signal_to_noise_prior, start=solution, ramp=ramp)
+    equations = made.equations
+    solution = solve(equations, 12, prior=signal_to_noise_prior)
+    again = solve(equations, 1, prior=signal_to_noise_prior, start=solution)
     assert (again - solution).norm() < 1e-3 * solution.norm()
-    near = solve(made.operator, made.batches, 1, prior=signal_to_noise_prior, start=0.9 * solution, ramp=ramp)
-    from_zero = solve(made.operator, made.batches, 1, prior=signal_to_noise_prior, ramp=ramp)
+    near = solve(equations, 1, prior=signal_to_noise_prior, start=0.9 * solution)
+    from_zero = solve(equations, 1, prior=signal_to_noise_prior)
     assert (near - solution).norm() < 0.2 * (from_zero - solution).norm()
 
 
-def test_a_filter_made_before_changes_nothing_whatever_the_motion_it_was_made_with(
-    swirling: Field, experiment: Experiment
-) -> None:
-    made, rigid = experiment(swirling, n=100, noise=1.0), experiment(VoxelField(GRID, None, CPU), n=100)
-    ramp = RampFilter(rigid.operator, made.batches)
-    own = RampFilter(made.operator, made.batches)
-    # The rigid experiment's operator was told of less noise: D scales with its inverse.
-    assert torch.allclose(ramp.response, own.response * 1e6, atol=1e-3 * float(ramp.response.abs().max()))
-    known = solve(made.operator, made.batches, 2, prior=signal_to_noise_prior, ramp=own)
-    assert torch.equal(known, solve(made.operator, made.batches, 2, prior=signal_to_noise_prior))
+def test_a_filter_made_before_changes_nothing(swirling: Field, experiment: Experiment) -> None:
+    made = experiment(swirling, n=100, noise=1.0)
+    ramp = ramp_filter(GRID, made.batches, made.operator.noise_power)
+    known = solve(made.operator.equations(made.batches, ramp), 2, prior=signal_to_noise_prior)
+    assert torch.equal(known, solve(made.equations, 2, prior=signal_to_noise_prior))
 
 
 @pytest.mark.parametrize("prior", [None, signal_to_noise_prior])
 def test_frequencies_above_the_band_stay_at_zero(swirling: Field, experiment: Experiment, prior: Any) -> None:
     made = experiment(swirling, noise=0.5)
-    volume = solve(made.operator, made.batches, 3, band=6, prior=prior)
+    equations = made.equations
+    volume = solve(equations, 3, band=6, prior=prior)
     power = fourier.shell_mean(fourier.transform(volume, 3).abs().square(), GRID, 3)
     assert power[7:].max() < 1e-9 * power[:7].max()
     assert fourier_shell_correlation(volume, made.volume)[2:7].min() > 0.95
     # The best map within the band is not the best of all maps, cut off at the band.
-    normal, right = least_squares(made.operator, made.batches), made.operator.back(made.views)
-    banded, cut = (
-        swirling.from_volume(_low_pass(solve(made.operator, made.batches, 6, band=band, prior=None), 6))
-        for band in (6, None)
-    )
+    normal, right = equations.normal, equations.right_hand_side
+    banded, cut = (swirling.region.from_volume(_low_pass(solve(equations, 6, band=band), 6)) for band in (6, None))
     energies = [Step(values, right - normal(values)).energy(right) for values in (banded, cut)]
     assert energies[0] < 1.001 * energies[1]
-    nearer = solve(made.operator, made.batches, 3, band=10, prior=prior)
+    nearer = solve(equations, 3, band=10, prior=prior)
     assert (nearer - made.volume).norm() < (volume - made.volume).norm()
 
 
@@ -144,22 +146,20 @@ def _low_pass(volume: Tensor, band: int) -> Tensor:
 
 def test_noise_has_the_covariance_of_the_normal_operator(experiment: Experiment) -> None:
     """Its diagonal is what the spread function has at the origin, the same for every voxel; its spectrum is D."""
-    made = experiment(VoxelField(GRID, None, CPU), n=600, noise=2.0, signal=0.0)
-    field = made.operator.field
-    noise = made.operator.back(made.views)
-    origin = (field.points.norm(dim=1) == 0).nonzero()[0, 0]
-    spread = made.operator.spread_function(made.views, field)
-    assert float(noise.square().mean()) == pytest.approx(float(spread[origin]), rel=0.1)
-    power = fourier.shell_mean(fourier.transform(field.to_volume(noise), 3).abs().square(), GRID, 3)
-    response = RampFilter(made.operator, made.batches).response
-    expected = fourier.shell_mean(response, GRID, 3) * len(field.points)
+    made = experiment(MovedField(GRID), n=600, noise=2.0, signal=0.0)
+    equations = rigid_equations(GRID, made.batches, made.operator.noise_power)
+    region, noise = equations.region, equations.right_hand_side
+    origin = (region.points.norm(dim=1) == 0).nonzero()[0, 0]
+    point = torch.zeros(len(region)).index_fill(0, origin, 1.0)
+    assert float(noise.square().mean()) == pytest.approx(float(equations.normal(point)[origin]), rel=0.1)
+    power = fourier.shell_mean(fourier.transform(region.to_volume(noise), 3).abs().square(), GRID, 3)
+    expected = fourier.shell_mean(equations.ramp.response, GRID, 3) * len(region)
     assert torch.allclose(power[4:-2], expected[4:-2], rtol=0.3)
 
 
 def test_the_prior_finds_the_power_of_the_signal(swirling: Field, experiment: Experiment) -> None:
     made = experiment(swirling, n=600, noise=2.0)
-    ramp = RampFilter(made.operator, made.batches)
-    precision = signal_to_noise_prior(made.operator.back_in_two(made.views), ramp)
+    precision = signal_to_noise_prior(made.equations)
     power = fourier.shell_mean(fourier.transform(made.volume, 3).abs().square(), GRID, 3) / GRID.box**3
     molecule = 4.0 / 3.0 * torch.pi * (GRID.box / 4) ** 3 / GRID.box**3
     ratio = (1.0 / precision) / (power / molecule)
@@ -176,7 +176,7 @@ def test_the_occupied_part_of_a_box() -> None:
 
 def test_the_prior_leaves_nothing_of_noise(swirling: Field, experiment: Experiment) -> None:
     made = experiment(swirling, n=200, noise=1.0, signal=0.0)
-    with_prior, without = (solve(made.operator, made.batches, 6, prior=p) for p in (signal_to_noise_prior, None))
+    with_prior, without = (solve(made.equations, 6, prior=p) for p in (signal_to_noise_prior, None))
     assert with_prior.norm() < 0.1 * without.norm()
 
 
@@ -184,7 +184,7 @@ def test_at_convergence_the_prior_beats_stopping_early(swirling: Field, experime
     made = experiment(swirling, n=200, noise=4.0)
     mask = (GRID.radius_of_points() < 30.0).view(made.volume.shape).float()
     early, late, known = (
-        mean_fsc(solve(made.operator, made.batches, iterations, prior=prior), made.volume, mask)
+        mean_fsc(solve(made.equations, iterations, prior=prior), made.volume, mask)
         for iterations, prior in ((3, None), (12, None), (12, signal_to_noise_prior))
     )
     assert late < early <= known
@@ -192,20 +192,14 @@ def test_at_convergence_the_prior_beats_stopping_early(swirling: Field, experime
 
 def test_with_the_prior_three_iterations_come_within_a_thousandth(swirling: Field, experiment: Experiment) -> None:
     made = experiment(swirling, noise=1.0)
-    ramp, halves = RampFilter(made.operator, made.batches), made.operator.back_in_two(made.views)
-    precision = signal_to_noise_prior(halves, ramp)
-    normal = regularised(least_squares(made.operator, made.batches), swirling, precision)
-    right = halves.sum(dim=0)
-    energies = [
-        last(conjugate_gradients(normal, right, ramp.with_precision(precision).apply), iterations).energy(right)
-        for iterations in (3, 15)
-    ]
+    equations, normal, condition = with_prior(made)
+    right = equations.right_hand_side
+    energies = [last(conjugate_gradients(normal, right, condition), iterations).energy(right) for iterations in (3, 15)]
     assert energies[0] - energies[1] < 1e-3 * abs(energies[1])
 
 
 def test_the_first_iteration_is_backprojection_rescaled(swirling: Field, experiment: Experiment) -> None:
     made = experiment(swirling, n=50, noise=1.0)
-    one = solve(made.operator, made.batches, 1, prior=None)
-    back = backproject(made.operator, made.batches)
+    one, back = solve(made.equations, 1), backproject(made.equations)
     scale = float((one * back).sum() / back.square().sum())
     assert torch.allclose(one, scale * back, atol=1e-5 * float(one.abs().max()))

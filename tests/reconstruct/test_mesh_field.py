@@ -15,9 +15,10 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.kernels.reference import carried
 from dynaflex.mesh.tetmesh import TetMesh
-from dynaflex.reconstruct.field import FAR, NEAR, Field, VoxelField, unprepared
+from dynaflex.reconstruct.field import FAR, NEAR, Field, Region
 from dynaflex.reconstruct.mesh_field import MeshField, required_memory
 from dynaflex.shapes import Tensor
+from moved import MovedField
 
 CPU = torch.device("cpu")
 GRID = Grid(24, 4.0)
@@ -36,13 +37,17 @@ def noise(n: int, seed: int = 0) -> Tensor:
     return torch.randn(n, generator=torch.Generator().manual_seed(seed))
 
 
+def sphere(grid: Grid) -> Region:
+    return Region.sphere(grid, CPU)
+
+
 def seen_alike(first: Tensor, second: Tensor) -> bool:
     return torch.allclose(first, second, atol=1e-4 * float(second.abs().max()))
 
 
 def test_adjoint(swirling: Field, views: Draw) -> None:
     some = views(5)
-    values = noise(len(swirling.points))
+    values = noise(len(swirling.region))
     images = noise(5 * 24 * 24).view(5, 24, 24)
     splat = torch.fft.irfft2(swirling.splat(values, some.latents, some.pose), s=(24, 24))
     # Coefficients of images as the operator sees them, with the phase origin in the centre.
@@ -52,32 +57,31 @@ def test_adjoint(swirling: Field, views: Draw) -> None:
 
 def test_to_the_images_and_back_in_one_is_one_after_the_other(swirling: Field, views: Draw) -> None:
     some = views(5)
-    values, weights = noise(len(swirling.points)), some.ctf.abs().square()
+    values, weights = noise(len(swirling.region)), some.ctf.abs().square()
     images = swirling.splat(values, some.latents, some.pose) * weights
     steps = swirling.gather(images, some.latents, some.pose)
     assert seen_alike(swirling.splat_and_gather(values, weights, some.latents, some.pose), steps)
 
 
 def test_both_fields_have_the_same_voxels(swirling: Field) -> None:
-    assert torch.equal(swirling.voxels, VoxelField(GRID, None, CPU).voxels)
+    assert torch.equal(swirling.region.voxels, Region.sphere(GRID, CPU).voxels)
 
 
-@pytest.mark.parametrize("given", ["no motion", "no latents", "motion of zero"])
+@pytest.mark.parametrize("given", ["no latents", "motion of zero"])
 def test_a_mesh_that_does_not_move_is_the_rigid_control(given: str, views: Draw, ball_mesh: Build) -> None:
     some = views(4)
     mesh = ball_mesh(GRID, 12, 20.0)
-    motion = None if given == "no motion" else lambda latents: torch.zeros(len(latents), len(mesh.vertices), 3)
-    field = MeshField(GRID, mesh, motion, CPU)
-    values = noise(len(field.points))
-    rigid = VoxelField(GRID, None, CPU).splat(values, None, some.pose)
+    field = MeshField(sphere(GRID), mesh, lambda latents: torch.zeros(len(latents), len(mesh.vertices), 3))
+    values = noise(len(field.region))
+    rigid = MovedField(GRID).splat(values, None, some.pose)
     assert seen_alike(field.splat(values, None if given == "no latents" else some.latents, some.pose), rigid)
 
 
 def test_latents_left_out_stop_every_motion(swirling: Field, views: Draw) -> None:
     some = views(4)
-    values = noise(len(swirling.points))
+    values = noise(len(swirling.region))
     still = swirling.splat(values, None, some.pose)
-    assert seen_alike(still, VoxelField(GRID, None, CPU).splat(values, None, some.pose))
+    assert seen_alike(still, MovedField(GRID).splat(values, None, some.pose))
     assert not torch.allclose(still, swirling.splat(values, some.latents, some.pose), rtol=0.1, atol=1.0)
 
 
@@ -85,11 +89,11 @@ def test_latents_left_out_stop_every_motion(swirling: Field, views: Draw) -> Non
 def test_inside_its_mesh_an_affine_motion_is_exact(radius: float, views: Draw, ball_mesh: Build) -> None:
     some = views(4)
     mesh = ball_mesh(GRID, 8, radius)
-    field = MeshField(GRID, mesh, lambda latents: affine(latents, mesh.vertices), CPU)
-    inside = mesh.locate(field.points) >= 0
+    field = MeshField(sphere(GRID), mesh, lambda latents: affine(latents, mesh.vertices))
+    inside = mesh.locate(field.region.points) >= 0
     assert bool(inside.all()) == (radius == 200.0)
-    values = noise(len(field.points)) * inside
-    truth = VoxelField(GRID, unprepared(affine), CPU).splat(values, some.latents, some.pose)
+    values = noise(len(field.region)) * inside
+    truth = MovedField(GRID, affine).splat(values, some.latents, some.pose)
     assert seen_alike(field.splat(values, some.latents, some.pose), truth)
 
 
@@ -105,20 +109,20 @@ def test_the_motion_fades_away_from_the_mesh_and_nothing_is_torn(views: Draw, ba
     some = views(3)
     mesh = ball_mesh(WIDE, 16, 8.0, (-35.0, 0.0, 0.0))
     shift = torch.tensor([6.0, -5.0, 7.0])
-    field = MeshField(WIDE, mesh, lambda latents: shift.expand(len(latents), len(mesh.vertices), 3), CPU)
+    field = MeshField(sphere(WIDE), mesh, lambda latents: shift.expand(len(latents), len(mesh.vertices), 3))
     moved = displaced(field, some)
     full = (some.pose.rotation @ shift)[:, :2, None].double()
-    inside = mesh.locate(field.points) >= 0
+    inside = mesh.locate(field.region.points) >= 0
     assert torch.allclose(moved[:, :, inside], full.expand_as(moved)[:, :, inside], atol=1e-3)
 
     amount = ((moved * full).sum(dim=(0, 1)) / full.square().sum()).float()
-    distance = torch.cdist(field.points, field.points[inside]).amin(dim=1)
+    distance = torch.cdist(field.region.points, field.region.points[inside]).amin(dim=1)
     cell = 2.0**0.5 * WIDE.width / 13
     assert amount.min() > -1e-3 and amount.max() < 1.0 + 1e-3
     assert amount[distance > FAR + cell].abs().max() < 1e-3
     halfway = (distance - 0.5 * (NEAR + FAR)).abs() < 1.0
     assert float(amount[halfway].mean()) == pytest.approx(0.5, abs=0.1)
-    amounts, known = (field.to_volume(values) for values in (amount, torch.ones_like(amount)))
+    amounts, known = (field.region.to_volume(values) for values in (amount, torch.ones_like(amount)))
     for axis in range(3):
         both = known.narrow(axis, 1, 63) * known.narrow(axis, 0, 63)
         jump = (amounts.narrow(axis, 1, 63) - amounts.narrow(axis, 0, 63)) * both
@@ -139,9 +143,9 @@ def test_voxels_are_carried_by_cells_of_their_own_segment(views: Draw, ball_mesh
     moves = torch.zeros(len(twice.vertices), 3)
     moves[len(one.vertices) :] = torch.tensor([5.0, 4.0, -3.0])
     labels = (GRID.points()[:, 0] > 0).long().view(24, 24, 24)
-    field = MeshField(GRID, twice, lambda latents: moves.expand(len(latents), -1, 3), CPU, labels)
+    field = MeshField(sphere(GRID), twice, lambda latents: moves.expand(len(latents), -1, 3), labels)
     moved = displaced(field, some).abs().amax(dim=(0, 1))
-    carried_by_mesh, right = one.locate(field.points) >= 0, field.points[:, 0] > 0
+    carried_by_mesh, right = one.locate(field.region.points) >= 0, field.region.points[:, 0] > 0
     assert moved[carried_by_mesh & ~right].max() < 1e-3
     assert moved[carried_by_mesh & right].min() > 1.0
 
@@ -152,9 +156,11 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose
 from dynaflex.mesh.build import lattice
+from dynaflex.reconstruct.field import Region
 from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.mesh_field import MeshField
 from dynaflex.reconstruct.operator import Operator
+from dynaflex.reconstruct.rigid import RigidProblem
 
 def memory(kind):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(kind))
@@ -162,14 +168,19 @@ def memory(kind):
 box, batch = 80, 8
 grid = Grid(box, 3.0)
 mesh = lattice((grid.radius_of_points() < 50.0).view(box, box, box), grid, 16)
+region = Region.sphere(grid, torch.device("cpu"))
 images = torch.fft.rfft2(torch.randn(batch, box, box))
 pose = Pose(torch.eye(3).repeat(batch, 1, 1), torch.zeros(batch, 2))
 index, ones = torch.arange(batch), torch.ones(batch, box, box // 2 + 1)
 views = Batch(index, pose, ones, lambda: images, latents=torch.zeros(batch, 1))
 open("/proc/self/clear_refs", "w").write("5")
 before = memory("VmRSS")
-field = MeshField(grid, mesh, lambda z: torch.zeros(len(z), len(mesh.vertices), 3), torch.device("cpu"))
-solve(Operator(field), lambda: [views], 2)
+operator = Operator(MeshField(region, mesh, lambda z: torch.zeros(len(z), len(mesh.vertices), 3)))
+problem = RigidProblem(grid, operator.noise_power)
+halves = operator.back_in_two(problem.added([views]))
+still = problem.equations()
+solve(still, 2)
+solve(operator.equations_of(halves, lambda: [views], still.ramp), 2)
 print(memory("VmHWM") - before)
 """
 
@@ -182,6 +193,6 @@ def test_the_memory_stated_beforehand_is_enough_and_not_wildly_too_much() -> Non
 
 
 def test_maps_come_out_unmasked(swirling: Field) -> None:
-    volume = swirling.to_volume(torch.ones(len(swirling.points)))
+    volume = swirling.region.to_volume(torch.ones(len(swirling.region)))
     assert torch.equal(volume > 0, GRID.radius_of_points().view(24, 24, 24) < 40.0)
     assert fourier.transform(volume, 3).isfinite().all()

@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[list[object], list[str]]] = {
         ["check", "{data}/particles.star", "--map", "{data}/consensus.mrc", "--mask", "{data}/mask.mrc"],
         ["reading the images", "comparing the images with the map"],
     ),
-    "reconstruct": (["reconstruct", "{run}"], ["rigid map of half 1", "corrected map of half 2", "report"]),
+    "reconstruct": (["reconstruct", "{run}"], ["maps of half 1", "maps of half 2", "report"]),
     "validate": (["validate", "{run}"], ["%"]),
     "analyze": (
         ["analyze", "{run}", "--frames", 2, "--no-movies", "-o", "{out}/analysis"],
@@ -80,7 +80,7 @@ def test_at_a_terminal_there_are_bars_and_in_a_file_there_are_lines(
 def test_a_run_shows_bars_and_its_log_has_lines(method: str, made: Callable[[str], Made]) -> None:
     run, shown = made(method).run, made(method).shown
     ends_well(shown)
-    for task in ("images of half 1", "training half 1", "training half 2", "corrected map of half 2", "report"):
+    for task in ("images of half 1", "training half 1", "training half 2", "maps of half 2", "report"):
         assert task in shown.text
     assert re.search(r"training half 1 +[━╸╺]+ +\d+% epoch 1/2", shown.text)
     log = (run / "log.txt").read_text()

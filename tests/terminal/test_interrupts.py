@@ -22,7 +22,7 @@ STAGES = {
     "reading": ("reading the images", 2),
     "training": ("training half 1", 500),
     "latents": ("latents of half 1", 2),
-    "reconstruction": ("corrected map of half 1", 2),
+    "reconstruction": ("maps of half 1", 2),
 }
 _MAIN = "import sys; sys.argv[0] = 'dynaflex'; from dynaflex.cli.main import main; main()"
 

@@ -38,6 +38,15 @@ def noise_weights(power: Tensor, grid: Grid) -> Tensor:
     return _counts(power, grid) / fourier.spread_shells(power.clamp(min=_LEAST), grid, 2) / grid.box**2
 
 
+def coefficient_weights(power: Tensor, grid: Grid) -> Tensor:
+    """One over the ``power`` ``(s)`` of the noise of every coefficient ``(h w)``, zero from the Nyquist shell on.
+
+    Where :func:`noise_weights` counts pairs of conjugates, operators on images act on each coefficient once.
+    """
+    hermitian = noise_weights(torch.ones_like(power), grid)
+    return torch.where(hermitian > 0, noise_weights(power, grid) / hermitian.clamp(min=1e-30), 0.0)
+
+
 def alternate_shells(grid: Grid, device: torch.device) -> Tensor:
     """0 and 1 by turns for every few shells, ``(h w)``: two sides of an image with noise of their own."""
     return grid.shells(2, device) // SHELLS_TOGETHER % 2

@@ -23,7 +23,7 @@ from dynaflex.io.mrc import write_map
 from dynaflex.judge.scene import Judge, Scene, SimulatedScene
 from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.place import place_of
-from dynaflex.reconstruct.field import Field
+from dynaflex.reconstruct.field import Field, Region
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.results.maps import SOLVERS
 from dynaflex.results.reopen import Moved, reopened
@@ -187,15 +187,15 @@ class KnownField(Field):
     """Every voxel carried as the nearest atom truly moves; voxels that hold no density stay where they are."""
 
     def __init__(self, scene: Scene, grid: Grid) -> None:
-        super().__init__(grid, torch.device("cpu"))
-        points = self.points.double().numpy()
+        super().__init__(Region.sphere(grid, torch.device("cpu")))
+        points = self.region.points.double().numpy()
         near = np.flatnonzero(cKDTree(scene.points).query(points, distance_upper_bound=REACH)[0] < REACH)
         self.scene, self.home, self.owner = scene, points[near], scene.owner(points[near])
         self.near = torch.from_numpy(near)
 
     def image_points(self, latents: Tensor | None, pose: Pose) -> Tensor:
         """Image positions ``(b n 2)`` in Å of the voxels in the conformations ``latents`` ``(b c)``."""
-        positions = project(self.points, pose)
+        positions = project(self.region.points, pose)
         if latents is not None:
             moved = torch.from_numpy(self.scene.displacement(self.home, self.owner, latents.numpy())).float()
             positions.transpose(1, 2)[:, :, self.near] += torch.bmm(pose.rotation[:, :2], moved.transpose(1, 2))
@@ -215,7 +215,7 @@ def true_motion_reconstruction(run: Path, scene: Scene, half: int, moved: Moved)
         for part in tell.each(parts, f"true motion of half {half}, once through the particles"):
             yield images.batch(part, latents=coordinate[part])
 
-    return SOLVERS[config_of(opened).solver](Operator(KnownField(scene, images.grid)), batches)
+    return SOLVERS[config_of(opened).solver](Operator(KnownField(scene, images.grid)).equations(batches))
 
 
 def _neighbourhoods(run: Path, scene: Scene, half: int) -> dict[str, float]:

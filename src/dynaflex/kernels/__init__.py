@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypeVar
 
 from dynaflex.kernels import compiled, native, reference
 from dynaflex.kernels.backend import backend, described, serving
@@ -24,6 +24,7 @@ __all__ = [
     "described",
     "edge_lengths",
     "gather",
+    "insert",
     "mesh_gather",
     "mesh_splat",
     "native",
@@ -32,14 +33,15 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
-Kernel = Callable[Concatenate[Tensor, P], Tensor]
+R = TypeVar("R")
+Kernel = Callable[Concatenate[Tensor, P], R]
 
 
-def _served(plain: Kernel[P], ours: Kernel[P]) -> Kernel[P]:
+def _served(plain: Kernel[P, R], ours: Kernel[P, R]) -> Kernel[P, R]:
     """The function that is ``ours`` where a compiled backend serves its first argument, and ``plain`` elsewhere."""
     operation = plain.__name__
 
-    def function(first: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+    def function(first: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> R:
         found = serving(first)
         compiled_here = found is not None and operation in found.operations
         return (ours if compiled_here else plain)(first, *args, **kwargs)
@@ -53,4 +55,5 @@ edge_lengths = _served(reference.edge_lengths, compiled.edge_lengths)
 coordinate_mlp = _served(reference.coordinate_mlp, compiled.coordinate_mlp)
 mesh_splat = _served(reference.mesh_splat, compiled.mesh_splat)
 mesh_gather = _served(reference.mesh_gather, compiled.mesh_gather)
+insert = _served(reference.insert, compiled.insert)
 rigidity = _served(reference.rigidity, compiled.rigidity)

@@ -53,6 +53,11 @@ def rigidity(positions: Tensor, table: RigidityTable) -> Tensor:
     return energies
 
 
+def insert(lattice: Tensor, values: Tensor, rows: Tensor, taps: Tensor) -> None:
+    """See :func:`dynaflex.kernels.reference.insert`."""
+    operations.insert(lattice, values, rows, taps)
+
+
 def _pairs(positions: Tensor, table: MeshTable) -> Tensor:
     """Positions as ``(b v 2)``: the kernels fetch a vertex at a time."""
     _require_fit(positions, table)

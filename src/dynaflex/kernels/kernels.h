@@ -9,7 +9,7 @@
 
 /* Raise it, here and in native/signatures.py, with every change of an argument, of the layout of an array, or of what
  * either means: a library that was not compiled anew is then refused, not called. */
-#define INTERFACE 1
+#define INTERFACE 2
 
 #define EXPORT __attribute__((visibility("default")))
 #define INLINE static inline __attribute__((always_inline))

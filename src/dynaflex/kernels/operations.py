@@ -200,3 +200,12 @@ def _rigidity_gradients(ctx: Any, d_energies: Tensor, _: None) -> tuple[Tensor |
 
 
 _differentiable("rigidity", _rigidity_gradients, _keep_gradient)
+
+
+@_operation("Tensor(a!) lattice, Tensor values, Tensor rows, Tensor taps", "()")
+def insert(lattice: Tensor, values: Tensor, rows: Tensor, taps: Tensor) -> None:
+    """Adds coefficients ``values`` ``(b h w c)`` to a ``lattice`` of c channels: one, or real and imaginary parts.
+
+    ``rows`` ``(b 2 3)`` say where, ``taps`` ``(m 4)`` how each is shared: see
+    :func:`dynaflex.kernels.reference.insert`.
+    """

@@ -84,6 +84,39 @@ def mesh_gather(positions: Tensor, images: Tensor, table: MeshTable) -> Tensor:
     return gather(carried(positions, table), images)
 
 
+def insert(lattice: Tensor, values: Tensor, rows: Tensor, taps: Tensor) -> None:
+    """Add planes of coefficients, ``values`` ``(b h w c)`` of c channels, to a ``lattice`` of Fourier space.
+
+    Channels are one real number, or the real and the imaginary part. The coefficient of the frequency ``(kx, ky)``
+    stands at ``kx rows[b, 0] + ky rows[b, 1]``, in steps (x, y, z) from the origin, with ``rows`` ``(b 2 3)``; one
+    whose x is negative is put where its conjugate belongs. A ``lattice`` ``(s + 4, s + 4, s // 2 + 5, c)`` in the order
+    [z, y, x] has its origin at ``[s // 2 + 2, s // 2 + 2, 2]``: two nodes stand over on every side. A coefficient is
+    shared by 4 x 4 x 4 nodes: tap j along an axis has the polynomial ``taps`` ``(m 4)`` ``sum_m taps[m, j] f^m``, where
+    the coefficient is ``f`` of a step past its node. One that lacks some of its nodes adds nothing.
+    """
+    size, box = lattice.shape[0] - 4, values.shape[1]
+    ky = torch.fft.fftfreq(box, 1.0 / box, dtype=rows.dtype, device=rows.device)
+    kx = torch.arange(values.shape[2], dtype=rows.dtype, device=rows.device)
+    at = kx[:, None] * rows[:, None, None, 0] + ky[:, None, None] * rows[:, None, None, 1]
+    mirror = at[..., :1] < 0
+    at, values = torch.where(mirror, -at, at).reshape(-1, 3), values.clone()
+    values[..., 1:] = torch.where(mirror, -values[..., 1:], values[..., 1:])
+    base = at.floor()
+    first = base.long() + torch.tensor([1, size // 2 + 1, size // 2 + 1], device=at.device)
+    most = torch.tensor(lattice.shape[2::-1], device=at.device)
+    inside = ((first >= 0) & (first + 4 <= most)).all(dim=1)
+    first, beyond, values = first[inside], (at - base)[inside], values.reshape(-1, values.shape[3])[inside]
+    powers = beyond[..., None] ** torch.arange(len(taps), device=at.device)
+    x, y, z = (powers @ taps.to(powers.dtype)).unbind(dim=1)
+    flat = lattice.view(-1, lattice.shape[3])
+    for k in range(4):
+        for j in range(4):
+            start = ((first[:, 2] + k) * lattice.shape[1] + first[:, 1] + j) * lattice.shape[2] + first[:, 0]
+            share = (z[:, k] * y[:, j])[:, None] * values
+            for i in range(4):
+                flat.index_add_(0, start + i, share * x[:, i, None])
+
+
 def rigidity(positions: Tensor, table: RigidityTable) -> Tensor:
     """``sum_t w_t |F_t - R_t|^2`` ``(b)`` of a mesh with its vertices at ``positions`` ``(b 3 v)`` in Å.
 

@@ -24,10 +24,9 @@ from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.place import place_of
 from dynaflex.products.surroundings import FEWEST, Around, Node, Surroundings
-from dynaflex.reconstruct.backproject import backproject
-from dynaflex.reconstruct.field import VoxelField
-from dynaflex.reconstruct.operator import Operator
+from dynaflex.reconstruct.equations import backproject
 from dynaflex.reconstruct.postprocess import merge
+from dynaflex.reconstruct.rigid import rigid_equations
 from dynaflex.results.volumes import map_at_rest
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
@@ -40,7 +39,6 @@ COLUMNS = (
 )  # fmt: skip
 """Those of the table."""
 _AT_ONCE = 16
-_SWEEPS = 2
 
 
 @dataclass(frozen=True)
@@ -101,16 +99,15 @@ class FromParticles:
         }
         self._device = device
         taken = [len(part.index) for around in self.around if not lack(around) for part in around.values()]
-        self._done, self._total = 0, _SWEEPS * sum(taken)
+        self._done, self._total = 0, sum(taken)
 
     def maps(self) -> Iterator[ParticlesMap | None]:
         """The map of each node, None where one is in ``lack`` of particles; tells how far all are."""
-        operator = Operator(VoxelField(self.grid, None, self._device))
         for around in self.around:
             if lack(around):
                 yield None
                 continue
-            first, second = (self._map_of(operator, half, part) for half, part in around.items())
+            first, second = (self._map_of(half, part) for half, part in around.items())
             curves = fsc_curves(first, second, self.grid.pixel_size, self.mask)
             yield ParticlesMap({1: first, 2: second}, curves, merge(first, second, curves.corrected))
 
@@ -127,14 +124,16 @@ class FromParticles:
         pair = [fourier.low_pass(one, self.grid, found.resolution) for one in (volume, found.merged)]
         return float(torch.corrcoef(torch.stack(pair)[:, self.mask > 0.5])[0, 1])
 
-    def _map_of(self, operator: Operator, half: int, around: Around) -> Tensor:
+    def _map_of(self, half: int, around: Around) -> Tensor:
+        white = torch.ones(self.grid.n_shells, device=self._device)
+
         def batches() -> Iterator[Batch]:
             for part in torch.from_numpy(around.index).split(_AT_ONCE):
                 yield self._images[half].batch(part)
                 self._done += len(part)
                 tell.progress("maps from particles", self._done, self._total)
 
-        return backproject(operator, batches).cpu()
+        return backproject(rigid_equations(self.grid, batches, white)).cpu()
 
 
 def write_from_particles(

@@ -9,9 +9,7 @@ from itertools import islice
 import torch
 
 from dynaflex.linear import Linear, Step
-from dynaflex.reconstruct.backproject import Batches
-from dynaflex.reconstruct.iterative import least_squares
-from dynaflex.reconstruct.operator import Operator
+from dynaflex.reconstruct.equations import Equations
 from dynaflex.shapes import Tensor
 
 ITERATIONS = 20
@@ -19,16 +17,15 @@ HISTORY = 10
 """Pairs of steps and changes of the gradient that are remembered; each takes two vectors of all voxels."""
 
 
-def solve_lbfgs(operator: Operator, batches: Batches, iterations: int = ITERATIONS) -> Tensor:
+def solve_lbfgs(equations: Equations, iterations: int = ITERATIONS) -> Tensor:
     """The map ``(d d d)`` that minimises [DM 6], by full-batch L-BFGS in real space from a map of zeros.
 
     Plain least squares, without prior or preconditioner, as in "High-resolution refinement and validation" of the
-    3DFlex paper. The images are read once; then the energy is quadratic, which makes the line search exact at no cost:
-    an iteration takes one application of the normal operator.
+    3DFlex paper. The energy is quadratic, which makes the line search exact at no cost: an iteration takes one
+    application of the normal operator.
     """
-    steps = lbfgs(least_squares(operator, batches), operator.back(batches()))
-    *_, last = islice(steps, iterations + 1)
-    return operator.field.to_volume(last.solution)
+    *_, last = islice(lbfgs(equations.normal, equations.right_hand_side), iterations + 1)
+    return equations.region.to_volume(last.solution)
 
 
 def lbfgs(normal: Linear, right_hand_side: Tensor) -> Iterator[Step]:

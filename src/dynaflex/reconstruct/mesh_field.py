@@ -15,7 +15,7 @@ from dynaflex.kernels.mesh_table import MeshTable
 from dynaflex.mesh.build import lattice
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.mesh.voxels import cell_of_voxels
-from dynaflex.reconstruct.field import FAR, Field, faded, sparse_tensor
+from dynaflex.reconstruct.field import FAR, Field, Region, faded
 from dynaflex.shapes import Tensor
 
 VertexDisplacement = Callable[[Tensor], Tensor]
@@ -24,30 +24,30 @@ _EDGE = 10.0
 _FEWEST_VOXELS_ALONG_AN_EDGE = 5
 """Of a cube of the covering lattice: fewer would leave the kernel hardly anything to do per tetrahedron."""
 
-_BYTES_PER_VOXEL, _BYTES_PER_PIXEL, _BYTES_AT_ANY_SIZE = 160, 80, 1 << 25
+_BYTES_PER_VOXEL, _BYTES_PER_PIXEL, _BYTES_AT_ANY_SIZE = 290, 80, 1 << 25
 
 
 class MeshField(Field):
-    """All voxels of the sphere, carried by a trained mesh and, outside of it, by a lattice that covers the rest.
+    """All voxels of a region, carried by a mesh and, outside of it, by a lattice that covers the rest.
 
-    ``vertex_displacement(latents (b k))`` moves the vertices of ``mesh``, ``(b v 3)`` in Å; ``None`` is the rigid
-    control, with the same voxels. With ``labels`` ``(d d d)`` int a voxel labelled s is carried by cells of segment s
-    only. A vertex of the lattice moves like the nearest voxel of the mesh, up to 15 Å away; from there on the motion
-    fades and ends at 30 Å. So maps come out unmasked, and the solvent is stretched rather than torn.
+    ``vertex_displacement(latents (b k))`` moves the vertices of ``mesh``, ``(b v 3)`` in Å. With ``labels``
+    ``(d d d)`` int a voxel labelled s is carried by cells of segment s only. A vertex of the lattice moves like the
+    nearest voxel of the mesh, up to 15 Å away; from there on the motion fades and ends at 30 Å. So the solvent is
+    stretched rather than torn.
     """
 
     def __init__(
         self,
-        grid: Grid,
+        region: Region,
         mesh: TetMesh,
-        vertex_displacement: VertexDisplacement | None,
-        device: torch.device,
+        vertex_displacement: VertexDisplacement,
         labels: Tensor | None = None,
     ) -> None:
-        super().__init__(grid, device)
+        super().__init__(region)
+        grid, device = region.grid, region.device
         self.vertex_displacement = vertex_displacement
         mesh = mesh.to(torch.device("cpu"))
-        voxels, points = self.voxels.cpu(), self.points.cpu()
+        voxels, points = region.voxels.cpu(), region.points.cpu()
         cell = cell_of_voxels(mesh, grid, labels).view(-1)[voxels]
         vertices, cells = mesh.vertices, mesh.cells
         outside = cell < 0
@@ -56,7 +56,7 @@ class MeshField(Field):
             cover = _cover(grid, voxels[outside])
             cell[outside] = len(cells) + cell_of_voxels(cover, grid).view(-1)[voxels[outside]]
             follow = _followed(cover.vertices, mesh, points[~outside], cell[~outside], grid.pixel_size)
-            self._follow = sparse_tensor(follow).to(device)
+            self._follow = _sparse_tensor(follow).to(device)
             vertices = torch.cat([vertices, cover.vertices])
             cells = torch.cat([cells, len(mesh.vertices) + cover.cells])
         self.vertices = vertices.to(device)
@@ -65,7 +65,7 @@ class MeshField(Field):
     def image_points(self, latents: Tensor | None, pose: Pose) -> Tensor:
         """Image positions ``(b v 2)`` in Å of all vertices, the mesh's first, in memory as ``(b 2 v)``."""
         positions = project(self.vertices, pose)
-        if self.vertex_displacement is None or latents is None:
+        if latents is None:
             return positions
         moved = torch.bmm(pose.rotation[:, :2, :], self.vertex_displacement(latents).transpose(1, 2))
         if self._follow is not None:
@@ -79,8 +79,9 @@ class MeshField(Field):
 def required_memory(grid: Grid, images_at_once: int) -> int:
     """How many bytes a reconstruction with a :class:`MeshField` takes at most, whatever the number of particles.
 
-    Most is needed while the tables of the voxels are built, more than any solver takes later on. To it come the images
-    of one batch with their intermediate copies. The particles' own file and the model are not counted.
+    Most is needed while what was put into Fourier space becomes the equations of the rigid map, beside the tables of
+    the voxels. To it come the images of one batch with their intermediate copies. The particles' own file and the model
+    are not counted.
     """
     images = _BYTES_PER_PIXEL * images_at_once * grid.box**2
     return _BYTES_AT_ANY_SIZE + _BYTES_PER_VOXEL * grid.box**3 + images
@@ -113,3 +114,12 @@ def _followed(around: Tensor, mesh: TetMesh, points: Tensor, cell: Tensor, reach
     columns = mesh.cells[cell[home]].numpy()
     entries = (weights.numpy().reshape(-1), (rows.repeat(4), columns.reshape(-1)))
     return sparse.csr_matrix(entries, shape=shape)
+
+
+def _sparse_tensor(matrix: sparse.csr_matrix) -> Tensor:
+    """A scipy matrix as a coalesced float32 tensor."""
+    entries = matrix.tocoo()
+    where = torch.from_numpy(np.stack([entries.row, entries.col]).astype(np.int64))
+    values = torch.from_numpy(entries.data.astype(np.float32))
+    # The order is scipy's, rows first: what torch calls coalesced.
+    return torch.sparse_coo_tensor(where, values, matrix.shape, is_coalesced=True, check_invariants=True)

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import torch
 
 from dynaflex.imaging.batch import Batch
-from dynaflex.imaging.noise import noise_weights
-from dynaflex.imaging.pose import Pose
+from dynaflex.imaging.noise import coefficient_weights
+from dynaflex.reconstruct.equations import Batches, Equations, RampFilter
 from dynaflex.reconstruct.field import Field
+from dynaflex.reconstruct.rigid import RigidProblem
 from dynaflex.shapes import Tensor
 
 
@@ -24,12 +25,9 @@ class Operator:
 
     def __init__(self, field: Field, noise_power: Tensor | None = None) -> None:
         self.field = field
-        grid = field.grid
-        power = torch.ones(grid.n_shells, device=field.points.device) if noise_power is None else noise_power
-        # noise_weights counts pairs of conjugates; here W acts on coefficients, so that factor comes off again.
-        hermitian = noise_weights(torch.ones_like(power), grid)
-        weights = noise_weights(power, grid)
-        self.weights = torch.where(hermitian > 0, weights / hermitian.clamp(min=1e-30), 0.0)
+        grid, device = field.region.grid, field.region.device
+        self.noise_power = torch.ones(grid.n_shells, device=device) if noise_power is None else noise_power
+        self.weights = coefficient_weights(self.noise_power, grid)
 
     def apply(self, values: Tensor, batch: Batch) -> Tensor:
         """A: image coefficients ``(b h w)`` of the map with voxels ``values`` ``(n)``."""
@@ -44,24 +42,37 @@ class Operator:
         power = batch.ctf.abs().square() * self.weights
         return self.field.splat_and_gather(values, power, batch.latents, batch.pose)
 
-    def back(self, batches: Iterable[Batch]) -> Tensor:
-        """The right-hand side ``A* W y``, summed over all images, ``(n)``."""
-        return self.back_in_two(batches).sum(dim=0)
-
     def back_in_two(self, batches: Iterable[Batch]) -> Tensor:
-        """The right-hand side summed over the first, third, ... and over the second, fourth, ... images, ``(2 n)``."""
-        total = torch.zeros(2, len(self.field.points), device=self.field.points.device)
+        """The right-hand side ``A* W y`` summed over the first, third, ... and over the second, fourth, ... images of
+        every batch, ``(2 n)``."""
+        total = torch.zeros(2, len(self.field.region), device=self.field.region.device)
         for batch in batches:
             for part in range(min(2, len(batch))):
                 mine = batch.take(torch.arange(part, len(batch), 2, device=batch.ctf.device))
                 total[part] += self.adjoint(mine.coefficients * self.weights, mine)
         return total
 
-    def spread_function(self, batches: Iterable[Batch], around: Field) -> Tensor:
-        """What the normal operator of the rigid problem makes of a point at the origin, ``(n)`` voxels ``around``."""
-        total = torch.zeros(len(around.points), device=around.points.device)
-        for batch in batches:
-            centred = Pose(batch.pose.rotation, torch.zeros_like(batch.pose.shift))
-            power = (batch.ctf.abs().square() * self.weights).to(torch.complex64)
-            total += around.gather(power, None, centred)
-        return total
+    def equations(self, batches: Batches, ramp: RampFilter | None = None) -> Equations:
+        """The normal equations of all particles, for whose right-hand side their images are read.
+
+        ``ramp`` is the filter of the same particles on the same grid, where it is known already: it does not depend on
+        the motion. Otherwise it is made on the way.
+        """
+        if ramp is not None:
+            halves = self.back_in_two(batches())
+        else:
+            rigid = RigidProblem(self.field.grid, self.noise_power)
+            halves = self.back_in_two(rigid.seen(batches()))
+            ramp = rigid.ramp(rigid.spread())
+        return self.equations_of(halves, batches, ramp)
+
+    def equations_of(self, halves: Tensor, batches: Batches, ramp: RampFilter) -> Equations:
+        """The same where the right-hand side ``(2 n)`` is known: no image is read."""
+
+        def normal(values: Tensor) -> Tensor:
+            total = values.new_zeros(values.shape)
+            for batch in batches():
+                total += self.normal(values, batch)
+            return total
+
+        return Equations(self.field.region, halves, normal, ramp)

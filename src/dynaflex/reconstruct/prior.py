@@ -7,18 +7,18 @@ from collections.abc import Callable
 import torch
 
 from dynaflex import fourier
-from dynaflex.reconstruct.backproject import RampFilter
+from dynaflex.reconstruct.equations import Equations
 from dynaflex.shapes import Tensor
 
-Prior = Callable[[Tensor, RampFilter], Tensor]
-"""``prior(halves (2 n), ramp)``: the precision ``(s)`` that is added to the normal operator in every shell, from the
-right-hand sides of two halves of the particles and the response to a point."""
+Prior = Callable[[Equations], Tensor]
+"""``prior(equations)``: the precision ``(s)`` that is added to the normal operator in every shell, from the right-hand
+sides of two halves of the particles and the response to a point."""
 
 LEAST_SIGNAL, MOST_SIGNAL = 1e-3, 1e3
 """Signal-to-noise ratios between which the prior is kept."""
 
 
-def signal_to_noise_prior(halves: Tensor, ramp: RampFilter) -> Tensor:
+def signal_to_noise_prior(equations: Equations) -> Tensor:
     """One over the power of the signal in every shell, ``(s)``: Wiener's term, in the units of the normal operator.
 
     The map is taken as a random one whose Fourier coefficients have the variance ``tau²`` of their shell, as in RELION.
@@ -34,15 +34,16 @@ def signal_to_noise_prior(halves: Tensor, ramp: RampFilter) -> Tensor:
     The Nyquist shell and the corners beyond, which no image shows, are taken to be like the last shell that is seen,
     but to hold no more signal than that has noise: left free, they would ring at the sphere's edge.
     """
-    grid = ramp.field.grid
-    first, second = (fourier.transform(ramp.field.to_volume(half), 3) for half in halves)
+    region, ramp = equations.region, equations.ramp
+    grid = region.grid
+    first, second = (fourier.transform(region.to_volume(half), 3) for half in equations.halves)
     common = fourier.shell_mean((first * second.conj()).real, grid, 3)
     response = fourier.shell_mean(ramp.response, grid, 3).clamp(min=1e-6)
     # Coefficients of a transform that is not normalised have the variance tau² box³.
     variance = 4.0 * common / fourier.shell_mean(ramp.response.square(), grid, 3).clamp(min=1e-12) / grid.box**3
     precision = _bounded(1.0 / variance.clamp(min=1e-30), response)
-    filtered = ramp.with_precision(precision).apply(halves.sum(dim=0))
-    return _bounded(precision * occupied(ramp.field.to_volume(filtered)), response)
+    filtered = equations.filtered(equations.right_hand_side, ramp.with_precision(precision))
+    return _bounded(precision * occupied(region.to_volume(filtered)), response)
 
 
 def _bounded(precision: Tensor, response: Tensor) -> Tensor:

@@ -22,14 +22,16 @@ from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.place import place_of
 from dynaflex.reconstruct import lbfgs
-from dynaflex.reconstruct.backproject import RampFilter, backproject
-from dynaflex.reconstruct.field import Field, VoxelField, unprepared
+from dynaflex.reconstruct.equations import Equations, backproject
+from dynaflex.reconstruct.field import Field, Region
 from dynaflex.reconstruct.iterative import ITERATIONS, solve
 from dynaflex.reconstruct.lbfgs import solve_lbfgs
 from dynaflex.reconstruct.mesh_field import required_memory
+from dynaflex.reconstruct.motion_field import motion_field
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.reconstruct.postprocess import merge, sharpen, soft_mask, symmetrise
 from dynaflex.reconstruct.prior import signal_to_noise_prior
+from dynaflex.reconstruct.rigid import RigidProblem
 from dynaflex.results.inverse import learn_inverse
 from dynaflex.results.trained import TrainedHalf, config_of, load_half, method_of
 from dynaflex.rotations import point_group
@@ -39,16 +41,16 @@ from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves
 from dynaflex.validate.local_resolution import local_resolution
 
-SOLVERS: dict[str, Callable[..., Tensor]] = {
-    "iterative": lambda operator, batches, ramp=None: solve(operator, batches, ramp=ramp),
-    "wiener": lambda operator, batches, ramp=None: solve(operator, batches, prior=signal_to_noise_prior, ramp=ramp),
-    "lbfgs": lambda operator, batches, ramp=None: solve_lbfgs(operator, batches),
-    "backprojection": lambda operator, batches, ramp=None: backproject(operator, batches, ramp=ramp),
+SOLVERS: dict[str, Callable[[Equations], Tensor]] = {
+    "iterative": solve,
+    "wiener": partial(solve, prior=signal_to_noise_prior),
+    "lbfgs": solve_lbfgs,
+    "backprojection": backproject,
 }
-"""``solver(operator, batches, ramp)``; where no ramp is given, those that need one make it."""
+"""``solver(equations)`` gives a map ``(d d d)``."""
 
 SWEEPS = {"iterative": 1 + ITERATIONS, "wiener": 1 + ITERATIONS, "lbfgs": 1 + lbfgs.ITERATIONS, "backprojection": 1}
-"""How often each solver asks for all particles, once its filter is known."""
+"""How often all particles are asked for: once for the right-hand side, and then by each solver."""
 
 _AT_ONCE = 16
 _MOVING_REACH = 5.0
@@ -92,12 +94,11 @@ def reconstruct_run(
         trained = load_half(run, half).to(device)
         models[half] = trained.model.density.volume(grid).cpu()
         particles = inputs.particles.take(inputs.members(half))
-        passes = partial(Passes, ParticleImages(particles, imaging, device, trained.poses, trained.contrast))
-        operator = Operator(_field(field, run, trained, grid, device))
-        ramp = RampFilter(operator, passes(f"filter of half {half}", 1))
-        for name, label, latents in (("rigid", "rigid", None), ("map", "corrected", trained.latents.mean)):
-            batches = passes(f"{label} map of half {half}", SWEEPS[solver], latents)
-            volume = SOLVERS[solver](operator, batches, ramp).cpu()
+        images = ParticleImages(particles, imaging, device, trained.poses, trained.contrast)
+        operator = Operator(_field(field, run, trained, Region.sphere(grid, device)))
+        batches = Passes(images, f"maps of half {half}", SWEEPS[solver], trained.latents.mean)
+        rigid, corrected = both_maps(operator, batches, solver)
+        for name, label, volume in (("rigid", "rigid", rigid.cpu()), ("map", "corrected", corrected.cpu())):
             _require_finite(volume, f"the {label} map of half {half}")
             if len(group) > 1:
                 volume = symmetrise(volume, group)
@@ -164,25 +165,40 @@ def _claim_limit(run: Run, inputs: Inputs) -> float | None:
     return None if inputs.independent_starts else config.shared_resolution
 
 
-def _field(field: str, run: Run, trained: TrainedHalf, grid: Grid, device: torch.device) -> Field:
-    """Where the voxels of a grid go in the particles of a half."""
+def both_maps(operator: Operator, batches: Passes, solver: str) -> tuple[Tensor, Tensor]:
+    """The rigid and the corrected map ``(d d d)`` of the same particles, by one of ``SOLVERS``.
+
+    Every image is read once for both; the rigid map asks for nothing more.
+    """
+    rigid = RigidProblem(operator.field.grid, operator.noise_power)
+    halves = operator.back_in_two(rigid.added(batches()))
+    still = rigid.equations()
+    at_rest = SOLVERS[solver](still)
+    return at_rest, SOLVERS[solver](operator.equations_of(halves, batches, still.ramp))
+
+
+def _field(field: str, run: Run, trained: TrainedHalf, region: Region) -> Field:
+    """Where the voxels of a region go in the particles of a half."""
     if field == "decoder":
-        return method_of(run).field(run, trained.model, grid, device)
-    motion = unprepared(torch.no_grad()(learn_inverse(run, trained, config_of(run).seed).pull))
-    return VoxelField(grid, motion, device, trained.model.density.points())
+        return method_of(run).field(run, trained.model, trained.latents.mean, region)
+    inverse = torch.no_grad()(learn_inverse(run, trained, config_of(run).seed).pull)
+    return motion_field(
+        region, lambda points: lambda latents: inverse(latents, points), trained.latents.mean,
+        trained.model.density.points(),
+    )  # fmt: skip
 
 
 @dataclass
 class Passes:
     """Batches over the particles of a half, again and again, telling how far all of them together are.
 
-    Without ``latents`` ``(p k)`` nothing moves. Where particles are named, they are ``among`` ``(q)`` these.
+    They have ``latents`` ``(p k)``. Where particles are named, they are ``among`` ``(q)`` these.
     """
 
     images: ParticleImages
     task: str
     sweeps: int
-    latents: Tensor | None = None
+    latents: Tensor
     among: Tensor | None = None
     done: int = 0
 
@@ -190,7 +206,7 @@ class Passes:
         """One sweep over all particles."""
         everyone = torch.arange(len(self.images)) if self.among is None else self.among
         for part in everyone.split(_AT_ONCE):
-            yield self.images.batch(part, latents=None if self.latents is None else self.latents[part])
+            yield self.images.batch(part, latents=self.latents[part])
             self.done += len(part)
             tell.progress(self.task, self.done, self.sweeps * len(everyone))
 

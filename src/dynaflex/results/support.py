@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -25,9 +24,9 @@ from dynaflex.losses.data import data_loss
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import Inputs
-from dynaflex.reconstruct.backproject import RampFilter
+from dynaflex.reconstruct.field import Region
 from dynaflex.reconstruct.operator import Operator
-from dynaflex.results.maps import SOLVERS, SWEEPS, Passes
+from dynaflex.results.maps import SWEEPS, Passes, both_maps
 from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, embedded, load_half, method_of
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, Tensor
@@ -193,11 +192,8 @@ def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
     learned = learned[:: -(-len(learned) // _SOLVED)]
     particles = inputs.particles.take(members)
     images = ParticleImages(particles, inputs.imaging, device, trained.poses, trained.contrast)
-    passes = partial(Passes, images, among=learned)
-    operator = Operator(method_of(run).field(run, trained.model, grid, device), trained.noise_power.to(device))
-    ramp = RampFilter(operator, passes(f"filter to judge half {trained.half} by", 1))
-    maps = {}
-    for name, latents in (("rigid", None), ("corrected", trained.latents.mean)):
-        batches = passes(f"{name} map to judge half {trained.half} by", SWEEPS[_SOLVER], latents)
-        maps[name] = operator.field.from_volume(SOLVERS[_SOLVER](operator, batches, ramp))
-    return _Maps(operator, maps)
+    region, latents = Region.sphere(grid, device), trained.latents.mean
+    operator = Operator(method_of(run).field(run, trained.model, latents, region), trained.noise_power.to(device))
+    batches = Passes(images, f"maps to judge half {trained.half} by", SWEEPS[_SOLVER], latents, learned)
+    rigid, corrected = both_maps(operator, batches, _SOLVER)
+    return _Maps(operator, {"rigid": region.from_volume(rigid), "corrected": region.from_volume(corrected)})

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dynaflex.model import FlexModel
     from dynaflex.prepare.half import HalfSet
     from dynaflex.prepare.inputs import Inputs
-    from dynaflex.reconstruct.field import Field
+    from dynaflex.reconstruct.field import Field, Region
     from dynaflex.run.directory import Run
     from dynaflex.shapes import Tensor
     from dynaflex.training.contrast import Contrasts
@@ -135,8 +135,8 @@ class Method(ABC, Generic[Config, Plan]):
         """The same model with the conformation ``origin`` ``(k)`` at rest: density, landmarks and deformation."""
 
     @abstractmethod
-    def field(self, run: Run, model: FlexModel, grid: Grid, device: torch.device) -> Field:
-        """Where the voxels of a grid go in the particles of a half with this ``model``."""
+    def field(self, run: Run, model: FlexModel, latents: Tensor, region: Region) -> Field:
+        """Where the voxels of a region go in the particles of a half with this ``model`` and ``latents`` ``(p k)``."""
 
 
 AnyMethod = Method[Any, Any]

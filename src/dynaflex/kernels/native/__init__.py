@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dynaflex.kernels.native import mesh, mlp, points
+from dynaflex.kernels.native import mesh, mlp, planes, points
 from dynaflex.kernels.native.loading import library
 from dynaflex.kernels.native.threads import set_threads, threads
 
-__all__ = ["library", "mesh", "mlp", "points", "set_threads", "threads"]
+__all__ = ["library", "mesh", "mlp", "planes", "points", "set_threads", "threads"]

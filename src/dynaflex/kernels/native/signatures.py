@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-INTERFACE = 1
+INTERFACE = 2
 """The number in ``kernels.h`` that this table was written for. Both rise when an argument, the layout of an array or
 the meaning of either changes."""
 
@@ -78,6 +78,8 @@ SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "mesh_splat_forward": (None, (F32, *_TABLE, *[F32] * 2, *[N] * 5)),
     "mesh_splat_backward": (None, (F32, *_TABLE, *[F32] * 4, *[N] * 5)),
     "mesh_splat_gather": (None, (F32, *_TABLE, *[F32] * 2, *[N] * 5)),
+    "insert_real": (None, (*[F32] * 4, *[N] * 6)),
+    "insert_complex": (None, (*[F32] * 4, *[N] * 6)),
     "rigidity_energy": (None, (F32, I32, *[F32] * 4, *[N] * 4)),
 }
 """Name to result and arguments."""

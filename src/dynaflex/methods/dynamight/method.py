@@ -9,15 +9,13 @@ from dynaflex.methods.dynamight.config import DynamightConfig
 from dynaflex.training.method import Method, Wording, Work
 
 if TYPE_CHECKING:
-    import torch
-
     from dynaflex.grid import Grid
     from dynaflex.methods.dynamight.plan import Plan
     from dynaflex.methods.dynamight.train import HalfTrainer
     from dynaflex.model import FlexModel
     from dynaflex.prepare.half import HalfSet
     from dynaflex.prepare.inputs import Inputs
-    from dynaflex.reconstruct.field import Field
+    from dynaflex.reconstruct.field import Field, Region
     from dynaflex.run.directory import Run
     from dynaflex.shapes import Tensor
 
@@ -117,11 +115,11 @@ class Dynamight(Method[DynamightConfig, "Plan"]):
 
         return rebase(model, origin)
 
-    def field(self, run: Run, model: FlexModel, grid: Grid, device: torch.device) -> Field:
-        """Voxels that each go where the decoder sends them."""
-        from dynaflex.reconstruct.field import VoxelField
+    def field(self, run: Run, model: FlexModel, latents: Tensor, region: Region) -> Field:
+        """Voxels carried by a lattice of tetrahedra, whose vertices go where the decoder sends them."""
+        from dynaflex.reconstruct.motion_field import motion_field
 
-        return VoxelField(grid, model.deformation.at, device, model.density.points())
+        return motion_field(region, model.deformation.at, latents, model.density.points())
 
 
 DYNAMIGHT = Dynamight()

@@ -8,14 +8,12 @@ from functools import partial
 import torch
 
 from dynaflex.density.canonical_map import CanonicalMap
-from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.methods.meshed.folds import FOLDS, fold_of
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
-from dynaflex.reconstruct.backproject import Batches, RampFilter
-from dynaflex.reconstruct.field import Field
+from dynaflex.reconstruct.field import Field, Region
 from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.reconstruct.prior import signal_to_noise_prior
@@ -28,9 +26,7 @@ class ModelField(Field):
     """The voxels of a model's canonical map, carried by its mesh."""
 
     def __init__(self, model: FlexModel, density: CanonicalMap) -> None:
-        self.grid = density.grid
-        self.voxels = density.voxels
-        self.points = density.grid.points(density.voxels.device)[density.voxels]
+        super().__init__(Region(density.grid, density.voxels))
         self.table = density.table
         self._model = model
 
@@ -39,30 +35,6 @@ class ModelField(Field):
         """Image positions ``(b v 2)`` in Å of the vertices."""
         at_rest = self._model.density.points()
         return project(at_rest if latents is None else self._model.deformed(latents), pose)
-
-
-class BallAtRest(Field):
-    """The n voxels that are nearest to the origin, which nothing moves, and as volumes fade towards the ball's surface.
-
-    They fade as the ball overlaps with itself, shifted. The transform of that is nowhere negative, so that what has a
-    positive transform, such as the response to a point, keeps one: cut off, it would not.
-    """
-
-    def __init__(self, grid: Grid, device: torch.device, n: int) -> None:
-        self.grid = grid
-        radius, nearest = grid.radius_of_points(device).topk(n, largest=False)
-        self.voxels = nearest
-        self.points = grid.points(device)[nearest]
-        part = radius / radius[-1]
-        self._share = 1.0 - 1.5 * part + 0.5 * part**3
-
-    def image_points(self, latents: Tensor | None, pose: Pose) -> Tensor:
-        """Image positions ``(b n 2)`` in Å."""
-        return project(self.points, pose)
-
-    def to_volume(self, values: Tensor) -> Tensor:
-        """Values of the voxels ``(n)`` as a volume ``(d d d)`` that has faded."""
-        return super().to_volume(values * self._share)
 
 
 class MapSolver:
@@ -78,9 +50,6 @@ class MapSolver:
         self.data = data
         self.folds = [training[fold_of(training) == fold] for fold in range(FOLDS)]
         self.field = ModelField(model, density)
-        # A mesh may be hollow; the prior weighs the signal against the response to a point, which is at the origin. In
-        # a ball of the same volume it is as sharp as on the mesh's own voxels.
-        self._around = BallAtRest(density.grid, data.device, len(density.voxels))
 
     def solved(
         self,
@@ -96,7 +65,7 @@ class MapSolver:
         Their latents are ``latents(index (b))`` ``(b k)``, and the noise of their images has ``noise_power`` ``(s)``.
         """
         operator = Operator(self.field, noise_power)
-        total = (iterations + 2) * sum(map(len, self.folds))
+        total = (iterations + 1) * sum(map(len, self.folds))
         done = 0
 
         def batches(fold: Tensor) -> Iterator[Batch]:
@@ -106,9 +75,9 @@ class MapSolver:
                 done += len(part)
                 every_batch(min(done, total), total)
 
-        def map_of(particles: Batches) -> Tensor:
-            ramp = RampFilter(operator, particles, self._around)
-            volume = solve(operator, particles, iterations, band=band, prior=signal_to_noise_prior, ramp=ramp)
-            return self.field.from_volume(volume)
+        def map_of(fold: Tensor) -> Tensor:
+            equations = operator.equations(partial(batches, fold))
+            volume = solve(equations, iterations, band=band, prior=signal_to_noise_prior)
+            return self.field.region.from_volume(volume)
 
-        return torch.stack([map_of(partial(batches, fold)) for fold in self.folds])
+        return torch.stack([map_of(fold) for fold in self.folds])

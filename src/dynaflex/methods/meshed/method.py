@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 from dynaflex.training.method import Config, Method, Plan
 
 if TYPE_CHECKING:
-    import torch
-
-    from dynaflex.grid import Grid
     from dynaflex.model import FlexModel
-    from dynaflex.reconstruct.field import Field
+    from dynaflex.reconstruct.field import Field, Region
     from dynaflex.run.directory import Run
     from dynaflex.shapes import Tensor
 
@@ -25,8 +22,8 @@ class MeshMethod(Method[Config, Plan]):
 
         return rebased(model, origin)
 
-    def field(self, run: Run, model: FlexModel, grid: Grid, device: torch.device) -> Field:
+    def field(self, run: Run, model: FlexModel, latents: Tensor, region: Region) -> Field:
         """Voxels carried by the tetrahedra of the run's mesh."""
         from dynaflex.methods.meshed.model import mesh_field
 
-        return mesh_field(run, model, grid, device)
+        return mesh_field(run, model, region)

@@ -15,7 +15,7 @@ from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.model import FlexModel
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.mesh_store import load_mesh, save_mesh
-from dynaflex.reconstruct.field import Field
+from dynaflex.reconstruct.field import Field, Region
 from dynaflex.reconstruct.mesh_field import MeshField
 from dynaflex.run.directory import Run
 from dynaflex.run.files import MESH
@@ -58,11 +58,11 @@ def rebased(model: FlexModel, origin: Tensor) -> FlexModel:
     return FlexModel(density.rebased(moved.sites, moved.vertices), moved, model.latents, model.grid)
 
 
-def mesh_field(run: Run, model: FlexModel, grid: Grid, device: torch.device) -> Field:
-    """The voxels of a grid carried by the mesh of a run, as the ``model`` of a half moves it."""
+def mesh_field(run: Run, model: FlexModel, region: Region) -> Field:
+    """The voxels of a region carried by the mesh of a run, as the ``model`` of a half moves it."""
     moves, _ = on_mesh(model)
-    labels = load_mesh(run.verified(MESH)).labels_on(grid)
-    return MeshField(grid, moves.mesh, torch.no_grad()(moves.vertex_displacement), device, labels)
+    labels = load_mesh(run.verified(MESH)).labels_on(region.grid)
+    return MeshField(region, moves.mesh, torch.no_grad()(moves.vertex_displacement), labels)
 
 
 def on_mesh(model: FlexModel) -> tuple[OnMesh, CanonicalMap]:
