@@ -11,7 +11,7 @@ from dynaflex import fourier
 from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.reconstruct.equations import Equations
-from dynaflex.reconstruct.field import Region
+from dynaflex.reconstruct.field import MARGIN, Region
 from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.lattice import Lattice
 from dynaflex.reconstruct.operator import Operator
@@ -141,3 +141,15 @@ def test_a_convolution_does_not_come_round_the_box() -> None:
     first, second = (torch.randn(d, d, d, generator=seeded(seed)) for seed in (1, 2))
     forth, back = (first * convolution(second)).sum(), (convolution(first) * second).sum()
     assert float(forth) == pytest.approx(float(back), rel=1e-4)
+
+
+def test_voxels_around_a_mask() -> None:
+    """All of the sphere within 20 Å of it, and none else."""
+    mask = torch.zeros(GRID.box, GRID.box, GRID.box)
+    mask[8, 8, 5:7] = 1.0
+    region = Region.around(mask, GRID)
+    distance = torch.cdist(region.points, GRID.points()[mask.flatten() > 0.5]).amin(dim=1)
+    assert 18.0 < float(distance.max()) <= MARGIN
+    sphere = Region.sphere(GRID, CPU)
+    near = torch.cdist(sphere.points, GRID.points()[mask.flatten() > 0.5]).amin(dim=1) <= MARGIN
+    assert torch.equal(region.voxels, sphere.voxels[near])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose
@@ -14,6 +15,11 @@ from dynaflex.shapes import Tensor
 
 NEAR, FAR = 15.0, 30.0
 """A motion is kept up to 15 Å from where it was learned and fades to nothing at 30 Å."""
+
+MARGIN = 20.0
+"""Å around a mask within which density is looked for. The CTF spreads signal in the images, which are whole, not in the
+map; what a mask has missed beyond disturbs the map within about a wavelength, and waves that are longer than this are
+those that both halves start from."""
 
 
 class Region:
@@ -31,6 +37,13 @@ class Region:
         """The voxels inside the sphere that fits into the box."""
         inside = grid.radius_of_points(device) < grid.width / 2 - 2 * grid.pixel_size
         return cls(grid, inside.nonzero()[:, 0])
+
+    @classmethod
+    def around(cls, mask: Tensor, grid: Grid) -> Region:
+        """The voxels of the sphere within :data:`MARGIN` of where a mask ``(d d d)`` is above 0.5."""
+        away = torch.from_numpy(distance_transform_edt((mask <= 0.5).cpu().numpy(), grid.pixel_size))
+        sphere = cls.sphere(grid, mask.device)
+        return cls(grid, sphere.voxels[sphere.from_volume(away <= MARGIN)])
 
     @property
     def device(self) -> torch.device:

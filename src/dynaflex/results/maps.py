@@ -90,12 +90,14 @@ def reconstruct_run(
     tell.say(f"reconstruction in a box of {grid.box}: at most {required_memory(grid, _AT_ONCE) / 1e9:.1f} GB")
     models: dict[int, Tensor] = {}
     volumes: dict[str, Tensor] = {}
+    mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
+    region = Region.around(mask.to(device), grid)
     for half in (1, 2):
         trained = load_half(run, half).to(device)
         models[half] = trained.model.density.volume(grid).cpu()
         particles = inputs.particles.take(inputs.members(half))
         images = ParticleImages(particles, imaging, device, trained.poses, trained.contrast)
-        operator = Operator(_field(field, run, trained, Region.sphere(grid, device)))
+        operator = Operator(_field(field, run, trained, region))
         batches = Passes(images, f"maps of half {half}", SWEEPS[solver], trained.latents.mean)
         rigid, corrected = both_maps(operator, batches, solver)
         for name, label, volume in (("rigid", "rigid", rigid.cpu()), ("map", "corrected", corrected.cpu())):
@@ -104,7 +106,6 @@ def reconstruct_run(
                 volume = symmetrise(volume, group)
             volumes[f"{name}_half{half}"] = volume
             _write(run, f"{name}_half{half}", volume, grid)
-    mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
     _write(run, "mask", mask, grid)
     claim_limit = _claim_limit(run, inputs)
 
@@ -168,13 +169,16 @@ def _claim_limit(run: Run, inputs: Inputs) -> float | None:
 def both_maps(operator: Operator, batches: Passes, solver: str) -> tuple[Tensor, Tensor]:
     """The rigid and the corrected map ``(d d d)`` of the same particles, by one of ``SOLVERS``.
 
-    Every image is read once for both; the rigid map asks for nothing more.
+    Every image is read once for both; the rigid map asks for nothing more. Outside of the region that the operator's
+    field moves, both are the rigid map.
     """
     rigid = RigidProblem(operator.field.grid, operator.noise_power)
     halves = operator.back_in_two(rigid.added(batches()))
     still = rigid.equations()
     at_rest = SOLVERS[solver](still)
-    return at_rest, SOLVERS[solver](operator.equations_of(halves, batches, still.ramp))
+    corrected = SOLVERS[solver](operator.equations_of(halves, batches, still.ramp))
+    moving = operator.field.region.to_volume(torch.ones_like(halves[0])) > 0.0
+    return at_rest, torch.where(moving, corrected, at_rest)
 
 
 def _field(field: str, run: Run, trained: TrainedHalf, region: Region) -> Field:
