@@ -25,7 +25,8 @@ WORK = (sys.executable, "-P", "-m", "dynaflex.relion.work")
 """What does the work. Modules in the folder of a project (-P) are not taken for those of Python."""
 GRACE = 4.0
 """Seconds that the work has to end itself after SIGTERM: workflow programs kill after five."""
-_ABORT_GRACE = PATIENCE + 10.0
+ABORT_GRACE = PATIENCE + 10.0
+"""The same after an abort file, which asks for no more than that the work be saved and left."""
 _ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _LOOK = 0.1
 _HELP = f"""\
@@ -53,6 +54,14 @@ def run_job(arguments: Sequence[str], work: Sequence[str] = WORK) -> int:
     if not arguments or (folder is None and {"-h", "--help"} & set(arguments)):
         print(_HELP, end="")
         return 0 if arguments else 2
+    return answered([*work, *arguments], folder, GRACE)
+
+
+def answered(command: Sequence[str], folder: Path | None, grace: float) -> int:
+    """Have a command do the work of the job in ``folder``, and say there how that ended; returns its exit code.
+
+    When it is told to stop it has ``grace`` seconds to end itself, and where an abort file asks, 20 at least.
+    """
     asked: list[int] = []
     for number in _ASKING:
         signal.signal(number, lambda number, _frame: asked.append(number))
@@ -63,7 +72,7 @@ def run_job(arguments: Sequence[str], work: Sequence[str] = WORK) -> int:
             unmark(folder)
     ending = FAILURE
     try:
-        code, stopped = _watched([*work, *arguments], folder, asked)
+        code, stopped = _watched(command, folder, asked, grace)
         ending = SUCCESS if code == 0 else ABORTED if stopped or code == StoppedOnRequest.exit_code else FAILURE
         if code < 0:
             code = StoppedOnRequest.exit_code if stopped else _killed(-code)
@@ -73,6 +82,8 @@ def run_job(arguments: Sequence[str], work: Sequence[str] = WORK) -> int:
     finally:
         if folder is not None:
             with suppress(OSError):
+                # The work may have said something itself, before it was killed.
+                unmark(folder)
                 mark(folder, ending)
 
 
@@ -86,7 +97,7 @@ def _folder(arguments: Sequence[str]) -> Path | None:
     return folder
 
 
-def _watched(command: Sequence[str], folder: Path | None, asked: list[int]) -> tuple[int, bool]:
+def _watched(command: Sequence[str], folder: Path | None, asked: list[int], grace: float) -> tuple[int, bool]:
     """Run a command to its end; its exit code, and whether it was stopped from here.
 
     ``asked`` are the signals that have come. Where the end of this process closes the command's standard input, it
@@ -98,7 +109,7 @@ def _watched(command: Sequence[str], folder: Path | None, asked: list[int]) -> t
             if not heard and folder is not None and (folder / ABORT).exists():
                 asked.append(signal.SIGUSR1)
             if len(asked) > heard:
-                patience = _ABORT_GRACE if set(asked) == {signal.SIGUSR1} else GRACE
+                patience = ABORT_GRACE if set(asked) == {signal.SIGUSR1} else grace
                 # Whoever asks again and again, as batch systems do, gets no more time by it.
                 deadline = min(deadline, time.monotonic() + patience)
                 heard = len(asked)
