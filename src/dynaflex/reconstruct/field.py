@@ -43,7 +43,7 @@ class Region:
         """The voxels of the sphere within :data:`MARGIN` of where a mask ``(d d d)`` is above 0.5."""
         away = torch.from_numpy(distance_transform_edt((mask <= 0.5).cpu().numpy(), grid.pixel_size))
         sphere = cls.sphere(grid, mask.device)
-        return cls(grid, sphere.voxels[sphere.from_volume(away <= MARGIN)])
+        return cls(grid, sphere.voxels[sphere.from_volume((away <= MARGIN).to(mask.device))])
 
     @property
     def device(self) -> torch.device:
