@@ -1,6 +1,6 @@
 """What the final maps cost: CPU seconds a particle for the corrected and the rigid map, each from its own half.
 
-    python benchmarks/reconstruct_cost.py [--box 128] [--box 256] [--before SOURCES]
+    python benchmarks/reconstruct_cost.py [--box 128] [--before SOURCES]
 
 A short run of each method on a hinge in a box of 192 Å, whose molecule and 20 Å around it are a third of the sphere
 that fits into the box; then its maps, on one thread, with every particle taken once and taken many times. The
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--box", type=int, action="append")
     parser.add_argument("--before", type=Path)
     given = parser.parse_args()
-    for box in given.box or (128, 256):
+    for box in given.box or (128,):
         with tempfile.TemporaryDirectory() as scratch:
             for method in METHODS:
                 run = trained(Path(scratch), method, box)
