@@ -94,7 +94,7 @@ def log_likelihoods(
     amplitude, contrast = (
         (scene.truth.amplitude, scene.truth.contrast) if made_up else (scene.amplitude, scene.contrast)
     )
-    grid, beads = scene.grid, torch.from_numpy(scene.points + displaced(scene, scene.domain >= 0, states))
+    grid, beads = scene.grid, torch.from_numpy(scene.points + scene.displacement(scene.points, scene.domain, states))
     particles = read_particles(data / "particles.star")
     images = particles.images(rows).double()
     envelope = gaussian_envelope(grid, 2, sigma) * amplitude

@@ -6,12 +6,14 @@ lies beyond the frequencies that training saw, and the cost.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -57,6 +59,18 @@ def map_scores(run: Path, data: Path, scene: Scene, half: int) -> dict[str, floa
             for part, curve in judge.curves(volume).items():
                 scores[f"beyond_{part}_fsc_{name}"] = float(curve[unseen:-1].mean())
     return scores
+
+
+def asked(doc: str | None, method: str, cases: Iterable[str]) -> argparse.Namespace:
+    """What was typed: a ``case``, and ``data`` and a ``run`` of ``dynaflex METHOD`` that are to be scored."""
+    options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("case", nargs="?", choices=list(cases), help="all where left out")
+    options.add_argument("--data", type=Path, help="folder written by `dynaflex simulate`")
+    options.add_argument("--run", type=Path, help=f"finished run directory of `dynaflex {method}`")
+    given = options.parse_args()
+    if given.run is not None and (given.case is None or given.data is None):
+        options.error("--run needs a case and --data")
+    return given
 
 
 def trained(method: str, data: Path, run: Path, *options: object) -> Path:

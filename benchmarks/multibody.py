@@ -9,25 +9,18 @@ along each other. Without a case, all of them.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
 import torch
-from judge import figures, show, trained
+from judge import asked, figures, show, trained
 from simulated import scene_of, simulated
 
 CASES = ("hinge", "two-hinge", "touching")
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("case", nargs="?", choices=CASES, help="all where left out")
-    options.add_argument("--data", type=Path, help="folder written by `dynaflex simulate`")
-    options.add_argument("--run", type=Path, help="finished run directory of `dynaflex multibody`")
-    given = options.parse_args()
-    if given.run is not None and (given.case is None or given.data is None):
-        options.error("--run needs a case and --data")
+    given = asked(__doc__, "multibody", CASES)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         for case in CASES if given.case is None else [given.case]:

@@ -19,6 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from judge import dynaflex, show
+
 PARTICLES, WIDTH, TRAIN_BOX = 24, 192.0, 48
 METHODS = ("dynamight", "flex")
 TIMES = {"before": 3, "now": 11}
@@ -60,11 +62,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             for method in METHODS:
                 run = trained(Path(scratch), method, box)
-                figures = {"benchmark": "reconstruct_cost", "method": method, "box": box}
+                figures: dict[str, object] = {"benchmark": "reconstruct_cost", "method": method, "box": box}
                 for version, sources in (("before", given.before), ("now", None)):
                     if version == "now" or sources is not None:
                         figures |= {version: cost(run, version, sources)}
-                print(json.dumps(figures), flush=True)
+                show(figures)
 
 
 def trained(folder: Path, method: str, box: int) -> Path:
@@ -76,12 +78,6 @@ def trained(folder: Path, method: str, box: int) -> Path:
     short = ("--train-box", TRAIN_BOX, "--batch-size", 4, "--epochs", 20, "--skip-check", "--until", "train")
     dynaflex(method, *files, *short)
     return run
-
-
-def dynaflex(*words: object) -> None:
-    """Run the program."""
-    program = "import sys; from dynaflex.cli.main import main; sys.exit(main())"
-    subprocess.run([sys.executable, "-c", program, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
 def cost(run: Path, version: str, sources: Path | None) -> dict[str, float]:

@@ -15,7 +15,7 @@ from dynaflex.reconstruct.field import MARGIN, Region
 from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.lattice import Lattice
 from dynaflex.reconstruct.operator import Operator
-from dynaflex.reconstruct.rigid import Convolution, ramp_filter, rigid_equations
+from dynaflex.reconstruct.rigid import Convolution, RigidProblem, rigid_equations
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import fourier_shell_correlation
@@ -93,8 +93,11 @@ def test_the_equations_are_those_of_voxels_that_stand_still(particles: list[Batc
 
 def test_the_filter_needs_no_image_and_is_that_of_the_equations(particles: list[Batch]) -> None:
     blind = [seen(batch.pose, batch.ctf) for batch in particles]
-    ramp = ramp_filter(GRID, lambda: blind, POWER)
-    assert torch.equal(ramp.inverse, rigid_equations(GRID, lambda: particles, POWER).ramp.inverse)
+    problem = RigidProblem(GRID, POWER)
+    assert len(list(problem.seen(blind))) == len(blind)
+    assert torch.equal(
+        problem.ramp(problem.spread()).inverse, rigid_equations(GRID, lambda: particles, POWER).ramp.inverse
+    )
 
 
 def test_batches_of_any_size_and_two_halves_of_the_particles_add_up(particles: list[Batch]) -> None:

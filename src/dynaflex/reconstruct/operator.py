@@ -52,22 +52,16 @@ class Operator:
                 total[part] += self.adjoint(mine.coefficients * self.weights, mine)
         return total
 
-    def equations(self, batches: Batches, ramp: RampFilter | None = None) -> Equations:
-        """The normal equations of all particles, for whose right-hand side their images are read.
-
-        ``ramp`` is the filter of the same particles on the same grid, where it is known already: it does not depend on
-        the motion. Otherwise it is made on the way.
-        """
-        if ramp is not None:
-            halves = self.back_in_two(batches())
-        else:
-            rigid = RigidProblem(self.field.grid, self.noise_power)
-            halves = self.back_in_two(rigid.seen(batches()))
-            ramp = rigid.ramp(rigid.spread())
-        return self.equations_of(halves, batches, ramp)
+    def equations(self, batches: Batches) -> Equations:
+        """The normal equations of all particles, for whose right-hand side their images are read; the filter of the
+        same particles is made on the way."""
+        rigid = RigidProblem(self.field.grid, self.noise_power)
+        halves = self.back_in_two(rigid.seen(batches()))
+        return self.equations_of(halves, batches, rigid.ramp(rigid.spread()))
 
     def equations_of(self, halves: Tensor, batches: Batches, ramp: RampFilter) -> Equations:
-        """The same where the right-hand side ``(2 n)`` is known: no image is read."""
+        """The same where the right-hand side ``(2 n)`` is known, and the ``ramp`` filter of the same particles on the
+        same grid, which does not depend on the motion: no image is read."""
 
         def normal(values: Tensor) -> Tensor:
             total = values.new_zeros(values.shape)

@@ -98,14 +98,6 @@ class RigidProblem:
         return RampFilter(spread[box, box, box], self.grid)
 
 
-def ramp_filter(grid: Grid, batches: Batches, noise_power: Tensor) -> RampFilter:
-    """The filter of some particles, of which no image is read."""
-    problem = RigidProblem(grid, noise_power)
-    for _ in problem.seen(batches()):
-        pass
-    return problem.ramp(problem.spread())
-
-
 def rigid_equations(grid: Grid, batches: Batches, noise_power: Tensor) -> Equations:
     """The normal equations of particles that stand still."""
     problem = RigidProblem(grid, noise_power)

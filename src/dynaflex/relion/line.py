@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,10 +149,7 @@ def read_line(arguments: Sequence[str]) -> Line:
 def job_of(arguments: Sequence[str]) -> tuple[Path | None, bool]:
     """The folder that a line wants to be told in how it ended, whatever else is wrong with it, and whether it says so;
     None where none is named."""
-    named = {}
-    for token, following in zip(arguments, [*arguments[1:], ""], strict=False):
-        _, equals, value = token.partition("=")
-        named[_name_of(token)] = value if equals else following
+    named = {_name_of(option): value for option, value in values_of(arguments)}
     if named.get(_CONTROL):
         return Path(named[_CONTROL]), True
     for name in _FOLDERS:
@@ -161,6 +158,13 @@ def job_of(arguments: Sequence[str]) -> tuple[Path | None, bool]:
     if len(arguments) > 1 and arguments[0] in TASKS and not arguments[1].startswith("-"):
         return Path(arguments[1]), False
     return None, False
+
+
+def values_of(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Every word of a command line, and what would be its value if it is an option: after ``=``, or the next word."""
+    for token, following in zip(arguments, [*arguments[1:], ""], strict=False):
+        option, equals, value = token.partition("=")
+        yield option, value if equals else following
 
 
 def _task_of(arguments: Sequence[str]) -> tuple[str, list[str]]:

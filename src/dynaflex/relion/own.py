@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dynaflex.relion.line import values_of
 from dynaflex.relion.parent import ABORT_GRACE, answered
 from dynaflex.run.stop import is_job
 
@@ -27,11 +28,8 @@ def program() -> None:
 
 def job_written_to(typed: Sequence[str]) -> Path | None:
     """The folder of a job of RELION that a command line writes to: its ``-o``, or the run that it resumes."""
-    named = list(typed[1:2]) if typed[:1] == [_GOES_ON] else []
-    for token, following in zip(typed, [*typed[1:], ""], strict=False):
-        name, equals, value = token.partition("=")
-        if name in _OUT:
-            named.append(value if equals else following)
+    resumed = typed[1:2] if typed[:1] == [_GOES_ON] else []
+    named = [*resumed, *(value for option, value in values_of(typed) if option in _OUT)]
     jobs = (folder for folder in map(Path, filter(None, named)) if is_job(folder))
     return next(jobs, None)
 
