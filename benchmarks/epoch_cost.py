@@ -32,7 +32,7 @@ from dynaflex.losses.data import data_loss
 from dynaflex.losses.graph import neighbour_graph
 from dynaflex.methods.dynamight.balance import geometry_loss
 from dynaflex.methods.dynamight.config import DynamightConfig
-from dynaflex.methods.dynamight.train import build_optimisers
+from dynaflex.methods.dynamight.rates import optimisers_of
 from dynaflex.model import FlexModel
 from dynaflex.rotations import random_rotations
 
@@ -89,7 +89,7 @@ def make_step(options: argparse.Namespace) -> object:
     decoder = CoordinateMLP(6, grid.width, layers=options.layers, generator=generator)
     deformation = OnLattice(decoder, DynamightConfig().node_spacing)
     model = FlexModel(density, deformation, LatentTable(options.batch, 6, generator), grid)
-    optimisers = build_optimisers(model, None, DynamightConfig())
+    optimisers = optimisers_of(model, None, DynamightConfig())
     for optimiser in optimisers.values():
         for group in optimiser.param_groups:
             group["lr"] = 1e-4

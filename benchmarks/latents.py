@@ -55,10 +55,9 @@ def main() -> None:
             outside = inputs.held_out[inputs.particles.half == 1]
             training, held_out = (torch.from_numpy(np.flatnonzero(where)) for where in (~outside, outside))
             halves = HalfSet(members, 1, inputs.imaging, CPU)
-            model = build_model(
-                prepare_consensus(inputs, 1, config), len(members), 1, inputs.imaging.grid, config, None
-            )
-            trainer = HalfTrainer(model, halves, training, config)
+            consensus = prepare_consensus(inputs, 1, config)
+            model = build_model(consensus, len(members), 1, inputs.imaging.grid, config, None)
+            trainer = HalfTrainer(model, halves, training, config, matter=consensus.matter)
             started, updates = time.process_time(), 0
             while not trainer.finished:
                 updates += len(training) // config.batch_size + 1 if trainer.phase() == "joint" else 0

@@ -5,7 +5,7 @@ Both minimise the negative log-likelihood of the image plus the energy of a prio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
@@ -84,6 +84,22 @@ def log_evidence(
     an image likelier.
     """
     return -energy_of(model, batch, weights, found.mean, prior) + 0.5 * torch.logdet(found.covariance)
+
+
+@torch.no_grad()
+def find_evidence(
+    model: FlexModel,
+    batches: Iterable[Batch],
+    start: Callable[[Batch], Tensor],
+    weights: Tensor,
+    prior: LatentPrior = GAUSSIAN,
+) -> Tensor:
+    """The :func:`log_evidence` ``(p)`` of all particles of some batches, whose latents lie near ``start(batch)``."""
+    evidence = []
+    for batch in batches:
+        found = infer(model, batch, weights, start(batch), FROM_TRAINED, prior)
+        evidence.append(log_evidence(model, batch, weights, found, prior))
+    return torch.cat(evidence)
 
 
 @torch.no_grad()

@@ -107,7 +107,8 @@ def test_automatic_threshold_separates_a_noisy_molecule_from_its_solvent() -> No
 def test_default_count_is_two_per_residue_volume() -> None:
     volume = torch.zeros(40, 40, 40)
     volume[10:20, 10:20, 10:20] = 1.0
-    residues = 1000 * 8.0 / placement.RESIDUE_VOLUME
-    assert math.isclose(placement.default_count(volume, 0.5, 2.0, 3.0), 2 * residues, rel_tol=0.05)
-    enclosed = float((volume > 0.5).sum()) * 2.0**3
-    assert math.isclose(placement.default_count(volume, 0.5, 2.0, 4.5), enclosed / 4.5**3, abs_tol=1.0)
+    matter = placement.enclosed(volume, 0.5, 2.0)
+    assert matter == 1000 * 8.0
+    residues = matter / placement.RESIDUE_VOLUME
+    assert math.isclose(placement.default_count(matter, 3.0), 2 * residues, rel_tol=0.05)
+    assert math.isclose(placement.default_count(matter, 4.5), matter / 4.5**3, abs_tol=1.0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dynaflex.losses.graph import fixed_graph, neighbour_graph
-from dynaflex.losses.isometry import deformed_lengths, isometry
+from dynaflex.losses.isometry import deformed_lengths, isometry, weight_of
 from dynaflex.losses.repulsion import repulsion
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
@@ -39,6 +39,17 @@ def test_scaling_costs_its_closed_form(scale: float) -> None:
     tau = graph.rest.clamp(max=graph.spacing)
     squeezed = (tau - scale * graph.rest).clamp(min=0).square().mean()
     assert torch.allclose(repulsion(lengths, graph), squeezed[None], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("count", [300, 3000])
+def test_a_strain_costs_as_much_as_the_matter_that_it_strains(count: int) -> None:
+    """Whatever number of Gaussians it is told by: a shear has the strain e_xy = e_yx."""
+    points, shear = cloud(count), 0.01
+    graph = neighbour_graph(points)
+    moved = points.clone()
+    moved[:, 0] += 2.0 * shear * points[:, 1]
+    energy = weight_of(0.5, 80_000.0, graph) * isometry(deformed_lengths(moved[None], graph), graph)
+    assert float(energy) == pytest.approx(0.5 * 80.0 * 2.0 * shear**2, rel=0.25)
 
 
 def test_papers_graph_is_all_pairs_within_one_and_a_half_spacings() -> None:

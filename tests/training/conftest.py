@@ -87,13 +87,15 @@ def data(inputs: Inputs) -> HalfSet:
 
 @pytest.fixture(scope="session")
 def make(inputs: Inputs, data: HalfSet) -> MakeTrainer:
-    """A fresh trainer of half 1; its settings by keyword."""
-    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[inputs.particles.half == 1]))
+    """A fresh trainer of half 1, of a share of its particles or of all but those held out; its settings by keyword."""
+    usual = torch.from_numpy(np.flatnonzero(~inputs.held_out[inputs.particles.half == 1]))
 
-    def trainer(**settings: Any) -> HalfTrainer:
+    def trainer(share: float | None = None, **settings: Any) -> HalfTrainer:
+        training = usual if share is None else torch.arange(round(share * len(data)))
         config = DynamightConfig(**{"n_gaussians": 60, "batch_size": 16, "layers": 3, "width": 16, **settings})
-        model = build_model(prepare_consensus(inputs, 1, config), len(data), 1, inputs.imaging.grid, config, None)
-        return HalfTrainer(model, data, training, config)
+        consensus = prepare_consensus(inputs, 1, config)
+        model = build_model(consensus, len(data), 1, inputs.imaging.grid, config, None)
+        return HalfTrainer(model, data, training, config, matter=consensus.matter)
 
     return trainer
 

@@ -6,15 +6,18 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
+from dynaflex.imaging.noise import noise_weights
+from dynaflex.methods.dynamight.train import HalfTrainer
 from dynaflex.methods.flex.config import FlexConfig
-from dynaflex.methods.flex.how_stiff import FACTOR, FIRST, UPDATES, chosen, sittings, updates
-from dynaflex.methods.flex.train import FlexTrainer
+from dynaflex.methods.flex.train import FlexTrainer, trials
 from dynaflex.report.facts.tried import tried_rows
 from dynaflex.shapes import Tensor
+from dynaflex.training.how_stiff import FACTOR, FIRST, chosen, sittings, updates
 
 PARTICLES = 200
 
@@ -37,34 +40,50 @@ def test_every_trial_brings_a_strength_nearer_to_the_best(steps: int) -> None:
     best, rigidity = FIRST * FACTOR**steps, FIRST
     evidence = around(best, sharpness=1.0, noise=0.1)
     for _ in range(4):
-        rigidity, tried = chosen(rigidity, evidence)
+        rigidity, tried = chosen(rigidity, FIRST, evidence)
         assert [one.rigidity for one in tried] == sorted((one.rigidity for one in tried), reverse=True)
     assert rigidity == pytest.approx(best)
 
 
 def test_of_strengths_that_are_alike_the_stiffest_is_taken() -> None:
-    taken, _ = chosen(FIRST, around(FIRST, sharpness=0.0, noise=1.0))
+    taken, _ = chosen(FIRST, FIRST, around(FIRST, sharpness=0.0, noise=1.0))
     assert taken > FIRST
 
 
 def test_a_strength_that_breaks_down_is_not_taken() -> None:
     values = {FIRST * FACTOR: torch.nan, FIRST: 0.0, FIRST / FACTOR: torch.inf}
-    taken, _ = chosen(FIRST, lambda rigidity: torch.full((PARTICLES,), values[rigidity]))
+    taken, _ = chosen(FIRST, FIRST, lambda rigidity: torch.full((PARTICLES,), values[rigidity]))
     assert taken == FIRST
 
 
 @pytest.mark.parametrize("epochs", [16, 24, 37, 60])
 def test_trials_come_before_epochs_of_the_flow_with_time_to_make_use_of_them(epochs: int) -> None:
     fixed = FlexConfig().fixed_map_epochs
-    for epoch in sittings(fixed, epochs):
+    for epoch in trials(fixed, epochs):
         assert epoch > fixed and (epoch - fixed) % 2 == 1 and epoch < 0.8 * epochs
-    assert sittings(fixed, epochs) and not sittings(fixed, fixed)
+    assert trials(fixed, epochs) and not trials(fixed, fixed)
+
+
+def test_a_trial_that_is_due_waits_for_an_epoch_that_can_make_it() -> None:
+    assert sittings(100, lambda epoch: True) == {40, 50, 60}
+    assert sittings(100, lambda epoch: not 38 <= epoch < 43) == {43, 50, 60}
+    assert sittings(100, lambda epoch: epoch > 98) == set()
 
 
 def test_trials_cost_at_most_a_quarter_of_the_training() -> None:
     for of in (36, 200, 900, 1500, 100_000):
-        assert 9 * updates(of) <= 0.25 * of
-    assert updates(1500) == UPDATES
+        assert 9 * updates(of, 32) <= 0.25 * of
+    assert updates(1500, 32) == 32
+
+
+@pytest.fixture(params=["flex", "dynamight"])
+def any_trainer(request: pytest.FixtureRequest) -> Any:
+    """Of either method."""
+    if request.param == "flex":
+        return request.getfixturevalue("trainer")
+    made: HalfTrainer = request.getfixturevalue("make")(warm_up_epochs=0)
+    made.run_epoch(lambda _figures: None)
+    return made
 
 
 @pytest.fixture
@@ -73,21 +92,36 @@ def trainer(make_flex: Callable[..., FlexTrainer]) -> FlexTrainer:
     return make_flex(2 / 3, batch_size=8)
 
 
-def test_a_trial_leaves_no_trace(trainer: FlexTrainer) -> None:
-    before = copy.deepcopy((trainer.model.state_dict(), vars(trainer.progress)))
-    first, softer, again = (trainer._evidence_with(rigidity) for rigidity in (1.0, 0.01, 1.0))
+def test_a_trial_leaves_no_trace(any_trainer: Any) -> None:
+    before = copy.deepcopy((any_trainer.model.state_dict(), vars(any_trainer.progress)))
+    first, softer, again = (evidence_with(any_trainer, rigidity) for rigidity in (1.0, 0.01, 1.0))
     model, progress = before
-    assert all(torch.equal(value, model[name]) for name, value in trainer.model.state_dict().items())
+    assert all(torch.equal(value, model[name]) for name, value in any_trainer.model.state_dict().items())
     assert all(
         torch.equal(value, progress[name]) if isinstance(value, torch.Tensor) else value == progress[name]
-        for name, value in vars(trainer.progress).items()
+        for name, value in vars(any_trainer.progress).items()
     )
     assert torch.equal(first, again) and not torch.equal(first, softer)
 
 
+def test_a_trial_leaves_poses_where_they_were(make: Callable[..., HalfTrainer]) -> None:
+    trainer = make(warm_up_epochs=0, refine_poses=True)
+    assert trainer.poses is not None
+    before = trainer.poses.table.weight.clone()
+    evidence_with(trainer, 1.0)
+    assert torch.equal(trainer.poses.table.weight, before)
+
+
+def evidence_with(trainer: Any, strength: float) -> Tensor:
+    """What a trial of this strength finds."""
+    weights = noise_weights(trainer.progress.noise_power, trainer.data.grid)
+    found: Tensor = trainer._evidence_with(strength, weights)
+    return found
+
+
 def test_a_molecule_that_moves_is_not_held(trainer: FlexTrainer) -> None:
     """The hinge of a trained run, against a rigidity that lets nothing bend."""
-    free, held = trainer._evidence_with(FIRST), trainer._evidence_with(1e4)
+    free, held = evidence_with(trainer, FIRST), evidence_with(trainer, 1e4)
     gain = (free - held).double()
     assert gain.mean() > 3.0 * gain.std() / len(gain) ** 0.5
 
@@ -96,6 +130,10 @@ def test_a_given_rigidity_is_kept(trainer: FlexTrainer) -> None:
     assert trainer.trials and trainer.progress.rigidity == FIRST
     given = FlexTrainer(trainer.model, trainer.data, trainer.training, FlexConfig(rigidity=2.0))
     assert not given.trials and given.progress.rigidity == 2.0
+
+
+def test_a_given_ratio_is_kept(make: Callable[..., HalfTrainer]) -> None:
+    assert len(make(0.5).trials) == 3 and not make(0.5, regularisation=0.9).trials
 
 
 def test_what_was_tried_is_told_and_what_was_taken_marked() -> None:

@@ -13,6 +13,7 @@ import torch
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.losses.data import data_loss
+from dynaflex.losses.isometry import weight_of
 from dynaflex.methods.dynamight import train
 from dynaflex.methods.dynamight.balance import balance, geometry_loss
 from dynaflex.methods.dynamight.consensus import closest_conformation
@@ -134,10 +135,11 @@ def test_lambda_gives_the_prior_its_share_of_the_gradient(make: MakeTrainer) -> 
     assert strength(0.9, strongest=strength(0.9) / 2.0) == pytest.approx(strength(0.9) / 2.0)
 
 
-def test_lambda_is_capped_where_the_prior_has_no_gradient_yet(make: MakeTrainer) -> None:
-    trainer = make(warm_up_epochs=0, strongest_prior=7.0)
+def test_where_the_prior_has_no_gradient_yet_lambda_is_the_molecules_own(make: MakeTrainer) -> None:
+    trainer = make(warm_up_epochs=0)
+    own = weight_of(train.FIRST, trainer.matter, trainer.graph)
     trainer.run_epoch(silent)
-    assert trainer.progress.strength == 7.0
+    assert trainer.progress.strength == pytest.approx(own)
 
 
 def test_what_the_user_asks_for_is_not_lost_in_the_cap(make: MakeTrainer) -> None:
@@ -146,7 +148,7 @@ def test_what_the_user_asks_for_is_not_lost_in_the_cap(make: MakeTrainer) -> Non
         trainer = make(warm_up_epochs=0, regularisation=ratio)
         trainer.run_epoch(silent)
         strengths.append(trainer.progress.strength)
-    assert strengths == pytest.approx([0.3 / 0.9 * strengths[1], 67.0, 3.0 / 0.9 * strengths[1]])
+    assert strengths == pytest.approx([0.3 / 0.9 * strengths[1], strengths[1], 3.0 / 0.9 * strengths[1]])
 
 
 def test_closest_conformation_is_the_mean_of_those_that_move_least() -> None:

@@ -31,15 +31,19 @@ def automatic_threshold(volume: Tensor, mask: Tensor | None = None) -> float:
     return max(0.5 * otsu, float(centre) + 5.0 * spread if mask is None else 0.0)
 
 
-def default_count(volume: Tensor, threshold: float, pixel_size: float, trained_at: float) -> int:
-    """Two Gaussians for every residue that fits into the density above the threshold.
+def enclosed(volume: Tensor, threshold: float, pixel_size: float) -> float:
+    """Å³ of a map ``(d d d)`` above the threshold."""
+    return float((volume > threshold).sum()) * pixel_size**3
+
+
+def default_count(matter: float, trained_at: float) -> int:
+    """Two Gaussians for every residue that fits into so many Å³ of ``matter``.
 
     There are no more of them than voxels of ``trained_at`` Å that hold the molecule: images of this pixel size cannot
     tell more apart.
     """
-    enclosed = float((volume > threshold).sum()) * pixel_size**3
-    told_apart = enclosed / trained_at**3
-    return int(max(64, min(40_000, told_apart, GAUSSIANS_PER_RESIDUE * round(enclosed / RESIDUE_VOLUME))))
+    told_apart = matter / trained_at**3
+    return int(max(64, min(40_000, told_apart, GAUSSIANS_PER_RESIDUE * round(matter / RESIDUE_VOLUME))))
 
 
 def fill(volume: Tensor, grid: Grid, threshold: float, count: int, generator: torch.Generator) -> Tensor:

@@ -110,7 +110,7 @@ def _run_of(line: Line) -> list[object]:
 
 def _settings(line: Line) -> Iterator[object]:
     """The options of DynaMight as those of dynaflex."""
-    from dynaflex.methods.dynamight.config import DynamightConfig
+    from dynaflex.methods.dynamight.config import PAPERS_RATIO
 
     yield from ("--device", _device(line))
     for name, ours in _OURS.items():
@@ -121,8 +121,9 @@ def _settings(line: Line) -> Iterator[object]:
     # Scipion asks for an automatic threshold with -1.
     if threshold is not None and threshold > 0.0:
         yield from ("--threshold", f"{threshold:g}")
-    if factor is not None:
-        yield from ("--regularisation", f"{factor * DynamightConfig().regularisation:g}")
+    # The job sends 1 where nobody has asked for anything.
+    if factor is not None and factor != 1.0:
+        yield from ("--regularisation", f"{factor * PAPERS_RATIO:g}")
 
 
 def _trained(line: Line) -> Run:

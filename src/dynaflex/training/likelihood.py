@@ -53,7 +53,7 @@ class Likelihood:
         pixels. The gain is over the same map at rest: all particles at the mean of the latents in
         training. In the first epoch this sets the noise.
         """
-        middle = torch.cat([self._latents(self._batch(part)) for part in self.training.split(_AT_ONCE)]).mean(dim=0)
+        middle = torch.cat([self._latents(self.batch(part)) for part in self.training.split(_AT_ONCE)]).mean(dim=0)
         at_rest = self.model.deformed(middle[None])[0]
         if len(state.first_noise) == 0:
             state.first_noise = in_smaller_batches(partial(self._left, at_rest), _AT_ONCE)
@@ -82,7 +82,7 @@ class Likelihood:
         def found(size: int) -> Tensor:
             return torch.cat([
                 infer(self.model, batch, weights, self._latents(batch), 1, prior).mean
-                for batch in map(self._batch, self.held_out.split(size))
+                for batch in map(self.batch, self.held_out.split(size))
             ])  # fmt: skip
 
         table.set_mean(self.held_out.to(self.data.device), in_smaller_batches(found, _AT_ONCE))
@@ -94,7 +94,7 @@ class Likelihood:
         moved: list[Tensor] = []
         rest: list[Tensor] = []
         for part in index.split(size):
-            batch = self._batch(part)
+            batch = self.batch(part)
             for points, found in ((self.model.deformed(self._latents(batch)), moved), (at_rest, rest)):
                 prediction = self.model.render(points, batch.pose, batch.ctf)
                 found.append(-(data_loss(prediction, batch.coefficients, weights) + constant).cpu())
@@ -104,7 +104,7 @@ class Likelihood:
         """The noise power ``(s)`` if all that the points ``at_rest`` ``(n 3)`` leave of the images is noise."""
         total = torch.zeros(self.data.grid.n_shells, device=self.data.device)
         for part in self.training.split(size):
-            batch = self._batch(part)
+            batch = self.batch(part)
             prediction = self.model.render(at_rest, batch.pose, batch.ctf)
             total += len(part) * self.data.power_left(prediction, batch)
         return total / len(self.training)
@@ -112,7 +112,8 @@ class Likelihood:
     def _latents(self, batch: Batch) -> Tensor:
         return self.model.latents.posterior(batch).mean
 
-    def _batch(self, index: Tensor) -> Batch:
+    def batch(self, index: Tensor) -> Batch:
+        """The particles ``index`` ``(b)``, where their poses have come to, without any noise on their latents."""
         batch = self.data.batch(index)
         return batch if self.poses is None else replace(batch, pose=self.poses.corrected(batch.index, batch.pose))
 

@@ -30,12 +30,14 @@ _COUNTED_AT = 8.0
 
 @dataclass(frozen=True)
 class Consensus:
-    """The map ``(d d d)`` that one half starts from, low-passed, with the contour that is filled with Gaussians."""
+    """The map ``(d d d)`` that one half starts from, low-passed, with the contour that is filled with Gaussians, and
+    the ``matter`` that there is of the molecule, in Å³."""
 
     volume: Tensor
     grid: Grid
     threshold: float
     count: int
+    matter: float
 
 
 def prepare_consensus(inputs: Inputs, half: int, config: DynamightConfig) -> Consensus:
@@ -50,10 +52,9 @@ def prepare_consensus(inputs: Inputs, half: int, config: DynamightConfig) -> Con
     low = low * kept
     # At R0 the density is swollen, in a sharpened map it is hollow: residues are counted in between.
     counted = fourier.low_pass(volume * kept, grid, _COUNTED_AT)
-    count = config.n_gaussians or placement.default_count(
-        counted, placement.automatic_threshold(counted), grid.pixel_size, inputs.imaging.grid.pixel_size
-    )
-    return Consensus(low, grid, contour(low, config), count)
+    matter = placement.enclosed(counted, placement.automatic_threshold(counted), grid.pixel_size)
+    count = config.n_gaussians or placement.default_count(matter, inputs.imaging.grid.pixel_size)
+    return Consensus(low, grid, contour(low, config), count, matter)
 
 
 def build_model(

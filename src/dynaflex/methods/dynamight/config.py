@@ -12,7 +12,8 @@ from dynaflex.config import MAP, MOTION, SCHEDULE, TRAINING, InputFile, Option, 
 _RATE = Private("a rate that suits the units of what it moves, for any data")
 _DECODER = Private("how fine a motion can be follows from both: the shortest wave, and the nodes that resolve it")
 _DENSE = 12.0
-_PAPERS_RATIO = 0.9
+PAPERS_RATIO = 0.9
+"""Of the norms of the gradients, prior over data."""
 
 
 class DynamightConfig(RunConfig):
@@ -50,13 +51,11 @@ class DynamightConfig(RunConfig):
     graph: Annotated[Literal["dense", "paper"], Option(MOTION)] = Field(
         default="dense", description="Of neighbours that stay together: 12 on average, or the cutoff of eq. 12."
     )
-    regularisation: Annotated[float, Option(MOTION, "RATIO")] = Field(
-        default=_PAPERS_RATIO,
+    regularisation: Annotated[float | None, Option(MOTION, "RATIO")] = Field(
+        default=None,
         ge=0.0,
-        description="How stiff: the ratio of gradient norms, prior over data, and in proportion where it is capped.",
-    )
-    strongest_prior: Annotated[float, Private("a ceiling that keeps noisy gradients from forbidding motion")] = Field(
-        default=67.0, description="largest lambda at the ratio of 0.9, nats per Å² of mean squared edge strain"
+        description="How stiff: the ratio of gradient norms, prior over data, and in proportion where it is capped; "
+        "default by held-out images, from 0.9.",
     )
 
     half_sets: Annotated[Literal["independent"], Option(TRAINING)] = Field(
@@ -95,9 +94,9 @@ class DynamightConfig(RunConfig):
         return _DENSE if self.graph == "dense" else None
 
     @property
-    def ceiling(self) -> float:
-        """The largest lambda, in nats per Å²: in noisy data it is what holds, so that it goes with what was asked."""
-        return self.strongest_prior * self.regularisation / _PAPERS_RATIO
+    def ratio(self) -> float:
+        """The ratio of gradient norms that the geometry is weighed by to begin with."""
+        return PAPERS_RATIO if self.regularisation is None else self.regularisation
 
     def planned_epochs(self, batches: int) -> int:
         """Epochs of a half-set whose epoch has ``batches`` updates."""

@@ -95,6 +95,7 @@ class Dynamight(Method[DynamightConfig, "Plan"]):
             data,
             training,
             config,
+            matter=plan.starts[data.half].matter,
             bonds=None if plan.atoms is None else plan.atoms.edges.to(work.device),
             start=partial(linear_start, work.inputs, data, config, min(config.latent_dim, _LINEAR_COORDINATES))
             if config.start == "subspace"

@@ -11,29 +11,41 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 import torch
 
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
+from dynaflex.inference import find_evidence
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.graph import Graph, fixed_graph, neighbour_graph
+from dynaflex.losses.isometry import weight_of
+from dynaflex.methods.dynamight import rates
 from dynaflex.methods.dynamight.balance import balance, geometry_loss
-from dynaflex.methods.dynamight.config import DynamightConfig
+from dynaflex.methods.dynamight.config import PAPERS_RATIO, DynamightConfig
 from dynaflex.methods.dynamight.consensus import closest_conformation
 from dynaflex.methods.dynamight.schedule import Schedule
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
+from dynaflex.training import how_stiff
 from dynaflex.training.contrast import Contrasts
-from dynaflex.training.likelihood import Likelihood, some_of
+from dynaflex.training.likelihood import MOST, Likelihood, some_of
 from dynaflex.training.method import EveryBatch, Report
 from dynaflex.training.scale import matching_scale
-from dynaflex.training.steps import Contribution, Progress, Steps
+from dynaflex.training.steps import Contribution, Diverged, Progress, Steps
+from dynaflex.training.undone import undone
 
+FIRST = how_stiff.FIRST / 16.0
+"""The rigidity to begin with, in nats per nm³ of matter and unit of squared strain. What is held too hard comes to
+rest, latents with it, and then no image can tell that it should have been softer; what is too soft they can."""
 _BALANCE_BATCHES = 4
+_SHOWN = 64
+"""Updates by which a lambda shows what it does."""
+_AT_ONCE = 64
 _STREAM_EPOCH, _STREAM_BALANCE, _STREAM_POOL = 1, 2, 3
 
 
@@ -43,6 +55,11 @@ class DynamightProgress(Progress):
 
     joint_epochs: int = 0
     strength: float = 0.0
+    """lambda, in nats per Å²."""
+    stiffer: float = 1.0
+    """By what factor images that were held out have lambda otherwise than by the balance."""
+    tried: list[list[float]] = field(default_factory=list)
+    """Of all that were tried before this epoch: lambda, gain and error."""
     rises: int = 0
     last_loss: float = float("inf")
     rest: Tensor = field(default_factory=lambda: torch.zeros(0, 3))
@@ -59,27 +76,36 @@ class HalfTrainer:
         training: Tensor,
         config: DynamightConfig,
         *,
+        matter: float,
         bonds: Tensor | None = None,
         start: Callable[[], Tensor] | None = None,
     ) -> None:
-        """``start()`` gives the first coordinates ``(p k)`` of the latents to begin with."""
+        """There are ``matter`` Å³ of the molecule. ``start()`` gives the first coordinates ``(p k)`` of the latents to
+        begin with."""
+        self.matter = matter
         self.start = start
         self.model = model
         self.data = data
         self.training = training
         self.config = config
         self.bonds = bonds
-        self.epochs = config.planned_epochs(-(-len(training) // config.batch_size))
+        batches = -(-len(training) // config.batch_size)
+        self.epochs = config.planned_epochs(batches)
         self.schedule = Schedule(config, self.epochs)
         self.progress = DynamightProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         self.poses = PoseRefinement(len(data)).to(data.device) if config.refine_poses else None
-        self.optimisers = build_optimisers(model, self.poses, config)
+        self.optimisers = rates.optimisers_of(model, self.poses, config)
         self.steps = Steps(data, self.progress, config.batch_size)
         self.contrasts = Contrasts(data, training, self.progress)
         outside = torch.ones(len(data), dtype=torch.bool)
         outside[training] = False
-        held_out = some_of(outside.nonzero()[:, 0], len(training))
-        self.likelihood = Likelihood(model, data, training, held_out, self.poses)
+        held_out = outside.nonzero()[:, 0]
+        self.likelihood = Likelihood(model, data, training, some_of(held_out, len(training)), self.poses)
+        self.judges = held_out[:MOST].split(_AT_ONCE)
+        self.trial_updates = how_stiff.updates(self.epochs * batches, _SHOWN)
+        asked = config.regularisation is None and len(held_out) >= how_stiff.FEWEST
+        joint = lambda epoch: self.schedule.phase(epoch) == "joint"  # noqa: E731
+        self.trials = how_stiff.sittings(self.epochs, joint) if asked else set()
         self.renew_graph()
 
     @property
@@ -99,7 +125,7 @@ class HalfTrainer:
     def run_epoch(self, report: Report, every_batch: EveryBatch = lambda _done, _total: None) -> None:
         """One sweep over the training particles, then the bookkeeping that the next one needs."""
         started, phase, state = time.monotonic(), self.phase(), self.progress
-        self._set_rates()
+        rates.fall(self.optimisers, (self.epochs - self.progress.epoch) / self.epochs, self.progress.caution)
         weights = noise_weights(state.noise_power, self.data.grid)
         if state.step == 0:
             self._begin_epoch(phase, weights)
@@ -118,7 +144,8 @@ class HalfTrainer:
         self._finish_epoch(phase)
         report({
             "half": self.data.half, "epoch": state.epoch, "phase": phase, "steps": total, **figures,
-            "lambda": state.strength, "seconds": time.monotonic() - started,
+            "lambda": state.strength, **({"tried": state.tried} if state.tried else {}),
+            "seconds": time.monotonic() - started,
         })  # fmt: skip
 
     def _begin_epoch(self, phase: str, weights: Tensor) -> None:
@@ -127,8 +154,9 @@ class HalfTrainer:
             self.contrasts.begin(self.model)
             if self.start is not None and isinstance(self.model.latents, LatentTable):
                 self.model.latents.set_mean(torch.arange(len(self.data)), self.start().to(self.data.device))
+        self.progress.tried = []
         if phase == "joint":
-            self.progress.strength = self._balance(weights)
+            self._weigh_geometry(weights)
         self.progress.begin_epoch()
 
     def _accumulate(self, batch: Batch, share: float, *, weights: Tensor, phase: str) -> Contribution:
@@ -189,17 +217,44 @@ class HalfTrainer:
         key = (self.config.seed, self.data.half, self.progress.epoch, stream)
         return self.data.batches(self.training, self.config.batch_size, self.config.latent_dim, key, skip)
 
+    def _weigh_geometry(self, weights: Tensor) -> None:
+        """Balance geometry and images, and let images that nothing is learned from say how stiff the molecule is, in
+        the epochs where they are asked."""
+        state, balanced = self.progress, self._balance(weights)
+        present = state.strength = balanced * state.stiffer
+        if state.epoch in self.trials:
+            evidence = partial(self._evidence_with, weights=weights)
+            state.strength, tried = how_stiff.chosen(present, balanced, evidence)
+            state.stiffer *= state.strength / present
+            state.tried = how_stiff.told(tried)
+
     def _balance(self, weights: Tensor) -> float:
         batches = (batch for batch, _ in zip(self._batches(_STREAM_BALANCE), range(_BALANCE_BATCHES), strict=False))
+        ratio = self.config.ratio
         return balance(
             self.model,
             batches,
             weights,
             self.graph,
-            ratio=self.config.regularisation,
-            strongest=self.config.ceiling,
+            ratio=ratio,
+            strongest=weight_of(FIRST, self.matter, self.graph) * ratio / PAPERS_RATIO,
             bonded=self.bonds is not None,
         )
+
+    def _evidence_with(self, strength: float, weights: Tensor) -> Tensor:
+        """That of the particles held out ``(p)``, after some updates with another lambda, which are undone."""
+        latents = self.model.latents
+        accumulate = partial(self._accumulate, weights=weights, phase="joint")
+        with undone(self):
+            self.progress.strength = strength
+            try:
+                for batch in islice(self._batches(_STREAM_EPOCH), self.trial_updates):
+                    self.steps.take([batch], accumulate, self.optimisers.values())
+            except Diverged:
+                return torch.full((sum(map(len, self.judges)),), torch.nan)
+            still = map(self.likelihood.batch, self.judges)
+            start = lambda batch: latents.posterior(batch).mean  # noqa: E731
+            return find_evidence(self.model, still, start, weights, self.config.latent_prior)
 
     def _match_scale(self) -> None:
         """Give the Gaussians the amplitude at which their images fit the particles best."""
@@ -220,40 +275,3 @@ class HalfTrainer:
             reference = self.model.density.points()
             pooled = min(self.config.pooled_particles, max(1, len(chosen) // 10))
             reference.copy_(closest_conformation(chosen, reference, pooled))
-
-    def _set_rates(self) -> None:
-        """Rates fall linearly to a tenth over the last third of the planned epochs."""
-        left = (self.epochs - self.progress.epoch) / max(self.epochs / 3.0, 1.0)
-        for optimiser in self.optimisers.values():
-            for group in optimiser.param_groups:
-                group["lr"] = group["full_rate"] * max(0.1, min(1.0, left)) * self.progress.caution
-
-
-def build_optimisers(
-    model: FlexModel, poses: PoseRefinement | None, config: DynamightConfig
-) -> dict[str, torch.optim.Optimizer]:
-    """Adam for the Gaussians, the decoder and the latents; sparse for tables, whose other rows must not drift."""
-    density = model.density
-    gaussians = [
-        {"params": [density.positions], "full_rate": config.position_rate},
-        {"params": [density.log_amplitude, density.log_width, density.logits], "full_rate": config.shape_rate},
-    ]
-    latents: torch.optim.Optimizer
-    if isinstance(model.latents, LatentTable):
-        latents = torch.optim.SparseAdam(
-            [{"params": list(model.latents.parameters()), "full_rate": config.latent_rate}]
-        )
-    else:
-        latents = torch.optim.Adam([{"params": list(model.latents.parameters()), "full_rate": config.decoder_rate}])
-    corrections: dict[str, torch.optim.Optimizer] = {}
-    if poses is not None:
-        corrections["poses"] = torch.optim.SparseAdam(
-            [{"params": list(poses.parameters()), "full_rate": config.pose_rate}]
-        )
-    return corrections | {
-        "gaussians": torch.optim.Adam(gaussians),
-        "decoder": torch.optim.Adam(
-            [{"params": list(model.deformation.parameters()), "full_rate": config.decoder_rate}]
-        ),
-        "latents": latents,
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,18 +12,19 @@ import torch
 
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser
-from dynaflex.inference import FROM_TRAINED, descend, infer, log_evidence
+from dynaflex.inference import descend, find_evidence, infer
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
-from dynaflex.methods.flex import how_long, how_stiff
+from dynaflex.methods.flex import how_long
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.meshed.folds import MapProgress
 from dynaflex.methods.meshed.in_turn import InTurn
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
+from dynaflex.training import how_stiff
 from dynaflex.training.steps import Contribution, Diverged
 from dynaflex.training.undone import undone
 
@@ -34,6 +34,11 @@ _SETTLED = 0.4
 """The share of the epochs after which it is known where the molecule gives."""
 _ASKED = 64
 """How many particles tell it."""
+_SHOWN = 32
+"""Updates by which a stiffness shows what it does."""
+_EPOCHS_OF_THE_MAP = 2
+"""Before the first trial: until then the flow also makes up for what the map lacks, and even a rigid molecule would
+surely be softer."""
 
 
 @dataclass
@@ -70,8 +75,8 @@ class FlexTrainer(InTurn[FlexConfig]):
         progress = FlexProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         super().__init__(model, data, training, config, epochs, progress)
         self.start = start
-        self.trials = how_stiff.sittings(config.fixed_map_epochs, epochs)
-        self.trial_updates = how_stiff.updates(epochs // 2 * batches)
+        self.trials = trials(config.fixed_map_epochs, epochs)
+        self.trial_updates = how_stiff.updates(epochs // 2 * batches, _SHOWN)
         few = len(self.held_out) < how_stiff.FEWEST
         if few or config.rigidity is not None:
             self.trials = set()
@@ -106,12 +111,12 @@ class FlexTrainer(InTurn[FlexConfig]):
         state = self.progress
         state.tried = []
         if state.epoch in self.trials:
-            state.rigidity, tried = how_stiff.chosen(state.rigidity, self._evidence_with)
-            state.tried = [[one.rigidity, one.gain, one.error] for one in tried if math.isfinite(one.gain)]
+            evidence = partial(self._evidence_with, weights=self.weights())
+            state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
+            state.tried = how_stiff.told(tried)
 
-    def _evidence_with(self, rigidity: float) -> Tensor:
+    def _evidence_with(self, rigidity: float, weights: Tensor) -> Tensor:
         """That of the particles held out ``(p)``, after some updates with another rigidity, which are undone."""
-        weights = self.weights()
         accumulate = partial(self._cross_fitted, weights=weights)
         with undone(self):
             self.progress.rigidity = rigidity
@@ -124,11 +129,8 @@ class FlexTrainer(InTurn[FlexConfig]):
 
     def _evidence(self, weights: Tensor) -> Tensor:
         """The logarithm ``(p)`` of how likely the model makes the particles held out, whatever their latents are."""
-        evidence = []
-        for batch in self._held_out_batches():
-            found = infer(self.model, batch, weights, self.table.mean_of(batch.index), FROM_TRAINED, self.prior)
-            evidence.append(log_evidence(self.model, batch, weights, found, self.prior))
-        return torch.cat(evidence)
+        start = lambda batch: self.table.mean_of(batch.index)  # noqa: E731
+        return find_evidence(self.model, self._held_out_batches(), start, weights, self.prior)
 
     def _end_epoch(self) -> None:
         """Add a stretch where the plan ends and particles held out still gain."""
@@ -179,3 +181,9 @@ class FlexTrainer(InTurn[FlexConfig]):
         if self.config.inference == "descent":
             return descend(self.model, batch, weights, here, _LADDER, self.prior)
         return infer(self.model, batch, weights, here, 1, self.prior)
+
+
+def trials(fixed_map_epochs: int, epochs: int) -> set[int]:
+    """The epochs that begin with a trial of other stiffnesses. Map and flow take turns after ``fixed_map_epochs``."""
+    first = fixed_map_epochs + 2 * _EPOCHS_OF_THE_MAP - 1
+    return how_stiff.sittings(epochs, lambda epoch: epoch >= first and (epoch - first) % 2 == 0)
