@@ -86,3 +86,17 @@ def from_cryosparc(few: Path, command: Command, tmp_path_factory: pytest.TempPat
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     return run, rows
+
+
+@pytest.fixture(scope="session")
+def exported(
+    from_cryosparc: tuple[Path, np.ndarray], command: Command, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """That run as it is handed back, with a path of five frames of half 2."""
+    run, _ = from_cryosparc
+    out = tmp_path_factory.mktemp("to") / "cryosparc"
+    with np.load(run / "latents.npz") as stored:
+        np.save(out.parent / "path.npy", stored["mean"][stored["half"] == 2][:5])
+    outcome = command("export", run, "--to", "cryosparc", "-o", out, "--path", out.parent / "path.npy", "--half", 2)
+    assert outcome.code == 0, outcome.err
+    return out

@@ -14,7 +14,10 @@ from cryosparc_files import records, with_column, without, write_cs
 from dynaflex.io.foreign.cs import read_cs
 from dynaflex.io.mrc import read_map
 from dynaflex.io.star import read_star, write_star
+from dynaflex.run.directory import Run
 from dynaflex.run.ledger import Ledger
+from dynaflex.viewer.particles.selections import Selections
+from dynaflex.viewer.particles.table import ParticleTable
 
 Command = Callable[..., Any]
 Made = tuple[Path, np.ndarray]
@@ -30,17 +33,6 @@ def assert_same_records(found: np.ndarray, expected: np.ndarray) -> None:
 def rows_file(path: Path, rows: list[int]) -> Path:
     path.write_text("\n".join(map(str, rows)))
     return path
-
-
-@pytest.fixture(scope="module")
-def exported(from_cryosparc: Made, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run, _ = from_cryosparc
-    out = tmp_path_factory.mktemp("to") / "cryosparc"
-    with np.load(run / "latents.npz") as stored:
-        np.save(out.parent / "path.npy", stored["mean"][stored["half"] == 2][:5])
-    outcome = command("export", run, "--to", "cryosparc", "-o", out, "--path", out.parent / "path.npy", "--half", 2)
-    assert outcome.code == 0, outcome.err
-    return out
 
 
 def test_all_particles_come_back_with_all_columns_and_components(exported: Path, from_cryosparc: Made) -> None:
@@ -122,6 +114,17 @@ def test_select_writes_what_the_run_was_made_from(from_cryosparc: Made, command:
     assert set(whole.dtype.names) == set(given.dtype.names)
 
 
+def test_a_selection_of_the_explorer_is_cryosparcs_too(from_cryosparc: Made, tmp_path: Path) -> None:
+    run, given = from_cryosparc
+    shutil.copytree(run, tmp_path / "run")
+    particles = ParticleTable(Run(tmp_path / "run"), False)
+    chosen = np.isin(particles.rows, [110, 30, 8])
+    saved = Selections(tmp_path / "run").save("a few", chosen, particles, "by hand")
+    path = tmp_path / "run" / saved["file"]
+    assert_same_records(read_cs(path.with_suffix(".cs")), given[[8, 30, 110]])
+    assert "a few" in path.with_suffix(".csg").read_text()
+
+
 def test_a_group_of_cryosparcs_is_not_written_over(from_cryosparc: Made, command: Command, tmp_path: Path) -> None:
     run, _ = from_cryosparc
     (tmp_path / "J7.csg").write_text("created: 2026-01-01\n")
@@ -185,6 +188,24 @@ def test_particles_from_relion_are_found_in_cryosparcs_import(
     write_cs(tmp_path / "fewer.cs", rows[3:])
     outcome = command(*typed, tmp_path / "fewer.cs")
     assert outcome.code == 3 and "[cs.other-particles]" in outcome.error_line() and "117 of them" in outcome.err
+
+
+def test_of_one_model_for_both_halves_the_latents_are_the_components(
+    few: Path, brief_of: Callable[..., Any], command: Command, tmp_path: Path
+) -> None:
+    run, outcome = brief_of("flex", "--half-sets", "shared", out=tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    imported(few / "particles.star", tmp_path / "imported_particles.cs", np.arange(120))
+    with np.load(run / "latents.npz") as stored:
+        mean = stored["mean"]
+    np.save(tmp_path / "path.npy", mean[:3])
+    typed = ("export", run, "--to", "cryosparc", "-o", tmp_path / "out", "--path", tmp_path / "path.npy")
+    outcome = command(*typed, "--particles", tmp_path / "imported_particles.cs")
+    assert outcome.code == 0 and "standard deviations of the prior" in outcome.out
+    for name, expected in (("particles", mean), ("latents", mean[:3])):
+        found = read_cs(tmp_path / "out" / f"{name}.cs")
+        for k in range(mean.shape[1]):
+            np.testing.assert_array_equal(found[f"components_mode_{k}/value"], expected[:, k].astype("<f4"))
 
 
 def test_what_is_for_cryosparc_alone(brief_run: Path, few: Path, command: Command, tmp_path: Path) -> None:
