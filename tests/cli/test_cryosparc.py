@@ -190,6 +190,21 @@ def test_particles_from_relion_are_found_in_cryosparcs_import(
     assert outcome.code == 3 and "[cs.other-particles]" in outcome.error_line() and "117 of them" in outcome.err
 
 
+def test_particles_that_were_converted_are_found_by_uid(few: Path, command: Command, tmp_path: Path) -> None:
+    rows = records(few / "particles.star", 6.0)
+    write_cs(tmp_path / "particles.cs", rows)
+    assert command("convert", tmp_path / "particles.cs", "-o", tmp_path / "particles.star").code == 0
+    files = ("--map", few / "consensus.mrc", "--mask", few / "mask.mrc", "--datadir", few, "-o", tmp_path / "run")
+    options = ("--epochs", 1, "--gaussians", 40, "--batch-size", 8, "--until", "reconstruct")
+    outcome = command("dynamight", tmp_path / "particles.star", *files, *options)
+    assert outcome.code == 0, outcome.err
+    write_cs(tmp_path / "sorted.cs", rows[np.argsort(rows["uid"])])
+    typed = ("export", tmp_path / "run", "--to", "cryosparc", "-o", tmp_path / "out", "--particles")
+    outcome = command(*typed, tmp_path / "sorted.cs")
+    assert outcome.code == 0, outcome.err
+    assert_same_records(read_cs(tmp_path / "out" / "particles.cs"), rows)
+
+
 def test_of_one_model_for_both_halves_the_latents_are_the_components(
     few: Path, brief_of: Callable[..., Any], command: Command, tmp_path: Path
 ) -> None:

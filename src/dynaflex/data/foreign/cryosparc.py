@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dynaflex.data.foreign.cs_table import CsTable, read_joined
+from dynaflex.data.foreign.cs_table import UID, CsTable, read_joined
 from dynaflex.data.foreign.cs_words import words
 from dynaflex.errors import InputError
 from dynaflex.io.star import StarFile
@@ -21,7 +21,6 @@ from dynaflex.rotations import axis_angle_to_matrix, matrix_to_euler
 from dynaflex.shapes import Array, IntArray
 
 SIGN = "cryosparcSign"
-UID = "cryosparcUid"
 
 # An aberration that is not modelled may shift the phase of a wave by so much, in radians, before it matters.
 _LARGEST_PHASE = 0.1

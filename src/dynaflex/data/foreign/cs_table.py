@@ -15,6 +15,8 @@ from dynaflex.errors import InputError
 from dynaflex.io.foreign.cs import read_cs
 from dynaflex.shapes import Array, IntArray
 
+UID = "cryosparcUid"
+"""The column that has the uid in a STAR table made of cryoSPARC's."""
 _NEEDED = ("blob", "ctf")
 _POSES = re.compile(r"alignments3D|alignments3D_multi|alignments_class_\d+")
 _CLASS = re.compile(r"alignments_class_(\d+)/class_posterior")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dynaflex.data.columns import particle_block
-from dynaflex.data.foreign.cryosparc import UID
+from dynaflex.data.foreign.cs_table import UID
 from dynaflex.io import durable
 from dynaflex.io.foreign.cs import write_cs
 from dynaflex.io.mrc import write_map
@@ -63,17 +64,17 @@ def to_cryosparc(run: Run, out: Path, named: Path, also: ForCryosparc) -> list[s
         *lines,
         f"maps: {named / 'volume.csg'} with half-maps and mask, the same without motion in volume_noflex.csg",
         "in cryoSPARC: Import Result Group, a job for each .csg; or all in one External job:",
-        f"  python {named / SCRIPT} PROJECT WORKSPACE --url http://HOST:PORT",
+        f"  python {shlex.quote(str(named / SCRIPT))} PROJECT WORKSPACE --url http://HOST:PORT",
     ]
 
 
 def _write_particles(run: Run, space: ConformationSpace, out: Path, named: Path, also: ForCryosparc) -> list[str]:
-    lines = _write_latents(run, out)
+    of_halves = _write_latents(run, out)
     records = _records(run, also.particles)
     if records is None:
         _write_csv(run, out / "latents.csv")
         return [
-            *lines,
+            *of_halves,
             "the particles did not come from cryoSPARC and have no uid: latents.csv has them by image name. To have "
             "them there: Import Particle Stack with the STAR file of the run, then dynaflex export again with "
             "--particles and the .cs file of that job",
@@ -85,13 +86,13 @@ def _write_particles(run: Run, space: ConformationSpace, out: Path, named: Path,
     what = "latents, in standard deviations of the prior" if space.shared else "motion in Å, rms over the molecule"
     groups.write_group(out, "particles", groups.with_components(used, values),
                        f"All particles of the run, with {values.shape[1]} components: {what}")  # fmt: skip
-    lines.append(f"{named / 'particles.csg'}: all {len(used)} particles; components_mode_0/value and on are {what}")
+    lines = [f"{named / 'particles.csg'}: all {len(used)} particles; components_mode_0/value and on are {what}"]
     if any(name.startswith(groups.COMPONENTS) for name in used.dtype.names or ()):
         lines.append(_FORMER)
     if len(rest):
         groups.write_group(out, "excluded", rest, "Particles that the run did not use, as they were")
         lines.append(f"{named / 'excluded.csg'}: {len(rest)} particles that the run did not use")
-    return lines
+    return [*lines, *of_halves]
 
 
 def _records(run: Run, particles: Path | None) -> Records | None:

@@ -11,8 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dynaflex.data.columns import particle_block
-from dynaflex.data.foreign.cryosparc import UID
-from dynaflex.data.foreign.cs_table import places, read_records, with_columns
+from dynaflex.data.foreign.cs_table import UID, places, read_records, with_columns
 from dynaflex.data.halves import assign_halves
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io.foreign.cs import looks_like_cs, read_cs
