@@ -21,7 +21,7 @@ def records(star: Path, align_pixel: float) -> np.ndarray:
     angles = table[["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]].to_numpy(dtype=float)
     origin = table[["rlnOriginXAngst", "rlnOriginYAngst"]].to_numpy(dtype=float)
     columns = {
-        "uid": np.random.default_rng(3).permutation(n).astype("<u8") + 10**18,
+        "uid": np.random.default_rng(3).permutation(n).astype("<u8") + np.uint64(2**63 + 10**18),
         "blob/path": np.array([f">{name}".encode() for name in path], dtype="S80"),
         "blob/idx": np.array([int(i) - 1 for i in number], dtype="<u4"),
         "blob/shape": np.tile(table[["rlnImageSize"]].to_numpy(dtype="<u4"), (1, 2)),

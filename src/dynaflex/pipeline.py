@@ -204,6 +204,7 @@ def _prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
         # A run that is resumed may have its latents in there.
         with run.files.writing(TABLE) as path:
             write_star(table.table_with_halves(particles, work.config.seed), path)
+    table.keep_cryosparc(run, inputs.paths.particles)
     tell.say(f"{used} particles used, {len(excluded)} excluded")
     run.write_provenance(shared_between_halves=[*_shared(inputs, work.config), *method.prepare(work)])
 

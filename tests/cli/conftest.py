@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cryosparc_files import records, with_column, without, write_cs
 from dynaflex.simulation.truth import read_truth
 
 Command = Callable[..., Any]
@@ -63,3 +64,39 @@ def halves(finished_run: Path) -> dict[int, list[int]]:
     """The rows of the particles of each half."""
     with np.load(finished_run / "latents.npz") as latents:
         return {half: latents["index"][latents["half"] == half].tolist() for half in (1, 2)}
+
+
+@pytest.fixture(scope="session")
+def from_cryosparc(few: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """A brief run on particles of cryoSPARC's, and their table.
+
+    It has a column that nothing here knows, and one pose is not a number."""
+    data = tmp_path_factory.mktemp("cs") / "data"
+    shutil.copytree(few, data)
+    rows = records(data / "particles.star", 6.0)
+    odd = np.random.default_rng(1).standard_normal((len(rows), 2)).astype("<f4")
+    rows = with_column(rows, "ml_properties/odd", odd)
+    rows["alignments3D/pose"][7] = np.nan
+    write_cs(data / "J12_particles.cs", without(rows, *(n for n in rows.dtype.names if n.startswith("location/"))))
+    write_cs(data / "J12_passthrough_particles.cs", rows[::-1][["uid", *(n for n in rows.dtype.names if n[0] == "l")]])
+    run = data / "run"
+    outcome = command(
+        "dynamight", data / "J12_particles.cs", "--map", data / "consensus.mrc", "--mask", data / "mask.mrc", "-o", run,
+        "--datadir", data, "--epochs", 3, "--gaussians", 80, "--batch-size", 8, "--until", "reconstruct",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    return run, rows
+
+
+@pytest.fixture(scope="session")
+def exported(
+    from_cryosparc: tuple[Path, np.ndarray], command: Command, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """That run as it is handed back, with a path of five frames of half 2."""
+    run, _ = from_cryosparc
+    out = tmp_path_factory.mktemp("to") / "cryosparc"
+    with np.load(run / "latents.npz") as stored:
+        np.save(out.parent / "path.npy", stored["mean"][stored["half"] == 2][:5])
+    outcome = command("export", run, "--to", "cryosparc", "-o", out, "--path", out.parent / "path.npy", "--half", 2)
+    assert outcome.code == 0, outcome.err
+    return out

@@ -215,7 +215,7 @@ class Run:
         The table is a lossless copy of the input table: only rows are left out. As ``dynaflex select``.
 
         Args:
-            out: STAR file to write.
+            out: file to write, ``.star``; ``.cs`` where the particles are cryoSPARC's.
             latents: lowest and highest value by axis: ``{1: (-0.5, 1.0)}``.
             particles: rows of the input table.
             polygon: corners ``(v 2)`` in a plane of what ``dynaflex analyze`` found; ``axes`` says which.

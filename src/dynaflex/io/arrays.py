@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynaflex.errors import InputError
+from dynaflex.io.magic import describe_file
+from dynaflex.shapes import FloatArray
+
 UNREADABLE = (
     ArithmeticError,
     EOFError,
@@ -44,3 +48,25 @@ def read_arrays(path: Path | str) -> dict[str, Any]:
     with Path(path).open("rb") as stream:
         content = np.load(stream, allow_pickle=False)
         return {name: content[name] for name in content.files} if hasattr(content, "files") else {"": content}
+
+
+def read_vectors(path: Path, columns: int) -> FloatArray:
+    """Vectors ``(n columns)`` of finite numbers from a ``.npy`` file, float32; pickles are not read.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
+    try:
+        (values,) = read_arrays(path).values()
+    except UNREADABLE as error:
+        raise InputError(
+            "npy.unreadable", "this array cannot be read",
+            file=path, found=describe_file(path) if path.is_file() else "no such file", fix="save it with numpy.save",
+        ) from error  # fmt: skip
+    if not are_vectors(values, columns):
+        raise InputError(
+            "npy.shape", "unexpected array",
+            file=path, expected=f"finite numbers (n, {columns})", found=values.shape,
+            fix="save one row of so many numbers each with numpy.save",
+        )  # fmt: skip
+    return values.astype(np.float32)

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 
-from dynaflex.data.columns import particle_block
-from dynaflex.data.foreign.cryosparc import UID
 from dynaflex.density.placement import automatic_threshold
 from dynaflex.errors import UsageError
 from dynaflex.io import durable
@@ -20,32 +14,39 @@ from dynaflex.io.mrc import read_map as read_mrc
 from dynaflex.io.mrc import write_map
 from dynaflex.products import chimerax
 from dynaflex.products.analyse import place_of_box
+from dynaflex.products.cryosparc.handed import ForCryosparc, to_cryosparc
+from dynaflex.products.names import Program
 from dynaflex.products.series import main_series, write_series
 from dynaflex.products.space import conformation_space
-from dynaflex.results.trained import config_of, load_half
+from dynaflex.results.trained import load_half
 from dynaflex.results.volumes import merged_map
 from dynaflex.run.directory import Run
-from dynaflex.run.files import FSC, LATENT_COLUMN, TABLE, read_latents, read_map, read_table
-from dynaflex.shapes import FloatArray, IntArray
+from dynaflex.run.files import FSC, LATENT_COLUMN, TABLE, read_map
 
-PROGRAMS = ("relion", "cryosparc", "chimerax")
 RELION_HALF = "run_half{}_class001_unfil.mrc"
 _FRAMES = 11
 
 
-def export(run: Run, program: str, out: Path, named: Path) -> list[str]:
-    """Write the files that one of ``PROGRAMS`` takes into a folder; what to do with them, line by line, once the folder
-    is ``named`` so.
+def export(run: Run, program: Program, out: Path, named: Path, also: ForCryosparc | None = None) -> list[str]:
+    """Write the files that a program takes into a folder; what to do with them, line by line, once the folder is
+    ``named`` so. ``also`` is for cryoSPARC alone.
 
     Raises:
-        UsageError: the run has no maps yet.
+        UsageError: the run has no maps yet, or ``also`` is given for another program; else as :func:`to_cryosparc`.
     """
     if not run.files.has(FSC):
         raise UsageError(
             "export.no-maps", "this run has no maps yet", file=run.maps,
             fix="take it to its end first: dynaflex resume, or dynaflex reconstruct",
         )  # fmt: skip
-    return {"relion": _to_relion, "cryosparc": _to_cryosparc, "chimerax": _to_chimerax}[program](run, out, named)
+    if program == "cryosparc":
+        return to_cryosparc(run, out, named, also or ForCryosparc())
+    if also is not None:
+        raise UsageError(
+            "export.for-cryosparc", "only cryoSPARC is handed particles of its own, and a path",
+            expected="--to cryosparc", fix="leave out --particles and --path",
+        )  # fmt: skip
+    return {"relion": _to_relion, "chimerax": _to_chimerax}[program](run, out, named)
 
 
 def _to_relion(run: Run, out: Path, named: Path) -> list[str]:
@@ -64,37 +65,6 @@ def _to_relion(run: Run, out: Path, named: Path) -> list[str]:
         f"  {shlex.join(command)}",
         f"{named / 'particles.star'} is your table with the latents as columns _{LATENT_COLUMN}1 and on; use it in the "
         "folder of your RELION project, from which the paths in it lead to the images",
-    ]
-
-
-def _to_cryosparc(run: Run, out: Path, named: Path) -> list[str]:
-    """The latents as components of the particles, by uid where the input had one, and the maps."""
-    for half, name in ((1, "map_half_A.mrc"), (2, "map_half_B.mrc")):
-        _copy(run.verified(f"maps/map_half{half}.mrc"), out / name)
-    _copy(run.verified("maps/map.mrc"), out / "map.mrc")
-    _copy(run.verified("maps/mask.mrc"), out / "mask.mrc")
-    stored = read_latents(run)
-    rows, owner, mean = stored.rows, stored.half, stored.mean
-    star = read_table(run)
-    table = star.blocks[particle_block(star)]
-    if UID not in table:
-        _write_csv(table, rows, owner, mean, out / "latents.csv")
-        return [
-            "the particles did not come from cryoSPARC and have no uid: latents.csv has them by image name",
-            f"maps to import: {named / 'map.mrc'} with its halves A and B",
-        ]
-    uid = table[UID].to_numpy()[rows].astype(np.uint64)
-    # One scatter plot of two latent spaces that have nothing to do with each other would show structure that is none.
-    parts = {"latents": rows >= 0} if config_of(run).half_sets == "shared" else {
-        f"latents_half{number}": owner == number for number in (1, 2)
-    }  # fmt: skip
-    for name, mine in parts.items():
-        _write_components(uid[mine], mean[mine], out / f"{name}.cs")
-    return [
-        f"particles by uid: {', '.join(f'{name}.cs' for name in parts)}; columns components_mode_0/value and on are "
-        "the latents, in units of the prior's standard deviation",
-        *(["each half has a latent space of its own, hence a file of its own"] if len(parts) > 1 else []),
-        f"maps to import: {named / 'map.mrc'} with its halves A and B",
     ]
 
 
@@ -126,27 +96,6 @@ def _to_chimerax(run: Run, out: Path, named: Path) -> list[str]:
         "#1 is the map without motion (grey), #2 the corrected one (blue); for the movement: hide #1,2 models; "
         "show #3 models",
     ]
-
-
-def _write_components(uid: IntArray | np.ndarray, mean: FloatArray, path: Path) -> None:
-    """A table of particles as cryoSPARC keeps its components: no Python objects."""
-    columns: list[tuple[str, Any]] = [("uid", "<u8")]
-    for k in range(mean.shape[1]):
-        columns += [(f"components_mode_{k}/component", "<u4"), (f"components_mode_{k}/value", "<f4")]
-    table = np.zeros(len(uid), dtype=columns)
-    table["uid"] = uid
-    for k in range(mean.shape[1]):
-        table[f"components_mode_{k}/component"] = k
-        table[f"components_mode_{k}/value"] = mean[:, k]
-    content = BytesIO()
-    np.save(content, table, allow_pickle=False)
-    durable.write_bytes(path, content.getvalue())
-
-
-def _write_csv(table: pd.DataFrame, rows: IntArray, half: IntArray, mean: FloatArray, path: Path) -> None:
-    columns: dict[str, Any] = {"row": rows, "half": half, "rlnImageName": table["rlnImageName"].to_numpy()[rows]}
-    columns |= {f"latent{k}": np.round(value.astype(np.float64), 6) for k, value in enumerate(mean.T, 1)}
-    durable.write_text(path, pd.DataFrame(columns).to_csv(index=False))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -17,6 +17,8 @@ from dynaflex.data.halves import assign_halves
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io.durable import make_folder
 from dynaflex.io.star import write_star
+from dynaflex.products.cryosparc.groups import write_subset as write_group_of
+from dynaflex.products.cryosparc.records import input_records, made_from_cryosparc
 from dynaflex.products.names import PARTICLES, Plane
 from dynaflex.products.stored import analysed_particles, numbered
 from dynaflex.results.settings import config_of
@@ -216,10 +218,11 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> Subset:
     """Write these rows of the input table, in its order, every value as it was written, with the optics table.
 
     What the run added is left out again, but for ``rlnRandomSubset`` where the table had none: particles must stay in
-    their half.
+    their half. A run on cryoSPARC's particles gives a ``.cs`` with the columns that it was made from, bit by bit, and a
+    ``.csg`` beside it, unless ``out`` ends with ``.star``.
 
     Raises:
-        UsageError: no row is left.
+        UsageError: no row is left, or ``out`` ends with ``.cs`` and the particles are not cryoSPARC's.
         InputError: a row is not in the table.
     """
     star = read_table(run)
@@ -235,11 +238,17 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> Subset:
             fix="count the rows from 0, the first of the input table",
         )  # fmt: skip
     columns = [name for name in table.columns if not name.startswith(OURS)]
-    make_folder(out.parent)
     subset = table.iloc[kept][columns]
-    write_star(replace(star, blocks={**star.blocks, block: subset}), out)
+    for_cryosparc = out.suffix in (".cs", ".csg") or (out.suffix != ".star" and made_from_cryosparc(run))
+    records = input_records(run) if for_cryosparc else None
+    make_folder(out.parent)
+    if records is not None:
+        write_group_of(out.with_suffix(".cs"), records.of(kept), f"{len(kept)} of {len(table)} particles")
+    else:
+        write_star(replace(star, blocks={**star.blocks, block: subset}), out)
     one = int((assign_halves(subset, 0, [], star.path) == 1).sum())
-    return Subset((one, len(kept) - one), len(table), _project(run, str(subset["rlnImageName"].iloc[0])))
+    project = None if records is not None else _project(run, str(subset["rlnImageName"].iloc[0]))
+    return Subset((one, len(kept) - one), len(table), project)
 
 
 def _project(run: Run, image: str) -> Path | None:

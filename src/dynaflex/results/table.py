@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from dynaflex.data.foreign.cs_table import read_joined
 from dynaflex.data.halves import assign_halves
 from dynaflex.data.particles import Particles
 from dynaflex.io import durable
+from dynaflex.io.foreign.cs import looks_like_cs, write_cs
 from dynaflex.io.star import StarFile, write_star
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.results.trained import load_half
 from dynaflex.run.directory import Run
-from dynaflex.run.files import CONTRAST_COLUMN, LATENT_COLUMN, LATENTS, TABLE
+from dynaflex.run.files import CONTRAST_COLUMN, INPUT_CS, LATENT_COLUMN, LATENTS, TABLE
 
 
 def collect(run: Run, inputs: Inputs) -> None:
@@ -39,6 +42,14 @@ def collect(run: Run, inputs: Inputs) -> None:
         particles[name] = column
     with run.files.writing(TABLE) as path:
         write_star(table, path)
+
+
+def keep_cryosparc(run: Run, particles: Path) -> None:
+    """Keep cryoSPARC's table, where the run is made from one, with every column of its passthrough files: in STAR's
+    words most of it would be lost, and some digits of the rest."""
+    if looks_like_cs(particles) and not run.files.has(INPUT_CS):
+        with run.files.writing(INPUT_CS) as path:
+            write_cs(path, read_joined(particles).records())
 
 
 def table_with_halves(particles: Particles, seed: int) -> StarFile:

@@ -29,7 +29,7 @@ from dynaflex.shapes import Tensor
 from dynaflex.version import __version__
 
 CONFIG, PROVENANCE, LOG, LOCK, PAGE = "config.json", "provenance.json", "log.txt", "lock.json", "report.html"
-_RESULTS = ("particles.star", "latents.npz", "fsc.json", PAGE, METRICS)
+_RESULTS = ("particles.star", "input.cs", "latents.npz", "fsc.json", PAGE, METRICS)
 _ONCE = (CONFIG, PROVENANCE, "grid.json", "mesh.npz", "threshold.json")
 """Files that are written when a run begins, and by nothing later."""
 

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ _T = TypeVar("_T", int, float)
 TABLE, LATENTS, MOTION, GRID, FSC, MESH = (
     "particles.star", "latents.npz", "motion.npz", "grid.json", "fsc.json", "mesh.npz",
 )  # fmt: skip
+
+INPUT_CS: Final = "input.cs"
+"""The table of a run that was made from cryoSPARC's particles, as cryoSPARC wrote it, passthrough columns with it."""
 
 OURS = "dynaflex"
 """How the columns begin that a run adds to its table; whoever takes rows of it for another run leaves them out."""

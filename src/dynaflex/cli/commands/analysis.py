@@ -109,7 +109,9 @@ def _lines(found: Analysis, folder: Path) -> list[str]:
 
 def select_command(
     run: RunFolder,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Table to write, .star.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Table to write, .star; .cs where the particles are cryoSPARC's.")
+    ],
     cluster: Annotated[int | None, typer.Option(help="A cluster of dynaflex analyze, from 1.")] = None,
     kind: Annotated[ClusterKind, typer.Option(help="Which clusters: compact ones, or dense regions.")] = K_MEANS,
     polygon: Annotated[Path | None, typer.Option(help="Corners of an outline: two numbers a line, or JSON.")] = None,
@@ -151,16 +153,27 @@ def export_command(
     run: RunFolder,
     to: Annotated[Program, typer.Option("--to", help="The program that is to read it.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Directory; default RUN/export/PROGRAM.")] = None,
+    particles: Annotated[
+        Path | None,
+        typer.Option(help="cryoSPARC's .cs file of the same particles, where the run was made from a STAR file."),
+    ] = None,
+    path: Annotated[Path | None, typer.Option(help="For cryoSPARC: a path through latent space (n, K), .npy.")] = None,
+    half: Annotated[Half, typer.Option(help="Whose latents the path goes through.")] = 1,
 ) -> None:
     """Hand a run over to another program: tables, half-maps and scripts under the names that it expects."""
+    from dynaflex.io.arrays import read_vectors
+    from dynaflex.products.cryosparc.handed import ForCryosparc
     from dynaflex.products.handover import export
     from dynaflex.results.settings import open_run
+    from dynaflex.run.files import read_latents
     from dynaflex.run.monitor import shown
     from dynaflex.run.results import replaced
 
     use_one_thread()
     opened, folder = open_run(run), run / "export" / to if out is None else out
     with shown(), held_for(opened, writing=out is None), replaced(folder, to) as staging:
-        todo = export(opened, to, staging, folder)
+        frames = None if path is None else read_vectors(path, read_latents(opened).mean.shape[1])
+        also = None if particles is None and path is None else ForCryosparc(particles, frames, half)
+        todo = export(opened, to, staging, folder, also)
     for line in [*todo, f"export: {folder}"]:
         typer.echo(line)

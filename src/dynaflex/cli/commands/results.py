@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
 from dynaflex.cli.options import AsJson, Device, Half, RunFolder
 from dynaflex.config import RunConfig, Solver
-from dynaflex.errors import InputError, UsageError
+from dynaflex.errors import UsageError
 from dynaflex.prepare.device import pick_device
-
-if TYPE_CHECKING:
-    from dynaflex.shapes import FloatArray
 
 _PARTICLES = "From the particles themselves"
 
@@ -110,6 +107,7 @@ def volumes_command(
     """Write conformations as maps, on one grey scale, with a ChimeraX script."""
     import torch
 
+    from dynaflex.io.arrays import read_vectors
     from dynaflex.products.from_particles import FromParticles, write_from_particles
     from dynaflex.products.surroundings import Surroundings, write_each_half
     from dynaflex.results import volumes
@@ -138,7 +136,7 @@ def volumes_command(
     else:
         source = latents if latents is not None else path
         assert source is not None
-        chosen = [(trained[0], z) for z in torch.from_numpy(_array(source, trained[0].latents.mean.shape[1]))]
+        chosen = [(trained[0], z) for z in torch.from_numpy(read_vectors(source, trained[0].latents.mean.shape[1]))]
     made = table = None
     with shown(), replaced(out, "volumes") as folder:
         both = Surroundings(opened) if from_particles or map == "half" else None
@@ -170,11 +168,12 @@ def displacements_command(
 
     from dynaflex import tell
     from dynaflex.io import durable
+    from dynaflex.io.arrays import read_vectors
     from dynaflex.results import trained
     from dynaflex.results.settings import open_run
     from dynaflex.run.monitor import shown
 
-    where = _array(points, 3)
+    where = read_vectors(points, 3)
     halves = trained.load_halves(open_run(run), half)
     rows = trained.rows_of(halves) if particles == "all" else _rows(particles)
     with shown(), tell.doing("displacements"):
@@ -210,32 +209,3 @@ def _rows(text: str) -> list[int]:
         raise UsageError(
             "usage.particles", f"--particles cannot be {text!r}", expected="whole numbers with commas, like 0,5,9"
         ) from error
-
-
-def _array(path: Path, columns: int) -> FloatArray:
-    """A two-dimensional array of finite numbers from a ``.npy`` file; pickles are not read."""
-    import numpy as np
-
-    from dynaflex.io.arrays import UNREADABLE, are_vectors, read_arrays
-    from dynaflex.io.magic import describe_file
-
-    try:
-        (values,) = read_arrays(path).values()
-    except UNREADABLE as error:
-        raise InputError(
-            "npy.unreadable",
-            "this array cannot be read",
-            file=path,
-            found=describe_file(path) if path.is_file() else "no such file",
-            fix="save it with numpy.save",
-        ) from error
-    if not are_vectors(values, columns):
-        raise InputError(
-            "npy.shape",
-            "unexpected array",
-            file=path,
-            expected=f"finite numbers (n, {columns})",
-            found=values.shape,
-            fix="save one row of so many numbers each with numpy.save",
-        )
-    return values.astype(np.float32)

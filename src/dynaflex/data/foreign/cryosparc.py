@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dynaflex.data.foreign.cs_table import CsTable, read_joined
+from dynaflex.data.foreign.cs_table import UID, CsTable, read_joined
 from dynaflex.data.foreign.cs_words import words
 from dynaflex.errors import InputError
 from dynaflex.io.star import StarFile
@@ -21,7 +21,6 @@ from dynaflex.rotations import axis_angle_to_matrix, matrix_to_euler
 from dynaflex.shapes import Array, IntArray
 
 SIGN = "cryosparcSign"
-UID = "cryosparcUid"
 
 # An aberration that is not modelled may shift the phase of a wave by so much, in radians, before it matters.
 _LARGEST_PHASE = 0.1
@@ -42,7 +41,7 @@ def read_cryosparc(path: Path | str, class_number: int | None = None) -> StarFil
             aberration that is not modelled is too large to leave out.
     """
     table = read_joined(Path(path))
-    alignments, likeliest = _alignments(table, class_number)
+    alignments, likeliest = alignments_of(table, class_number)
     _refuse_aberrations(table)
     group, optics = _optics_table(table)
     pose = table.numbers(f"{alignments}/pose", class_number, width=3)
@@ -87,10 +86,13 @@ def _stretched(table: CsTable) -> tuple[str, ...]:
     return (found,) if stretch > 0.0 else ()
 
 
-def _alignments(table: CsTable, class_number: int | None) -> tuple[str, IntArray | None]:
+def alignments_of(table: CsTable, class_number: int | None) -> tuple[str, IntArray | None]:
     """The name before the slash of the poses to take, and the likeliest class of every particle (from 0) if it counts.
 
     A single alignment wins: jobs that refine one class of several keep the poses of all of them beside it.
+
+    Raises:
+        InputError: there are no poses, or those of several classes and none is chosen.
     """
     if "alignments3D/pose" in table:
         return "alignments3D", None

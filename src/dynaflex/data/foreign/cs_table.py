@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from dynaflex.errors import InputError
 from dynaflex.io.foreign.cs import read_cs
 from dynaflex.shapes import Array, IntArray
 
+UID = "cryosparcUid"
+"""The column that has the uid in a STAR table made of cryoSPARC's."""
 _NEEDED = ("blob", "ctf")
 _POSES = re.compile(r"alignments3D|alignments3D_multi|alignments_class_\d+")
 _CLASS = re.compile(r"alignments_class_(\d+)/class_posterior")
@@ -77,6 +80,14 @@ class CsTable:
         return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
                 for value in self.columns[name].tolist()]  # fmt: skip
 
+    def records(self) -> NDArray[np.void]:
+        """All columns as one table ``(p)``: those of the file that was named as they stand there, then those joined."""
+        own = self.rows.dtype.names or ()
+        joined = [name for name in self.columns if name not in own]
+        if not joined:
+            return self.rows
+        return with_columns(self.rows, {name: self.columns[name] for name in joined})
+
     def _shape(self, name: str, expected: str) -> InputError:
         found = self.columns[name]
         return InputError(
@@ -94,33 +105,25 @@ class CsTable:
         return None if several is None or several.ndim != 2 else several.astype(np.float64)
 
 
+def with_columns(rows: NDArray[np.void], columns: Mapping[str, NDArray[Any]]) -> NDArray[np.void]:
+    """A table ``(p)`` with further ``columns`` ``(p ...)`` behind its own, or in the place of those of their names."""
+    every = {name: rows[name] for name in rows.dtype.names or ()} | dict(columns)
+    dtype: list[Any] = [(name, values.dtype, values.shape[1:]) for name, values in every.items()]
+    whole = np.zeros(len(rows), dtype=dtype)
+    for name, values in every.items():
+        whole[name] = values
+    return whole
+
+
 def read_joined(path: Path) -> CsTable:
     """Read a ``.cs`` file, and take the columns it lacks from passthrough files beside it.
+
+    Those of its own job are always joined, those of others as long as something that is needed lacks.
 
     Raises:
         InputError: a file is damaged, a uid occurs twice, or columns that are needed are nowhere.
     """
-    rows = read_cs(path)
-    if not len(rows):
-        raise InputError("cs.no-particles", f"this table has {len(rows.dtype.names or ())} columns and no rows",
-                         file=path, fix="give the particles of a job that kept some")  # fmt: skip
-    uid = rows["uid"]
-    _refuse_repeats(path, uid)
-    columns = {name: rows[name] for name in rows.dtype.names or () if name != "uid"}
-    table = CsTable(path, rows, columns)
-    unmatched: list[str] = []
-    for beside in sorted(path.parent.glob("*passthrough*.cs")):
-        if beside == path or not _lacks(table):
-            continue
-        other = read_cs(beside)
-        found = _places(uid, other["uid"])
-        if (found < 0).any():
-            unmatched.append(f"{beside.name} lacks {int((found < 0).sum())} of {len(uid)} uids")
-            continue
-        _refuse_repeats(beside, other["uid"])
-        for name in other.dtype.names or ():
-            if name != "uid" and name not in columns:
-                columns[name] = other[name][found]
+    table, unmatched = _joined(path)
     missing = _lacks(table)
     if missing:
         raise InputError(
@@ -132,6 +135,47 @@ def read_joined(path: Path) -> CsTable:
     return table
 
 
+def read_records(path: Path) -> NDArray[np.void]:
+    """All columns of a ``.cs`` file and of the passthrough files beside it ``(p)``, whichever there are.
+
+    Raises:
+        InputError: a file is damaged, or a uid occurs twice.
+    """
+    return _joined(path)[0].records()
+
+
+def _joined(path: Path) -> tuple[CsTable, list[str]]:
+    """The table, and why passthrough files beside it were not joined, in words."""
+    rows = read_cs(path)
+    if not len(rows):
+        raise InputError("cs.no-particles", f"this table has {len(rows.dtype.names or ())} columns and no rows",
+                         file=path, fix="give the particles of a job that kept some")  # fmt: skip
+    uid = rows["uid"]
+    _refuse_repeats(path, uid)
+    columns = {name: rows[name] for name in rows.dtype.names or () if name != "uid"}
+    table = CsTable(path, rows, columns)
+    unmatched: list[str] = []
+    for beside in sorted(path.parent.glob("*passthrough*.cs")):
+        if beside == path or not (_of_the_same_job(path, beside) or _lacks(table)):
+            continue
+        other = read_cs(beside)
+        found = places(uid, other["uid"])
+        if (found < 0).any():
+            unmatched.append(f"{beside.name} lacks {int((found < 0).sum())} of {len(uid)} uids")
+            continue
+        _refuse_repeats(beside, other["uid"])
+        for name in other.dtype.names or ():
+            if name != "uid" and name not in columns:
+                columns[name] = other[name][found]
+    return table, unmatched
+
+
+def _of_the_same_job(path: Path, passthrough: Path) -> bool:
+    """Whether two names begin alike, as ``P12_J24_003_particles.cs`` and ``P12_J24_passthrough_particles.cs`` do."""
+    job = passthrough.name.partition("passthrough")[0]
+    return bool(job) and path.name.startswith(job)
+
+
 def _lacks(table: CsTable) -> list[str]:
     """The groups of columns that are needed and not there."""
     groups = table.groups()
@@ -139,8 +183,8 @@ def _lacks(table: CsTable) -> list[str]:
     return missing if any(_POSES.fullmatch(name) for name in groups) else [*missing, "alignments3D"]
 
 
-def _places(wanted: NDArray[Any], uid: NDArray[Any]) -> IntArray:
-    """Where each uid ``wanted`` stands in ``uid``, -1 where it does not."""
+def places(wanted: NDArray[Any], uid: NDArray[Any]) -> IntArray:
+    """Where each of the uids ``wanted`` ``(p)`` stands in ``uid`` ``(n)``, -1 where it does not."""
     if not len(uid):
         return np.full(len(wanted), -1, dtype=np.int64)
     order = np.argsort(uid, kind="stable")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from dynaflex.errors import InputError
+from dynaflex.io import durable
 from dynaflex.io.magic import HEAD_SIZE, describe
 
 _MAGIC, _STREAM = b"\x93NUMPY", b"\x95CSDAT"
@@ -59,6 +60,18 @@ def read_cs(path: Path | str) -> NDArray[np.void]:
         raise InputError(
             "cs.missing", error.strerror or "cannot read this file", file=path, fix="check the path"
         ) from error
+
+
+def write_cs(path: Path | str, rows: NDArray[np.void]) -> None:
+    """Replace the file at ``path`` by a table ``(p)`` in NumPy's format, which every version of cryoSPARC reads.
+
+    Every name, type and bit is kept. Errors as :func:`dynaflex.io.durable.write_stream`.
+    """
+
+    def write(stream: BinaryIO) -> None:
+        np.save(stream, rows, allow_pickle=False)
+
+    durable.write_stream(path, write)
 
 
 def _not_cs(path: Path, head: bytes) -> InputError:

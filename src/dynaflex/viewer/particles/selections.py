@@ -13,7 +13,11 @@ import numpy as np
 from dynaflex.errors import EnvironmentFault, UsageError
 from dynaflex.io.durable import json_bytes
 from dynaflex.io.star import write_star
-from dynaflex.shapes import BoolArray
+from dynaflex.products.cryosparc.groups import write_subset
+from dynaflex.products.cryosparc.records import input_records
+from dynaflex.run.directory import Run
+from dynaflex.run.files import INPUT_CS
+from dynaflex.shapes import BoolArray, IntArray
 from dynaflex.viewer.particles.table import ParticleTable
 
 FOLDER = "selections"
@@ -21,7 +25,8 @@ _MOST, _LONGEST_NAME = 999, 80
 
 
 class Selections:
-    """``RUN/selections``: ``selection_001.star``, its rows of the input table, and ``selection_001.json`` about it."""
+    """``RUN/selections``: ``selection_001.star``, its rows of the input table, and ``selection_001.json`` about it;
+    ``selection_001.cs`` and ``.csg`` too where the particles are cryoSPARC's."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -65,9 +70,16 @@ class Selections:
         star, record = self._reserve()
         # The STAR file replaces the empty one that was reserved; the record comes last and makes it a selection.
         write_star(subset, star)
+        self._write_records(star.with_suffix(".cs"), np.sort(particles.rows[rows]), name)
         with record.open("wb") as stream:
             stream.write(json_bytes(about))
         return {"id": star.stem, "name": name, "count": len(rows), "file": f"{FOLDER}/{star.name}"}
+
+    def _write_records(self, path: Path, rows: IntArray, name: str) -> None:
+        """The same particles as cryoSPARC keeps them, where the run was made from its table."""
+        run = Run(self.run)
+        if run.files.has(INPUT_CS):
+            write_subset(path, input_records(run).of(rows), f"selected in the explorer: {name}")
 
     def _reserve(self) -> tuple[Path, Path]:
         """Two files that did not exist, now empty and ours."""
