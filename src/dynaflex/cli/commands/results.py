@@ -52,18 +52,20 @@ def reconstruct_command(
     from dynaflex.results.settings import open_run
     from dynaflex.run.monitor import shown
     from dynaflex.run.stop import stoppable
+    from dynaflex.workers.halves import Halves
 
     opened = open_run(run)
-    with shown(), with_threads(threads), stoppable(run, "give the same command again"), opened.locked():
+    with shown(), with_threads(threads), stoppable(run, "give the same command again") as stop, opened.locked():
         # What is refused at the door leaves the run as it was, its report too.
         there = pick_device(device)
         inputs = reopened(opened, Moved(particles, map, mask, datadir, strip_prefix))
         remember(opened, inputs)
-        with reported(opened, again()):
+        with reported(opened, again()), Halves(opened, stop, there) as halves:
             maps.reconstruct_run(
                 opened,
                 inputs,
                 there,
+                halves.each,
                 solver=solver,
                 field=field,
                 box=box,
