@@ -53,6 +53,12 @@ def test_otherwise_one_after_the_other_in_this_process(run: Run, why: str, monke
         assert {threads for _, _, threads, _ in found.values()} == {native.threads()}
 
 
+def test_work_that_cannot_go_elsewhere_is_done_here(run: Run) -> None:
+    with Halves(run, Stop(), CPU) as halves:
+        assert halves.each(lambda half, _stop: (half, os.getpid()), (1, 2), 0) == {n: (n, os.getpid()) for n in (1, 2)}
+    assert "one half after the other" in (run.path / "log.txt").read_text()
+
+
 def test_what_both_note_is_in_the_run_once_and_whole(run: Run) -> None:
     with Halves(run, Stop(), CPU) as halves:
         halves.each(partial(noted, run), (1, 2), 0)

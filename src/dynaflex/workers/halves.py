@@ -32,11 +32,12 @@ from dynaflex.workers.messages import (
     STOPPED,
     TOLD,
     WORK,
+    NotPortable,
     packed,
     portable,
     received,
     send,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +95,11 @@ class Halves:
         threads = native.threads() // max(len(halves), 1)
         if len(halves) < 2 or threads < 1 or self.device.type != "cpu":
             return self._in_turn(work, halves)
-        sent = packed(work)
+        try:
+            sent = packed(work)
+        except NotPortable as why:
+            tell.say(f"one half after the other: another process cannot be told what to do ({why})")
+            return self._in_turn(work, halves)
         need, available = int(len(halves) * (_PROCESS + memory + 2 * len(sent))), available_memory()
         if available is not None and need > available:
             tell.say(
@@ -114,15 +119,15 @@ class Halves:
     def _side_by_side(self, work: bytes, halves: Sequence[int], threads: int) -> dict[int, Any]:
         if not self._workers:
             tell.say(f"both halves side by side, with {threads} thread{'s' * (threads > 1)} each")
-        for half in halves:
-            if half not in self._workers:
-                self._workers[half] = _Worker(self.run)
-            send(self._workers[half].connection, WORK, half, threads, work)
-        at_work = {half: self._workers[half] for half in halves}
         results: dict[int, Any] = {}
         error: Exception | None = None
         asked = False
         with self.stop.hold():
+            for half in halves:
+                if half not in self._workers:
+                    self._workers[half] = _Worker(self.run)
+                send(self._workers[half].connection, WORK, half, threads, work)
+            at_work = {half: self._workers[half] for half in halves}
             while at_work:
                 if (self.stop.requested or error is not None) and not asked:
                     asked = True

@@ -108,10 +108,21 @@ class _Unpacker(pickle.Unpickler):
         return self._view(*pid)
 
 
+class NotPortable(Exception):
+    """Work that cannot go to another process."""
+
+
 def packed(work: object) -> bytes:
-    """Work for another process."""
+    """Work for another process.
+
+    Raises:
+        NotPortable: something in it cannot be pickled, as a function that has no name.
+    """
     buffer = io.BytesIO()
-    _Packer(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(work)
+    try:
+        _Packer(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(work)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise NotPortable(str(error)) from error
     return buffer.getvalue()
 
 
