@@ -71,9 +71,14 @@ def main() -> None:
 def compared(times: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     """How many times faster than on one thread, by what is timed, and the load of the machine."""
     middle = {way: {name: median(one[name] for one in found) for name in found[0]} for way, found in times.items()}
+    # The CPU seconds of a process are those of all its threads, of which one waits for another.
+    ways = {"wall": ("in_turn", "side_by_side"), "cpu": ("side_by_side",)}
     faster = {
-        name: {way: round(middle["one"][name] / middle[way][name], 2) for way in WAYS if way != "one"}
-        for name in ("train_wall", "train_cpu", "maps_wall", "maps_cpu")
+        f"{stage}_{clock}": {
+            way: round(middle["one"][f"{stage}_{clock}"] / middle[way][f"{stage}_{clock}"], 2) for way in compare
+        }
+        for stage in ("train", "maps")
+        for clock, compare in ways.items()
     }
     seconds = {name: round(value, 1) for name, value in middle["one"].items() if name != "start"}
     start = round(middle["side_by_side"]["start"], 1)
