@@ -46,6 +46,10 @@ class DynaflexError(Exception):
         self.fix = fix
         super().__init__(self.render())
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled it is what it is, whatever it is made with."""
+        return type(self).__new__, (type(self),), vars(self) | {"args": self.args}
+
     def but(self, **changes: object) -> Self:
         """The same error with other attributes, such as the ``file`` where it was not known before."""
         other = type(self).__new__(type(self))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -18,7 +19,7 @@ from dynaflex.io.star import write_star
 from dynaflex.prepare.before_training import Check, checked
 from dynaflex.prepare.fingerprint import fingerprint
 from dynaflex.prepare.inputs import InputPaths, Inputs, read_inputs
-from dynaflex.prepare.memory import require_room
+from dynaflex.prepare.memory import memory_need, require_room
 from dynaflex.prepare.place import write_frame
 from dynaflex.results import maps, table
 from dynaflex.results.alignment import rest_at_the_mean
@@ -30,8 +31,10 @@ from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import FSC, TABLE
 from dynaflex.run.refusals import to_resume
 from dynaflex.run.stop import Stop, exit_markers, stoppable
+from dynaflex.training import checkpoint
 from dynaflex.training.loop import train_half
 from dynaflex.training.method import Config, Method, Plan, Work
+from dynaflex.workers.halves import Halves
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
@@ -118,17 +121,27 @@ def _go_on(work: Work[Config, Plan], method: Method[Config, Plan], until: Stage,
     _remember_kernels(run, work.device)
     stages = STAGES[: STAGES.index(until) + 1]
     _prepare(work, method)
-    if "train" in stages:
-        for half in config.trained_halves:
-            train_half(work, method, half, stop)
-        table.collect(run, inputs)
-        measure_support(run, inputs, work.device)
-    if "reconstruct" in stages and not run.files.has(FSC):
-        with tell.doing("bringing the halves to one conformation"):
-            rest_at_the_mean(run)
-        with tell.doing("how far everything moves"):
-            measure_motion(run, inputs, work.device)
-        maps.reconstruct_run(run, inputs, work.device, solver=config.solver)
+    with Halves(run, stop, work.device) as halves:
+        if "train" in stages:
+            _train(work, method, halves)
+            table.collect(run, inputs)
+            measure_support(run, inputs, work.device, halves.each)
+        if "reconstruct" in stages and not run.files.has(FSC):
+            with tell.doing("bringing the halves to one conformation"):
+                rest_at_the_mean(run)
+            with tell.doing("how far everything moves"):
+                measure_motion(run, inputs, work.device)
+            maps.reconstruct_run(run, inputs, work.device, halves.each, solver=config.solver)
+
+
+def _train(work: Work[Config, Plan], method: Method[Config, Plan], halves: Halves) -> None:
+    """Train the halves that are not there yet."""
+    run, inputs = work.run, work.inputs
+    left = [half for half in work.config.trained_halves if not checkpoint.is_final(run, half)]
+    if left:
+        training = partial(train_half, replace(work, inputs=inputs.without_table()), method)
+        halves.each(training, left, memory_need(inputs))
+        run.metrics.close()
 
 
 def _remember_kernels(run: Run, device: torch.device) -> None:

@@ -10,9 +10,9 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from dynaflex import machine
 from dynaflex.imaging.batch import Batch
 from dynaflex.methods.dynamight.train import HalfTrainer
-from dynaflex.prepare import memory
 from dynaflex.run.directory import Run
 from dynaflex.training import loop
 from faults.harness import Command, Fault, Toy, prove
@@ -71,14 +71,14 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.row)
 def test_fault(fault: Fault, toy: Toy, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_MEMORY", toy.folder / "meminfo")
+    monkeypatch.setattr(machine, "_MEMORY", toy.folder / "meminfo")
     prove(fault, toy, command)
     assert not toy.run.exists()
 
 
 def test_r_04_a_machine_that_does_not_say_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_MEMORY", Path("/nowhere"))
-    assert memory.available_memory() is None
+    monkeypatch.setattr(machine, "_MEMORY", Path("/nowhere"))
+    assert machine.available_memory() is None
 
 
 def test_r_08_memory_that_grows_is_reported_once(toy: Toy, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

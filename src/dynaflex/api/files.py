@@ -185,9 +185,9 @@ def check(
         (True, [])
     """
     from dynaflex.checking.check import check_files
-    from dynaflex.prepare.device import one_thread
+    from dynaflex.prepare.device import with_threads
 
-    with one_thread():
+    with with_threads():
         found = check_files(
             Path(particles), optional(map), optional(mask), datadir=optional(datadir), class_number=class_,
             invert_contrast=invert_contrast, strip_prefix=strip_prefix,
@@ -233,10 +233,10 @@ def simulate(
         >>> data = df.simulate("data", particles=400, box=32, pixel_size=6.0, snr=1.0)
         >>> run = df.train("dynamight", data.particles, data.map, mask=data.mask, out="run")
     """
-    from dynaflex.prepare.device import one_thread
+    from dynaflex.prepare.device import with_threads
     from dynaflex.prepare.simulated import simulated
 
-    with one_thread():
+    with with_threads():
         return simulated(
             Path(out), particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed,
             contrast_spread=contrast_spread, ramp_spread=ramp_spread,

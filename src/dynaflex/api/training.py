@@ -26,6 +26,7 @@ def train(
     strip_prefix: str | None = None,
     until: Stage = "report",
     device: str = "auto",
+    threads: int | None = None,
     skip_check: bool = False,
     **settings: Any,
 ) -> Run:
@@ -47,6 +48,7 @@ def train(
         strip_prefix: dropped from the beginning of image names before looking for them.
         until: last stage: ``"prepare"``, ``"train"``, ``"reconstruct"`` or ``"report"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        threads: of the CPU; default one for each core that may be used.
         skip_check: train even if the particles do not match the map.
 
     Raises:
@@ -63,7 +65,7 @@ def train(
     from dynaflex.io.paths import absolute
     from dynaflex.pipeline import start_run
     from dynaflex.prepare.before_training import checked, unchecked
-    from dynaflex.prepare.device import one_thread
+    from dynaflex.prepare.device import with_threads
     from dynaflex.prepare.fingerprint import input_files
     from dynaflex.prepare.paths import InputPaths
     from dynaflex.report.reported import reported_task
@@ -84,7 +86,7 @@ def train(
     )
     path = Path(out)
     spared = (file for _, file in input_files(paths))
-    with shown(), one_thread(), durable.sparing(spared):
+    with shown(), with_threads(threads), durable.sparing(spared):
         task = reported_task(until, device, to_resume(absolute(path)))
         start_run(method_named(method), path, paths, config, task, unchecked if skip_check else checked)
     return Run(path)
@@ -101,6 +103,7 @@ def resume(
     strip_prefix: str | None = None,
     until: Stage = "report",
     device: str = "auto",
+    threads: int | None = None,
 ) -> Run:
     """Go on with a run where it stopped, with its own inputs and settings; the same as ``dynaflex resume RUN``.
 
@@ -108,7 +111,7 @@ def resume(
         run: run directory.
         particles, map, mask, datadir, strip_prefix: inputs that have moved; they are compared with those that the run
             was started with.
-        until, device: as for :func:`train`.
+        until, device, threads: as for :func:`train`.
 
     Raises:
         InputError: there is no run there, or its inputs are gone or are others.
@@ -122,7 +125,7 @@ def resume(
     from dynaflex.io import durable
     from dynaflex.io.paths import absolute
     from dynaflex.pipeline import resume_run
-    from dynaflex.prepare.device import one_thread
+    from dynaflex.prepare.device import with_threads
     from dynaflex.report.reported import reported_task
     from dynaflex.results.reopen import Moved
     from dynaflex.results.settings import open_run
@@ -134,7 +137,7 @@ def resume(
     opened = open_run(path)
     moved = Moved(optional(particles), optional(map), optional(mask), optional(datadir), strip_prefix)
     given = (moved.particles, moved.consensus, moved.mask)
-    with shown(), one_thread(), durable.sparing(file for file in given if file is not None):
+    with shown(), with_threads(threads), durable.sparing(file for file in given if file is not None):
         task = reported_task(until, device, to_resume(absolute(path)))
         resume_run(method_of(opened), path, moved, None, task)
     return Run(path)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dynaflex.cli.options import THREADS_HELP
 from dynaflex.config import Stage
 
 FILES, _RUN = "Files", "Run"
@@ -57,6 +58,9 @@ Until = Annotated[
 RunDevice = Annotated[
     str,
     typer.Option("--device", metavar="NAME", rich_help_panel=_RUN, help="'auto', 'cpu', 'cuda' or 'cuda:1'."),
+]
+RunThreads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", min=1, rich_help_panel=_RUN, help=THREADS_HELP)
 ]
 SkipCheck = Annotated[
     bool,

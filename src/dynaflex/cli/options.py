@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
 Half = Literal[1, 2]
 Device = Annotated[str, typer.Option(metavar="NAME", help="'auto', 'cpu', 'cuda' or 'cuda:1'.")]
+THREADS_HELP = "CPU threads; default one for each core that may be used."
+Threads = Annotated[int | None, typer.Option("--threads", metavar="N", min=1, help=THREADS_HELP)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
 
 

@@ -56,7 +56,7 @@ def run_controls(run: Run, device: torch.device, most: int, moved: Moved) -> lis
             fix="use more particles, or hold out more of them",
         )  # fmt: skip
     landmarks = some_landmarks(load_half(run, 1))
-    found = trials(run, inputs, device, most, landmarks)
+    found = trials(run, inputs, device, most=most, landmarks=landmarks)
     with tell.doing("latents against what they must not depend on"):
         return [*_of_likelihood(found), *_of_agreement(run, found), *_of_leaks(run, inputs), *of_model_bias(run)]
 

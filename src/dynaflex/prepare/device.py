@@ -52,13 +52,20 @@ def use_one_thread() -> None:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep torch to one thread while inside, and give it back its own to whoever goes on after us."""
+def with_threads(count: int | None = None) -> Iterator[None]:
+    """While inside, the kernels have so many threads, or where it is None as many as before, and torch one.
+
+    Whoever goes on after us has the threads again that there were.
+    """
     import torch
 
-    before = torch.get_num_threads()
+    from dynaflex.kernels import native
+
+    before, kernels_before = torch.get_num_threads(), native.threads()
     try:
         use_one_thread()
+        native.set_threads(count or kernels_before)
         yield
     finally:
+        native.set_threads(kernels_before)
         torch.set_num_threads(before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,6 +59,11 @@ class Inputs:
     def members(self, half: int) -> BoolArray:
         """Which particles a half holds, ``(p)``; half 0 holds all."""
         return self.particles.half == half if half else np.ones(len(self.particles), dtype=bool)
+
+    def without_table(self) -> Inputs:
+        """The same for work that asks for no line of the input table: that is as large as all else."""
+        source = replace(self.particles.source, blocks={})
+        return replace(self, particles=replace(self.particles, source=source))
 
     def some_held_out(self, most: int) -> Particles:
         """At most so many of the particles that nothing is learned from, always the same."""

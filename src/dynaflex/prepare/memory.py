@@ -11,12 +11,12 @@ import torch
 
 from dynaflex.config import RunConfig
 from dynaflex.errors import ResourceError
+from dynaflex.machine import available_memory
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.run.store import KEEP
 
 _MAPS = 12
 _NETWORKS = 4e6
-_MEMORY = Path("/proc/meminfo")
 T = TypeVar("T")
 
 
@@ -82,15 +82,6 @@ def require_room(path: Path, inputs: Inputs, config: RunConfig) -> None:
             found=f"{_size(available)} available",
             fix="a smaller --train-box",
         )
-
-
-def available_memory() -> int | None:
-    """Bytes that this machine can give without swapping; None where it does not say."""
-    try:
-        lines = dict(line.split(":") for line in _MEMORY.read_text().splitlines())
-        return 1024 * int(lines["MemAvailable"].split()[0])
-    except (OSError, ValueError, LookupError):
-        return None
 
 
 def _size(count: int) -> str:

@@ -18,7 +18,7 @@ from dynaflex.errors import NumericalError, UsageError
 from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.io.mrc import write_map
-from dynaflex.prepare.images import ParticleImages
+from dynaflex.prepare.images import Imaging, ParticleImages
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.place import place_of
 from dynaflex.reconstruct import lbfgs
@@ -37,9 +37,11 @@ from dynaflex.results.trained import TrainedHalf, config_of, load_half, method_o
 from dynaflex.rotations import point_group
 from dynaflex.run.directory import Run
 from dynaflex.run.files import FSC, read_motion
+from dynaflex.run.stop import Stop
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves
 from dynaflex.validate.local_resolution import local_resolution
+from dynaflex.workers.halves import Each, in_turn
 
 SOLVERS: dict[str, Callable[[Equations], Tensor]] = {
     "iterative": solve,
@@ -60,6 +62,7 @@ def reconstruct_run(
     run: Run,
     inputs: Inputs,
     device: torch.device,
+    each: Each = in_turn,
     *,
     solver: str = "iterative",
     field: str = "decoder",
@@ -69,10 +72,10 @@ def reconstruct_run(
 ) -> None:
     """Half-maps with and without the deformation, the merged map and the FSCs, into ``maps/`` and the JSON files.
 
-    ``solver`` is one of ``SOLVERS``. ``field`` says where a voxel's density is gathered: where the decoder sends it, or
-    along the learned ``inverse``. A ``symmetry`` is imposed on the finished half-maps, the control's too: motion breaks
-    it, what moves may have it. ``b_factor`` in Å² sharpens the merged map, if negative; the locally filtered one is not
-    sharpened. ``fsc.json`` comes last: a run that has it has all its maps.
+    Those of the halves are made by ``each``, by one of ``SOLVERS``. ``field`` says where a voxel's density is gathered:
+    where the decoder sends it, or along the learned ``inverse``. A ``symmetry`` is imposed on the finished half-maps,
+    the control's too: motion breaks it, what moves may have it. ``b_factor`` in Å² sharpens the merged map, if
+    negative; the locally filtered one is not sharpened. ``fsc.json`` comes last: a run that has it has all its maps.
 
     Raises:
         UsageError: the inverse was asked for of a motion that a mesh carries, there is no such symmetry, or images
@@ -87,20 +90,15 @@ def reconstruct_run(
         imaging = replace(imaging, grid=imaging.grid.cropped(box))
     grid = imaging.grid
     run.files.forget(FSC)
-    tell.say(f"reconstruction in a box of {grid.box}: at most {required_memory(grid, _AT_ONCE) / 1e9:.1f} GB")
+    need = required_memory(grid, _AT_ONCE)
+    tell.say(f"reconstruction in a box of {grid.box}: at most {need / 1e9:.1f} GB a half")
     models: dict[int, Tensor] = {}
     volumes: dict[str, Tensor] = {}
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
-    region = Region.around(mask.to(device), grid)
-    for half in (1, 2):
-        trained = load_half(run, half).to(device)
-        models[half] = trained.model.density.volume(grid).cpu()
-        particles = inputs.particles.take(inputs.members(half))
-        images = ParticleImages(particles, imaging, device, trained.poses, trained.contrast)
-        operator = Operator(_field(field, run, trained, region))
-        batches = Passes(images, f"maps of half {half}", SWEEPS[solver], trained.latents.mean)
-        rigid, corrected = both_maps(operator, batches, solver)
-        for name, label, volume in (("rigid", "rigid", rigid.cpu()), ("map", "corrected", corrected.cpu())):
+    from_half = partial(_from_half, run, inputs.without_table(), imaging, mask, device, solver, field)
+    for half, (model, rigid, corrected) in each(from_half, (1, 2), need).items():
+        models[half] = model
+        for name, label, volume in (("rigid", "rigid", rigid), ("map", "corrected", corrected)):
             _require_finite(volume, f"the {label} map of half {half}")
             if len(group) > 1:
                 volume = symmetrise(volume, group)
@@ -132,6 +130,27 @@ def reconstruct_run(
     _compare_models(run, inputs, models, volumes, grid)
     _map_of_errors(run, grid)
     run.write_json(FSC, curves | {"claim_limit": claim_limit})
+
+
+def _from_half(
+    run: Run,
+    inputs: Inputs,
+    imaging: Imaging,
+    mask: Tensor,
+    device: torch.device,
+    solver: str,
+    field: str,
+    half: int,
+    _stop: Stop,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The trained density of a half, and the rigid and the corrected map of its particles, each ``(d d d)``."""
+    trained = load_half(run, half).to(device)
+    particles = inputs.particles.take(inputs.members(half))
+    images = ParticleImages(particles, imaging, device, trained.poses, trained.contrast)
+    operator = Operator(_field(field, run, trained, Region.around(mask.to(device), imaging.grid)))
+    batches = Passes(images, f"maps of half {half}", SWEEPS[solver], trained.latents.mean)
+    rigid, corrected = both_maps(operator, batches, solver)
+    return trained.model.density.volume(imaging.grid).cpu(), rigid.cpu(), corrected.cpu()
 
 
 def _require_no_mesh(run: Run) -> None:

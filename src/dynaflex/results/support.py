@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 
 from dynaflex import tell
+from dynaflex.data.particles import Particles
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import alternate_shells, noise_weights
 from dynaflex.latents.posterior import Posterior
@@ -25,12 +27,15 @@ from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.reconstruct.field import Region
+from dynaflex.reconstruct.mesh_field import required_memory
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.results.maps import SWEEPS, Passes, both_maps
 from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, embedded, load_half, method_of
 from dynaflex.run.directory import Run
+from dynaflex.run.stop import Stop
 from dynaflex.shapes import Array, Tensor
 from dynaflex.validate.controls import SURE, mean_and_error
+from dynaflex.workers.halves import Each, in_turn
 
 SUPPORT = "support.json"
 """The file of a run that says what its held-out images gain."""
@@ -82,12 +87,16 @@ class Support:
         return self.gain > SURE * self.error and self.over_others > SURE * self.over_others_error
 
 
-def measure_support(run: Run, inputs: Inputs, device: torch.device) -> None:
-    """Write ``support.json``, unless it is there: the support of either half, where enough particles are held out."""
+def measure_support(run: Run, inputs: Inputs, device: torch.device, each: Each) -> None:
+    """Write ``support.json``, unless it is there: the support of either half, where enough particles are held out.
+
+    Both are measured by ``each``.
+    """
     if run.files.has(SUPPORT):
         return
     held_out = int(inputs.held_out.sum())
-    found = {} if held_out < FEWEST else {half: support(one) for half, one in trials(run, inputs, device).items()}
+    tried = {} if held_out < FEWEST else trials(run, inputs, device, each)
+    found = {half: support(one) for half, one in tried.items()}
     for half, one in found.items():
         verdict = "supported" if one.holds else "not supported"
         tell.say(
@@ -103,21 +112,38 @@ def support(trial: Trial) -> Support:
 
 
 def trials(
-    run: Run, inputs: Inputs, device: torch.device, most: int = MOST, landmarks: Tensor | None = None
+    run: Run,
+    inputs: Inputs,
+    device: torch.device,
+    each: Each = in_turn,
+    *,
+    most: int = MOST,
+    landmarks: Tensor | None = None,
 ) -> dict[int, Trial]:
-    """What both halves' models make of at most so many held-out particles, the same for both.
+    """What both halves' models make of at most so many held-out particles, the same for both, asked by ``each``.
 
     ``landmarks`` ``(n 3)`` in Å are displaced; those of half 1 where they are left out.
     """
-    halves = {half: load_half(run, half) for half in (1, 2)}
-    points = halves[1].model.density.landmarks()[:1] if landmarks is None else landmarks
-    particles = inputs.some_held_out(most)
-    contrast = contrast_in(halves.values(), particles.rows)
-    found = {}
-    for half, trained in halves.items():
-        data = HalfSet(particles, half, inputs.imaging, device, contrast)
-        found[half] = _tried(run, inputs, trained.to(device), data, points.to(device))
-    return found
+    halves = [load_half(run, half) for half in (1, 2)]
+    points = halves[0].model.density.landmarks()[:1] if landmarks is None else landmarks
+    particles = inputs.without_table().some_held_out(most)
+    contrast = contrast_in(halves, particles.rows)
+    trial = partial(_trial, run, inputs.without_table(), particles, contrast, points.detach(), device)
+    return each(trial, (1, 2), required_memory(inputs.imaging.grid, _AT_ONCE))
+
+
+def _trial(
+    run: Run,
+    inputs: Inputs,
+    particles: Particles,
+    contrast: Tensor,
+    landmarks: Tensor,
+    device: torch.device,
+    half: int,
+    _stop: Stop,
+) -> Trial:
+    data = HalfSet(particles, half, inputs.imaging, device, contrast)
+    return _tried(run, inputs, load_half(run, half).to(device), data, landmarks.to(device))
 
 
 @torch.no_grad()

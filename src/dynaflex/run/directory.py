@@ -7,13 +7,13 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dynaflex import tell
 from dynaflex.errors import DamagedCheckpointError, InputError, RunBusyError, UsageError
@@ -28,6 +28,7 @@ from dynaflex.run.store import CheckpointStore, Place
 from dynaflex.shapes import Tensor
 from dynaflex.version import __version__
 
+T = TypeVar("T")
 CONFIG, PROVENANCE, LOG, LOCK, PAGE = "config.json", "provenance.json", "log.txt", "lock.json", "report.html"
 _RESULTS = ("particles.star", "input.cs", "latents.npz", "fsc.json", PAGE, METRICS)
 _ONCE = (CONFIG, PROVENANCE, "grid.json", "mesh.npz", "threshold.json")
@@ -35,12 +36,13 @@ _ONCE = (CONFIG, PROVENANCE, "grid.json", "mesh.npz", "threshold.json")
 
 
 class Run:
-    """One run on disk. Only the process that holds its lock writes to it."""
+    """One run on disk. Only the process that has its lock open at ``lock`` writes to it, and those that work for it."""
+
+    lock: int | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.maps = path / "maps"
-        self.checkpoints = path / "checkpoints"
+        self.maps, self.checkpoints = path / "maps", path / "checkpoints"
         self.files = Ledger(path)
 
     @cached_property
@@ -57,19 +59,14 @@ class Run:
     def identity(self) -> str | None:
         """What tells this run from those of other settings or particles; None for one that does not know."""
         provenance = self.read_json(PROVENANCE)
-        particles = provenance.get("fingerprint", {}).get("particles", {}).get("sha256")
-        known = [particles, provenance.get("config_sha256")]
+        known = [provenance.get("fingerprint", {}).get("particles", {}).get("sha256"), provenance.get("config_sha256")]
         return hashlib.sha256("".join(known).encode()).hexdigest() if all(known) else None
 
     @classmethod
     def create(
-        cls,
-        path: Path,
-        method: str,
-        config: dict[str, Any],
-        inputs: dict[str, Any],
+        cls, path: Path, method: str, config: dict[str, Any], inputs: dict[str, Any],
         fingerprint: dict[str, Any] | None = None,
-    ) -> Run:
+    ) -> Run:  # fmt: skip
         """A new run directory, made by one process even if several try at once.
 
         ``config.json`` is written last: a directory that has it is a run.
@@ -235,6 +232,10 @@ class Run:
             self.write_provenance(warnings=[*known, message])
         tell.warn(message)
 
+    def do(self, change: Callable[..., T], *given: Any) -> T:
+        """``change(run, *given)``, by the process that holds the run: another one, for who works for it."""
+        return change(self, *given)
+
     def log(self, message: str) -> None:
         """Append a line with the time to ``log.txt``; on a full disk the line is lost, and the run goes on."""
         durable.append_line(self.path / LOG, f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}")
@@ -246,12 +247,15 @@ class Run:
         Raises:
             RunBusyError: another living process holds it.
         """
-        with lock.locked(self.path / LOCK, self.log):
-            for name in durable.remove_leftovers(self.path):
-                self.log(f"removed {name}, left unfinished")
-            self.files.settle()
-            with Lines(self.log).listening():
-                yield
+        try:
+            with lock.locked(self.path / LOCK, self.log) as self.lock:
+                for name in durable.remove_leftovers(self.path):
+                    self.log(f"removed {name}, left unfinished")
+                self.files.settle()
+                with Lines(self.log).listening():
+                    yield
+        finally:
+            self.lock = None
 
     def save_checkpoint(
         self, name: str, epoch: int, tensors: dict[str, Tensor], state: dict[str, Any], *, step: int = 0

@@ -26,6 +26,9 @@ HEARTBEAT = 30.0
 SILENT = 600.0
 """Seconds without one after which a lock of another machine may be broken by hand."""
 
+ENDING = 10.0
+"""Seconds that those who worked for a process that is gone may take to notice: they keep its lock until they end."""
+
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
@@ -90,8 +93,10 @@ def heartbeat_age(path: Path) -> float:
 
 
 @contextmanager
-def locked(path: Path, notice: Callable[[str], None]) -> Iterator[None]:
+def locked(path: Path, notice: Callable[[str], None]) -> Iterator[int]:
     """Hold the lock ``path``. One that a dead process of this machine left is taken over, and ``notice`` says so.
+
+    The kernel keeps the lock as long as the descriptor, which this gives, is open in any process.
 
     Raises:
         RunBusyError: another process holds it.
@@ -122,7 +127,7 @@ def locked(path: Path, notice: Callable[[str], None]) -> Iterator[None]:
 
         try:
             with repeating(HEARTBEAT, beat):
-                yield
+                yield descriptor
         finally:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -152,13 +157,18 @@ def _open(path: Path) -> tuple[int, bool]:
 
     Whoever let it go removed the file, so the one that was opened may no longer be the one at ``path``.
     """
+    last = time.monotonic() + ENDING
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(descriptor)
-            raise _busy(path, _holder_soon(path)) from error
+            by = _holder_soon(path)
+            if not by.is_dead() or time.monotonic() > last:
+                raise _busy(path, by) from error
+            time.sleep(0.02)
+            continue
         except OSError as error:
             if error.errno in _UNSUPPORTED:
                 return descriptor, False

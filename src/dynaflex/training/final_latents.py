@@ -12,6 +12,7 @@ from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.losses.data import data_loss
 from dynaflex.model import FlexModel
+from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
@@ -90,7 +91,7 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
             f"{', '.join(map(str, rows[lost].tolist()[:5]))}; they are left at the prior, and do not move"
         )
     contrast = _contrasts(trainer, batch, weights, mean)
-    misfit, gain = _fit(model, batch, weights, data.window, mean)
+    misfit, gain = _fit(model, batch, weights, data, mean)
     halves = torch.from_numpy(data.particles.half)
     run.save_checkpoint(
         f"latents{data.half}",
@@ -114,7 +115,7 @@ def _contrasts(trainer: Trainer, batch: Callable[[Tensor], Batch], weights: Tens
     """The contrasts ``(p)`` of all particles with latents ``(p k)``, which the images have from now on."""
 
     def look(size: int) -> None:
-        for index in tell.each(torch.arange(len(mean)).split(size), "how strongly they show"):
+        for index in tell.each(torch.arange(len(mean)).split(size), f"how strongly half {trainer.data.half} shows"):
             images, own = batch(index), mean[index].to(weights.device)
             predicted = trainer.model.render(trainer.model.deformed(own), images.pose, images.ctf)
             trainer.contrasts.seen(images, predicted, weights)
@@ -126,19 +127,19 @@ def _contrasts(trainer: Trainer, batch: Callable[[Tensor], Batch], weights: Tens
 
 @torch.no_grad()
 def _fit(
-    model: FlexModel, batch: Callable[[Tensor], Batch], weights: Tensor, window: Tensor, mean: Tensor
+    model: FlexModel, batch: Callable[[Tensor], Batch], weights: Tensor, data: HalfSet, mean: Tensor
 ) -> tuple[Tensor, Tensor]:
     """How well latents ``(p k)`` explain the images: see ``misfit`` and ``gain`` of :class:`TrainedHalf`."""
     still = mean.mean(dim=0).to(weights.device)
 
     def at(size: int) -> tuple[Tensor, Tensor]:
         parts = []
-        for index in tell.each(torch.arange(len(mean)).split(size), "how well they explain the images"):
+        for index in tell.each(torch.arange(len(mean)).split(size), f"how well half {data.half} is explained"):
             images, own = batch(index), mean[index].to(weights.device)
             places = (model.deformed(own), model.deformed(still[None])[0])
             moved, unmoved = (model.render(points, images.pose, images.ctf) for points in places)
             gained = data_loss(unmoved, images.coefficients, weights) - data_loss(moved, images.coefficients, weights)
-            inside = fourier.windowed(moved - images.coefficients, window, 2)
+            inside = fourier.windowed(moved - images.coefficients, data.window, 2)
             parts.append(torch.stack([data_loss(inside, torch.zeros_like(inside), weights), gained]).cpu())
         left, gain = torch.cat(parts, dim=1)
         return left / left[left.isfinite()].mean(), gain

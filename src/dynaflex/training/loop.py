@@ -15,7 +15,7 @@ from dynaflex.data.halves import halves_digest
 from dynaflex.errors import DynaflexError, EnvironmentFault, NumericalError, ResourceError
 from dynaflex.io.star import write_star
 from dynaflex.prepare.half import HalfSet
-from dynaflex.run.directory import PROVENANCE
+from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import read_table
 from dynaflex.run.monitor import memory_mb
 from dynaflex.run.refusals import to_resume
@@ -37,7 +37,7 @@ SETTLED_AFTER, GROWTH = 3, 1000.0
 
 
 def train_half(work: AnyWork, method: AnyMethod, half: int, stop: Stop) -> None:
-    """Train one half to its end, or do nothing if it is there, and find the final latents of its particles.
+    """Train one half to its end, and find the final latents of its particles.
 
     Raises:
         NumericalError: the training diverged again and again.
@@ -45,8 +45,6 @@ def train_half(work: AnyWork, method: AnyMethod, half: int, stop: Stop) -> None:
         StoppedOnRequest: it was asked to stop, and is saved.
     """
     run, inputs = work.run, work.inputs
-    if checkpoint.is_final(run, half):
-        return
     mine = inputs.members(half)
     members = inputs.particles.take(mine)
     training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
@@ -61,7 +59,6 @@ def train_half(work: AnyWork, method: AnyMethod, half: int, stop: Stop) -> None:
         except Diverged as diverged:
             trainer = _rolled_back(work, diverged, trainer, method.trainer(work, data, training), digest)
             watched = _Watched(work, trainer, digest, stop)
-    run.metrics.close()
     final_latents.find_final_latents(run, trainer)
 
 
@@ -178,22 +175,22 @@ class _Watched:
             run.warn(f"{self.task}: too little memory; updates are now made {self.micro_batch} particles at a time")
         if len(trainer.progress.quarantine) > self.quarantined:
             self.quarantined = len(trainer.progress.quarantine)
-            quarantine(self.work, trainer)
+            particles = trainer.data.particles
+            rows = particles.rows[trainer.progress.quarantine].tolist()
+            run.do(quarantine, trainer.data.half, rows, particles.particles_block)
 
 
-def quarantine(work: AnyWork, trainer: Trainer) -> None:
-    """Name the particles that train nothing any more, in ``provenance.json`` and as ``quarantine.star``."""
-    half = str(trainer.data.half)
-    rows = trainer.data.particles.rows[trainer.progress.quarantine].tolist()
-    known = {**work.run.read_json(PROVENANCE).get("quarantined", {}), half: rows}
-    work.run.write_provenance(quarantined=known)
-    every = sorted(row for rows in known.values() for row in rows)
-    particles = work.inputs.particles
-    table = particles.source.blocks[particles.particles_block].iloc[every]
-    star = read_table(work.run)
-    star.blocks[particles.particles_block] = table
-    write_star(star, work.run.path / "quarantine.star")
-    work.run.warn(
+def quarantine(run: Run, half: int, rows: list[int], block: str) -> None:
+    """Name the particles of a half that train nothing any more, in ``provenance.json`` and as ``quarantine.star``.
+
+    They are rows of the table ``block`` of the input.
+    """
+    known = {**run.read_json(PROVENANCE).get("quarantined", {}), str(half): rows}
+    run.write_provenance(quarantined=known)
+    star = read_table(run)
+    star.blocks[block] = star.blocks[block].iloc[sorted(row for some in known.values() for row in some)]
+    write_star(star, run.path / "quarantine.star")
+    run.warn(
         f"half {half}: particles in rows {', '.join(map(str, rows[:5]))} made the loss or its gradient infinite or "
         "NaN; they train nothing any more and are listed in quarantine.star"
     )

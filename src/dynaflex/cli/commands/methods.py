@@ -44,6 +44,7 @@ def command_of(method: AnyMethod) -> Callable[..., None]:
         resume: inputs.Resume = False,
         until: inputs.Until = "report",
         device: inputs.RunDevice = "auto",
+        threads: inputs.RunThreads = None,
         skip_check: inputs.SkipCheck = False,
         *,
         own: dict[str, Path],
@@ -57,13 +58,14 @@ def command_of(method: AnyMethod) -> Callable[..., None]:
         from dynaflex.cli.typed import to_resume
         from dynaflex.pipeline import resume_run, start_run
         from dynaflex.prepare.before_training import checked, unchecked
+        from dynaflex.prepare.device import with_threads
         from dynaflex.report.reported import reported_task
         from dynaflex.results.reopen import Moved
         from dynaflex.run.directory import CONFIG
         from dynaflex.run.monitor import shown
 
         paths = InputPaths(particles, map, mask, half_maps, own, datadir, strip_prefix)
-        with shown():
+        with shown(), with_threads(threads):
             task = reported_task(until, device, to_resume(out))
             if resume and (out / CONFIG).exists():
                 resume_run(method, out, Moved.of(paths), config, task)

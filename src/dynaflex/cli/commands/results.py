@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import typer
 
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
-from dynaflex.cli.options import AsJson, Device, Half, RunFolder
+from dynaflex.cli.options import AsJson, Device, Half, RunFolder, Threads
 from dynaflex.config import RunConfig, Solver
 from dynaflex.errors import UsageError
-from dynaflex.prepare.device import pick_device
+from dynaflex.prepare.device import pick_device, with_threads
 
 _PARTICLES = "From the particles themselves"
 
@@ -39,6 +39,7 @@ def reconstruct_command(
     datadir: MovedImages = None,
     strip_prefix: MovedPrefix = None,
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Rebuild the half-maps of a trained run, corrected and rigid."""
     from dynaflex.cli.typed import again
@@ -48,18 +49,20 @@ def reconstruct_command(
     from dynaflex.results.settings import open_run
     from dynaflex.run.monitor import shown
     from dynaflex.run.stop import stoppable
+    from dynaflex.workers.halves import Halves
 
     opened = open_run(run)
-    with shown(), stoppable(run, "give the same command again"), opened.locked():
+    with shown(), with_threads(threads), stoppable(run, "give the same command again") as stop, opened.locked():
         # What is refused at the door leaves the run as it was, its report too.
         there = pick_device(device)
         inputs = reopened(opened, Moved(particles, map, mask, datadir, strip_prefix))
         remember(opened, inputs)
-        with reported(opened, again()):
+        with reported(opened, again()), Halves(opened, stop, there) as halves:
             maps.reconstruct_run(
                 opened,
                 inputs,
                 there,
+                halves.each,
                 solver=solver,
                 field=field,
                 box=box,
@@ -103,6 +106,7 @@ def volumes_command(
     datadir: MovedImages = None,
     strip_prefix: MovedPrefix = None,
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Write conformations as maps, on one grey scale, with a ChimeraX script."""
     import torch
@@ -138,7 +142,7 @@ def volumes_command(
         assert source is not None
         chosen = [(trained[0], z) for z in torch.from_numpy(read_vectors(source, trained[0].latents.mean.shape[1]))]
     made = table = None
-    with shown(), replaced(out, "volumes") as folder:
+    with shown(), with_threads(threads), replaced(out, "volumes") as folder:
         both = Surroundings(opened) if from_particles or map == "half" else None
         if both is not None and from_particles:
             inputs = reopened(opened, Moved(datadir=datadir, strip_prefix=strip_prefix))

@@ -6,7 +6,7 @@ import typer
 
 from dynaflex.cli import inputs
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
-from dynaflex.cli.options import Device, RunFolder
+from dynaflex.cli.options import Device, RunFolder, Threads
 
 
 def resume_command(
@@ -18,17 +18,19 @@ def resume_command(
     strip_prefix: MovedPrefix = None,
     until: inputs.Until = "report",
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Go on with a run where it stopped, with its own inputs and settings."""
     from dynaflex.cli.typed import to_resume
     from dynaflex.pipeline import resume_run
+    from dynaflex.prepare.device import with_threads
     from dynaflex.report.reported import reported_task
     from dynaflex.results.reopen import Moved
     from dynaflex.results.settings import open_run
     from dynaflex.results.trained import method_of
     from dynaflex.run.monitor import shown
 
-    with shown():
+    with shown(), with_threads(threads):
         task = reported_task(until, device, to_resume(run))
         resume_run(method_of(open_run(run)), run, Moved(particles, map, mask, datadir, strip_prefix), None, task)
     typer.echo(f"done: {run}")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
-from dynaflex.cli.options import AsJson, Device, RunFolder, held_for
+from dynaflex.cli.options import AsJson, Device, RunFolder, Threads, held_for
 from dynaflex.cli.words import score_in_words
 from dynaflex.errors import DynaflexError, UsageError
-from dynaflex.prepare.device import pick_device, use_one_thread
+from dynaflex.prepare.device import pick_device, use_one_thread, with_threads
 
 if TYPE_CHECKING:
     from dynaflex.run.directory import Run
@@ -98,6 +98,7 @@ def validate_command(
     datadir: MovedImages = None,
     strip_prefix: MovedPrefix = None,
     device: Device = "auto",
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Controls: would this motion be found if it were not there? Exit code 1 if one fails. The report shows all."""
@@ -109,7 +110,7 @@ def validate_command(
     if most < 2:
         raise UsageError("validate.too-small", f"--most cannot be {most}", expected="at least 2")
     opened = open_run(run)
-    with shown(results_only=as_json):
+    with shown(results_only=as_json), with_threads(threads):
         controls = run_controls(opened, pick_device(device), most, Moved(particles, map, mask, datadir, strip_prefix))
         record = record_of(controls)
         _keep(opened, record)
