@@ -73,7 +73,7 @@ def test_an_export_says_which_of_its_frames_are_alone(visit: Visit) -> None:
         script = archive.read("motion.cxc").decode()
     alone = [row["map"] for row in near if row["particles"] == "0"]
     assert 0 < len(alone) < 5 and alone[-1] == "frame_004.mrc" and near[0]["map"] == "frame_000.mrc"
-    assert f"# no particle is near {' '.join(alone)}" in script
+    assert f"# no particle is near {' '.join(alone)}\n" in script
     told = f"no particle is near {len(alone)} of its 5 frames"
     visit.until("(told) => saved.textContent.includes(told)", told)
     with zipfile.ZipFile(io.BytesIO(visit.export("frames"))) as archive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import time
 import zipfile
@@ -17,7 +18,12 @@ import pytest
 from PIL import Image
 
 from dynaflex.io.star import read_star
+from dynaflex.products.analyse import place_of_box
+from dynaflex.products.palettes import frame_colours, rgb
+from dynaflex.run.directory import Run
 from patience import eventually
+from scripts import commands
+from scripts import opened as opened_by
 from survival import rewrite
 from viewer.browsing import Visit, next_link, visited
 from viewer.conftest import Explorer
@@ -128,8 +134,10 @@ def test_the_maps_of_a_path_are_those_of_the_server(visit: Visit, tmp_path: Path
     with zipfile.ZipFile(io.BytesIO(visit.export("chimerax"))) as archive:
         assert archive.testzip() is None
         archive.extractall(tmp_path)
-    script = (tmp_path / "motion.cxc").read_text()
-    assert "open frame_000.mrc frame_001.mrc" in script and "vseries" in script
+    (maps,) = opened_by(tmp_path / "motion.cxc")
+    assert maps == [f"frame_{number:03d}.mrc" for number in range(5)]
+    assert len(commands(tmp_path / "motion.cxc", "vseries play")) == 1
+    center = place_of_box(Run.open(visit.run))
     latents = [[float(value) for value in row] for row in csv.reader((tmp_path / "latents.csv").open())]
     assert len(latents) == 5
     for number in (0, 4):
@@ -146,7 +154,7 @@ def test_the_maps_of_a_path_are_those_of_the_server(visit: Visit, tmp_path: Path
             assert file.data.sum(dtype=np.float64) == pytest.approx(message["sum"] * message["step"], rel=1e-3)
             corner = np.argwhere(file.data > 0).min(axis=0)[::-1] * message["pixel"]
             origin = np.array([file.header.origin.x, file.header.origin.y, file.header.origin.z])
-            assert (np.abs(origin + corner - message["origin"]) <= 2.1 * message["pixel"]).all()
+            assert (np.abs(origin + corner - center - message["origin"]) <= 2.1 * message["pixel"]).all()
 
 
 def test_a_path_is_drawn_by_clicks(visit: Visit) -> None:
@@ -156,6 +164,10 @@ def test_a_path_is_drawn_by_clicks(visit: Visit) -> None:
         visit.page.mouse.click(*visit.at(*place))
         visit.until("(n) => dynaflex.explore.path.movie.nodes.length === n", number)
     visit.until("() => document.querySelectorAll('#plot circle.node').length === 3")
+    fills = visit.ask("() => [...document.querySelectorAll('#plot circle.node')].map((e) => getComputedStyle(e).fill)")
+    # As the markers of a path in ChimeraX.
+    expected = [255 * np.array(rgb(colour)) for colour in frame_colours(3)]
+    np.testing.assert_allclose([[int(part) for part in re.findall(r"\d+", fill)] for fill in fills], expected, atol=1)
     ends = visit.ask(
         "() => { const { movie } = dynaflex.explore.path; movie.frames = 24;"
         " return [movie.latents(0), movie.latents(23)] }"
