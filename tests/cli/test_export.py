@@ -75,22 +75,6 @@ def test_particles_without_uid_are_listed_by_image(brief_run: Path, command: Com
     assert table["rlnImageName"][5] == "000006@particles.mrcs"
 
 
-def test_chimerax_opens_maps_at_contours_that_show_the_molecule(
-    finished_run: Path, command: Command, tmp_path: Path
-) -> None:
-    outcome = command("export", finished_run, "--to", "chimerax", "-o", tmp_path)
-    assert outcome.code == 0, outcome.err
-    lines = (tmp_path / "dynaflex.cxc").read_text().splitlines()
-    names = [name for line in lines if line.startswith("open ") for name in line.split('"')[1::2]]
-    assert names[:2] == ["before.mrc", "after.mrc"] and len(names) == 13
-    assert all((tmp_path / name).is_file() for name in names)
-    levels = [float(line.split(" level ")[1].split()[0]) for line in lines if " level " in line]
-    for name, level in zip([*names[:2], names[2]], levels, strict=True):
-        data = read_map(tmp_path / name).data
-        inside = (data > level).mean()
-        assert 0.003 < inside < 0.2, (name, inside)
-
-
 def test_what_cannot_be_exported(brief_run: Path, command: Command, tmp_path: Path) -> None:
     assert "'relion', 'cryosparc', 'chimerax'" in command("export", brief_run, "--to", "excel").refused_choice("--to")
     run = tmp_path / "run"

@@ -23,6 +23,7 @@ from dynaflex.results.reopen import reopened
 from dynaflex.results.volumes import along_axis
 from dynaflex.run.directory import Run
 from dynaflex.validate.cryobench import fsc_area
+from scripts import commands, opened
 
 Command = Callable[..., Any]
 CPU = torch.device("cpu")
@@ -137,9 +138,9 @@ def test_both_halves_carry_their_own_map(command: Command, finished_run: Path, t
         assert np.allclose([one.sum() for one in series], mass, rtol=0.01)
     for first, second in zip(maps[1], maps[2], strict=True):
         assert 0.5 < np.corrcoef(first.ravel(), second.ravel())[0, 1] < 0.9999
-    script = (tmp_path / "volumes.cxc").read_text()
-    assert all(f"open {' '.join(series)} vseries true" in script for series in names.values())
-    assert "vseries play #1,2 " in script
+    script = tmp_path / "volumes.cxc"
+    assert opened(script) == list(names.values())
+    assert commands(script, "vseries play")[0][2] == "#1,2"
 
 
 def test_maps_of_particles_stand_beside_those_that_were_carried(

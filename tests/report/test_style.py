@@ -22,7 +22,7 @@ def _as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 @style.drawn
 def line() -> Figure:
     figure = style.new_figure(2.0)
-    figure.add_subplot().plot([0, 1], [0, 1], color=style.DEFORMED)
+    figure.add_subplot().plot([0, 1], [0, 1], color=style.HALF[1])
     return figure
 
 

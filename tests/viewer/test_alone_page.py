@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dynaflex.products.palettes import frame_colours, rgb
 from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer
 
@@ -68,12 +70,17 @@ def test_an_export_says_which_of_its_frames_are_alone(visit: Visit) -> None:
     for number, place in enumerate((visit.central(), FAR), 1):
         visit.page.mouse.click(*visit.at(*place))
         visit.until("(n) => dynaflex.explore.path.movie.nodes.length === n", number)
+    visit.until("() => document.querySelectorAll('#plot circle.node').length === 2")
+    fills = visit.ask("() => [...document.querySelectorAll('#plot circle.node')].map((e) => getComputedStyle(e).fill)")
+    # As the markers of a path in ChimeraX.
+    expected = [255 * np.array(rgb(colour)) for colour in frame_colours(2)]
+    np.testing.assert_allclose([[int(part) for part in re.findall(r"\d+", fill)] for fill in fills], expected, atol=1)
     with zipfile.ZipFile(io.BytesIO(visit.export("chimerax"))) as archive:
         near = list(csv.DictReader(io.StringIO(archive.read("particles_near.csv").decode())))
         script = archive.read("motion.cxc").decode()
     alone = [row["map"] for row in near if row["particles"] == "0"]
     assert 0 < len(alone) < 5 and alone[-1] == "frame_004.mrc" and near[0]["map"] == "frame_000.mrc"
-    assert f"# no particle is near {' '.join(alone)}" in script
+    assert f"# no particle is near {' '.join(alone)}\n" in script
     told = f"no particle is near {len(alone)} of its 5 frames"
     visit.until("(told) => saved.textContent.includes(told)", told)
     with zipfile.ZipFile(io.BytesIO(visit.export("frames"))) as archive:

@@ -164,7 +164,7 @@ def test_V6_writing_needs_a_key_and_reading_never_writes(explorer: Explorer, hol
         {name: value for name, value in explorer.writing().items() if name != "Origin"},
         {name: value for name, value in explorer.writing().items() if name != "Cookie"},
     ):
-        for path in ("/api/selections", "/api/counterparts", "/api/averages"):
+        for path in ("/api/selections", "/api/counterparts", "/api/averages", "/api/archive"):
             assert explorer.ask(path, "POST", selection("forged", [1]), headers)[0] == 403
     assert explorer.ask("/api/counterparts", headers=explorer.mine())[0] == 405
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"):

@@ -161,7 +161,7 @@ def test_V12_bodies_are_limited(explorer: Explorer) -> None:
              selection("a", [1], 10_000), selection("a", [], 50), b"\x00\x40\x0f\x00" + b"[" * 1_000_000], ids=range(7),
 )  # fmt: skip
 def test_V12_messages_that_mean_nothing_are_refused(explorer: Explorer, body: bytes) -> None:
-    for path in ("/api/selections", "/api/counterparts", "/api/averages"):
+    for path in ("/api/selections", "/api/counterparts", "/api/averages", "/api/archive"):
         assert explorer.ask(path, "POST", body, explorer.writing())[0] in (400, 413, 422)
 
 

@@ -15,8 +15,13 @@ import pytest
 from PIL import Image
 
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.products.analyse import place_of_box
+from dynaflex.products.palettes import SCALES
+from dynaflex.results.volumes import level_at_rest
 from dynaflex.run.ledger import Ledger
 from dynaflex.viewer.opened import OpenedRun
+from scripts import arrows, commands, levels, value
+from scripts import opened as opened_by
 from viewer.browsing import Visit
 from viewer.conftest import Explorer
 from viewer.surfaces import PLACE, choose, near, opened
@@ -121,8 +126,8 @@ def test_a_movie_shows_what_the_menus_say(visit: Visit) -> None:
     visit.page.select_option("#axis", "component1")
     visit.until("() => dynaflex.explore.path.movie.ready")
     pictures = []
-    for arrows in (True, False):
-        choose(visit, arrows=arrows)
+    for drawn in (True, False):
+        choose(visit, arrows=drawn)
         with zipfile.ZipFile(io.BytesIO(visit.export("frames"))) as archive, archive.open("frame_002.png") as stored:
             pictures.append(np.asarray(Image.open(stored).convert("RGB"), int))
     assert near(pictures[0], ARROW) > 300 > near(pictures[1], ARROW)
@@ -146,16 +151,28 @@ def test_chimerax_gets_colours_and_arrows(visit: Visit, tmp_path: Path) -> None:
         inside = colour.data[density.data > opened.stage().decoder(1).level]
         expected = live.quantity[live.density > opened.stage().decoder(1).level]
         np.testing.assert_allclose(np.sort(inside), np.sort(expected), atol=high / 200)
-    bild = (tmp_path / "arrows_000.bild").read_text().splitlines()
-    drawn = np.array([line.split()[1:7] for line in bild if line.startswith(".arrow")], float)
-    arrows = opened.stage().decoder(1).arrows_to(np.array(first))
-    start = np.array([arrows[np.linalg.norm(arrows[:, :3] - one[:3], axis=1).argmin()] for one in drawn])
+    drawn, center = arrows(tmp_path / "arrows_000.bild"), place_of_box(opened.run)
+    moves = opened.stage().decoder(1).arrows_to(np.array(first))
+    start = np.array([moves[np.linalg.norm(moves[:, :3] + center - one[:3], axis=1).argmin()] for one in drawn])
     assert len(drawn) > 20
-    np.testing.assert_allclose(drawn[:, 3:], start[:, :3] + 2 * start[:, 3:], atol=0.01)
-    script = (tmp_path / "motion_coloured.cxc").read_text()
-    assert "color sample #1 map #1001 palette #b9c0c8:" in script and "2 times as long" in script
-    named = {line.split()[1] for line in script.splitlines() if line.startswith("open ")}
-    assert named == {path.name for path in tmp_path.iterdir() if path.suffix in (".mrc", ".bild")}
+    np.testing.assert_allclose(drawn[:, :3], start[:, :3] + center, atol=0.01)
+    np.testing.assert_allclose(drawn[:, 3:], start[:, :3] + center + 2 * start[:, 3:], atol=0.01)
+    script = tmp_path / "motion_coloured.cxc"
+    sampled = commands(script, "color sample")
+    maps, colours = ([f"{kind}_{number:03d}.mrc" for number in range(len(sampled))] for kind in ("frame", "colour"))
+    models = [name for (name,) in opened_by(script)]
+    assert [models[int(one[2][1:]) - 1] for one in sampled] == maps
+    assert [models[int(value(one, "map")[1:]) - 1] for one in sampled] == colours
+    limits = visit.ask("() => dynaflex.explore.view.limits")
+    for one in sampled:
+        assert value(one, "palette") == ":".join(SCALES["motion"])
+        assert [float(limit) for limit in value(one, "range").split(",")] == pytest.approx(limits)
+    assert "2 times as long" in script.read_text() and len(commands(script, "key")) == 1
+    assert set(models) == {path.name for path in tmp_path.iterdir() if path.suffix in (".mrc", ".bild")}
+    level = visit.ask("() => dynaflex.explore.view.level")
+    assert [*levels(script), *levels(tmp_path / "motion.cxc")] == pytest.approx([level] * (len(maps) + 1), rel=1e-5)
+    # Nobody has touched the threshold: it is that of the series that ``volumes`` writes.
+    assert level == pytest.approx(level_at_rest(opened.run, opened.stage().trained(1)), rel=1e-5)
     visit.page.fill("#times", "")
     visit.page.click("#clear-path")
 

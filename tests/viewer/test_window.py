@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dynaflex.density.contour import Coarse
 from dynaflex.grid import Grid
 from dynaflex.viewer.density.window import Molecule, Window
 
@@ -47,7 +48,7 @@ def test_a_coarser_window_is_the_same_cube() -> None:
 
 
 def test_the_level_encloses_as_many_voxels_in_every_map() -> None:
-    molecule = Molecule.of(blob((4.0, 0.0, 0.0)), FULL, 12.0)
+    molecule = Molecule.of(Coarse.of(blob((4.0, 0.0, 0.0)), FULL, 12.0), FULL)
     for volume in (blob((4.0, 0.0, 0.0)), 5.0 * blob((-4.0, 0.0, 0.0)) - 1.0):
-        assert int((volume >= molecule.level(volume)).sum()) == molecule.enclosed
+        assert int((volume > molecule.level(volume)).sum()) == molecule.enclosed
     assert molecule.weight.max() == 1.0 and molecule.weight[0, 0, 0] == 0.0

@@ -15,9 +15,11 @@ from dynaflex.analyze.axes import umap
 from dynaflex.analyze.clusters import density_clusters, k_means, medoid
 from dynaflex.io import durable
 from dynaflex.prepare.place import frame_of
-from dynaflex.products import chimerax
 from dynaflex.products.atomic import AtomicModel
+from dynaflex.products.chimerax import solids
+from dynaflex.products.chimerax.script import SCRIPT, Played, side_by_side
 from dynaflex.products.names import CLUSTERS, DENSITY, K_MEANS, MOTION, PARTICLES, SUMMARY
+from dynaflex.products.palettes import CORRECTED
 from dynaflex.products.series import (
     MAP_FRAME,
     DomainMotion,
@@ -30,16 +32,13 @@ from dynaflex.products.series import (
 )
 from dynaflex.products.space import ConformationSpace, conformation_space
 from dynaflex.results.trained import TrainedHalf, load_half
-from dynaflex.results.volumes import write_script
+from dynaflex.results.volumes import level_at_rest
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray
 
 _SMALLEST_CLUSTER = 0.02
-_MODEL = [
-    'open "model.cif" coordsets true', "hide #3 atoms", "cartoon #3",
-    "coordset #3 1, loop 100 bounce true pauseFrames 5",
-]  # fmt: skip
-"""What ChimeraX does with the moving model, the third that it opens."""
+ARROWS, MARKERS, MODEL = "motion.bild", "path.cmm", "model.cif"
+"""What lies beside the maps of a series: where the domains go, their places along the way, and the moving model."""
 
 
 @dataclass(frozen=True)
@@ -107,28 +106,40 @@ def read_model(run: Run, path: Path) -> AtomicModel:
     Raises:
         InputError, EnvironmentFault: it cannot be read.
     """
-    return AtomicModel(path, place_of_box(run)[1])
+    return AtomicModel(path, place_of_box(run))
 
 
 def write_analysis(found: Analysis, out: Path, atoms: AtomicModel | None) -> None:
     """The tables, a folder with path, maps and, if there are ``atoms``, these in every series, and what ChimeraX
     opens."""
-    _, center = place_of_box(found.run)
     out.mkdir(parents=True, exist_ok=True)
     _write_table(out / PARTICLES, _particles(found))
     _write_table(out / CLUSTERS, pd.DataFrame([asdict(cluster) for cluster in found.clusters]))
     _write_table(out / MOTION, pd.DataFrame([motion_row(motion) for motion in found.motions]))
+    level = level_at_rest(found.run, found.trained)
     for series in found.series:
-        maps = write_series(found.run, found.trained, series, out / series.name)
-        if atoms is not None:
-            atoms.write_series(found.trained, series, out / series.name / "model.cif")
-        moved = found.domains.moved[series.name]
-        turns = {m.domain: m.motion for m in found.motions if m.series == series.name and m.frame == MAP_FRAME}
-        arrows = chimerax.bild(found.domains.points, moved[0], moved[-1], found.domains.label, turns, center)
-        durable.write_text(out / series.name / "motion.bild", arrows)
-        model = _MODEL if atoms is not None else []
-        write_script(out / series.name, [maps], ["transparency #1 40", 'open "motion.bild"', *model])
+        _write_series(found, series, out / series.name, level, atoms)
     durable.write_json(out / SUMMARY, summary(found))
+
+
+def _write_series(found: Analysis, series: Series, folder: Path, level: float, atoms: AtomicModel | None) -> None:
+    """Maps, arrows, markers and perhaps the moving model of a series, and the script that shows all of them."""
+    maps = write_series(found.run, found.trained, series, folder)
+    center, domains, moved = place_of_box(found.run), found.domains, found.domains.moved[series.name]
+    turns = {m.domain: m.motion for m in found.motions if m.series == series.name and m.frame == MAP_FRAME}
+    arrows = solids.motion_of_domains(domains.points, moved[0], moved[-1], domains.label, turns, center)
+    durable.write_text(folder / ARROWS, arrows)
+    tracks = {f"domain {name}": moved[:, domains.label == name].mean(axis=1) for name in turns}
+    durable.write_text(folder / MARKERS, solids.path_markers(tracks, center))
+    script, playing = side_by_side(folder, [Played(maps, level, CORRECTED)])
+    script.do("transparency #1 40")
+    for name in (ARROWS, MARKERS):
+        script.open(name)
+    if atoms is not None:
+        atoms.write_series(found.trained, series, folder / MODEL)
+        script.open_atoms(MODEL)
+    script.do("view", playing)
+    script.write(folder / SCRIPT)
 
 
 def motion_row(motion: DomainMotion) -> dict[str, Any]:
@@ -191,12 +202,11 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
     durable.write_text(path, table.to_csv(index=False))
 
 
-def place_of_box(run: Run) -> tuple[tuple[float, float, float], Array]:
-    """The origin in Å of the map that the run was started with, and the box centre in the coordinates of models fitted
-    into that map."""
+def place_of_box(run: Run) -> Array:
+    """The box centre ``(3)`` in Å in the coordinates of the map that the run was started with, and of models fitted
+    into it."""
     frame = frame_of(run)
-    origin = frame.place.corner(frame.grid.pixel_size)
-    return origin, np.array(origin) + frame.grid.center * frame.grid.pixel_size
+    return np.array(frame.place.corner(frame.grid.pixel_size)) + frame.grid.center * frame.grid.pixel_size
 
 
 def _rounded(value: float, digits: int) -> float | None:

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from dynaflex import fourier, tell
+from dynaflex.density.contour import level_enclosing
 from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.io import durable
@@ -23,11 +24,13 @@ from dynaflex.io.mrc import read_map, write_map
 from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.place import place_of
+from dynaflex.products.chimerax.script import Played
+from dynaflex.products.palettes import FROM_PARTICLES
 from dynaflex.products.surroundings import FEWEST, Around, Node, Surroundings
 from dynaflex.reconstruct.equations import backproject
 from dynaflex.reconstruct.postprocess import merge
 from dynaflex.reconstruct.rigid import rigid_equations
-from dynaflex.results.volumes import map_at_rest
+from dynaflex.results.volumes import coarse, map_at_rest
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import FscCurves, fourier_shell_correlation, fsc_curves, resolution_at
@@ -137,30 +140,36 @@ class FromParticles:
 
 
 def write_from_particles(
-    run: Run, made: FromParticles, carried: list[list[str]], folder: Path
-) -> tuple[pd.DataFrame, list[list[str]]]:
+    run: Run, made: FromParticles, carried: list[Played], folder: Path
+) -> tuple[pd.DataFrame, list[Played]]:
     """Write ``particles_000.mrc ...`` and their half-maps beside the maps that were ``carried``, and ``particles.csv``.
 
-    ``carried`` names series of maps in the folder, one map for each node: one series, or one of each half. The table
+    ``carried`` are series of maps in the folder, one map for each node: one series, or one of each half. The table
     says for each node how many particles of each half it has and their mean distance in Å, and what
     :class:`ParticlesMap` and :class:`Agreement` say. It is returned with the series to be played side by side: carried
-    maps and those of particles, of the nodes that have both.
+    maps and those of particles, of the nodes that have both. Those of particles are noisier: their level is the mean of
+    those at which they show as much as the map at rest.
     """
-    rows, seen = [], []
+    rows, seen, levels = [], [], []
+    filled = coarse(run, made.at_rest, made.grid).filled
     for number, (around, found) in enumerate(zip(made.around, made.maps(), strict=True)):
         agreement = None
         if found is None:
             tell.warn(f"no map of particles at node {number}: {lack(around)} within {made.reach:.3g} Å of it")
         else:
             seen.append(number)
+            levels.append(level_enclosing(found.merged * made.mask, filled))
             _write_maps(run, made.grid, found, folder, f"particles_{number:03d}")
-            there = np.mean([read_map(folder / series[number]).data for series in carried], axis=0)
+            there = np.mean([read_map(folder / series.names[number]).data for series in carried], axis=0)
             agreement = made.compared(torch.from_numpy(there), found)
         rows.append({"node": number, **in_numbers(around, found, agreement)})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     durable.write_text(folder / TABLE, table.to_csv(index=False, float_format="%.4g"))
-    beside = [[series[number] for number in seen] for series in carried]
-    return table, [*beside, [f"particles_{number:03d}.mrc" for number in seen]] if seen else carried
+    if not seen:
+        return table, carried
+    beside = [replace(series, names=[series.names[number] for number in seen]) for series in carried]
+    names = [f"particles_{number:03d}.mrc" for number in seen]
+    return table, [*beside, Played(names, float(np.mean(levels)), FROM_PARTICLES)]
 
 
 def _write_maps(run: Run, grid: Grid, found: ParticlesMap, folder: Path, name: str) -> None:

@@ -6,25 +6,28 @@ import shlex
 from pathlib import Path
 
 import torch
+from scipy.ndimage import distance_transform_edt
 
-from dynaflex.density.placement import automatic_threshold
+from dynaflex.density.contour import level_enclosing
 from dynaflex.errors import UsageError
+from dynaflex.grid import Grid
 from dynaflex.io import durable
-from dynaflex.io.mrc import read_map as read_mrc
 from dynaflex.io.mrc import write_map
-from dynaflex.products import chimerax
-from dynaflex.products.analyse import place_of_box
+from dynaflex.products.chimerax.script import Played, Script, play
 from dynaflex.products.cryosparc.handed import ForCryosparc, to_cryosparc
 from dynaflex.products.names import Program
+from dynaflex.products.palettes import CORRECTED, HALVES, RIGID, SCALE_OF, limits_of
 from dynaflex.products.series import main_series, write_series
 from dynaflex.products.space import conformation_space
 from dynaflex.results.trained import load_half
-from dynaflex.results.volumes import merged_map
+from dynaflex.results.volumes import coarse, level_at_rest, merged_map
 from dynaflex.run.directory import Run
-from dynaflex.run.files import FSC, LATENT_COLUMN, TABLE, read_map
+from dynaflex.run.files import FSC, LATENT_COLUMN, TABLE, has_map, read_map
+from dynaflex.shapes import Tensor
 
 RELION_HALF = "run_half{}_class001_unfil.mrc"
 _FRAMES = 11
+_RESOLUTION = "local_resolution"
 
 
 def export(run: Run, program: Program, out: Path, named: Path, also: ForCryosparc | None = None) -> list[str]:
@@ -69,33 +72,68 @@ def _to_relion(run: Run, out: Path, named: Path) -> list[str]:
 
 
 def _to_chimerax(run: Run, out: Path, named: Path) -> list[str]:
-    """The map before and after, each at a contour of its own, and a series along the main axis of the latents."""
-    before, _ = merged_map(run, "rigid")
-    after = read_map(run, "map")
-    write_map(out / "before.mrc", before.numpy(), after.pixel_size or 1.0, after.place)
+    """Three scripts: the map before and after with a series, the half-maps at one level, and local resolution.
+
+    Before and after are shown at the levels at which both enclose what the molecule fills in the corrected map.
+    """
+    stored = read_map(run, "map")
+    grid = Grid(stored.box, stored.pixel_size or 1.0)
+    before, after = merged_map(run, "rigid")[0], torch.from_numpy(stored.data)
+    filled = coarse(run, after, grid).filled
+    write_map(out / "before.mrc", before.numpy(), grid.pixel_size, stored.place)
     _copy(run.verified("maps/map.mrc"), out / "after.mrc")
+    trained = load_half(run, 1)
     series = main_series(conformation_space(run), 1, _FRAMES)[0]
-    files = [Path(series.name) / name for name in write_series(run, load_half(run, 1), series, out / series.name)]
-    origin, _ = place_of_box(run)
-    maps = [
-        chimerax.Shown(Path("before.mrc"), automatic_threshold(before), "#9aa3ad"),
-        chimerax.Shown(Path("after.mrc"), automatic_threshold(torch.from_numpy(after.data)), chimerax.COLOURS[0]),
-    ]
-    level = automatic_threshold(torch.from_numpy(read_mrc(out / files[0]).data))
-    lines = [
-        *chimerax.opening(),
-        *chimerax.show_maps(maps, 1, origin),
-        "transparency #1 60",
-        *chimerax.show_series(files, level, 3, origin, chimerax.COLOURS[1]),
-        "hide #3 models",
-        "view",
-    ]
-    durable.write_text(out / "dynaflex.cxc", "\n".join(lines) + "\n")
-    return [
+    names = [f"{series.name}/{name}" for name in write_series(run, trained, series, out / series.name)]
+    script = Script()
+    first, second = (
+        script.open_map(name, level_enclosing(volume, filled), colour)
+        for name, volume, colour in (("before.mrc", before, RIGID), ("after.mrc", after, CORRECTED))
+    )
+    moving = script.open_series(Played(names, level_at_rest(run, trained), CORRECTED))
+    script.do(f"transparency #{first} 60", f"hide #{moving} models", "view", play([moving]))
+    script.write(out / "dynaflex.cxc")
+    todo = [
         f"in ChimeraX: open {named / 'dynaflex.cxc'}",
-        "#1 is the map without motion (grey), #2 the corrected one (blue); for the movement: hide #1,2 models; "
-        "show #3 models",
+        f"#{first} is the map without motion (grey), #{second} the corrected one (blue); for the movement: "
+        f"hide #{first},{second} models; show #{moving} models",
     ]
+    _half_maps(run, filled, out).write(out / "half_maps.cxc")
+    todo.append(f"the half-maps, at one level: open {named / 'half_maps.cxc'}")
+    if has_map(run, _RESOLUTION):
+        _local_resolution(run, after, level_enclosing(after, filled), out).write(out / "local_resolution.cxc")
+        todo.append(f"the corrected map, coloured by local resolution: open {named / 'local_resolution.cxc'}")
+    return todo
+
+
+def _half_maps(run: Run, filled: int, out: Path) -> Script:
+    """A script with the corrected half-maps, at the level at which their mean encloses so many voxels."""
+    mean = torch.zeros(())
+    for half in HALVES:
+        _copy(run.verified(f"maps/map_half{half}.mrc"), out / f"half{half}.mrc")
+        mean = mean + torch.from_numpy(read_map(run, f"map_half{half}").data) / len(HALVES)
+    level = level_enclosing(mean, filled)
+    script = Script()
+    for half, colour in HALVES.items():
+        script.open_map(f"half{half}.mrc", level, colour)
+    script.do("transparency #2 50", "view")
+    return script
+
+
+def _local_resolution(run: Run, after: Tensor, level: float, out: Path) -> Script:
+    """A script with the corrected map at a level, coloured by its local resolution, and a key."""
+    stored = read_map(run, _RESOLUTION)
+    inside = (stored.data > 0) & (after.numpy() > level)
+    limits = limits_of(_RESOLUTION, stored.data[inside])
+    # The surface can leave the mask, beyond which nothing was measured: the nearest voxel speaks there.
+    nearest = distance_transform_edt(stored.data <= 0, return_distances=False, return_indices=True)
+    write_map(out / "local_resolution.mrc", stored.data[tuple(nearest)], stored.pixel_size or 1.0, stored.place)
+    script = Script()
+    surface = script.open_map("after.mrc", level, CORRECTED)
+    script.colour_by(surface, "local_resolution.mrc", SCALE_OF[_RESOLUTION], limits)
+    script.key(SCALE_OF[_RESOLUTION], limits, "local resolution, Å")
+    script.do("view")
+    return script
 
 
 def _copy(source: Path, target: Path) -> None:

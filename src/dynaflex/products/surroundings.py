@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from dynaflex import tell
+from dynaflex.products.chimerax.script import Played
+from dynaflex.products.palettes import HALVES
 from dynaflex.products.space import MotionFrame
 from dynaflex.results.trained import TrainedHalf, config_of, load_half
-from dynaflex.results.volumes import write_maps
+from dynaflex.results.volumes import level_at_rest, write_maps
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Array, IntArray, Tensor
 
@@ -100,12 +102,13 @@ class Surroundings:
 
 def write_each_half(
     run: Run, surroundings: Surroundings, nodes: Sequence[Node], folder: Path, title: str = "maps"
-) -> list[list[str]]:
+) -> list[Played]:
     """Write ``vol_000_half1.mrc ...`` and those of half 2: each half's own map, carried to the nodes by its own model.
 
-    Returns the names of both series.
+    Returns both series.
     """
-    return [
-        write_maps(run, own, folder, "half", f"{title}, half {half}", f"_half{half}")
-        for half, own in surroundings.in_each_half(nodes).items()
-    ]
+    series = []
+    for half, own in surroundings.in_each_half(nodes).items():
+        names = write_maps(run, own, folder, "half", f"{title}, half {half}", f"_half{half}")
+        series.append(Played(names, level_at_rest(run, surroundings.halves[half], "half"), HALVES[half]))
+    return series

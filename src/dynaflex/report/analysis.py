@@ -13,10 +13,9 @@ from dynaflex.analyze.axes import PrincipalAxes
 from dynaflex.analyze.clusters import NOISE
 from dynaflex.analyze.domains import camera_across
 from dynaflex.products.analyse import Analysis, Cluster
-from dynaflex.products.chimerax import COLOURS
 from dynaflex.products.names import DENSITY, K_MEANS
+from dynaflex.products.palettes import ACCENT, domain_colour
 from dynaflex.report.drawing.style import (
-    ACCENT,
     COUNT_COLOURS,
     HALF,
     INK,
@@ -185,7 +184,7 @@ def _density(axes: Axes, x: Array, y: Array, half: int) -> None:
 
 
 def _colour(name: int) -> str:
-    return _QUIET if name == NOISE else COLOURS[(name - 1) % len(COLOURS)]
+    return _QUIET if name == NOISE else domain_colour(name)
 
 
 def _motion_label(found: Analysis, axis: int) -> str:

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scipy.spatial import cKDTree
 
-from dynaflex.products.chimerax import COLOURS
+from dynaflex.products.palettes import domain_colour
 from dynaflex.products.series import (
     MAP_FRAME,
     SPREAD,
@@ -95,7 +95,7 @@ def draw_domains(found: DomainsFound, surface: CarriedSurface) -> Figure:
     """The molecule by domain, at both ends of the first component, with the axes about which they turn."""
     nearest = cKDTree(found.domains.points).query(surface.surface.vertices)[1]
     label = found.domains.label[nearest]
-    fills = np.array([to_rgb(_NONE), *(to_rgb(_colour(name)) for name in found.names)])[
+    fills = np.array([to_rgb(_NONE), *(to_rgb(domain_colour(name)) for name in found.names)])[
         np.searchsorted([0, *found.names], label)
     ]
     across, up = 1.05 * np.abs((surface.moved - surface.center) @ surface.camera[:2].T).max(axis=(0, 1))
@@ -112,7 +112,7 @@ def draw_domains(found: DomainsFound, surface: CarriedSurface) -> Figure:
         _draw_axes(axes, found, surface)
     scale_bar(panels[0], 2 * float(across))
     for name in found.names:
-        panels[0].plot([], [], "s", color=_colour(name), label=f"domain {name}")
+        panels[0].plot([], [], "s", color=domain_colour(name), label=f"domain {name}")
     figure.legend(loc="outside lower center", ncols=6)
     return figure
 
@@ -125,13 +125,9 @@ def _draw_axes(axes: Axes, found: DomainsFound, surface: CarriedSurface) -> None
         if one.frame == MAP_FRAME and one.motion.angle > _TURNED:
             ends = one.motion.point + np.array([[-length], [length]]) * one.motion.axis
             seen = (ends - surface.center) @ surface.camera[:2].T
-            axes.plot(*seen.mean(axis=0), "o", color="white", markeredgecolor=_colour(one.domain), markersize=5)
-            axes.plot(seen[:, 0], seen[:, 1], color=_colour(one.domain), linewidth=1.8, linestyle=(0, (4, 2)))
+            axes.plot(*seen.mean(axis=0), "o", color="white", markeredgecolor=domain_colour(one.domain), markersize=5)
+            axes.plot(seen[:, 0], seen[:, 1], color=domain_colour(one.domain), linewidth=1.8, linestyle=(0, (4, 2)))
 
 
 def _signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
-
-
-def _colour(name: int) -> str:
-    return COLOURS[(name - 1) % len(COLOURS)]

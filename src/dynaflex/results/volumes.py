@@ -6,27 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 
 from dynaflex import tell
 from dynaflex.analyze.axes import principal_axes
+from dynaflex.density.contour import Coarse, level_enclosing
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
-from dynaflex.io import durable
-from dynaflex.io.mrc import read_map as read_mrc
 from dynaflex.io.mrc import write_map
 from dynaflex.prepare.place import place_of
 from dynaflex.reconstruct.carry import CarriedMap
 from dynaflex.reconstruct.postprocess import merge
-from dynaflex.results.trained import TrainedHalf
+from dynaflex.results.trained import TrainedHalf, config_of
 from dynaflex.run.directory import Run
 from dynaflex.run.files import FSC, has_map, read_map
 from dynaflex.shapes import Tensor
 
 Source = Literal["merged", "half"]
 """The map that is carried: the one merged of both halves, or the half's own."""
-SCRIPT = "volumes.cxc"
 _SPREAD = 2.0
 
 
@@ -86,27 +83,18 @@ def write_maps(
     return names
 
 
-def write_script(folder: Path, series: Sequence[Sequence[str]], more: Sequence[str] = ()) -> None:
-    """A ChimeraX script beside maps of one grey scale that plays one series of them, or several side by side, with what
-    ``more`` commands add to them."""
-    opened = [read_mrc(folder / names[0]) for names in series]
-    level = max(float(np.quantile(one.data, 0.98)) for one in opened)
-    width = opened[0].box * (opened[0].pixel_size or 1.0)
-    lines = ["set bgColor white"]
-    for model, names in enumerate(series, 1):
-        lines.append(f"open {' '.join(names)} vseries true")
-        if model > 1:
-            lines.append(f"move x {(model - 1) * width:.6g} models #{model}")
-    together = ",".join(str(model) for model in range(1, len(series) + 1))
-    lines += [
-        f"volume all level {level:.6g} color cornflowerblue step 1",
-        "surface dust all size 10",
-        "lighting soft",
-        *more,
-        "view",
-        f"vseries play #{together} direction oscillate loop true",
-    ]
-    durable.write_text(folder / SCRIPT, "\n".join(lines) + "\n")
+def coarse(run: Run, volume: Tensor, grid: Grid) -> Coarse:
+    """A map ``(d d d)`` of a run where its molecule can be told from noise: at the resolution that the halves share."""
+    return Coarse.of(volume, grid, config_of(run).shared_resolution)
+
+
+def level_at_rest(run: Run, trained: TrainedHalf, source: Source = "merged") -> float:
+    """The level of the conformations of a half: that at which the map which they are made of shows its molecule.
+
+    They keep its grey scale. The explorer opens at the same level.
+    """
+    volume, grid = map_at_rest(run, trained, source)
+    return level_enclosing(volume, coarse(run, volume, grid).filled)
 
 
 def carried_map(run: Run, trained: TrainedHalf, source: Source = "merged") -> CarriedMap:

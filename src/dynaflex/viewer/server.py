@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from dynaflex.errors import DynaflexError, UsageError
 from dynaflex.viewer.access import Keys
+from dynaflex.viewer.answers.archive import Shown, archive
 from dynaflex.viewer.answers.counterparts import with_counterparts
 from dynaflex.viewer.answers.wire import pack, unpack
 from dynaflex.viewer.opened import OpenedRun, Verdicts
@@ -52,6 +53,7 @@ def explorer(opened: OpenedRun, keys: Keys, verdicts: Verdicts) -> Starlette:
         Route("/api/progress", answers.progress),
         Route("/api/selections", answers.selections, methods=["GET"]),
         Route("/api/selections", answers.save_selection, methods=["POST"]),
+        Route("/api/archive", answers.archive, methods=["POST"]),
         Route("/api/counterparts", answers.counterparts, methods=["POST"]),
         Route("/api/averages", answers.averages, methods=["POST"]),
         Route("/api/path_maps", answers.path_maps, methods=["GET"]),
@@ -201,6 +203,15 @@ class _Answers:
             return self.opened.selections.save(name, choice(content, len(particles)), particles, how)
 
         return JSONResponse(await run_sync(save, limiter=self._table), 201)
+
+    async def archive(self, request: Request) -> Response:
+        header, _ = unpack(await request.body())
+        told = {name: str(header.get(name, "")) for name in ("half", "z", "level", "colour", "limits", "times")}
+        half, latents = whole(told["half"]), rows(told["z"])
+        (level,), limits = numbers(told["level"], 1), numbers(told["limits"], 2)
+        colour = (told["colour"], (limits[0], limits[1])) if told["colour"] else None
+        shown = Shown(level, colour, numbers(told["times"], 1)[0] if told["times"] else None)
+        return await self._json(lambda: archive(self.opened.conformations(), half, latents, shown), self._model)
 
     async def counterparts(self, request: Request) -> Response:
         _, content = unpack(await request.body())

@@ -86,7 +86,7 @@ def _draw_movies(found: Analysis, folder: Path) -> None:
 def _lines(found: Analysis, folder: Path) -> list[str]:
     """What was found, for people."""
     from dynaflex.products.analyse import motion_row
-    from dynaflex.results.volumes import SCRIPT
+    from dynaflex.products.chimerax.script import SCRIPT
 
     axes = found.space.motion_axes
     shown = ", ".join(f"{share:.0%}" for share in axes.share[:4])

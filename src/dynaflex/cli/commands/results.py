@@ -112,7 +112,9 @@ def volumes_command(
     import torch
 
     from dynaflex.io.arrays import read_vectors
+    from dynaflex.products.chimerax.script import SCRIPT, Played, write_script
     from dynaflex.products.from_particles import FromParticles, write_from_particles
+    from dynaflex.products.palettes import CORRECTED
     from dynaflex.products.surroundings import Surroundings, write_each_half
     from dynaflex.results import volumes
     from dynaflex.results.reopen import Moved, reopened
@@ -151,13 +153,14 @@ def volumes_command(
         if both is not None and map == "half":
             series = write_each_half(opened, both, chosen, folder, title)
         else:
-            series = [volumes.write_maps(opened, chosen, folder, title=title)]
+            names = volumes.write_maps(opened, chosen, folder, title=title)
+            series = [Played(names, volumes.level_at_rest(opened, trained[0]), CORRECTED)]
         if made is not None:
             table, series = write_from_particles(opened, made, series, folder)
-        volumes.write_script(folder, series)
+        write_script(folder, series)
     if table is not None:
         typer.echo(table.to_string(index=False, float_format="%.3g", na_rep="-"))
-    typer.echo(f"{len(chosen)} maps in {out}; open {out / volumes.SCRIPT} in ChimeraX")
+    typer.echo(f"{len(chosen)} maps in {out}; open {out / SCRIPT} in ChimeraX")
 
 
 def displacements_command(

@@ -11,7 +11,7 @@ from scipy.ndimage import binary_dilation, label
 
 from dynaflex import fourier
 from dynaflex.analyze.domains import camera_across
-from dynaflex.density.placement import automatic_threshold
+from dynaflex.density.contour import Coarse, level_enclosing
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.splat import splat
@@ -111,15 +111,14 @@ def contour(volume: Tensor, grid: Grid, coarse: float) -> float:
     Raises:
         InputError: the map shows no molecule.
     """
-    low = fourier.low_pass(volume, grid, coarse)
-    inside = int((low > automatic_threshold(low)).sum())
+    inside = Coarse.of(volume, grid, coarse).filled
     if not inside:
         raise InputError(
             "map.empty-contour",
             "no molecule can be seen in this map",
             fix="look at the half-maps, and whether molecules are white in the map that the run began with",
         )
-    return float(volume.flatten().kthvalue(volume.numel() - inside).values)
+    return level_enclosing(volume, inside)
 
 
 @drawn

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from dynaflex.products.palettes import ACCENT, CORRECTED, RIGID
 from dynaflex.report.drawing.curves import Curve, Mark, Plot
-from dynaflex.report.drawing.style import ACCENT, DEFORMED, HALF, RIGID, drawn, new_figure
+from dynaflex.report.drawing.style import HALF, drawn, new_figure
 from dynaflex.report.facts.resolution import Nyquist, quoted
 from dynaflex.shapes import Array
 
@@ -35,7 +36,7 @@ def fsc_plot(title: str, sets: Mapping[str, Any], claim_limit: float | None, nyq
     phases were randomised. Where it also has a ``resolution`` (threshold to Å or None), that is marked. What lies
     inside ``claim_limit`` (Å) is shaded.
     """
-    known = [("corrected", sets["deformed"], DEFORMED)]
+    known = [("corrected", sets["deformed"], CORRECTED)]
     known += [] if sets.get("rigid") is None else [("rigid", sets["rigid"], RIGID)]
     curves = [
         Curve(f"{name}, {words}", _array(found["frequency"]), _array(found[key]), colour, style, width)
@@ -78,7 +79,7 @@ def draw_displacements(displacement_norm: Array) -> Figure:
     axes = figure.add_subplot()
     values = displacement_norm[np.isfinite(displacement_norm)]
     counts, edges = np.histogram(values, bins=60, range=(0.0, float(values.max(initial=1e-3))))
-    axes.stairs(counts, edges, fill=True, color=DEFORMED)
+    axes.stairs(counts, edges, fill=True, color=CORRECTED)
     middle = float(np.median(values)) if len(values) else 0.0
     axes.axvline(middle, color=ACCENT, linewidth=1.5)
     _name_line(axes, middle, f"median {middle:.2f} Å", ACCENT)
@@ -94,10 +95,10 @@ def draw_threshold(edges: Array, counts: Array, threshold: float, automatic: boo
     axes = figure.add_subplot()
     axes.stairs(np.maximum(counts, 0.5), edges, fill=True, color=RIGID, alpha=0.7, baseline=0.5)
     axes.set_yscale("log")
-    axes.axvspan(threshold, float(edges[-1]), color=DEFORMED, alpha=0.12, linewidth=0)
-    axes.axvline(threshold, color=DEFORMED, linewidth=1.8)
+    axes.axvspan(threshold, float(edges[-1]), color=CORRECTED, alpha=0.12, linewidth=0)
+    axes.axvline(threshold, color=CORRECTED, linewidth=1.8)
     kind = "automatic" if automatic else "as given"
-    _name_line(axes, threshold, f"threshold {threshold:.4g}, {kind}", DEFORMED)
+    _name_line(axes, threshold, f"threshold {threshold:.4g}, {kind}", CORRECTED)
     axes.set(xlabel="density of the consensus map", ylabel="voxels", xlim=(float(edges[0]), float(edges[-1])))
     return figure
 

@@ -21,17 +21,16 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from dynaflex.io import durable
+from dynaflex.products.palettes import FROM_PARTICLES, HALVES, SCALES
 from dynaflex.shapes import Array
 
 INK = "#24292f"
-DEFORMED, RIGID = "#2f7fc1", "#8a929c"
-HALF = {0: "#3f9d6b", 1: "#2f7fc1", 2: "#d07b1f"}  # 0 stands for all particles together
-ACCENT = "#c8502d"
+HALF = {0: FROM_PARTICLES, **HALVES}  # 0 stands for all particles together
 
 # Grey means nothing and stays visible on white and on black; lightness falls steadily towards the strong end.
-MOTION_COLOURS = LinearSegmentedColormap.from_list("motion", ["#b9c0c8", "#e3a33f", "#c4421e"])
-ERROR_COLOURS = LinearSegmentedColormap.from_list("error", ["#b9c0c8", "#6f9bd8", "#3a56c4"])
-RESOLUTION_COLOURS = LinearSegmentedColormap.from_list("resolution", ["#1f5fa8", "#9cc0d9", "#e6c48c", "#b4531f"])
+MOTION_COLOURS = LinearSegmentedColormap.from_list("motion", SCALES["motion"])
+ERROR_COLOURS = LinearSegmentedColormap.from_list("error", SCALES["doubt"])
+RESOLUTION_COLOURS = LinearSegmentedColormap.from_list("resolution", SCALES["resolution"])
 COUNT_COLOURS = {
     1: LinearSegmentedColormap.from_list("count1", ["#a9c9e6", "#2f7fc1", "#15466f"]),
     2: LinearSegmentedColormap.from_list("count2", ["#ecc99c", "#d07b1f", "#7d430a"]),

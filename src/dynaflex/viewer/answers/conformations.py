@@ -39,6 +39,16 @@ class Conformations:
         self._require(latents[None])
         return self.stage.planes.of(self._known(half), latents)
 
+    def along(self, half: int, latents: FloatArray) -> list[Conformation]:
+        """The conformations of latents ``(f k)``.
+
+        Raises:
+            UsageError: the latents are not of this run, or too few or too many.
+        """
+        _require_frames(len(latents))
+        self._require(latents)
+        return [self.stage.planes.of(self._known(half), z) for z in latents]
+
     def at(self, half: int, names: tuple[str, str], point: tuple[float, float]) -> Conformation:
         """The conformation at a point of the plot; see :meth:`Planes.at`."""
         return self.stage.planes.at(self._known(half), names, point)
@@ -122,7 +132,7 @@ class Conformations:
             "largest": decoder.largest,
             "made": "map" if has_map(self.stage.run, f"map_half{half}") else "model",
             "near": shown.near,
-            "within": f"{shown.radius:.2g} {shown.unit}".strip(),
+            "within": shown.within,
         }
         coloured = None if found.quantity is None or colour is None else (found.quantity, decoder.range_of(colour))
         layers = {name: _MORE[name](decoder, shown.latents) for name in more}

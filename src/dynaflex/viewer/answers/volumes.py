@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dynaflex.grid import Grid
-from dynaflex.results.trained import config_of
-from dynaflex.results.volumes import merged_map
+from dynaflex.results.volumes import coarse, merged_map
 from dynaflex.run.directory import Run
 from dynaflex.run.files import FSC, has_map, read_map
 from dynaflex.run.watched import state_of
@@ -95,9 +94,7 @@ class RunMaps:
         """A map where the merged corrected one, or else it itself, shows the molecule; and its contour."""
         volume, grid, _ = self._whole(identifier, version)
         seen = self._whole(_CORRECTED, self._version(_CORRECTED))[0] if self._paths(_CORRECTED) else volume
-        molecule = Molecule.of(
-            torch.from_numpy(seen), grid, max(config_of(self.run).shared_resolution, 4 * grid.pixel_size)
-        )
+        molecule = Molecule.of(coarse(self.run, torch.from_numpy(seen), grid), grid)
         window = Window.around(grid.points()[molecule.weight.flatten() > 0], grid, SIZES["fine"])
         shown = torch.from_numpy(volume)
         return window.cut(shown * molecule.weight).numpy(), window, molecule.level(shown)

@@ -11,6 +11,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from dynaflex.errors import UsageError
+from dynaflex.products.palettes import limits_of
 from dynaflex.run.directory import Run
 from dynaflex.run.files import MOTION, has_map, read_map, read_motion
 from dynaflex.run.watched import state_of
@@ -22,9 +23,6 @@ _SPREAD = "rms_displacement"
 _LABELS = {DISPLACEMENT: "displacement", _SPREAD: "displacement, rms over particles",
            "deformation_error": "uncertainty of the motion", "local_resolution": "local resolution"}  # fmt: skip
 _MAPS = ("deformation_error", "local_resolution")
-# What is not far from zero means little by itself: a scale of it begins there.
-_FROM_ZERO = (DISPLACEMENT, _SPREAD, "deformation_error")
-_SMALLEST_RANGE = 0.1
 
 
 @dataclass(frozen=True)
@@ -39,13 +37,10 @@ class Range:
 
     @classmethod
     def of(cls, identifier: str, values: FloatArray) -> Range:
-        """The range of the values ``(n)`` that are seen: between their 2nd and 98th percentile, some from zero."""
-        if not values.size:
-            values = np.zeros(1, dtype=np.float32)
-        low, high = (float(np.percentile(values, share)) for share in (2, 98))
-        low, least = (0.0, 0.0) if identifier in _FROM_ZERO else (low, float(values.min()))
-        high = max(high, low + _SMALLEST_RANGE)
-        return cls(identifier, low, high, least, max(float(values.max()), high))
+        """The range of the values ``(n)`` that are seen; see :func:`limits_of`."""
+        low, high = limits_of(identifier, values)
+        least = min(low, float(values.min(initial=low)))
+        return cls(identifier, low, high, least, max(float(values.max(initial=high)), high))
 
     def header(self) -> dict[str, Any]:
         """What the page needs to draw a scale."""

@@ -12,8 +12,8 @@ import torch
 from dynaflex.analyze.domains import camera_across
 from dynaflex.deformation.base import Moves
 from dynaflex.reconstruct.carry import CarriedMap
-from dynaflex.results.trained import TrainedHalf, config_of
-from dynaflex.results.volumes import map_at_rest
+from dynaflex.results.trained import TrainedHalf
+from dynaflex.results.volumes import coarse, map_at_rest
 from dynaflex.run.directory import Run
 from dynaflex.shapes import FloatArray, Tensor
 from dynaflex.viewer.density.colourings import DISPLACEMENT, ColourMaps, Range
@@ -40,7 +40,7 @@ class Decoder:
     def __init__(self, run: Run, trained: TrainedHalf) -> None:
         self.trained = trained
         volume, full = map_at_rest(run, self.trained)
-        molecule = Molecule.of(volume, full, max(config_of(run).shared_resolution, 4 * full.pixel_size))
+        molecule = Molecule.of(coarse(run, volume, full), full)
         self.level = molecule.level(volume)
         inside = (molecule.weight.flatten() > 0).nonzero()[:, 0]
         few = full.points()[inside[:: max(len(inside) // _FEW_POINTS, 1)]]

@@ -9,7 +9,7 @@ import torch
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from dynaflex import fourier
-from dynaflex.density.placement import automatic_threshold
+from dynaflex.density.contour import Coarse, level_enclosing
 from dynaflex.grid import Grid
 from dynaflex.shapes import FloatArray, Tensor
 
@@ -84,18 +84,16 @@ class Molecule:
     enclosed: int
 
     @classmethod
-    def of(cls, volume: Tensor, grid: Grid, resolution: float) -> Molecule:
-        """The molecule in a map ``(d d d)``, found in the map low-passed to ``resolution`` Å."""
-        low = fourier.low_pass(volume, grid, resolution)
-        threshold = automatic_threshold(low)
-        outside = (low < 0.5 * threshold).numpy()
+    def of(cls, coarse: Coarse, grid: Grid) -> Molecule:
+        """The molecule in a map that is seen coarsely."""
+        outside = (coarse.volume < 0.5 * coarse.threshold).numpy()
         distance = torch.from_numpy(distance_transform_edt(outside, sampling=grid.pixel_size)).float()
         weight = 0.5 + 0.5 * torch.cos(torch.pi * (distance / max(_EDGE, 2 * grid.pixel_size)).clamp(0.0, 1.0))
-        return cls(weight, max(int((low > threshold).sum()), 1))
+        return cls(weight, coarse.filled)
 
     def level(self, volume: Tensor) -> float:
         """The level at which a map on the same grid encloses as many voxels."""
-        return float(volume.flatten().kthvalue(volume.numel() - self.enclosed + 1).values)
+        return level_enclosing(volume, self.enclosed)
 
 
 def _cropped(full: Grid, side: int, largest: int) -> Grid:

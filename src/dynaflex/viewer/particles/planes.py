@@ -26,6 +26,11 @@ class Conformation:
     radius: float
     unit: str
 
+    @property
+    def within(self) -> str:
+        """The radius in words."""
+        return f"{self.radius:.2g} {self.unit}".strip()
+
 
 class Planes:
     """The planes of two columns each. Along latents and components a place has latents; along motion and layouts it has

@@ -53,9 +53,10 @@ export function coloursBetween(colours, [low, high]) {
   };
 }
 
-/** The scale of a quantity as ChimeraX names palettes: colours with colons between. */
-export function paletteOf(id) {
-  return STOPS[SCALES[id]].join(":");
+/** The colour of node i of so many along a path, as CSS has it. */
+export function nodeColour(i, count) {
+  const at = 4 * Math.round((255 * i) / Math.max(count - 1, 1));
+  return `rgb(${table("scale").subarray(at, at + 3).join(", ")})`;
 }
 
 /** A CSS gradient of a scale, from left to right. */

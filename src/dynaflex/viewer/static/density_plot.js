@@ -1,5 +1,5 @@
 // A scatter plot of up to millions of points: what is seen of the plane, the axes, and the marks over the points.
-import { brief, roundStep } from "./colours.js";
+import { brief, nodeColour, roundStep } from "./colours.js";
 import { DensityImage } from "./density_image.js";
 import { attachPointer } from "./plot_pointer.js";
 
@@ -131,7 +131,7 @@ export class DensityPlot extends EventTarget {
     this.#axis(1, width, height);
     const { at, nodes, line } = this.marks;
     this.#polyline(line, "path");
-    for (const node of nodes) this.#circle(node, 4, "node");
+    nodes.forEach((node, i) => { this.#circle(node, 4, "node").style.fill = nodeColour(i, nodes.length); });
     if (this.lasso) this.#shape("polygon", { points: this.lasso.map((p) => p.join(",")).join(" "), class: "lasso" });
     if (at) {
       this.#circle(at, 9, "halo");
@@ -169,7 +169,7 @@ export class DensityPlot extends EventTarget {
 
   #circle([x, y], r, kind) {
     const [cx, cy] = this.toPixels(x, y);
-    this.#shape("circle", { cx, cy, r, class: kind });
+    return this.#shape("circle", { cx, cy, r, class: kind });
   }
 
   #shape(name, attributes) {

@@ -1,6 +1,7 @@
 // A path through latent space: its nodes, the conformations along it, playback and export.
+import { layer } from "./bodies.js";
 import { chimeraxFiles } from "./chimerax.js";
-import { getBinary } from "./message.js";
+import { getBinary, post } from "./message.js";
 import { animation, video } from "./video.js";
 import { zip } from "./zip.js";
 
@@ -108,7 +109,7 @@ export class Movie extends EventTarget {
   }
 
   async #packed(kind, volumes, told) {
-    if (kind === "chimerax") return { name: "motion_chimerax.zip", blob: zip(chimeraxFiles(volumes, this.view)) };
+    if (kind === "chimerax") return { name: "motion_chimerax.zip", blob: zip(chimeraxFiles(volumes, await this.#told(volumes))) };
     const pictures = [];
     for (let i = 0; i < this.frames; i++) {
       told(`picture ${i + 1} of ${this.frames}`);
@@ -120,6 +121,17 @@ export class Movie extends EventTarget {
     told("packing the GIF");
     const data = pictures.map((picture) => picture.getContext("2d").getImageData(0, 0, picture.width, picture.height));
     return { name: "motion.gif", blob: animation(forthAndBack(data), this.rate) };
+  }
+
+  /** What the server says about volumes in an archive, as the view shows them. */
+  async #told(volumes) {
+    const { level, limits, drawnTimes } = this.view;
+    const [{ colour }] = volumes;
+    const every = (name) => volumes.every((volume) => layer(volume, name));
+    return post("api/archive", {
+      half: this.half, z: volumes.map(({ z }) => z.map((value) => value.toPrecision(9)).join(",")).join(";"), level, limits: limits.join(","),
+      colour: every("colour") ? colour.id : "", times: every("arrows") ? drawnTimes : "",
+    }, new Uint8Array());
   }
 
   async #volume(index) {
