@@ -16,9 +16,9 @@ import torch
 import dynaflex.viewer
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import Place, read_map, write_map
+from dynaflex.palettes import HALVES, SCALES, frame_colours, rgb
 from dynaflex.products.analyse import place_of_box
 from dynaflex.products.chimerax.solids import path_markers
-from dynaflex.products.palettes import HALVES, SCALES, frame_colours, rgb
 from dynaflex.results.trained import load_half
 from dynaflex.results.volumes import coarse, level_at_rest
 from dynaflex.run.directory import Run

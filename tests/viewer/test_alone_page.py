@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dynaflex.products.palettes import frame_colours, rgb
+from dynaflex.palettes import frame_colours, rgb
 from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer
 

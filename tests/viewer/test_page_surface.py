@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.palettes import SCALES
 from dynaflex.products.analyse import place_of_box
-from dynaflex.products.palettes import SCALES
 from dynaflex.results.volumes import level_at_rest
 from dynaflex.run.ledger import Ledger
 from dynaflex.viewer.opened import OpenedRun

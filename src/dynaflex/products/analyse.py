@@ -14,12 +14,12 @@ from dynaflex import tell
 from dynaflex.analyze.axes import umap
 from dynaflex.analyze.clusters import density_clusters, k_means, medoid
 from dynaflex.io import durable
+from dynaflex.palettes import CORRECTED
 from dynaflex.prepare.place import frame_of
 from dynaflex.products.atomic import AtomicModel
 from dynaflex.products.chimerax import solids
 from dynaflex.products.chimerax.script import SCRIPT, Played, side_by_side
 from dynaflex.products.names import CLUSTERS, DENSITY, K_MEANS, MOTION, PARTICLES, SUMMARY
-from dynaflex.products.palettes import CORRECTED
 from dynaflex.products.series import (
     MAP_FRAME,
     DomainMotion,

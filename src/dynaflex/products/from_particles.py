@@ -21,11 +21,11 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.palettes import FROM_PARTICLES
 from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.place import place_of
 from dynaflex.products.chimerax.script import Played
-from dynaflex.products.palettes import FROM_PARTICLES
 from dynaflex.products.surroundings import FEWEST, Around, Node, Surroundings
 from dynaflex.reconstruct.equations import backproject
 from dynaflex.reconstruct.postprocess import merge

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from dynaflex import tell
+from dynaflex.palettes import HALVES
 from dynaflex.products.chimerax.script import Played
-from dynaflex.products.palettes import HALVES
 from dynaflex.products.space import MotionFrame
 from dynaflex.results.trained import TrainedHalf, config_of, load_half
 from dynaflex.results.volumes import level_at_rest, write_maps

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from dynaflex.analyze.axes import PrincipalAxes
 from dynaflex.analyze.clusters import NOISE
 from dynaflex.analyze.domains import camera_across
+from dynaflex.palettes import ACCENT, domain_colour
 from dynaflex.products.analyse import Analysis, Cluster
 from dynaflex.products.names import DENSITY, K_MEANS
-from dynaflex.products.palettes import ACCENT, domain_colour
 from dynaflex.report.drawing.style import (
     COUNT_COLOURS,
     HALF,

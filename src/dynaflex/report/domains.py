@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scipy.spatial import cKDTree
 
-from dynaflex.products.palettes import domain_colour
+from dynaflex.palettes import domain_colour
 from dynaflex.products.series import (
     MAP_FRAME,
     SPREAD,

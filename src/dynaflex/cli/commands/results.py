@@ -112,9 +112,9 @@ def volumes_command(
     import torch
 
     from dynaflex.io.arrays import read_vectors
+    from dynaflex.palettes import CORRECTED
     from dynaflex.products.chimerax.script import SCRIPT, Played, write_script
     from dynaflex.products.from_particles import FromParticles, write_from_particles
-    from dynaflex.products.palettes import CORRECTED
     from dynaflex.products.surroundings import Surroundings, write_each_half
     from dynaflex.results import volumes
     from dynaflex.results.reopen import Moved, reopened

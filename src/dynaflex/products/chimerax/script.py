@@ -14,7 +14,7 @@ import numpy as np
 
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map
-from dynaflex.products.palettes import SCALES
+from dynaflex.palettes import SCALES
 
 SCRIPT = "volumes.cxc"
 _KEY = "pos 0.70,0.08 size 0.25,0.03"

@@ -11,7 +11,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from dynaflex.analyze.domains import RigidMotion
-from dynaflex.products.palettes import ACCENT, domain_colour, frame_colours, rgb
+from dynaflex.palettes import ACCENT, domain_colour, frame_colours, rgb
 from dynaflex.shapes import Array, FloatArray, IntArray
 
 _MOST = 300

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from dynaflex.products.palettes import ACCENT, CORRECTED, RIGID
+from dynaflex.palettes import ACCENT, CORRECTED, RIGID
 from dynaflex.report.drawing.curves import Curve, Mark, Plot
 from dynaflex.report.drawing.style import HALF, drawn, new_figure
 from dynaflex.report.facts.resolution import Nyquist, quoted

@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.ndimage import distance_transform_edt
 
-from dynaflex.products.palettes import ACCENT
+from dynaflex.palettes import ACCENT
 from dynaflex.report.drawing.style import RESOLUTION_COLOURS, bare, drawn, new_figure, scale_bar
 from dynaflex.report.drawing.surface import Surface, draw_surface, turned, values_at
 from dynaflex.shapes import Array, FloatArray

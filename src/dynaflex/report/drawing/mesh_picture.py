@@ -18,7 +18,7 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from dynaflex.grid import Grid
 from dynaflex.io.durable import write_stream
 from dynaflex.mesh.segments import LabelledMesh
-from dynaflex.products.palettes import RIGID
+from dynaflex.palettes import RIGID
 from dynaflex.report.drawing import style
 from dynaflex.report.drawing.style import INK, WIDTH, bare, drawn, scale_bar
 from dynaflex.shapes import Array, IntArray, Tensor

@@ -21,7 +21,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from dynaflex.io import durable
-from dynaflex.products.palettes import FROM_PARTICLES, HALVES, SCALES
+from dynaflex.palettes import FROM_PARTICLES, HALVES, SCALES
 from dynaflex.shapes import Array
 
 INK = "#24292f"

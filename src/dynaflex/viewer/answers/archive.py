@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from dynaflex.palettes import CORRECTED, SCALE_OF
 from dynaflex.products.analyse import place_of_box
 from dynaflex.products.chimerax.script import Played, Script
 from dynaflex.products.chimerax.solids import arrows
-from dynaflex.products.palettes import CORRECTED, SCALE_OF
 from dynaflex.shapes import FloatArray
 from dynaflex.viewer.answers.conformations import Conformations
 from dynaflex.viewer.density.colourings import listed

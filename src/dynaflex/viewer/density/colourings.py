@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from dynaflex.errors import UsageError
-from dynaflex.products.palettes import limits_of
+from dynaflex.palettes import limits_of
 from dynaflex.run.directory import Run
 from dynaflex.run.files import MOTION, has_map, read_map, read_motion
 from dynaflex.run.watched import state_of
