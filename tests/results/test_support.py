@@ -49,7 +49,7 @@ def test_report_and_validation_tell_the_same_number(
     for number, half in enumerate(supports(run), 1):
         control = controls[f"held-out gain, half {number}"]
         # The halves have come to one conformation since, and voxels lie elsewhere between the cells.
-        assert (control["value"], control["chance"]) == pytest.approx((half.gain, half.error), rel=0.01)
+        assert (control["value"], control["chance"]) == pytest.approx((half.gain, half.error), rel=0.02)
 
 
 @pytest.mark.parametrize(
