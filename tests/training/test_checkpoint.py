@@ -68,13 +68,16 @@ def stopped(request: pytest.FixtureRequest, make: MakeTrainer, tmp_path_factory:
     settings = {**SETTINGS, "latents": request.param}
     trainer = make(**settings)
     trainer.progress.quarantine, trainer.progress.rollbacks = [int(trainer.training[4])], 1
+    trainer.progress.stiffer = 4.0
 
     def save(_done: int = 0, _total: int = 0) -> None:
         place = Place(trainer.progress.epoch, trainer.progress.step)
         if place in runs:
             trainer.progress.skipped = trainer.progress.skipped_in_a_row = 3
+            trainer.progress.tried = [[1.0, 0.2, 0.1]]
             checkpoint.save(runs[place], trainer, "digest")
             trainer.progress.skipped = trainer.progress.skipped_in_a_row = 0
+            trainer.progress.tried = []
 
     for epoch in range(END):
         if epoch == 2:
@@ -104,12 +107,12 @@ def test_a_resumed_training_is_the_uninterrupted_one(make: MakeTrainer, stopped:
 WHOLE_EPOCH = [
     "model.density", "model.deformation", "model.latents", "optimiser.gaussians", "optimiser.decoder",
     "optimiser.latents", "optimiser.poses", "poses", "progress.noise_power", "progress.first_noise", "epoch",
-    "joint_epochs", "strength",
+    "joint_epochs", "strength", "stiffer",
     "rises", "last_loss", "quarantine", "rollbacks",
 ]  # fmt: skip
 WITHIN = [*WHOLE_EPOCH, "step", "seen", "progress.power", "progress.rest", "progress.contrast", "progress.factor"]
 # They decide what is reported of the epoch, and when a training is given up, which this one never is.
-COUNTED = ["totals", "skipped", "skipped_in_a_row"]
+COUNTED = ["totals", "skipped", "skipped_in_a_row", "tried"]
 
 
 def leave_out(run: Run, item: str, fresh: HalfTrainer) -> Any:
