@@ -60,9 +60,9 @@ class Each(Protocol):
         """What ``work`` gives for each of the ``halves``, for which it needs so many bytes each."""
 
 
-def in_turn(work: Work[T], halves: Sequence[int], memory: int) -> dict[int, T]:
-    """One half after the other, in this process."""
-    return {half: work(half, Stop()) for half in halves}
+def in_turn(work: Work[T], halves: Sequence[int], memory: int, stop: Stop | None = None) -> dict[int, T]:
+    """One half after the other, in this process, which a ``stop`` may be asked of."""
+    return {half: work(half, stop or Stop()) for half in halves}
 
 
 class Halves:
@@ -94,27 +94,24 @@ class Halves:
         """
         threads = native.threads() // max(len(halves), 1)
         if len(halves) < 2 or threads < 1 or self.device.type != "cpu":
-            return self._in_turn(work, halves)
+            return in_turn(work, halves, memory, self.stop)
         try:
             sent = packed(work)
         except NotPortable as why:
             tell.say(f"one half after the other: another process cannot be told what to do ({why})")
-            return self._in_turn(work, halves)
+            return in_turn(work, halves, memory, self.stop)
         need, available = int(len(halves) * (_PROCESS + memory + 2 * len(sent))), available_memory()
         if available is not None and need > available:
             tell.say(
                 f"one half after the other: both at once need {need / 1e9:.1f} GB, and {available / 1e9:.1f} GB are "
                 "available"
             )
-            return self._in_turn(work, halves)
+            return in_turn(work, halves, memory, self.stop)
         try:
             return self._side_by_side(sent, halves, threads)
         except BaseException:
             self.__exit__()
             raise
-
-    def _in_turn(self, work: Work[T], halves: Sequence[int]) -> dict[int, T]:
-        return {half: work(half, self.stop) for half in halves}
 
     def _side_by_side(self, work: bytes, halves: Sequence[int], threads: int) -> dict[int, Any]:
         if not self._workers:

@@ -229,7 +229,7 @@ class HalfTrainer:
             state.tried = how_stiff.told(tried)
 
     def _balance(self, weights: Tensor) -> float:
-        batches = (batch for batch, _ in zip(self._batches(_STREAM_BALANCE), range(_BALANCE_BATCHES), strict=False))
+        batches = islice(self._batches(_STREAM_BALANCE), _BALANCE_BATCHES)
         ratio = self.config.ratio
         return balance(
             self.model,
@@ -258,7 +258,7 @@ class HalfTrainer:
 
     def _match_scale(self) -> None:
         """Give the Gaussians the amplitude at which their images fit the particles best."""
-        batches = (batch for batch, _ in zip(self._batches(_STREAM_POOL), range(32), strict=False))
+        batches = islice(self._batches(_STREAM_POOL), 32)
         scale = matching_scale(self.model, self.data, batches)
         with torch.no_grad():
             self.model.density.get_parameter("log_amplitude").add_(math.log(scale))
@@ -270,7 +270,7 @@ class HalfTrainer:
         with torch.no_grad():
             chosen = torch.cat([
                 self.model.deformed(self.model.latents.posterior(batch).mean)
-                for batch, _ in zip(batches, range(16), strict=False)
+                for batch in islice(batches, 16)
             ])  # fmt: skip
             reference = self.model.density.points()
             pooled = min(self.config.pooled_particles, max(1, len(chosen) // 10))
