@@ -71,8 +71,8 @@ def score_run(run: Run, truth: Path, images: int, ideal: bool, moved: Moved) -> 
         found: dict[str, Any] = {}
         with tell.doing(f"latents and motion of half {half}"):
             if scene.moving:
-                found |= latent_scores(run.path, scene, half)
-                found["neighbourhood_similarity"] = _neighbourhoods(run.path, scene, half)
+                rows, latents = latents_of(run.path, half)
+                found |= scores_of_latents(latents, scene.coordinate[rows])
             # Without maps nothing tells which conformation the model calls the one at rest; the middle one is taken.
             state = Judge(scene).state(maps["corrected"]) if maps else np.zeros(len(scene.moving))
             found |= motion_scores(run.path, scene, half, state)
@@ -90,9 +90,20 @@ def score_run(run: Run, truth: Path, images: int, ideal: bool, moved: Moved) -> 
 
 
 def latent_scores(run: Path, scene: Scene, half: int) -> dict[str, list[float]]:
-    """How well the latents predict each true coordinate."""
+    """How well the latents of a half predict each true coordinate."""
     rows, latents = latents_of(run, half)
-    coordinate = scene.coordinate[rows]
+    return predictions(latents, scene.coordinate[rows])
+
+
+def scores_of_latents(latents: FloatArray, coordinate: Array) -> dict[str, Any]:
+    """What latents ``(p k)`` know of true coordinates ``(p c)``: predictions and CryoBench's neighbourhoods."""
+    shares = neighbourhood_similarity(latents, coordinate)
+    near = {f"{radius:.0%}": float(share) for radius, share in zip(RADII, shares, strict=True)}
+    return {**predictions(latents, coordinate), "neighbourhood_similarity": near}
+
+
+def predictions(latents: FloatArray, coordinate: Array) -> dict[str, list[float]]:
+    """How well latents ``(p k)`` predict each of the true coordinates ``(p c)``."""
     return {"knn_r2": knn_r2(latents, coordinate).tolist(), "linear_r": linear_r(latents, coordinate).tolist()}
 
 
@@ -151,17 +162,27 @@ def per_image_area(run: Run, scene: SimulatedScene, half: int, images: int) -> d
     carried = carried_map(run, trained)
     areas = []
     for row in tell.each(rows[:: max(1, len(rows) // images)][:images], f"conformations of half {half}"):
-        state = scene.coordinate[row]
-        mine = carried.at(trained.latents_of([int(row)])[0])
-        true = scene.volume(state)
-        areas.append((fsc_area(mine, true), fsc_area(mine, true, scene.mask(state, None))))
+        areas.append(areas_of(scene, carried.at(trained.latents_of([int(row)])[0]), row))
+    return area_summary(areas, carried.grid.box)
+
+
+def areas_of(scene: SimulatedScene, volume: Tensor, row: int) -> tuple[float, float]:
+    """The area under the FSC curve between a map ``(d d d)`` and the true one of the particle in a row, whole and
+    within the molecule's mask."""
+    state = scene.coordinate[row]
+    true = scene.volume(state)
+    return fsc_area(volume, true), fsc_area(volume, true, scene.mask(state, None))
+
+
+def area_summary(areas: list[tuple[float, float]], box: int) -> dict[str, float]:
+    """Mean and spread of areas, whole and within the mask, and the area of a ``perfect`` map of the ``box``."""
     plain, masked = np.array(areas).T
     return {
         "mean": float(plain.mean()),
         "std": float(plain.std()),
         "masked_mean": float(masked.mean()),
         "masked_std": float(masked.std()),
-        "perfect": 0.5 - 1.0 / carried.grid.box,
+        "perfect": 0.5 - 1.0 / box,
         "images": len(areas),
     }
 
@@ -216,12 +237,6 @@ def true_motion_reconstruction(run: Path, scene: Scene, half: int, moved: Moved)
             yield images.batch(part, latents=coordinate[part])
 
     return SOLVERS[config_of(opened).solver](Operator(KnownField(scene, images.grid)).equations(batches))
-
-
-def _neighbourhoods(run: Path, scene: Scene, half: int) -> dict[str, float]:
-    rows, latents = latents_of(run, half)
-    shares = neighbourhood_similarity(latents, scene.coordinate[rows])
-    return {f"{radius:.0%}": float(share) for radius, share in zip(RADII, shares, strict=True)}
 
 
 def _require_same(run: Run, path: Path, scene: SimulatedScene) -> None:

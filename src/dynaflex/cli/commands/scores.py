@@ -26,6 +26,17 @@ def score_command(
     ideal: Annotated[
         bool, typer.Option("--ideal", help="Reconstruct with the true motion too: what could be reached at best.")
     ] = False,
+    latents: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Another program's latents of these particles, to score beside it; a file, or its folder.",
+        ),
+    ] = None,
+    volumes: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="A folder of another program's maps, a particle each: those in rows.txt."),
+    ] = None,
     as_json: AsJson = False,
     particles: MovedParticles = None,
     map: MovedMap = None,
@@ -34,6 +45,8 @@ def score_command(
     strip_prefix: MovedPrefix = None,
 ) -> None:
     """How well a run recovered a known motion: latents, displacements and maps against the truth of a simulation."""
+    from dynaflex.judge.peers import peer_scores
+    from dynaflex.judge.scene import SimulatedScene
     from dynaflex.judge.scoring import score_run
     from dynaflex.results.reopen import Moved
     from dynaflex.results.settings import open_run
@@ -44,7 +57,10 @@ def score_command(
         raise UsageError("score.too-few", f"--images cannot be {images}", expected="at least 1")
     opened = open_run(run)
     with shown(results_only=as_json), held_for(opened, writing=ideal):
+        peers = peer_scores(SimulatedScene.read(truth), latents or [], volumes or []) if latents or volumes else {}
         scores = score_run(opened, truth, images, ideal, Moved(particles, map, mask, datadir, strip_prefix))
+    if peers:
+        scores["peers"] = peers
     if as_json:
         typer.echo(json.dumps(_plain(scores), indent=2))
         return
@@ -53,14 +69,17 @@ def score_command(
 
 
 def _lines(scores: dict[str, Any]) -> list[str]:
-    """The scores of both halves, side by side."""
-    halves = [_flat(scores[f"half{half}"]) for half in (1, 2)]
-    names = {name: score_in_words(name) for name in halves[0]}
+    """The scores of both halves and of others, side by side."""
+    columns = {f"half {half}": _flat(scores[f"half{half}"]) for half in (1, 2)}
+    columns |= {path: _flat(found) for path, found in scores.get("peers", {}).items()}
+    names = {name: score_in_words(name) for name in dict.fromkeys(name for one in columns.values() for name in one)}
     width = max(map(len, names.values()))
+    wide = {title: max(10, len(title) + 2) for title in columns}
     rows = [
-        f"{words:<{width}}" + "".join(f"{_shown(half[name]):>10}" for half in halves) for name, words in names.items()
+        f"{words:<{width}}" + "".join(f"{_shown(columns[title].get(name, math.nan)):>{wide[title]}}" for title in wide)
+        for name, words in names.items()
     ]
-    return [f"{'score':<{width}}{'half 1':>10}{'half 2':>10}", *rows]
+    return [f"{'score':<{width}}" + "".join(f"{title:>{size}}" for title, size in wide.items()), *rows]
 
 
 def _plain(value: Any) -> Any:
