@@ -63,9 +63,8 @@ def main() -> None:
             for number in range(given.rounds):
                 for way in WAYS:
                     times[way].append(timed(method, data, Path(folder) / f"{method}{number}{way}", way, given.epochs))
-            print(
-                json.dumps({"benchmark": "all_cores", "method": method, **vars(given), **compared(times)}), flush=True
-            )
+            told = {"benchmark": "all_cores", **vars(given), "method": method, **compared(times)}
+            print(json.dumps(told), flush=True)
 
 
 def compared(times: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
