@@ -33,19 +33,20 @@ import torch
 from dynaflex.results import maps
 from dynaflex.results.motion import measure_motion
 from dynaflex.results.reopen import Moved, reopened
+from dynaflex.results.support import Passes
 from dynaflex.run.directory import Run
 
 torch.set_num_threads(1)
 run, times = Run.open(Path(sys.argv[1])), int(sys.argv[2])
 inputs = reopened(run, Moved())
 measure_motion(run, inputs, torch.device("cpu"))
-once = maps.Passes.__call__
+once = Passes.__call__
 
 def again(passes):
     for _ in range(times):
         yield from once(passes)
 
-maps.Passes.__call__ = again
+Passes.__call__ = again
 started = time.process_time()
 maps.reconstruct_run(run, inputs, torch.device("cpu"))
 spent = time.process_time() - started

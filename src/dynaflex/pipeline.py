@@ -23,6 +23,7 @@ from dynaflex.prepare.memory import memory_need, require_room
 from dynaflex.prepare.place import write_frame
 from dynaflex.results import maps, table
 from dynaflex.results.alignment import rest_at_the_mean
+from dynaflex.results.half_maps.made import Recipe
 from dynaflex.results.motion import measure_motion
 from dynaflex.results.reopen import Moved, remember, reopened
 from dynaflex.results.settings import method_of, settings_as
@@ -131,7 +132,7 @@ def _go_on(work: Work[Config, Plan], method: Method[Config, Plan], until: Stage,
                 rest_at_the_mean(run)
             with tell.doing("how far everything moves"):
                 measure_motion(run, inputs, work.device)
-            maps.reconstruct_run(run, inputs, work.device, halves.each, solver=config.solver)
+            maps.reconstruct_run(run, inputs, work.device, halves.each, Recipe(config.solver))
 
 
 def _train(work: Work[Config, Plan], method: Method[Config, Plan], halves: Halves) -> None:

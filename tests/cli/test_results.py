@@ -14,7 +14,7 @@ import torch
 
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.results import maps
+from dynaflex.results.half_maps import judged
 from dynaflex.results.trained import displacements
 from dynaflex.simulation.truth import read_truth
 from dynaflex.validate.fsc import fsc_curves
@@ -79,7 +79,7 @@ def test_resuming_makes_maps_that_were_not_finished(
     run = tmp_path / "run"
     shutil.copytree(brief_run, run)
     with monkeypatch.context() as patch:
-        patch.setattr(maps, "merge", lambda *_: 1 / 0)
+        patch.setattr(judged, "merge", lambda *_: 1 / 0)
         assert command("reconstruct", run, "--box", 24).code == 1
     _, outcome = brief("--resume", out=run)
     assert outcome.code == 0, outcome.err

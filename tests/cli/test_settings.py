@@ -14,7 +14,7 @@ from dynaflex.config import Option, Private, RunConfig, Solver, Stage
 from dynaflex.methods.dynamight.config import DynamightConfig
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.pipeline import STAGES
-from dynaflex.results.maps import SOLVERS
+from dynaflex.results.half_maps.made import SOLVERS
 from dynaflex.training.installed import method_named, names
 
 Command = Callable[..., Any]

@@ -17,7 +17,8 @@ import pytest
 from dynaflex import pipeline
 from dynaflex.io.star import read_star, write_star
 from dynaflex.prepare import half
-from dynaflex.results import maps, table
+from dynaflex.results import table
+from dynaflex.results.half_maps.made import Passes
 from dynaflex.run.directory import Run
 from dynaflex.run.stop import ABORT, ABORTED
 from dynaflex.run.store import CheckpointStore
@@ -200,7 +201,7 @@ def interrupt(place: str, ask: Callable[[], None]) -> object:
         "save": (CheckpointStore, "save"),
         "latents": (final_latents, "find_final_latents"),
         "table": (table, "collect"),
-        "maps": (maps.Passes, "__call__"),
+        "maps": (Passes, "__call__"),
     }[place]
     before, asked = getattr(target, name), []
 

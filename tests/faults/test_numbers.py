@@ -16,7 +16,9 @@ import torch
 
 from dynaflex.io.star import read_star
 from dynaflex.methods.dynamight import train
-from dynaflex.results import inverse, maps, motion
+from dynaflex.results import motion
+from dynaflex.results.half_maps import inverse
+from dynaflex.results.half_maps.made import SOLVERS
 from dynaflex.results.trained import TrainedHalf
 from dynaflex.run.directory import Run
 from dynaflex.run.metrics import Metrics
@@ -114,7 +116,7 @@ def test_n_03_what_is_not_finite_is_not_saved(toy: Toy, command: Command) -> Non
 def test_n_03_a_map_that_is_not_finite_is_not_written(toy: Toy, command: Command) -> None:
     outcome = command(*toy.train("--until", "train"))
     assert outcome.code == 0, outcome.err
-    with patch.dict(maps.SOLVERS, iterative=lambda _equations: torch.full((32, 32, 32), torch.nan)):
+    with patch.dict(SOLVERS, iterative=lambda _equations: torch.full((32, 32, 32), torch.nan)):
         outcome = command(*toy.train("--until", "reconstruct"), "--resume")
     assert outcome.code == 7
     for words in ("map of half 1", "32768 of 32768 voxels", "--solver backprojection [map.not-finite]"):

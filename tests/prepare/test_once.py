@@ -17,7 +17,7 @@ from dynaflex.grid import Grid
 from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import InputPaths, read_inputs
 from dynaflex.reconstruct.operator import Operator
-from dynaflex.results.maps import SWEEPS, Passes, both_maps
+from dynaflex.results.half_maps.made import SWEEPS, Passes, both_maps
 from moved import MovedField
 
 CPU = torch.device("cpu")

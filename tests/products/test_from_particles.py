@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 import torch
 
-from dynaflex.data.particles import Particles
+from drowned import Drowned
 from dynaflex.io.mrc import read_map
 from dynaflex.judge.scene import SimulatedScene
 from dynaflex.prepare.inputs import Inputs
-from dynaflex.products.from_particles import FromParticles, lack
-from dynaflex.products.surroundings import FEWEST, Node, Surroundings
+from dynaflex.products.states.from_particles import FromParticles, lack
+from dynaflex.products.states.surroundings import FEWEST, Node, Surroundings
 from dynaflex.results.reopen import reopened
 from dynaflex.results.volumes import along_axis
 from dynaflex.run.directory import Run
@@ -93,16 +93,6 @@ def test_a_particle_is_the_nearest_to_itself(both: Surroundings) -> None:
     for half, trained in both.halves.items():
         found = both.around((trained, trained.latents.mean[7]))[half]
         assert found.index[0] == 7 and found.distance[0] == pytest.approx(0.0, abs=1e-4)
-
-
-class Drowned(Particles):
-    """Particles of which half 2 shows noise and nothing else."""
-
-    def images(self, indices: np.ndarray) -> torch.Tensor:
-        """Those of half 1 as they are."""
-        seen = super().images(indices)
-        noise = torch.randn(seen.shape, generator=torch.Generator().manual_seed(0))
-        return torch.where(torch.from_numpy(self.half[indices] == 2)[:, None, None], noise, seen)
 
 
 def test_no_half_sees_the_images_of_the_other(run: Run, inputs: Inputs, both: Surroundings, ends: list[Node]) -> None:

@@ -11,7 +11,7 @@ from dynaflex import fourier
 from dynaflex.deformation.base import Deformation, Moves
 from dynaflex.grid import Grid
 from dynaflex.imaging.spread import spread
-from dynaflex.reconstruct.carry import CarriedMap
+from dynaflex.reconstruct.carry import CarriedMap, carried_mask
 from dynaflex.reconstruct.field import FAR, NEAR
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import fourier_shell_correlation
@@ -106,3 +106,14 @@ def test_a_window_and_a_choice_of_voxels_show_the_same_molecule() -> None:
 def test_masses_outside_the_box_are_lost_and_the_others_keep_their_sum() -> None:
     points = torch.tensor([[0.0, 0.0, 0.0], [10.3, -4.1, 7.7], [900.0, 0.0, 0.0]])
     assert float(spread(points, torch.tensor([1.0, 2.0, 4.0]), GRID).sum()) == pytest.approx(3.0, rel=1e-5)
+
+
+def test_a_mask_goes_with_the_molecule_and_stays_a_mask() -> None:
+    mask = (molecule() * 3.0).clamp(max=1.0)
+    mask = torch.where(mask > 0.02, mask, 0.0)
+    still, home = Moving(torch.zeros_like), GRID.points()
+    assert torch.equal(carried_mask(mask, GRID, still, home, ONE), mask)
+    gone = Moving(lambda x: torch.tensor([6.0, -3.0, 9.0]).expand_as(x))
+    torch.testing.assert_close(carried_mask(mask, GRID, gone, home, ONE), mask.roll((3, -1, 2), (0, 1, 2)))
+    squeezed = carried_mask(mask, GRID, Moving(lambda x: -0.4 * x), home, ONE)
+    assert squeezed.max() <= 1.0 and squeezed.sum() < 0.4 * mask.sum()

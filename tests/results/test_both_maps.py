@@ -13,7 +13,7 @@ from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose
 from dynaflex.reconstruct.field import Region
 from dynaflex.reconstruct.operator import Operator
-from dynaflex.results.maps import SOLVERS, both_maps
+from dynaflex.results.half_maps.made import SOLVERS, both_maps
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
 from dynaflex.validate.fsc import fourier_shell_correlation

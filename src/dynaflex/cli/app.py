@@ -13,6 +13,7 @@ from dynaflex.cli.commands import (
     doctor,
     mesh,
     methods,
+    reconstruct,
     results,
     resume,
     scores,
@@ -43,7 +44,7 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     },
     _RUN: {"resume": resume.resume_command},
     _RESULTS: {
-        "reconstruct": results.reconstruct_command,
+        "reconstruct": reconstruct.reconstruct_command,
         "fsc": results.fsc_command,
         "validate": scores.validate_command,
         "score": scores.score_command,

@@ -25,7 +25,7 @@ from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.place import place_of
 from dynaflex.reconstruct.field import Field, Region
 from dynaflex.reconstruct.operator import Operator
-from dynaflex.results.maps import SOLVERS
+from dynaflex.results.half_maps.made import SOLVERS
 from dynaflex.results.reopen import Moved, reopened
 from dynaflex.results.trained import config_of, displacements, load_half
 from dynaflex.results.volumes import carried_map

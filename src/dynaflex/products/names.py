@@ -12,6 +12,10 @@ ClusterKind = Literal["kmeans", "density"]
 K_MEANS: Final = "kmeans"
 DENSITY: Final = "density"
 
+STATE, STATES = "state", "states"
+"""Maps of a state, as a kind of results, and the folder of a run that they go to, each by its name, unless told
+otherwise."""
+
 Plane = Literal["motion", "pca", "latent", "umap"]
 """Coordinates in which an outline can be drawn; those of ``pca`` and ``latent`` belong to one half."""
 

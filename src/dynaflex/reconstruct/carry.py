@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from scipy.ndimage import binary_dilation
 from scipy.spatial import cKDTree
 
 from dynaflex.deformation.base import Deformation
@@ -63,3 +64,20 @@ class CarriedMap:
     def at(self, latents: Tensor) -> Tensor:
         """The map ``(d d d)`` in the conformation ``latents`` ``(k)``."""
         return self.drawn(self.places(latents))
+
+
+def carried_mask(mask: Tensor, grid: Grid, deformation: Deformation, home: Tensor, latents: Tensor) -> Tensor:
+    """A soft mask ``(d d d)`` in the conformation ``latents`` ``(k)``; all else as for :class:`CarriedMap`.
+
+    A mask is no density: where the flow contracts it does not pile up. Each voxel takes the value of that which comes
+    nearest to it, and none where none comes within two.
+    """
+    rim = torch.from_numpy(binary_dilation((mask > 0.0).cpu().numpy(), iterations=2)).to(mask.device)
+    carried = CarriedMap(mask, grid, deformation, home, within=rim)
+    places = grid.points(mask.device)
+    places[carried.voxels] = carried.places(latents)
+    tree = cKDTree(places[rim.reshape(-1)].cpu().numpy())
+    reach = 2.0 * grid.pixel_size
+    _, nearest = tree.query(grid.points().numpy(), distance_upper_bound=reach)
+    values = torch.cat([mask[rim], mask.new_zeros(1)])[torch.from_numpy(nearest).to(mask.device)]
+    return values.view(mask.shape)

@@ -23,8 +23,10 @@ def rest_at_the_mean(run: Run) -> None:
     run.write_json(ALIGNMENT, {f"half{half.half}": mean_conformation(half).tolist() for half in halves})
 
 
-def mean_conformation(half: TrainedHalf) -> Tensor:
-    """The latents ``(k)`` of the conformation in the middle of all particles of a half, over its landmarks."""
+def mean_conformation(half: TrainedHalf, latents: Tensor | None = None) -> Tensor:
+    """The latents ``(k)`` of the conformation in the middle of all particles of a half, or of some of its model with
+    ``latents`` ``(p k)``, over its landmarks."""
     landmarks = half.model.density.landmarks().detach()
-    latents = half.latents.mean[:: -(-len(half.latents.mean) // _PARTICLES)]
-    return half.model.deformation.middle(latents, landmarks[:: -(-len(landmarks) // _POINTS)])
+    everyone = half.latents.mean if latents is None else latents
+    some = everyone[:: -(-len(everyone) // _PARTICLES)]
+    return half.model.deformation.middle(some, landmarks[:: -(-len(landmarks) // _POINTS)])

@@ -29,7 +29,7 @@ from dynaflex.prepare.inputs import Inputs
 from dynaflex.reconstruct.field import Region
 from dynaflex.reconstruct.mesh_field import required_memory
 from dynaflex.reconstruct.operator import Operator
-from dynaflex.results.maps import SWEEPS, Passes, both_maps
+from dynaflex.results.half_maps.made import SWEEPS, Passes, both_maps
 from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, embedded, load_half, method_of
 from dynaflex.run.directory import Run
 from dynaflex.run.stop import Stop

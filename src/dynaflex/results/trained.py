@@ -102,8 +102,9 @@ def embedded(half: TrainedHalf, data: HalfSet, prior: LatentPrior, seen: Tensor 
     )
 
 
-def load_half(run: Run, half: int) -> TrainedHalf:
-    """The trained model and latents of one half.
+def load_half(run: Run, half: int, origin: Tensor | None = None) -> TrainedHalf:
+    """The trained model and latents of one half. The conformation ``origin`` ``(k)`` is at rest, or the one that the
+    run has chosen for all its maps.
 
     Raises:
         UsageError: the half has not been trained to its end.
@@ -117,9 +118,9 @@ def load_half(run: Run, half: int) -> TrainedHalf:
     model = method.empty_model(state, len(latents["rows"]), read_grids(run).train, config)
     model.load_state_dict(state)
     model.requires_grad_(False)
-    origin = run.read_json(ALIGNMENT).get(f"half{half}")
-    if origin is not None:
-        model = method.rebase(model, torch.tensor(origin))
+    rest = run.read_json(ALIGNMENT).get(f"half{half}") if origin is None else origin
+    if rest is not None:
+        model = method.rebase(model, torch.as_tensor(rest))
     mine = latents["halves"] == half
     poses = None
     if "poses" in tensors:

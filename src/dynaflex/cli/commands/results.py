@@ -1,4 +1,4 @@
-"""``reconstruct``, ``volumes``, ``displacements`` and ``fsc``: after training."""
+"""``volumes``, ``displacements`` and ``fsc``: after training."""
 
 from __future__ import annotations
 
@@ -8,68 +8,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
+from dynaflex.cli.moved import MovedImages, MovedPrefix
 from dynaflex.cli.options import AsJson, Device, Half, RunFolder, Threads
-from dynaflex.config import RunConfig, Solver
 from dynaflex.errors import UsageError
 from dynaflex.prepare.device import pick_device, with_threads
 
 _PARTICLES = "From the particles themselves"
-
-
-def reconstruct_command(
-    run: RunFolder,
-    solver: Annotated[Solver, typer.Option(help=RunConfig.model_fields["solver"].description)] = "iterative",
-    box: Annotated[
-        int | None, typer.Option(help="Fourier-cropped box of the maps; default that of the images.")
-    ] = None,
-    field: Annotated[
-        Literal["decoder", "inverse"],
-        typer.Option(help="Gather where the decoder sends each point, or along its learned inverse."),
-    ] = "decoder",
-    symmetry: Annotated[
-        str, typer.Option(help="Imposed on the finished half-maps: C4, D2, T, O, I (RELION's axes).")
-    ] = "C1",
-    b_factor: Annotated[
-        float | None, typer.Option(help="Å²; a negative one sharpens the merged map. The half-maps stay as they are.")
-    ] = None,
-    particles: MovedParticles = None,
-    map: MovedMap = None,
-    mask: MovedMask = None,
-    datadir: MovedImages = None,
-    strip_prefix: MovedPrefix = None,
-    device: Device = "auto",
-    threads: Threads = None,
-) -> None:
-    """Rebuild the half-maps of a trained run, corrected and rigid."""
-    from dynaflex.cli.typed import again
-    from dynaflex.report.reported import reported
-    from dynaflex.results import maps
-    from dynaflex.results.reopen import Moved, remember, reopened
-    from dynaflex.results.settings import open_run
-    from dynaflex.run.monitor import shown
-    from dynaflex.run.stop import stoppable
-    from dynaflex.workers.halves import Halves
-
-    opened = open_run(run)
-    with shown(), with_threads(threads), stoppable(run, "give the same command again") as stop, opened.locked():
-        # What is refused at the door leaves the run as it was, its report too.
-        there = pick_device(device)
-        inputs = reopened(opened, Moved(particles, map, mask, datadir, strip_prefix))
-        remember(opened, inputs)
-        with reported(opened, again()), Halves(opened, stop, there) as halves:
-            maps.reconstruct_run(
-                opened,
-                inputs,
-                there,
-                halves.each,
-                solver=solver,
-                field=field,
-                box=box,
-                symmetry=symmetry,
-                b_factor=b_factor,
-            )
-    typer.echo(f"done: {opened.maps}")
 
 
 def volumes_command(
@@ -114,8 +58,8 @@ def volumes_command(
     from dynaflex.io.arrays import read_vectors
     from dynaflex.palettes import CORRECTED
     from dynaflex.products.chimerax.script import SCRIPT, Played, write_script
-    from dynaflex.products.from_particles import FromParticles, write_from_particles
-    from dynaflex.products.surroundings import Surroundings, write_each_half
+    from dynaflex.products.states.from_particles import FromParticles, write_from_particles
+    from dynaflex.products.states.surroundings import Surroundings, write_each_half
     from dynaflex.results import volumes
     from dynaflex.results.reopen import Moved, reopened
     from dynaflex.results.settings import open_run

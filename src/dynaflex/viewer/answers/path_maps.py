@@ -11,8 +11,8 @@ import torch
 
 from dynaflex import tell
 from dynaflex.errors import DynaflexError, UsageError
-from dynaflex.products.from_particles import FromParticles, in_numbers, lack
-from dynaflex.products.surroundings import Surroundings
+from dynaflex.products.states.from_particles import FromParticles, in_numbers, lack
+from dynaflex.products.states.surroundings import Surroundings
 from dynaflex.results.reopen import Moved, reopened
 from dynaflex.results.volumes import carried_map
 from dynaflex.run.directory import Run

@@ -49,8 +49,8 @@ class Around:
 class Surroundings:
     """Where the particles of both halves lie, in the coordinates of motion that these have in common.
 
-    ``reach`` in Å is how far the particles lie from their mean, rms: what is further away from a node than that has
-    nothing to do with it.
+    ``places`` ``(p m)`` by half are those coordinates in Å. ``reach`` in Å is how far the particles lie from their
+    mean, rms: what is further away from a node than that has nothing to do with it.
 
     Raises:
         UsageError: a half has not been trained to its end.
@@ -62,17 +62,16 @@ class Surroundings:
         self._shared = config_of(run).half_sets == "shared"
         with tell.doing("motion of the particles"):
             self._frame = MotionFrame.of(list(self.halves.values()))
-            self._places = {
-                half: self._frame.coordinates(part, part.latents.mean) for half, part in self.halves.items()
-            }
+            self.places = {half: self._frame.coordinates(part, part.latents.mean) for half, part in self.halves.items()}
         self.reach = float(np.sqrt(self._frame.axes.variance.sum()))
 
-    def around(self, node: Node, count: int | None = None) -> dict[int, Around]:
-        """The nearest particles of each half within :attr:`reach`: ``count``, or else a tenth of the half."""
+    def around(self, node: Node, count: int | None = None, close: float = 0.0) -> dict[int, Around]:
+        """The nearest particles of each half within :attr:`reach`: ``count``, or else a tenth of the half; and all that
+        are no further than ``close`` Å."""
         found = {}
         for half, part in self.halves.items():
             wanted = int(np.clip(round(SHARE * len(part.rows)), FEWEST, MOST)) if count is None else count
-            index, distance = self._nearest(half, node, wanted)
+            index, distance = self._nearest(half, node, wanted, close)
             near = distance <= self.reach
             found[half] = Around(index[near], distance[near])
         return found
@@ -93,10 +92,10 @@ class Surroundings:
         index, _ = self._nearest(half, node, _STAND_IN)
         return self.halves[half].latents.mean[torch.from_numpy(index)].mean(dim=0)
 
-    def _nearest(self, half: int, node: Node, count: int) -> tuple[IntArray, Array]:
+    def _nearest(self, half: int, node: Node, count: int, close: float = 0.0) -> tuple[IntArray, Array]:
         trained, latents = node
-        distance = np.linalg.norm(self._places[half] - self._frame.coordinates(trained, latents[None]), axis=1)
-        index = np.argsort(distance, kind="stable")[:count]
+        distance = np.linalg.norm(self.places[half] - self._frame.coordinates(trained, latents[None]), axis=1)
+        index = np.argsort(distance, kind="stable")[: max(count, int((distance <= close).sum()))]
         return index, distance[index]
 
 

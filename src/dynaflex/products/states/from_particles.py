@@ -26,7 +26,7 @@ from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.place import place_of
 from dynaflex.products.chimerax.script import Played
-from dynaflex.products.surroundings import FEWEST, Around, Node, Surroundings
+from dynaflex.products.states.surroundings import FEWEST, Around, Node, Surroundings
 from dynaflex.reconstruct.equations import backproject
 from dynaflex.reconstruct.postprocess import merge
 from dynaflex.reconstruct.rigid import rigid_equations
