@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import dynaflex as df
 from drowned import Drowned
 from dynaflex.errors import UsageError
 from dynaflex.io.mrc import read_map
@@ -150,3 +151,23 @@ def test_a_cluster_is_made_from_the_command_line(command: Command, finished_run:
     before = (folder / "map.mrc").read_bytes()
     assert command(*asked).code == 0 and (folder / "map.mrc").read_bytes() == before
     assert command(*asked, "--box", 16).error_line().endswith("[state.taken]")
+
+
+def test_python_makes_the_same_state(finished_run: Path, simulated: Path, tmp_path: Path) -> None:
+    scene = SimulatedScene.read(simulated / "truth.npz")
+    rows = opened_wide(scene).rows
+    run = df.open(finished_run)
+    folder = run.reconstruct(tmp_path / "door", particles=rows.tolist(), solver="backprojection")
+    assert np.array_equal(np.loadtxt(folder / "particles.txt", dtype=int), rows)
+    with pytest.raises(UsageError, match="no state") as refused:
+        run.reconstruct(tmp_path / "none")
+    assert refused.value.identifier == "state.none" and not (tmp_path / "none").exists()
+    with pytest.raises(UsageError, match="solver") as refused:
+        run.reconstruct(tmp_path / "none", cluster=1, solver="magic")
+    assert refused.value.identifier == "reconstruct.solver"
+    again = make_state(
+        Run.open(finished_run), reopened(Run.open(finished_run)), Surroundings(Run.open(finished_run)),
+        opened_wide(scene), tmp_path / "beside", CPU, recipe=Recipe(solver="backprojection"),
+    )  # fmt: skip
+    assert again["latents"] == json.loads((folder / "state.json").read_text())["latents"]
+    assert (folder / "map.mrc").read_bytes() == (tmp_path / "beside" / "map.mrc").read_bytes()

@@ -4,7 +4,8 @@ Nothing that takes long is imported before it is asked for.
 """
 
 from dynaflex.api.files import Fsc, check, fsc, read_map, read_particles, simulate, write_map
-from dynaflex.api.runs import Maps, Run, open
+from dynaflex.api.maps import Maps
+from dynaflex.api.runs import Run, open
 from dynaflex.api.training import resume, train
 
 __all__ = [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynaflex.api.maps import Maps
 from dynaflex.api.paths import AnyPath
 from dynaflex.api.words import speaks_python
 from dynaflex.errors import UsageError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from dynaflex.products.names import ClusterKind, Plane
     from dynaflex.report.notebook import Shown
     from dynaflex.results.trained import TrainedHalf
-    from dynaflex.run.directory import Run as Directory
     from dynaflex.run.files import ParticleLatents
     from dynaflex.shapes import FloatArray, IntArray
 
@@ -41,45 +41,6 @@ def open(run: AnyPath) -> Run:
         (2000, 2)
     """
     return Run(run)
-
-
-class Maps(Mapping[str, "MrcMap"]):
-    """The maps of a run by name: ``map``, ``map_half1``, ``rigid_half2``, ``mask``, ``local_resolution`` and so on.
-
-    Each is read when it is asked for, as :func:`read_map` gives it.
-
-    Raises:
-        DamagedCheckpointError: a map is not what the run wrote.
-    """
-
-    def __init__(self, run: Directory) -> None:
-        self._run = run
-
-    def __getitem__(self, name: str) -> MrcMap:
-        from dynaflex.run.files import has_map, read_map
-
-        if not has_map(self._run, name):
-            raise KeyError(name)
-        return read_map(self._run, name)
-
-    def __iter__(self) -> Iterator[str]:
-        listed = (Path(name) for name in self._run.files.names())
-        return iter(sorted(path.stem for path in listed if path.parts[0] == "maps" and path.suffix == ".mrc"))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __repr__(self) -> str:
-        return f"<maps: {', '.join(self) or 'none yet'}>"
-
-    def path(self, name: str) -> Path:
-        """The file of a map, for :func:`fsc` and other programs.
-
-        Raises:
-            UsageError: the run has not made it yet.
-            DamagedCheckpointError: it is not what the run wrote.
-        """
-        return self._run.verified(f"maps/{name}.mrc")
 
 
 class Run:
@@ -168,6 +129,40 @@ class Run:
         return MrcMap(
             carried.at(torch.from_numpy(z)).numpy(), carried.grid.pixel_size, place_of(self._directory, carried.grid)
         )
+
+    @speaks_python
+    def reconstruct(
+        self,
+        out: AnyPath | None = None,
+        *,
+        cluster: int | None = None,
+        kind: ClusterKind = "kmeans",
+        around: ArrayLike | None = None,
+        half: int = 1,
+        nearest: int | None = None,
+        particles: Sequence[int] | IntArray | None = None,
+        **making: Any,
+    ) -> Path:
+        """The half-maps of one state, from its own particles alone; the folder that they are in, as of
+        ``dynaflex reconstruct`` with a state.
+
+        Args:
+            out: folder; default in the run, ``states/NAME``. Another state there is not replaced.
+            cluster, kind: a cluster of ``dynaflex analyze``.
+            around, half, nearest: the particles around latents ``(k)`` of a half, so many of each half.
+            particles: rows of the input table.
+            making: ``solver``, ``box``, ``symmetry``, ``b_factor``, ``device`` and ``threads``, as of the command.
+
+        Raises:
+            UsageError: no state is named or several, a half has too few particles, or another state lies in ``out``.
+            InputError, DamagedCheckpointError: an input of the run is gone, or is another.
+
+        Example:
+            >>> df.read_map(run.reconstruct(cluster=2) / "map.mrc").data
+        """
+        from dynaflex.api.states import state_of
+
+        return state_of(self._directory, out, cluster, kind, around, half, nearest, particles, **making)
 
     @speaks_python
     def displacements(

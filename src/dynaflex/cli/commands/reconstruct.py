@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedPrefix
-from dynaflex.cli.options import Device, Half, RunFolder, Threads, held_for
+from dynaflex.cli.options import Device, Half, RunFolder, Threads
 from dynaflex.config import RunConfig, Solver
 from dynaflex.errors import UsageError
 from dynaflex.prepare.device import pick_device, with_threads
-from dynaflex.products.names import ANALYSIS, K_MEANS, STATES, ClusterKind
+from dynaflex.products.names import ANALYSIS, K_MEANS, ClusterKind
 
 if TYPE_CHECKING:
-    from dynaflex.products.states.asked import Asked
     from dynaflex.results.half_maps.made import Recipe
     from dynaflex.results.reopen import Moved
     from dynaflex.run.directory import Run
@@ -83,7 +82,8 @@ def reconstruct_command(
     threads: Threads = None,
 ) -> None:  # fmt: skip
     """Rebuild the half-maps of a trained run, corrected and rigid, or make those of one state."""
-    from dynaflex.products.states.asked import Asked
+    from dynaflex.products.states.asked import Asked, reconstruct_state
+    from dynaflex.products.states.written import SCRIPT
     from dynaflex.results.half_maps.made import Recipe
     from dynaflex.results.reopen import Moved
     from dynaflex.results.settings import open_run
@@ -96,7 +96,8 @@ def reconstruct_command(
         asked, table = said.understood(opened, particles)
         moved = Moved(table, map, mask, datadir, strip_prefix)
         if asked is not None:
-            lines = _state(opened, stop, moved, recipe, asked, out, device)
+            found, folder = reconstruct_state(opened, asked, moved, recipe, out, pick_device(device), stop)
+            lines = [*_lines(found), f"state: {folder}; open {folder / SCRIPT} in ChimeraX"]
         elif out is not None:
             raise UsageError(
                 "state.which", "the maps of the whole run lie in the run", field="-o",
@@ -124,22 +125,6 @@ def _whole_run(run: Run, stop: Stop, moved: Moved, recipe: Recipe, device: str) 
         with reported(run, again()), Halves(run, stop, there) as halves:
             maps.reconstruct_run(run, inputs, there, halves.each, recipe)
     return [f"done: {run.maps}"]
-
-
-def _state(
-    run: Run, stop: Stop, moved: Moved, recipe: Recipe, asked: Asked, out: Path | None, device: str
-) -> list[str]:
-    from dynaflex.products.states.surroundings import Surroundings
-    from dynaflex.products.states.written import SCRIPT, make_state
-    from dynaflex.results.reopen import reopened
-    from dynaflex.workers.halves import Halves
-
-    there, inputs, both = pick_device(device), reopened(run, moved), Surroundings(run)
-    chosen = asked.chosen(run, both)
-    folder = run.path / STATES / chosen.name if out is None else out
-    with held_for(run, writing=out is None), Halves(run, stop, there) as halves:
-        said = make_state(run, inputs, both, chosen, folder, there, halves.each, recipe)
-    return [*_lines(said), f"state: {folder}; open {folder / SCRIPT} in ChimeraX"]
 
 
 def _lines(said: dict[str, Any]) -> list[str]:

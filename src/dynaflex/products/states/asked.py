@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from dynaflex import tell
 from dynaflex.errors import UsageError
 from dynaflex.io.arrays import read_vectors
-from dynaflex.products.names import K_MEANS
+from dynaflex.products.names import K_MEANS, STATES
 from dynaflex.products.selection import in_cluster
 from dynaflex.products.states.chosen import Chosen, around
 from dynaflex.products.states.named import rows_named
 from dynaflex.products.states.surroundings import Surroundings
+from dynaflex.products.states.written import make_state
+from dynaflex.results.half_maps.made import Recipe
+from dynaflex.results.reopen import Moved, reopened
 from dynaflex.run.directory import Run
 from dynaflex.run.files import read_latents
+from dynaflex.run.stop import Stop
 from dynaflex.shapes import FloatArray, IntArray
+from dynaflex.workers.halves import Halves
 
 Place = list[float] | tuple[Path, int] | FloatArray
 """Latents ``(k)``, or a row, from 0, of a file of them."""
@@ -83,7 +91,26 @@ class Asked:
                 f"{self.kind}{self.cluster}", f"cluster {self.cluster} ({self.kind}) of {self.analysis}", rows
             )
         assert self.rows is not None
-        return Chosen(self.name, f"the particles of {self.name}", self.rows)
+        found = Chosen(
+            self.name, f"the particles of {self.name}" if self.name else "particles by their rows", self.rows
+        )
+        return found if self.name else replace(found, name=f"rows_{found.digest[:8]}")
+
+
+def reconstruct_state(
+    run: Run, asked: Asked, moved: Moved, recipe: Recipe, out: Path | None, device: torch.device, stop: Stop
+) -> tuple[dict[str, Any], Path]:
+    """Make the maps of a state, in ``out`` or else in the run, which is then held meanwhile; returns what they are, and
+    where. Inputs that have ``moved`` are compared with those of the start.
+
+    Raises:
+        InputError, DamagedCheckpointError: as :func:`reopened`; else as :meth:`Asked.chosen` and :func:`make_state`.
+    """
+    inputs, both = reopened(run, moved), Surroundings(run)
+    chosen = asked.chosen(run, both)
+    folder = run.path / STATES / chosen.name if out is None else out
+    with run.locked() if out is None else nullcontext(), Halves(run, stop, device) as halves:
+        return make_state(run, inputs, both, chosen, folder, device, halves.each, recipe), folder
 
 
 def _tell_of(path: Path, rows: IntArray | None) -> None:
