@@ -14,6 +14,7 @@ from dynaflex.mesh.segments import (
     contacts,
     expand_labels,
     format_connections,
+    moved_labels,
     parse_connections,
     resample_labels,
     suggest_connections,
@@ -132,3 +133,19 @@ def test_other_connections_are_refused(text: str, identifier: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_connections(text)
     assert caught.value.identifier == identifier
+
+
+def test_labels_go_with_the_segments_that_move() -> None:
+    grid = Grid(16, 2.0)
+    labels = (grid.points()[:, 0] > 0.0).long().view((16,) * 3)
+    rest = grid.points()[::3]
+    assert torch.equal(moved_labels(labels, grid, grid.points(), rest, rest), labels.flatten())
+    # One half of the box stays, the other is three voxels away.
+    away = torch.where(rest[:, :1] > 0.0, torch.tensor([6.0, 0.0, 0.0]), torch.zeros(3))
+    found = moved_labels(labels, grid, rest + away, rest, rest + away)
+    assert torch.equal(found, labels.flatten()[::3])
+    beyond = moved_labels(labels, grid, grid.points(), rest, rest + torch.tensor([12.0, 0.0, 0.0]))
+    assert (
+        torch.equal(beyond.view((16,) * 3)[:, :, 6:], labels[:, :, :10])
+        and (beyond.view((16,) * 3)[:, :, :6] < 0).all()
+    )

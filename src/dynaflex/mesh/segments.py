@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from scipy.ndimage import distance_transform_edt
+from scipy.spatial import cKDTree
 
 from dynaflex.errors import InputError, UsageError
 from dynaflex.grid import Grid
@@ -92,6 +93,20 @@ def resample_labels(labels: Tensor, grid: Grid, other: Grid) -> Tensor:
     picked = labels[index[:, None, None], index[None, :, None], index[None, None, :]]
     known = inside[:, None, None] & inside[None, :, None] & inside[None, None, :]
     return torch.where(known, picked, -1)
+
+
+def moved_labels(labels: Tensor, grid: Grid, points: Tensor, rest: Tensor, moved: Tensor) -> Tensor:
+    """The labels of ``points`` ``(n 3)`` in Å in another conformation, ``(n)``; -1 for what comes from outside the box.
+
+    ``labels`` ``(d d d)`` of a grid are those where ``rest`` ``(m 3)`` is. A point comes from where it would come from
+    if it moved like that of the ``moved`` ``(m 3)`` which is nearest to it.
+    """
+    _, nearest = cKDTree(moved.cpu().numpy()).query(points.cpu().numpy())
+    near = torch.from_numpy(nearest).to(points.device)
+    index = ((points - (moved - rest)[near]) / grid.pixel_size).round().long() + grid.center
+    inside = ((index >= 0) & (index < grid.box)).all(dim=1)
+    x, y, z = index.clamp(0, grid.box - 1).unbind(dim=1)
+    return torch.where(inside, labels.to(points.device)[z, y, x], -1)
 
 
 def contacts(labels: Tensor, grid: Grid, density: Tensor | None = None) -> list[Contact]:

@@ -10,7 +10,7 @@ from dynaflex import fourier, tell
 from dynaflex.deformation.on_mesh import OnMesh
 from dynaflex.density.canonical_map import CanonicalMap
 from dynaflex.grid import Grid
-from dynaflex.mesh.segments import LabelledMesh
+from dynaflex.mesh.segments import LabelledMesh, moved_labels
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.model import FlexModel
 from dynaflex.prepare.inputs import Inputs
@@ -60,8 +60,14 @@ def rebased(model: FlexModel, origin: Tensor) -> FlexModel:
 
 def mesh_field(run: Run, model: FlexModel, region: Region) -> Field:
     """The voxels of a region carried by the mesh of a run, as the ``model`` of a half moves it."""
-    moves, _ = on_mesh(model)
+    moves, density = on_mesh(model)
     labels = load_mesh(run.verified(MESH)).labels_on(region.grid)
+    if labels is not None:
+        # The model may rest elsewhere than the mesh did when its segments were drawn.
+        rest = model.grid.points(region.device)[density.voxels]
+        own = moved_labels(labels, region.grid, region.points, rest, moves.sites)
+        labels = torch.full_like(labels, -1).to(own)
+        labels.view(-1)[region.voxels] = own
     return MeshField(region, moves.mesh, torch.no_grad()(moves.vertex_displacement), labels)
 
 
