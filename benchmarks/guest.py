@@ -69,7 +69,11 @@ def main() -> None:
         maps = {"state": mean_of_halves(folder, "map"), "carried": carried.at(origin)}
         share = {kind: round(shown(volume, truth, scene, place), 2) for kind, volume in maps.items()}
         has = round(float(bound[one.rows].mean()), 2)
-        print(json.dumps({"run": method, "particles": said["particles"], "state": name, "have_it": has} | share))
+        print(
+            json.dumps(
+                {"run": method, "chosen": name, "particles": list(said["particles"].values()), "have_it": has} | share
+            )
+        )
 
 
 def beside_the_body(scene: SimulatedScene) -> Tensor:
