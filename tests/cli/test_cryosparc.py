@@ -14,6 +14,7 @@ from cryosparc_files import records, with_column, without, write_cs
 from dynaflex.io.foreign.cs import read_cs
 from dynaflex.io.mrc import read_map
 from dynaflex.io.star import read_star, write_star
+from dynaflex.products.states.named import rows_named
 from dynaflex.run.directory import Run
 from dynaflex.run.ledger import Ledger
 from dynaflex.viewer.particles.selections import Selections
@@ -112,6 +113,19 @@ def test_select_writes_what_the_run_was_made_from(from_cryosparc: Made, command:
     whole = read_cs(tmp_path / "all.cs")
     assert_same_records(whole, given)
     assert set(whole.dtype.names) == set(given.dtype.names)
+
+
+def test_a_part_of_cryosparcs_table_is_a_state_and_all_of_it_the_input(
+    from_cryosparc: Made, command: Command, tmp_path: Path
+) -> None:
+    run, _ = from_cryosparc
+    rows = [3, 7, 12, 90]
+    for name in ("some.cs", "some.star"):
+        asked = ("select", run, "--particles", rows_file(tmp_path / "rows.txt", rows), "-o", tmp_path / name)
+        assert command(*asked).code == 0
+        found = rows_named(Run.open(run), tmp_path / name)
+        assert found is not None and found.tolist() == rows
+    assert rows_named(Run.open(run), Path(Run.open(run).read_json("provenance.json")["inputs"]["particles"])) is None
 
 
 def test_a_selection_of_the_explorer_is_cryosparcs_too(from_cryosparc: Made, tmp_path: Path) -> None:

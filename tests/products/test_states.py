@@ -134,6 +134,14 @@ def test_too_few_of_one_half_are_refused(run: Run, both: Surroundings) -> None:
     assert refused.value.identifier == "state.too-few"
 
 
+def test_halves_that_share_a_model_rest_in_one_conformation(brief_of: Callable[..., tuple[Path, Any]]) -> None:
+    path, outcome = brief_of("flex", "--half-sets", "shared")
+    assert outcome.code == 0, outcome.err
+    run = Run.open(path)
+    state = state_of(run, Surroundings(run), Chosen("some", "some", np.arange(0, 120, 2)))
+    assert torch.equal(state.parts[1].origin, state.parts[2].origin)
+
+
 def test_a_cluster_is_made_from_the_command_line(command: Command, finished_run: Path, tmp_path: Path) -> None:
     analysis = tmp_path / "analysis"
     assert command("analyze", finished_run, "-o", analysis, "--clusters", 2, "--no-movies").code == 0
