@@ -139,17 +139,19 @@ def _lines(said: dict[str, Any]) -> list[str]:
         f"{'FSC 0.143':<16}{'corrected':>11}{'rigid':>11}",
     ]
     for name, pair in (("molecule", said["resolution"]), ("moving part", said["moving_part"])):
-        values = [pair[kind]["0.143"] for kind in ("deformed", "rigid")] if pair else []
-        if values:
-            lines.append(
-                f"{name:<16}" + "".join("-".rjust(11) if v is None else f"{v:.2f} Å".rjust(11) for v in values)
-            )
-    if any(line.endswith("-") or " - " in line for line in lines[3:]):
-        limit = said["claim_limit"]
-        lines.append(
-            "-: the halves do not agree" + (f" beyond {limit:.3g} Å, which they had in common" if limit else "")
-        )
-    return lines
+        if pair:
+            corrected, rigid = (_resolution(pair[kind]["0.143"]) for kind in ("deformed", "rigid"))
+            lines.append(f"{name:<16}{corrected:>11}{rigid:>11}")
+    limit = said["claim_limit"]
+    return (
+        [*lines, f"-: no agreement that is finer than the {limit:.3g} Å which the halves had in common"]
+        if limit
+        else lines
+    )
+
+
+def _resolution(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} Å"
 
 
 def _place(text: str | None) -> tuple[Path, int] | list[float] | None:
