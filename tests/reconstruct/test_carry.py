@@ -117,3 +117,12 @@ def test_a_mask_goes_with_the_molecule_and_stays_a_mask() -> None:
     torch.testing.assert_close(carried_mask(mask, GRID, gone, home, ONE), mask.roll((3, -1, 2), (0, 1, 2)))
     squeezed = carried_mask(mask, GRID, Moving(lambda x: -0.4 * x), home, ONE)
     assert squeezed.max() <= 1.0 and squeezed.sum() < 0.4 * mask.sum()
+
+
+def test_no_crumb_of_a_mask_stands_alone() -> None:
+    ball = (GRID.radius_of_points() < 36.0).float().view((GRID.box,) * 3)
+    edge, away = torch.tensor([0.0, 0.0, -36.0]), torch.tensor([0.0, 0.0, -18.0])
+    torn = Moving(lambda x: torch.where((x - edge).norm(dim=1, keepdim=True) < 3.5, away, 0.0))
+    left = carried_mask(ball, GRID, torn, GRID.points(), ONE)
+    beyond = (GRID.points()[:, 2] < -45.0).view(ball.shape)
+    assert not left[beyond].any() and left.sum() > 0.98 * ball.sum()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, label
 from scipy.spatial import cKDTree
 
 from dynaflex.deformation.base import Deformation
@@ -11,6 +12,9 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.spread import spread
 from dynaflex.reconstruct.field import FAR, faded
 from dynaflex.shapes import Tensor
+
+_LEAST_PART = 0.01
+"""What is less of a mask than that, and stands alone, is no part of a molecule."""
 
 
 class CarriedMap:
@@ -79,5 +83,8 @@ def carried_mask(mask: Tensor, grid: Grid, deformation: Deformation, home: Tenso
     tree = cKDTree(places[rim.reshape(-1)].cpu().numpy())
     reach = 2.0 * grid.pixel_size
     _, nearest = tree.query(grid.points().numpy(), distance_upper_bound=reach)
-    values = torch.cat([mask[rim], mask.new_zeros(1)])[torch.from_numpy(nearest).to(mask.device)]
-    return values.view(mask.shape)
+    values = torch.cat([mask[rim], mask.new_zeros(1)])[torch.from_numpy(nearest).to(mask.device)].view(mask.shape)
+    # Where it was not learned, at the rim, a motion may tear crumbs off.
+    part, _ = label((values > 0.0).cpu().numpy())
+    large = np.bincount(part.ravel()) >= _LEAST_PART * np.count_nonzero(part)
+    return torch.where(torch.from_numpy(large[part]).to(mask.device), values, 0.0)

@@ -138,16 +138,15 @@ def _lines(said: dict[str, Any]) -> list[str]:
         + (f"; a particle is known to {known:.2g} Å" if known else ""),
         f"{'FSC 0.143':<16}{'corrected':>11}{'rigid':>11}",
     ]
-    for name, pair in (("molecule", said["resolution"]), ("moving part", said["moving_part"])):
-        if pair:
-            corrected, rigid = (_resolution(pair[kind]["0.143"]) for kind in ("deformed", "rigid"))
-            lines.append(f"{name:<16}{corrected:>11}{rigid:>11}")
-    limit = said["claim_limit"]
-    return (
-        [*lines, f"-: no agreement that is finer than the {limit:.3g} Å which the halves had in common"]
-        if limit
-        else lines
-    )
+    parts = {"molecule": said["resolution"], "moving part": said["moving_part"]}
+    found = {name: [pair[kind]["0.143"] for kind in ("deformed", "rigid")] for name, pair in parts.items() if pair}
+    for name, (corrected, rigid) in found.items():
+        lines.append(f"{name:<16}{_resolution(corrected):>11}{_resolution(rigid):>11}")
+    if any(None in values for values in found.values()):
+        limit = said["claim_limit"]
+        shared = f" that is finer than the {limit:.3g} Å which the halves had in common" if limit else ""
+        lines.append(f"-: no agreement{shared}")
+    return lines
 
 
 def _resolution(value: float | None) -> str:
