@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ class Particles:
     """The particles in use. Rows are counted from 0 in ``source.blocks[particles_block]``.
 
     ``rows``, ``half`` (1 or 2) and ``group`` (optics group) are ``(p)``; ``pose`` and ``ctf`` are float64. Used plus
-    ``excluded`` is the whole table, unless the particles were :meth:`take` n from a larger set.
+    ``excluded`` is the whole table, unless the particles were :meth:`take` n from a larger set. The table has ``copies``
+    rows for each row of the file, more than one after an expansion by symmetry.
     """
 
     source: StarFile
@@ -57,9 +59,34 @@ class Particles:
     grid: Grid
     excluded: tuple[Exclusion, ...]
     warnings: tuple[str, ...]
+    copies: int = 1
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def image(self) -> IntArray:
+        """Which image shows each particle, ``(p)``: numbers from 0 in the order in which images first occur.
+
+        Copies of a particle by symmetry have the same one; otherwise it is the particle's own number.
+        """
+        files = self.files
+        place = files.stack.astype(np.int64) * (int(files.index.max(initial=0)) + 1) + files.index
+        _, first, number = np.unique(place, return_index=True, return_inverse=True)
+        rank = np.empty(len(first), dtype=np.int64)
+        rank[np.argsort(first)] = np.arange(len(first))
+        return np.asarray(rank[number.reshape(-1)])
+
+    @property
+    def distinct(self) -> int:
+        """How many particles there are, however many copies of them."""
+        return int(self.image.max(initial=-1)) + 1
+
+    @property
+    def originals(self) -> IntArray:
+        """The first position ``(p)`` with the same image as each particle."""
+        _, first = np.unique(self.image, return_index=True)
+        return np.asarray(first[self.image])
 
     @property
     def image_paths(self) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from dynaflex.config import RunConfig
@@ -51,7 +52,8 @@ def disk_need(inputs: Inputs, config: RunConfig) -> int:
 
 def memory_need(inputs: Inputs) -> int:
     """Bytes of the images that training holds in memory: those of the larger half."""
-    largest = max(int((inputs.particles.half == half).sum()) for half in (1, 2))
+    particles = inputs.particles
+    largest = max(len(np.unique(particles.image[particles.half == half])) for half in (1, 2))
     return 4 * largest * inputs.imaging.grid.box**2
 
 

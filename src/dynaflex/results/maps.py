@@ -67,23 +67,24 @@ def reconstruct_run(
     solver: str = "iterative",
     field: str = "decoder",
     box: int | None = None,
-    symmetry: str = "C1",
+    symmetry: str | None = None,
     b_factor: float | None = None,
 ) -> None:
     """Half-maps with and without the deformation, the merged map and the FSCs, into ``maps/`` and the JSON files.
 
     Those of the halves are made by ``each``, by one of ``SOLVERS``. ``field`` says where a voxel's density is gathered:
     where the decoder sends it, or along the learned ``inverse``. A ``symmetry`` is imposed on the finished half-maps,
-    the control's too: motion breaks it, what moves may have it. ``b_factor`` in Å² sharpens the merged map, if
+    the control's too: motion breaks it, what moves may have it. It is the run's where it is left out; of a run with one
+    the corrected map is that of the asymmetric unit, which alone moved, put in place of all. ``b_factor`` in Å² sharpens the merged map, if
     negative; the locally filtered one is not sharpened. ``fsc.json`` comes last: a run that has it has all its maps.
 
     Raises:
-        UsageError: the inverse was asked for of a motion that a mesh carries, there is no such symmetry, or images
-            cannot be cropped to the box. Then all files are as they were.
+        UsageError: the inverse was asked for of a motion that a mesh carries, there is no such symmetry, the run has
+            another, or images cannot be cropped to the box. Then all files are as they were.
     """
     if field == "inverse":
         _require_no_mesh(run)
-    group = point_group(symmetry)
+    group = _group(run, inputs, symmetry)
     imaging = inputs.full_imaging
     if box is not None:
         require_crop(box, imaging.grid.box)
@@ -100,6 +101,9 @@ def reconstruct_run(
         models[half] = model
         for name, label, volume in (("rigid", "rigid", rigid), ("map", "corrected", corrected)):
             _require_finite(volume, f"the {label} map of half {half}")
+            if inputs.unit is not None and name == "map":
+                # Beside the unit everything is as blurred as it was: the mean over the group is of the unit alone.
+                volume = len(group) * volume * fourier.resize(inputs.unit, grid.box, 3)
             if len(group) > 1:
                 volume = symmetrise(volume, group)
             volumes[f"{name}_half{half}"] = volume
@@ -130,6 +134,21 @@ def reconstruct_run(
     _compare_models(run, inputs, models, volumes, grid)
     _map_of_errors(run, grid)
     run.write_json(FSC, curves | {"claim_limit": claim_limit})
+
+
+def _group(run: Run, inputs: Inputs, symmetry: str | None) -> Tensor:
+    """The rotations that the half-maps get.
+
+    Raises:
+        UsageError: there is no such group, or the run has another.
+    """
+    own = config_of(run).symmetry
+    if symmetry is not None and inputs.unit is not None and symmetry.strip().upper() != own.strip().upper():
+        raise UsageError(
+            "reconstruct.other-symmetry", "one unit of this run was learned, and makes a whole map by its symmetry only",
+            file=run.path, field="--symmetry", expected=own, found=symmetry, fix="leave out --symmetry",
+        )  # fmt: skip
+    return inputs.group if symmetry is None else point_group(symmetry)
 
 
 def _from_half(
