@@ -28,7 +28,7 @@ from dynaflex.results.reopen import Moved, remember, reopened
 from dynaflex.results.settings import method_of, settings_as
 from dynaflex.results.support import measure_support
 from dynaflex.run.directory import PROVENANCE, Run
-from dynaflex.run.files import FSC, TABLE
+from dynaflex.run.files import FSC, TABLE, UNIT
 from dynaflex.run.refusals import to_resume
 from dynaflex.run.stop import Stop, exit_markers, stoppable
 from dynaflex.training import checkpoint
@@ -214,6 +214,8 @@ def _prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
     for message in inputs.warnings:
         run.warn(message)
     write_frame(run, inputs.frame, inputs.imaging.grid)
+    if inputs.unit is not None:
+        maps.write_volume(run, UNIT, inputs.unit, inputs.full_imaging.grid)
     if not run.files.has(TABLE):
         # A run that is resumed may have its latents in there.
         with run.files.writing(TABLE) as path:
@@ -230,8 +232,8 @@ def _used(inputs: Inputs, config: RunConfig) -> str:
         return f"{len(particles)} particles used, {excluded} excluded"
     whose = "within its mask" if inputs.given_mask is None and inputs.paths.mask is not None else "found in the map"
     return (
-        f"{particles.distinct} particles used, {excluded} excluded; {config.symmetry}: {len(particles)} copies, one for "
-        f"each unit; what moves is one unit, {whose}"
+        f"{particles.distinct} particles used, {excluded} excluded; {config.symmetry}: {len(particles)} copies, one "
+        f"for each unit; what moves is one unit, {whose}"
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,19 +12,10 @@ from dynaflex.checking.preflight import check_inputs
 from dynaflex.checking.volume_checks import read_half_maps
 from dynaflex.config import RunConfig
 from dynaflex.data import preprocess
-from dynaflex.data.expansion import expanded
 from dynaflex.data.halves import held_out
 from dynaflex.data.particles import Particles
 from dynaflex.data.placed import Frame, read_mask
 from dynaflex.density import placement
-from dynaflex.density.asymmetric_unit import (
-    direction_of_least_cut,
-    is_assembly,
-    self_correlation,
-    unit_towards,
-    unit_within,
-    whole_of,
-)
 from dynaflex.errors import InputError, UsageError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import Place, read_map
@@ -33,22 +23,28 @@ from dynaflex.prepare.images import Imaging
 from dynaflex.prepare.paths import InputPaths as InputPaths
 from dynaflex.reconstruct.postprocess import soft_mask
 from dynaflex.rotations import point_group
-from dynaflex.shapes import BoolArray, FloatArray, Tensor
+from dynaflex.shapes import BoolArray, Tensor
+from dynaflex.symmetry.asymmetric_unit import (
+    direction_of_least_cut,
+    is_assembly,
+    require_symmetric,
+    unit_towards,
+    unit_within,
+    whole_of,
+)
+from dynaflex.symmetry.expansion import expanded
 
 _LARGEST_TRAINING_BOX = 128
 _MASK_EDGE = 20.0
-_SYMMETRIC, _HARDLY_SYMMETRIC = 0.8, 0.95
-"""Of the map with itself, turned. Five degrees off the axis leave 0.9, a pixel of 4 Å leaves 0.7, and so does a group
-that the map has only half of."""
 
 
 @dataclass(frozen=True)
 class Inputs:
     """Everything that both halves are built from; nothing in it depends on an image.
 
-    ``mask`` ``(d d d)`` is soft and serves the FSC and the placement, ``given_mask`` is the one the user gave;
-    with a symmetry, ``unit`` is the asymmetric unit, which alone moves, in weights that add up to 1 over the rotations
-    ``group`` ``(g 3 3)``, and what of ``mask`` is the whole assembly's;
+    ``mask`` ``(d d d)`` is soft and serves the FSC and the placement, ``given_mask`` is the one the user gave around
+    the whole molecule. With a symmetry, ``unit`` ``(d d d)`` is the asymmetric unit, which alone moves, in weights that
+    add up to 1 over the rotations ``group`` ``(g 3 3)``; particles are copies then, one for each unit.
     ``consensus`` holds the map that each half starts from, to be low-passed to R0, and under 0 the one
     that both have in common; ``threshold`` is the contour of the molecule in it at R0, ``place`` what its header says;
     ``warnings`` say what of the files deserves a look.
@@ -130,7 +126,9 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         mask = torch.maximum(mask, whole_of(focus, group))
     unit = None
     if len(group) > 1:
-        require_symmetric(paths.consensus, reference.data, grid, group, config, report.warnings)
+        volume = torch.from_numpy(reference.data)
+        words = require_symmetric(paths.consensus, volume, grid, group, config.symmetry, config.shared_resolution)
+        report.warnings += words
         unit = _unit(low * mask, threshold, focus, grid, group)
     diameter = config.particle_diameter or preprocess.particle_diameter(grid, mask)
     train_box = _training_box(grid, config)
@@ -140,9 +138,7 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
     return Inputs(
         paths=paths,
         particles=particles,
-        held_out=held_out(
-            particles.rows[particles.originals], particles.half, config.held_out_fraction, config.seed
-        ),
+        held_out=held_out(particles.rows[particles.originals], particles.half, config.held_out_fraction, config.seed),
         mask=mask,
         given_mask=given,
         consensus={half: torch.from_numpy(volume) for half, volume in enumerate((reference.data, *starts))},
@@ -155,27 +151,6 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         group=group,
         unit=unit,
     )
-
-
-def require_symmetric(
-    path: Path, volume: FloatArray, grid: Grid, group: Tensor, config: RunConfig, warnings: list[str]
-) -> None:
-    """Refuse a map that is not itself when it is turned by its group; ``warnings`` gains a line where it hardly is.
-
-    Raises:
-        InputError: it is not.
-    """
-    found = self_correlation(torch.from_numpy(volume), grid, group, config.shared_resolution)
-    told = f"a correlation of {found:.2f} to {config.shared_resolution:g} Å"
-    if found < _SYMMETRIC:
-        raise InputError(
-            "symmetry.map", f"this map has no {config.symmetry} symmetry about the axes through the centre of its box",
-            file=path, expected=f"at least {_SYMMETRIC} with itself, turned by each operation, as a mean of the FSC",
-            found=told, fix="give the symmetry of the refinement; relion_align_symmetry puts a map on RELION's axes, and "
-            "particles must be refined against that",
-        )  # fmt: skip
-    if found < _HARDLY_SYMMETRIC:
-        warnings.append(f"the map is only roughly {config.symmetry}: turned, it has {told} with itself")
 
 
 def _unit(density: Tensor, threshold: float, focus: Tensor | None, grid: Grid, group: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from dynaflex.reconstruct.lbfgs import solve_lbfgs
 from dynaflex.reconstruct.mesh_field import required_memory
 from dynaflex.reconstruct.motion_field import motion_field
 from dynaflex.reconstruct.operator import Operator
-from dynaflex.reconstruct.postprocess import merge, sharpen, soft_mask, symmetrise
+from dynaflex.reconstruct.postprocess import from_unit, merge, sharpen, soft_mask, symmetrise
 from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.reconstruct.rigid import RigidProblem
 from dynaflex.results.inverse import learn_inverse
@@ -75,8 +75,9 @@ def reconstruct_run(
     Those of the halves are made by ``each``, by one of ``SOLVERS``. ``field`` says where a voxel's density is gathered:
     where the decoder sends it, or along the learned ``inverse``. A ``symmetry`` is imposed on the finished half-maps,
     the control's too: motion breaks it, what moves may have it. It is the run's where it is left out; of a run with one
-    the corrected map is that of the asymmetric unit, which alone moved, put in place of all. ``b_factor`` in Å² sharpens the merged map, if
-    negative; the locally filtered one is not sharpened. ``fsc.json`` comes last: a run that has it has all its maps.
+    the corrected map is that of the asymmetric unit, which alone moved, put in place of all. ``b_factor`` in Å²
+    sharpens the merged map, if negative; the locally filtered one is not sharpened. ``fsc.json`` comes last: a run that
+    has it has all its maps.
 
     Raises:
         UsageError: the inverse was asked for of a motion that a mesh carries, there is no such symmetry, the run has
@@ -101,14 +102,13 @@ def reconstruct_run(
         models[half] = model
         for name, label, volume in (("rigid", "rigid", rigid), ("map", "corrected", corrected)):
             _require_finite(volume, f"the {label} map of half {half}")
-            if inputs.unit is not None and name == "map":
-                # Beside the unit everything is as blurred as it was: the mean over the group is of the unit alone.
-                volume = len(group) * volume * fourier.resize(inputs.unit, grid.box, 3)
-            if len(group) > 1:
+            if name == "map" and inputs.unit is not None:
+                volume = from_unit(volume, inputs.unit, group)
+            elif len(group) > 1:
                 volume = symmetrise(volume, group)
             volumes[f"{name}_half{half}"] = volume
-            _write(run, f"{name}_half{half}", volume, grid)
-    _write(run, "mask", mask, grid)
+            write_volume(run, f"{name}_half{half}", volume, grid)
+    write_volume(run, "mask", mask, grid)
     claim_limit = _claim_limit(run, inputs)
 
     def compare(where: Tensor) -> dict[str, FscCurves]:
@@ -121,15 +121,15 @@ def reconstruct_run(
     merged = merge(volumes["map_half1"], volumes["map_half2"], whole["deformed"].corrected)
     if b_factor is not None:
         merged = sharpen(merged, grid, b_factor)
-    _write(run, "map", merged, grid)
+    write_volume(run, "map", merged, grid)
     with tell.doing("local resolution"):
         local = local_resolution(volumes["map_half1"], volumes["map_half2"], grid.pixel_size, mask)
-    _write(run, "local_resolution", local.resolution, grid)
-    _write(run, "map_local", local.filtered, grid)
+    write_volume(run, "local_resolution", local.resolution, grid)
+    write_volume(run, "map_local", local.filtered, grid)
     moving = _moving_part(run, grid)
     curves: dict[str, Any] = {name: curve.as_dict(claim_limit) for name, curve in whole.items()}
     if moving is not None:
-        _write(run, "moving_part_mask", moving, grid)
+        write_volume(run, "moving_part_mask", moving, grid)
         curves["moving_part"] = {name: curve.as_dict(claim_limit) for name, curve in compare(moving).items()}
     _compare_models(run, inputs, models, volumes, grid)
     _map_of_errors(run, grid)
@@ -145,7 +145,7 @@ def _group(run: Run, inputs: Inputs, symmetry: str | None) -> Tensor:
     own = config_of(run).symmetry
     if symmetry is not None and inputs.unit is not None and symmetry.strip().upper() != own.strip().upper():
         raise UsageError(
-            "reconstruct.other-symmetry", "one unit of this run was learned, and makes a whole map by its symmetry only",
+            "reconstruct.other-symmetry", "one unit of this run was learned, and makes a map by its symmetry only",
             file=run.path, field="--symmetry", expected=own, found=symmetry, fix="leave out --symmetry",
         )  # fmt: skip
     return inputs.group if symmetry is None else point_group(symmetry)
@@ -261,7 +261,7 @@ def _compare_models(
     full, resolution = inputs.full_imaging.grid, config_of(run).shared_resolution
     starts = {half: fourier.low_pass(volume, full, resolution) for half, volume in inputs.consensus.items()}
     for half, model in models.items():
-        _write(run, f"model_half{half}", model, grid)
+        write_volume(run, f"model_half{half}", model, grid)
         start = fourier.resize(starts[half], grid.box, 3)
         curves[f"half{half}"] = {
             "frequency": grid.shell_frequencies().tolist(),
@@ -287,10 +287,10 @@ def _map_of_errors(run: Run, grid: Grid, reach: float = 10.0) -> None:
     motion = read_motion(run)
     distance, nearest = cKDTree(motion.points).query(grid.points().numpy(), distance_upper_bound=reach)
     error = np.append(motion.error, np.float32(0.0))[np.where(np.isfinite(distance), nearest, len(motion.error))]
-    _write(run, "deformation_error", torch.from_numpy(error).view((grid.box,) * 3), grid)
+    write_volume(run, "deformation_error", torch.from_numpy(error).view((grid.box,) * 3), grid)
 
 
-def _write(run: Run, name: str, volume: Tensor, grid: Grid) -> None:
+def write_volume(run: Run, name: str, volume: Tensor, grid: Grid) -> None:
     """Write a map of the run, ``map`` as ``maps/map.mrc``."""
     with run.files.writing(f"maps/{name}.mrc") as path:
         write_map(path, volume.numpy(), grid.pixel_size, place_of(run, grid))

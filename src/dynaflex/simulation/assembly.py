@@ -10,7 +10,15 @@ from dynaflex.errors import UsageError
 from dynaflex.rotations import point_group
 from dynaflex.shapes import Array
 from dynaflex.simulation.molecule import (
-    ARM, BODY, LINKER, SEMI_AXES, SMALLEST_WIDTH, Joint, Molecule, limb_atoms, unit_vector,
+    ARM,
+    BODY,
+    LINKER,
+    SEMI_AXES,
+    SMALLEST_WIDTH,
+    Joint,
+    Molecule,
+    limb_atoms,
+    unit_vector,
 )  # fmt: skip
 
 _FILLED = 0.43

@@ -30,10 +30,10 @@ class Truth:
 
     ``points`` ``(n 3)`` in Å are the atoms at coordinate 0 and ``domain`` ``(n)`` an index into
     ``molecule.DOMAINS``; of an assembly with a ``symmetry``, 0 for all bodies and ``k + 1`` for the arm of unit ``k``,
-    which has column ``k`` of the coordinates. ``coordinate`` ``(p c)`` is in radians, ``euler`` ``(p 3)`` RELION's (rot, tilt, psi) in
-    radians, ``shift`` ``(p 2)`` the position of the particle's centre in its image in Å, ``contrast`` ``(p)`` how
-    strongly it shows. ``sigma`` is the width of an
-    atom in Å and ``amplitude`` its mass, so that maps and images have the same grey scale.
+    which has column ``k`` of the coordinates. ``coordinate`` ``(p c)`` is in radians, ``euler`` ``(p 3)`` RELION's
+    (rot, tilt, psi) in radians, ``shift`` ``(p 2)`` the position of the particle's centre in its image in Å,
+    ``contrast`` ``(p)`` how strongly it shows. ``sigma`` is the width of an atom in Å and ``amplitude`` its mass, so
+    that maps and images have the same grey scale.
     """
 
     points: Array

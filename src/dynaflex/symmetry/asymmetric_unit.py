@@ -1,19 +1,24 @@
 """The asymmetric unit of a symmetric map: what of it moves, where everything else keeps still.
 
-A unit is a weight for every voxel that adds up to 1 with all its turned copies. So the unit of a map, and that turned by
-every operation of the group, make a whole map again.
+A unit is a weight for every voxel that adds up to 1 with all its turned copies. So the unit of a map, and that turned
+by every operation of the group, make a whole map again.
 """
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 
 from dynaflex import fourier
+from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.shapes import Tensor
 
+SYMMETRIC, HARDLY_SYMMETRIC = 0.8, 0.95
+"""Of the map with itself, turned. Five degrees off the axis leave 0.9, a pixel of 4 Å leaves 0.7, and so does a group
+that the map has only half of."""
 _DIRECTIONS = 600
 _THIN = 5.0
 """Å from a cut within which density counts as cut through."""
@@ -27,7 +32,7 @@ _ASSEMBLY = 0.8
 
 
 def turned(volume: Tensor, rotation: Tensor) -> Tensor:
-    """The map ``(d d d)`` that has at x what ``volume`` has at ``rotation`` ``(3 3)`` x; trilinear, 0 beyond the box."""
+    """The map ``(d d d)`` that has at x what ``volume`` has at ``rotation`` ``(3 3)`` x; trilinear, 0 beyond."""
     grid = Grid(volume.shape[-1], 1.0)
     where = grid.points(volume.device) @ rotation.T.to(volume.device, torch.float32)
     scaled = (where + grid.center) * (2.0 / (grid.box - 1)) - 1.0
@@ -58,6 +63,25 @@ def self_correlation(volume: Tensor, grid: Grid, group: Tensor, resolution: floa
         )
         found.append(float((product / power.clamp(min=1e-30).sqrt())[1 : last + 1].mean()))
     return min(found, default=1.0)
+
+
+def require_symmetric(path: Path, volume: Tensor, grid: Grid, group: Tensor, name: str, resolution: float) -> list[str]:
+    """Refuse a map ``(d d d)`` that is not itself when it is turned by the ``group`` called ``name``; a warning where it
+    hardly is.
+
+    Raises:
+        InputError: it is not.
+    """
+    found = self_correlation(volume, grid, group, resolution)
+    told = f"a correlation of {found:.2f} to {resolution:g} Å"
+    if found < SYMMETRIC:
+        raise InputError(
+            "symmetry.map", f"this map has no {name} symmetry about the axes through the centre of its box",
+            file=path, expected=f"at least {SYMMETRIC} with itself, turned by each operation, as a mean of the FSC",
+            found=told, fix="give the symmetry of the refinement; relion_align_symmetry puts a map on RELION's axes, "
+            "and particles must be refined against that",
+        )  # fmt: skip
+    return [f"the map is only roughly {name}: turned, it has {told} with itself"] if found < HARDLY_SYMMETRIC else []
 
 
 def is_assembly(mask: Tensor, group: Tensor) -> bool:

@@ -1,7 +1,7 @@
 """Symmetry expansion: every particle once for each operation of its point group, with its pose turned.
 
-A symmetric assembly that moves is not symmetric: its units move each for itself. Turned by each operation in turn, every
-unit of every particle comes to lie where the first one is, and one model of the motion of a unit serves all of them.
+A symmetric assembly that moves is not symmetric: its units move each for itself. Turned by each operation in turn,
+every unit of every particle comes to lie where the first one is, and one model of its motion serves all of them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _TURN = 0.02
 def expanded(particles: Particles, symmetry: str, warnings: list[str]) -> Particles:
     """All particles of a table once for each operation of the group ``symmetry``, the identity first.
 
-    Row ``g i + k`` of the new table is particle ``i``, turned by operation ``k`` of g, as `relion_particle_symmetry_expand`
-    writes it; copies have one image, and one half. A table that holds such copies already is taken as it is, and
-    ``warnings`` gains a line.
+    Row ``g i + k`` of the new table is particle ``i``, turned by operation ``k`` of g; so orders them RELION's
+    `relion_particle_symmetry_expand`. Copies have one image, and one half. A table that holds such copies already is
+    taken as it is, and ``warnings`` gains a line.
 
     Raises:
         UsageError: there is no such group.
@@ -47,7 +47,7 @@ def expanded(particles: Particles, symmetry: str, warnings: list[str]) -> Partic
         return particles
     if looks_like_cs(particles.source.path):
         raise InputError(
-            "symmetry.cryosparc", "a table of cryoSPARC is not expanded here, because its particles would lose their uid",
+            "symmetry.cryosparc", "a table of cryoSPARC is not expanded here: its particles would lose their uid",
             file=particles.source.path, expected="the particles of a Symmetry Expansion job",
             fix="run Symmetry Expansion in cryoSPARC and give its particles with the same --symmetry",
         )  # fmt: skip
