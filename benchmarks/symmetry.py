@@ -3,8 +3,8 @@
     python benchmarks/symmetry.py [--data SIM] [--method flex|dynamight] [--run RUN] [--group C4] [--particles 3000]
     python benchmarks/symmetry.py [--data SIM] --best     the most that images can tell, where the molecule is known
 
-SIM is a folder of `dynaflex simulate --symmetry`; by default four hinged units are made, SNR 0.1. The most is told twice:
-of each unit with the others at their mean, as a run has them, and of all units together.
+SIM is a folder of `dynaflex simulate --symmetry`; by default four hinged units are made, SNR 0.1. The most is told
+twice: of each unit with the others at their mean, as a run has them, and of all units together.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dynaflex.simulation.particles import simulate
 from dynaflex.simulation.truth import Truth, read_truth
 from dynaflex.validate.score import variance_explained
 
-BOX, PIXEL = 48, 4.0
+BOX, PIXEL = 64, 3.0
 STATES = 13
 ASKED = 200
 

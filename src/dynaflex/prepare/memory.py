@@ -46,7 +46,7 @@ def disk_need(inputs: Inputs, config: RunConfig) -> int:
     particles = len(inputs.particles)
     # Every parameter is stored with the two moments of Adam.
     state = 3 * 4 * (train.box**3 + particles * (2 * config.latent_dim + 5)) + _NETWORKS * len(config.trained_halves)
-    tables = 3 * inputs.particles.source.path.stat().st_size
+    tables = 3 * inputs.particles.copies * inputs.particles.source.path.stat().st_size
     return int((KEEP + 2) * state + _MAPS * 4 * grid.box**3 + tables)
 
 

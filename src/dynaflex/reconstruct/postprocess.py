@@ -83,4 +83,3 @@ def _mean_over(padded: Tensor, group: Tensor) -> Tensor:
             read = map_coordinates(spline, position.T.numpy(), order=3, mode="constant", prefilter=False)
             mean[inside[part]] += torch.from_numpy(read) / len(group)
     return mean.view((grid.box,) * 3)
-

@@ -66,7 +66,7 @@ def self_correlation(volume: Tensor, grid: Grid, group: Tensor, resolution: floa
 
 
 def require_symmetric(path: Path, volume: Tensor, grid: Grid, group: Tensor, name: str, resolution: float) -> list[str]:
-    """Refuse a map ``(d d d)`` that is not itself when it is turned by the ``group`` called ``name``; a warning where it
+    """Refuse a map ``(d d d)`` that is not itself when it is turned by the ``group`` called ``name``; warn of one that
     hardly is.
 
     Raises:

@@ -87,7 +87,7 @@ def asked(method: str, provenance: Record, shared: bool) -> str:
     inputs, counts = provenance.get("inputs"), provenance.get("counts")
     if not isinstance(inputs, dict) or not isinstance(inputs.get("particles"), str):
         return ""
-    used = counts.get("used") if isinstance(counts, dict) else None
+    used = counts.get("images", counts.get("used")) if isinstance(counts, dict) else None
     many = f"{used:,} particles of " if isinstance(used, int) else "the particles of "
     start = inputs.get("consensus")
     began = f", starting from {Path(start).name}" if isinstance(start, str) else ""
@@ -139,6 +139,17 @@ def counts_sentence(counts: Record) -> tuple[str, str | None]:
         f"{table:,} particles in the table, {used:,} used, {len(excluded):,} listed as excluded.",
         f"The counts do not add up: {table} particles in the table, but {used} used + {len(excluded)} excluded "
         f"= {used + len(excluded)}.",
+    )
+
+
+def particles(counts: Record) -> Tile:
+    """How many particles were used, and left out; of a run with a symmetry also how many copies of them there are."""
+    used, images = int(counts["used"]), counts.get("images")
+    left_out = len(excluded_rows(counts))
+    if not isinstance(images, int) or not images:
+        return Tile("Particles", f"{used:,}", f"used; {left_out:,} excluded")
+    return Tile(
+        "Particles", f"{images:,}", f"used, in {used:,} copies by symmetry; {left_out * images // used:,} excluded"
     )
 
 
