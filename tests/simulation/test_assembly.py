@@ -44,10 +44,12 @@ def test_arms_move_each_for_itself(truth: Truth) -> None:
 
 
 def test_other_motions_and_boxes_too_small_are_refused() -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as motion:
         make_motion("twist", make_assembly(192.0, 0, "C4"))
-    with pytest.raises(UsageError):
+    assert motion.value.identifier == "simulate.symmetry"
+    with pytest.raises(UsageError) as small:
         make_assembly(70.0, 0, "I")
+    assert small.value.identifier == "simulate.box-too-small"
 
 
 def test_a_copy_shows_the_unit_that_its_operation_puts_in_place(truth: Truth) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +150,12 @@ def test_a_batch_reads_an_image_of_several_copies_once(once: Particles, monkeypa
     found = images.normalised(torch.tensor([5, 3, 0, 4]))
     assert len(read) == 2 and torch.equal(found[0], found[1]) and torch.equal(found[0], found[3])
     assert isinstance(images.pose, Pose)
+
+
+def test_particles_of_cryosparc_are_expanded_there(once: Particles) -> None:
+    theirs = replace(once, source=replace(once.source, path=Path("particles.cs")))
+    with pytest.raises(InputError) as caught:
+        expanded(theirs, "C3", [])
+    assert caught.value.identifier == "symmetry.cryosparc"
+    copies = replace(expanded(once, "C3", []), source=theirs.source)
+    assert expanded(copies, "C3", []) is copies

@@ -15,6 +15,7 @@ import dynaflex as df
 from dynaflex.data.particles import read_particles
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map, write_map
+from dynaflex.report.facts import summary
 from dynaflex.rotations import point_group
 from dynaflex.symmetry.asymmetric_unit import self_correlation, turned
 from dynaflex.symmetry.expansion import expanded
@@ -134,3 +135,14 @@ def test_an_encoder_cannot_tell_copies_apart(trimers: Path, command: Callable[..
         "--symmetry", "C3", "--latents", "encoder", "--skip-check",
     )  # fmt: skip
     assert outcome.code == 2 and "symmetry.encoder" in outcome.error_line()
+
+
+@pytest.mark.parametrize("expanded_before", [False, True])
+def test_the_report_counts_particles_and_not_their_copies(expanded_before: bool) -> None:
+    counts = {"table": 180 if expanded_before else 183, "used": 180, "images": 60}
+    counts |= {"excluded": [] if expanded_before else [{"row": row, "reason": "why"} for row in range(3)]}
+    tile, (sentence, mismatch) = summary.particles(counts), summary.counts_sentence(counts)
+    assert (tile.value, mismatch) == ("60", None) and "180 copies" in tile.remark
+    assert f"{0 if expanded_before else 1} excluded" in tile.remark and "60 particles" in sentence
+    alone = summary.particles({"table": 60, "used": 60, "excluded": []})
+    assert (alone.value, alone.remark) == ("60", "used; 0 excluded")

@@ -134,6 +134,9 @@ def counts_sentence(counts: Record) -> tuple[str, str | None]:
         return "How many particles were used is not in provenance.json.", None
     sentence = f"{table:,} particles in the table = {used:,} used + {len(excluded):,} excluded."
     if table == used + len(excluded):
+        images = counts.get("images")
+        if isinstance(images, int):
+            sentence = f"Of {images:,} particles there are {used:,} copies by symmetry: of each, one unit moves."
         return sentence, None
     return (
         f"{table:,} particles in the table, {used:,} used, {len(excluded):,} listed as excluded.",
