@@ -78,6 +78,9 @@ class RunConfig(BaseModel):
     shared_resolution: Annotated[float, Option(MAP, "Å")] = Field(
         default=20.0, gt=0.0, description="R0: both halves start from a map low-passed to this."
     )
+    symmetry: Annotated[str, Option(MAP, "GROUP")] = Field(
+        default="C1", description="Point group, RELION's axes: a unit moves, and every particle shows all of them."
+    )
 
     latent_dim: Annotated[int, Option(MOTION, "N")] = Field(default=2, ge=1, description="Latent coordinates.")
 

@@ -29,7 +29,7 @@ from dynaflex.results.reopen import Moved, remember, reopened
 from dynaflex.results.settings import method_of, settings_as
 from dynaflex.results.support import measure_support
 from dynaflex.run.directory import PROVENANCE, Run
-from dynaflex.run.files import FSC, TABLE
+from dynaflex.run.files import FSC, TABLE, UNIT
 from dynaflex.run.refusals import to_resume
 from dynaflex.run.stop import Stop, exit_markers, stoppable
 from dynaflex.training import checkpoint
@@ -210,17 +210,32 @@ def _prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
     particles = inputs.particles
     excluded = [{"row": item.row, "reason": item.reason} for item in particles.excluded]
     used = len(particles)
-    run.write_provenance(counts={"table": used + len(excluded), "used": used, "excluded": excluded})
+    counts = {"table": used + len(excluded), "used": used, "excluded": excluded}
+    run.write_provenance(counts=counts if inputs.unit is None else {**counts, "images": particles.distinct})
     for message in inputs.warnings:
         run.warn(message)
     write_frame(run, inputs.frame, inputs.imaging.grid)
+    if inputs.unit is not None:
+        maps.write_volume(run, UNIT, inputs.unit, inputs.full_imaging.grid)
     if not run.files.has(TABLE):
         # A run that is resumed may have its latents in there.
         with run.files.writing(TABLE) as path:
             write_star(table.table_with_halves(particles, work.config.seed), path)
     table.keep_cryosparc(run, inputs.paths.particles)
-    tell.say(f"{used} particles used, {len(excluded)} excluded")
+    tell.say(_used(inputs, work.config))
     run.write_provenance(shared_between_halves=[*_shared(inputs, work.config), *method.prepare(work)])
+
+
+def _used(inputs: Inputs, config: RunConfig) -> str:
+    particles = inputs.particles
+    excluded = len(particles.excluded) // particles.copies
+    if inputs.unit is None:
+        return f"{len(particles)} particles used, {excluded} excluded"
+    whose = "within its mask" if inputs.given_mask is None and inputs.paths.mask is not None else "found in the map"
+    return (
+        f"{particles.distinct} particles used, {excluded} excluded; {config.symmetry}: {len(particles)} copies, one "
+        f"for each unit; what moves is one unit, {whose}"
+    )
 
 
 def _shared(inputs: Inputs, config: RunConfig) -> list[str]:

@@ -209,6 +209,7 @@ def simulate(
     seed: int = 0,
     contrast_spread: float = 0.0,
     ramp_spread: float = 0.0,
+    symmetry: str = "C1",
 ) -> Simulated:
     """Particles of a flexible molecule whose motion is known, to try a run on; as ``dynaflex simulate``.
 
@@ -224,6 +225,7 @@ def simulate(
         seed: equal seeds give equal files.
         contrast_spread: that of the logarithm of how strongly particles show; 0.3 is ice of very uneven thickness.
         ramp_spread: that of how much images rise over their width, in noise standard deviations.
+        symmetry: point group of an assembly whose units move each for itself, such as ``"C4"``.
 
     Raises:
         UsageError: this cannot be simulated, or a file that is not of a simulation would be replaced.
@@ -239,5 +241,5 @@ def simulate(
     with with_threads():
         return simulated(
             Path(out), particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed,
-            contrast_spread=contrast_spread, ramp_spread=ramp_spread,
+            contrast_spread=contrast_spread, ramp_spread=ramp_spread, symmetry=symmetry,
         )  # fmt: skip

@@ -28,7 +28,7 @@ def state_of(
     *,
     solver: str = "iterative",
     box: int | None = None,
-    symmetry: str = "C1",
+    symmetry: str | None = None,
     b_factor: float | None = None,
     device: str = "auto",
     threads: int | None = None,

@@ -97,7 +97,7 @@ def check_files(
 def _look_at_counts(report: Report, particles: Particles) -> None:
     """Too few particles for any training are an error, too few for one with the usual settings a warning."""
     usual = RunConfig()
-    apart = held_out(particles.rows, particles.half, usual.held_out_fraction, usual.seed)
+    apart = held_out(particles.rows[particles.originals], particles.half, usual.held_out_fraction, usual.seed)
     few = [
         too_few(particles.half, apart, usual.trained_halves, batch_size, particles.source.path)
         for batch_size in (1, usual.batch_size)

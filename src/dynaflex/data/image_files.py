@@ -48,6 +48,14 @@ class ImageFiles:
             native=self.native[positions],
         )
 
+    def numbers(self) -> IntArray:
+        """The number of each particle's image ``(p)``, from 0 in the order in which images first occur."""
+        place = self.stack.astype(np.int64) * (int(self.index.max(initial=0)) + 1) + self.index
+        _, first, number = np.unique(place, return_index=True, return_inverse=True)
+        rank = np.empty(len(first), dtype=np.int64)
+        rank[np.argsort(first)] = np.arange(len(first))
+        return np.asarray(rank[number.reshape(-1)])
+
     def read(self, positions: IntArray, grid: Grid) -> FloatArray:
         """The images at ``positions`` ``(n)``, white, on ``grid``, float32 ``(n h h)``."""
         images = np.empty((len(positions), grid.box, grid.box), dtype=np.float32)

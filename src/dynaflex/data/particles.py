@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ class Particles:
     """The particles in use. Rows are counted from 0 in ``source.blocks[particles_block]``.
 
     ``rows``, ``half`` (1 or 2) and ``group`` (optics group) are ``(p)``; ``pose`` and ``ctf`` are float64. Used plus
-    ``excluded`` is the whole table, unless the particles were :meth:`take` n from a larger set.
+    ``excluded`` is the whole table, unless the particles were :meth:`take` n from a larger set. There
+    are ``copies`` rows for each row of the file, more than one after an expansion by symmetry.
     """
 
     source: StarFile
@@ -57,9 +59,25 @@ class Particles:
     grid: Grid
     excluded: tuple[Exclusion, ...]
     warnings: tuple[str, ...]
+    copies: int = 1
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def image(self) -> IntArray:
+        """Which image shows each particle, ``(p)``; copies by symmetry have one, otherwise it is its own number."""
+        return self.files.numbers()
+
+    @property
+    def distinct(self) -> int:
+        """How many particles there are, however many copies of them."""
+        return len(np.unique(self.image))
+
+    @property
+    def originals(self) -> IntArray:
+        """The first position ``(p)`` with the same image as each particle."""
+        return np.asarray(np.unique(self.image, return_index=True)[1][self.image])
 
     @property
     def image_paths(self) -> tuple[Path, ...]:
@@ -146,9 +164,8 @@ class Particles:
 
     def image_of(self, position: int) -> tuple[Path, int, str]:
         """Where the image of a particle lies, for messages: its stack, its number there from 1, its row in words."""
-        stack = self.image_paths[self.files.stack[position]]
-        row = f"particle row {int(self.rows[position])} of {self.source.path}"
-        return stack, int(self.files.index[position]) + 1, row
+        row = f"particle row {int(self.rows[position]) // self.copies} of {self.source.path}"
+        return self.image_paths[self.files.stack[position]], int(self.files.index[position]) + 1, row
 
 
 def read_table(path: Path | str, class_number: int | None = None) -> StarFile:
@@ -217,12 +234,10 @@ def _particles_of(
     rows = np.setdiff1d(np.arange(len(columns)), np.array([e.row for e in excluded], dtype=np.int64))
     if not len(rows):
         raise InputError(
-            "particles.none-left",
-            "no particle can be used",
-            file=star.path,
-            found=f"row 0: {excluded[0].reason}",
+            "particles.none-left", "no particle can be used",
+            file=star.path, found=f"row 0: {excluded[0].reason}",
             fix="use the particle table of a 3D refinement (run_data.star)",
-        )
+        )  # fmt: skip
     check_ranges(columns, ctf, rows, warnings)
     if excluded:
         first = excluded[0]

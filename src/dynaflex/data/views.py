@@ -41,9 +41,7 @@ class Views:
         seen = (
             f": most are seen near the axis ({', '.join(f'{x:.2f}' for x in self.axis)})" if self.nearness > 0.5 else ""
         )
-        advice = (
-            "resolution is lost there, which no FSC shows. If the particle is symmetric, expand the particles first"
-        )
+        advice = "resolution is lost there, which no FSC shows. If the particle is symmetric, give its --symmetry"
         if self.missing > _MOST_MISSING:
             return f"{whose} has no views for {100.0 * self.missing:.0f} % of all directions{seen}; {advice}"
         if self.efficiency < _LEAST_EFFICIENCY:

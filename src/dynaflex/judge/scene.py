@@ -116,7 +116,7 @@ class SimulatedScene:
     def moving(self) -> tuple[Part, ...]:
         """One domain per coordinate."""
         return tuple(
-            Part(DOMAINS[rotor.domain], rotor.domain, rotor.axis if rotor.rise == 0.0 else None)
+            Part(_name(rotor.domain), rotor.domain, rotor.axis if rotor.rise == 0.0 else None)
             for rotor in self.truth.motion.rotors
         )
 
@@ -155,6 +155,10 @@ class SimulatedScene:
     def displacement(self, points: Array, owner: IntArray, coordinate: Array) -> Array:
         """Points move with their domain."""
         return np.asarray(self.truth.motion.displace(points, owner, coordinate) - points)
+
+
+def _name(domain: int) -> str:
+    return DOMAINS[domain] if domain < len(DOMAINS) else f"arm {domain}"
 
 
 @dataclass(frozen=True)

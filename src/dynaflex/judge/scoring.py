@@ -21,16 +21,19 @@ from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.io.mrc import write_map
 from dynaflex.judge.scene import Judge, Scene, SimulatedScene
+from dynaflex.judge.unit_scene import UnitScene
 from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.place import place_of
 from dynaflex.reconstruct.field import Field, Region
 from dynaflex.reconstruct.operator import Operator
+from dynaflex.reconstruct.postprocess import from_unit
 from dynaflex.results.half_maps.made import SOLVERS
 from dynaflex.results.reopen import Moved, reopened
 from dynaflex.results.trained import config_of, displacements, load_half
 from dynaflex.results.volumes import carried_map
+from dynaflex.rotations import point_group
 from dynaflex.run.directory import PROVENANCE, Run
-from dynaflex.run.files import has_map, read_grids, read_latents, read_map
+from dynaflex.run.files import UNIT, has_map, read_grids, read_latents, read_map
 from dynaflex.shapes import Array, FloatArray, IntArray, Tensor
 from dynaflex.validate.cryobench import RADII, fsc_area, neighbourhood_similarity
 from dynaflex.validate.score import (
@@ -63,7 +66,7 @@ def score_run(run: Run, truth: Path, images: int, ideal: bool, moved: Moved) -> 
         InputError: the truth cannot be read, or is that of other particles.
         UsageError: the run has not been trained to its end.
     """
-    scene = SimulatedScene.read(truth)
+    scene = scene_of(run, truth)
     _require_same(run, truth, scene)
     scores: dict[str, Any] = {"motion": scene.truth.motion.name, "snr": scene.truth.snr}
     for half in (1, 2):
@@ -84,9 +87,23 @@ def score_run(run: Run, truth: Path, images: int, ideal: bool, moved: Moved) -> 
                     write_map(path, maps[IDEAL].numpy(), scene.grid.pixel_size, place_of(run, scene.grid))
             with tell.doing(f"maps of half {half}"):
                 found |= map_scores(scene, maps)
-            found["fsc_area_per_image"] = per_image_area(run, scene, half, images)
+            if isinstance(scene, SimulatedScene):
+                found["fsc_area_per_image"] = per_image_area(run, scene, half, images)
         scores[f"half{half}"] = found
     return scores
+
+
+def scene_of(run: Run, truth: Path) -> SimulatedScene | UnitScene:
+    """What a run is judged by: its particles, or where it has the symmetry of the truth one unit of every copy.
+
+    Raises:
+        InputError: the truth cannot be read.
+    """
+    scene = SimulatedScene.read(truth)
+    same = torch.equal(point_group(config_of(run).symmetry), point_group(scene.truth.symmetry))
+    if scene.truth.symmetry == "C1" or not same:
+        return scene
+    return UnitScene(scene.truth, torch.from_numpy(read_map(run, UNIT).data))
 
 
 def latent_scores(run: Path, scene: Scene, half: int) -> dict[str, list[float]]:
@@ -236,10 +253,11 @@ def true_motion_reconstruction(run: Path, scene: Scene, half: int, moved: Moved)
         for part in tell.each(parts, f"true motion of half {half}, once through the particles"):
             yield images.batch(part, latents=coordinate[part])
 
-    return SOLVERS[config_of(opened).solver](Operator(KnownField(scene, images.grid)).equations(batches))
+    volume = SOLVERS[config_of(opened).solver](Operator(KnownField(scene, images.grid)).equations(batches))
+    return volume if inputs.unit is None else from_unit(volume, inputs.unit, inputs.group)
 
 
-def _require_same(run: Run, path: Path, scene: SimulatedScene) -> None:
+def _require_same(run: Run, path: Path, scene: SimulatedScene | UnitScene) -> None:
     """Refuse the truth of another data set."""
     grid, counts = read_grids(run).full, run.read_json(PROVENANCE).get("counts", {})
     then = (counts.get("table"), grid.box, grid.pixel_size)

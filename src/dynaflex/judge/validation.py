@@ -48,7 +48,7 @@ def run_controls(run: Run, device: torch.device, most: int, moved: Moved) -> lis
         InputError: its particles cannot be read any more, or too few are held out.
     """
     inputs = reopened(run, moved)
-    held_out = int(inputs.held_out.sum())
+    held_out = inputs.images_held_out
     if held_out < FEWEST:
         raise InputError(
             "validate.too-few", "too few particles were held out to test the motion on",

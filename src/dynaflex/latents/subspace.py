@@ -9,7 +9,8 @@ nearly are; of large ones the order along the path is still found.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -92,6 +93,25 @@ def fit_subspace(
         variance=components.square().sum(dim=1),
         noise_power=power,
     )
+
+
+def without_the_rest(batches: Sequence[Batch], mask: Tensor, unit: Tensor, grid: Grid) -> list[Batch]:
+    """Batches without what their rigid map inside ``mask`` ``(d d d)`` has beside the ``unit`` ``(d d d)``, in weights.
+
+    What moves there is not the unit's, and stays as noise.
+    """
+    slices = _Slices(grid, mask)
+    mean = _mean_map(slices, lambda: batches, torch.ones(grid.n_shells, device=mask.device))
+    rest = mean * (1.0 - slices.from_volumes(unit[None]))
+    left = []
+    for batch in batches:
+        coefficients = batch.coefficients - slices.images(rest, batch)[:, 0]
+        left.append(replace(batch, read=partial(_as_it_is, coefficients)))
+    return left
+
+
+def _as_it_is(coefficients: Tensor) -> Tensor:
+    return coefficients
 
 
 def linear_latents(subspace: LinearSubspace, batches: Batches) -> Tensor:

@@ -53,6 +53,12 @@ def fixed_graph(points: Tensor, edges: Tensor, spacing: float | None = None) -> 
     return Graph(edges, rest, float(rest.mean()) if spacing is None else spacing)
 
 
+def cut(graph: Graph, inside: Tensor) -> Graph:
+    """The graph without the edges between points that are ``inside`` ``(n)`` bool and points that are not."""
+    kept = inside[graph.edges[:, 0]] == inside[graph.edges[:, 1]]
+    return Graph(graph.edges[kept], graph.rest[kept], graph.spacing)
+
+
 def _closest_pairs(tree: cKDTree, points: int, count: int, spacing: float) -> Tensor:
     """The ``count`` closest pairs ``(count 2)``, found by growing a search radius."""
     radius = 2.0 * spacing

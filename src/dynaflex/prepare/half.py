@@ -34,9 +34,11 @@ class HalfSet(ParticleImages):
         super().__init__(particles, imaging, device, contrast=contrast)
         self.half = half
         self.window = imaging.window().to(device)
-        self.images = torch.empty(len(particles), self.grid.box, self.grid.box)
-        for part in tell.each(torch.arange(len(particles)).split(_READ), f"images of {self.whose}"):
-            self.images[part] = imaging.normalise(particles, part)
+        # Copies of a particle by symmetry have its image, which is held once.
+        first = torch.from_numpy(np.unique(particles.image, return_index=True)[1])
+        self.images = torch.empty(len(first), self.grid.box, self.grid.box)
+        for part in tell.each(torch.arange(len(first)).split(_READ), f"images of {self.whose}"):
+            self.images[part] = imaging.normalise(particles, first[part])
 
     @property
     def whose(self) -> str:
@@ -45,7 +47,7 @@ class HalfSet(ParticleImages):
 
     def normalised(self, index: Tensor) -> Tensor:
         """The images ``index`` ``(b)`` on the device, ``(b h h)``."""
-        return self.images[index].to(self.device)
+        return self.images[self.image[index]].to(self.device)
 
     def power_left(self, prediction: Tensor, batch: Batch) -> Tensor:
         """The power ``(s)`` that predictions ``(b h w)`` leave of a batch where its particles are."""

@@ -71,6 +71,8 @@ class ParticleImages:
     ) -> None:
         """``contrast`` ``(p)`` multiplies the CTF; 1 where it is left out."""
         self.particles = particles
+        self.image = torch.from_numpy(particles.image)
+        """Which image shows each particle, ``(p)``, see :attr:`Particles.image`."""
         self.imaging = imaging
         self.grid = imaging.grid
         self.device = device
@@ -91,7 +93,23 @@ class ParticleImages:
         Raises:
             InputError: one cannot be used.
         """
-        return self.imaging.normalise(self.particles, index).to(self.device)
+        image, number = self.image[index].unique(return_inverse=True)
+        if len(image) == len(index):
+            return self.imaging.normalise(self.particles, index).to(self.device)
+        # Copies of a particle by symmetry have one image, which is read once.
+        one = torch.empty_like(image).scatter_(0, number, index)
+        return self.imaging.normalise(self.particles, one)[number].to(self.device)
+
+    def per_image(self, values: Tensor, index: Tensor) -> Tensor:
+        """The ``values`` ``(b)`` of the particles ``index`` ``(b)``, averaged over those that have one image.
+
+        Copies of a particle by symmetry share the noise of its image: in a standard error they count once.
+        """
+        image, number = self.image[index].unique(return_inverse=True)
+        if len(image) == len(index):
+            return values
+        total = values.new_zeros(len(image)).index_add_(0, number.to(values.device), values)
+        return total / number.bincount().to(values)
 
     def batch(
         self, index: Tensor, *, noise: Tensor | None = None, latents: Tensor | None = None, pose: Pose | None = None

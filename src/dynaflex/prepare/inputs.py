@@ -22,7 +22,17 @@ from dynaflex.io.mrc import Place, read_map
 from dynaflex.prepare.images import Imaging
 from dynaflex.prepare.paths import InputPaths as InputPaths
 from dynaflex.reconstruct.postprocess import soft_mask
+from dynaflex.rotations import point_group
 from dynaflex.shapes import BoolArray, Tensor
+from dynaflex.symmetry.asymmetric_unit import (
+    direction_of_least_cut,
+    is_assembly,
+    require_symmetric,
+    unit_towards,
+    unit_within,
+    whole_of,
+)
+from dynaflex.symmetry.expansion import expanded
 
 _LARGEST_TRAINING_BOX = 128
 _MASK_EDGE = 20.0
@@ -32,7 +42,9 @@ _MASK_EDGE = 20.0
 class Inputs:
     """Everything that both halves are built from; nothing in it depends on an image.
 
-    ``mask`` ``(d d d)`` is soft and serves the FSC and the placement, ``given_mask`` is the one the user gave;
+    ``mask`` ``(d d d)`` is soft and serves the FSC and the placement, ``given_mask`` is the one the user gave around
+    the whole molecule. With a symmetry, ``unit`` ``(d d d)`` is the asymmetric unit, which alone moves, in weights that
+    add up to 1 over the rotations ``group`` ``(g 3 3)``; particles are copies then, one for each unit.
     ``consensus`` holds the map that each half starts from, to be low-passed to R0, and under 0 the one
     that both have in common; ``threshold`` is the contour of the molecule in it at R0, ``place`` what its header says;
     ``warnings`` say what of the files deserves a look.
@@ -50,6 +62,8 @@ class Inputs:
     full_imaging: Imaging
     independent_starts: bool
     warnings: tuple[str, ...]
+    group: Tensor
+    unit: Tensor | None = None
 
     @property
     def frame(self) -> Frame:
@@ -59,6 +73,11 @@ class Inputs:
     def members(self, half: int) -> BoolArray:
         """Which particles a half holds, ``(p)``; half 0 holds all."""
         return self.particles.half == half if half else np.ones(len(self.particles), dtype=bool)
+
+    @property
+    def images_held_out(self) -> int:
+        """How many particles nothing is learned from, however many copies of them."""
+        return len(np.unique(self.particles.image[self.held_out]))
 
     def without_table(self) -> Inputs:
         """The same for work that asks for no line of the input table: that is as large as all else."""
@@ -77,6 +96,7 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
     Raises:
         InputError: something is missing or does not fit.
     """
+    group = point_group(config.symmetry)
     report = check_inputs(
         paths.particles,
         paths.consensus,
@@ -88,8 +108,8 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         paths.strip_prefix,
     )
     report.raise_first()
-    particles = report.particles
-    assert particles is not None
+    assert report.particles is not None
+    particles = expanded(report.particles, config.symmetry, report.warnings)
     reference = read_map(paths.consensus)
     grid = particles.grid
     frame = Frame(grid, reference.place)
@@ -98,8 +118,18 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         starts = read_half_maps(paths.half_maps, reference, paths.consensus, frame, report.warnings)
     given = None if paths.mask is None else torch.from_numpy(read_mask(paths.mask, frame, []))
     low = fourier.low_pass(torch.from_numpy(reference.data), grid, config.shared_resolution)
+    focus = given if given is not None and len(group) > 1 and not is_assembly(given, group) else None
+    given = given if focus is None else None
     threshold = contour(low if given is None else low * given, config)
     mask = soft_mask(low, grid, threshold) if given is None else given
+    if focus is not None:
+        mask = torch.maximum(mask, whole_of(focus, group))
+    unit = None
+    if len(group) > 1:
+        volume = torch.from_numpy(reference.data)
+        words = require_symmetric(paths.consensus, volume, grid, group, config.symmetry, config.shared_resolution)
+        report.warnings += words
+        unit = _unit(low * mask, threshold, focus, grid, group)
     diameter = config.particle_diameter or preprocess.particle_diameter(grid, mask)
     train_box = _training_box(grid, config)
     sign = -1.0 if config.invert_contrast else 1.0
@@ -108,7 +138,7 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
     return Inputs(
         paths=paths,
         particles=particles,
-        held_out=held_out(particles.rows, particles.half, config.held_out_fraction, config.seed),
+        held_out=held_out(particles.rows[particles.originals], particles.half, config.held_out_fraction, config.seed),
         mask=mask,
         given_mask=given,
         consensus={half: torch.from_numpy(volume) for half, volume in enumerate((reference.data, *starts))},
@@ -118,7 +148,17 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         full_imaging=Imaging(grid, diameter, edge, sign),
         independent_starts=paths.half_maps is not None,
         warnings=tuple(report.warnings),
+        group=group,
+        unit=unit,
     )
+
+
+def _unit(density: Tensor, threshold: float, focus: Tensor | None, grid: Grid, group: Tensor) -> Tensor:
+    """The asymmetric unit: in the mask ``focus`` where there is one, else what cuts through least of the density."""
+    if focus is not None:
+        return unit_within(focus, grid, group)
+    direction, _ = direction_of_least_cut(torch.where(density > threshold, density, 0.0), grid, group)
+    return unit_towards(direction, grid, group)
 
 
 def _training_box(grid: Grid, config: RunConfig) -> int:

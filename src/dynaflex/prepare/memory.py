@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from dynaflex.config import RunConfig
@@ -45,13 +46,14 @@ def disk_need(inputs: Inputs, config: RunConfig) -> int:
     particles = len(inputs.particles)
     # Every parameter is stored with the two moments of Adam.
     state = 3 * 4 * (train.box**3 + particles * (2 * config.latent_dim + 5)) + _NETWORKS * len(config.trained_halves)
-    tables = 3 * inputs.particles.source.path.stat().st_size
+    tables = 3 * inputs.particles.copies * inputs.particles.source.path.stat().st_size
     return int((KEEP + 2) * state + _MAPS * 4 * grid.box**3 + tables)
 
 
 def memory_need(inputs: Inputs) -> int:
     """Bytes of the images that training holds in memory: those of the larger half."""
-    largest = max(int((inputs.particles.half == half).sum()) for half in (1, 2))
+    particles = inputs.particles
+    largest = max(len(np.unique(particles.image[particles.half == half])) for half in (1, 2))
     return 4 * largest * inputs.imaging.grid.box**2
 
 

@@ -48,6 +48,7 @@ def simulated(
     seed: int,
     contrast_spread: float,
     ramp_spread: float,
+    symmetry: str = "C1",
 ) -> Simulated:
     """Simulate into the folder ``out``, in place of what was simulated there before.
 
@@ -56,5 +57,5 @@ def simulated(
         ResourceError, EnvironmentFault: the folder cannot be written to.
     """
     with replaced(out, "simulation") as staging:
-        simulate(staging, particles, box, pixel_size, snr, motion, seed, contrast_spread, ramp_spread)
+        simulate(staging, particles, box, pixel_size, snr, motion, seed, contrast_spread, ramp_spread, symmetry)
     return Simulated(out)

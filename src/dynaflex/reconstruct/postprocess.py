@@ -11,6 +11,8 @@ from dynaflex.grid import Grid
 from dynaflex.shapes import Tensor
 
 _POINTS_AT_ONCE = 1 << 20
+_LEAST = 0.5
+"""What the weights of a unit and its copies add up to at least, where there is anything: 1, but for rounding."""
 
 
 def merge(first: Tensor, second: Tensor, fsc: Tensor) -> Tensor:
@@ -49,9 +51,28 @@ def symmetrise(volume: Tensor, group: Tensor) -> Tensor:
     map is Fourier-padded to twice its box and read there by cubic splines, which leaves it intact up to Nyquist. Beyond
     the sphere that fits into the box, where rotations bring in nothing, it is 0.
     """
-    grid = Grid(volume.shape[-1], 1.0)
-    fine = Grid(2 * grid.box, 0.5)
-    padded = fourier.resize(volume.detach().cpu().float(), fine.box, 3)
+    return _mean_over(fourier.resize(volume.detach().cpu().float(), 2 * volume.shape[-1], 3), group).to(volume)
+
+
+def from_unit(volume: Tensor, unit: Tensor, group: Tensor) -> Tensor:
+    """The map of an assembly ``(d d d)`` with the asymmetric unit of ``volume`` ``(d d d)`` in place of all.
+
+    ``unit`` ``(e e e)``, in any box of the same width, has weights that add up to 1 over the ``group`` ``(g 3 3)``.
+    What lies beside it did not move along, is as blurred as it was, and would blur a mean over the group.
+    """
+    fine = 2 * volume.shape[-1]
+    # Both are padded first: their product has twice the band, and would be aliased.
+    weight = fourier.resize(unit.cpu(), fine, 3)
+    weighted = fourier.resize(volume.detach().cpu().float(), fine, 3) * weight
+    # Where cuts meet, weights that were read between voxels add up to a little more or less than 1.
+    total = _mean_over(weight, group).clamp(min=_LEAST / len(group))
+    return (_mean_over(weighted, group) / total).to(volume)
+
+
+def _mean_over(padded: Tensor, group: Tensor) -> Tensor:
+    """The mean over rotations ``(g 3 3)``, ``(d d d)``, of a map that was padded to ``(2d 2d 2d)``."""
+    fine = Grid(padded.shape[-1], 0.5)
+    grid = Grid(fine.box // 2, 1.0)
     spline = spline_filter(padded.numpy(), order=3, output=np.float32, mode="constant")
     inside = (grid.radius_of_points() <= grid.center).nonzero()[:, 0]
     points = grid.points(dtype=torch.float64)[inside]
@@ -61,4 +82,4 @@ def symmetrise(volume: Tensor, group: Tensor) -> Tensor:
             position = (points[part] @ rotation.T / fine.pixel_size + fine.center).flip(1)
             read = map_coordinates(spline, position.T.numpy(), order=3, mode="constant", prefilter=False)
             mean[inside[part]] += torch.from_numpy(read) / len(group)
-    return mean.view(volume.shape).to(volume.device, volume.dtype)
+    return mean.view((grid.box,) * 3)

@@ -215,8 +215,7 @@ class _Report:
                 yield summary.Motion.of(self.shown.motion, self.shown.shared).tile()
         counts = self.provenance.get("counts")
         if isinstance(counts, dict) and isinstance(counts.get("used"), int):
-            left_out = len(summary.excluded_rows(counts))
-            yield summary.Tile("Particles", f"{counts['used']:,}", f"used; {left_out:,} excluded")
+            yield summary.particles(counts)
 
     def _tables(self) -> Iterator[str]:
         command = _text(self.provenance, "command")

@@ -40,10 +40,10 @@ def reconstruct_run(
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
     made = make_half_maps(run, inputs, imaging, mask, device, each, recipe)
     for name, volume in {**made.named(), "mask": mask}.items():
-        _write(run, name, volume, grid)
+        write_volume(run, name, volume, grid)
     found = judged(made, _moving_part(run, grid), claim_limit(run, inputs), recipe.b_factor)
     for name, volume in found.maps.items():
-        _write(run, name, volume, grid)
+        write_volume(run, name, volume, grid)
     _compare_models(run, inputs, made)
     _map_of_errors(run, grid)
     run.write_json(FSC, found.fsc)
@@ -55,7 +55,7 @@ def _compare_models(run: Run, inputs: Inputs, made: HalfMaps) -> None:
     full, resolution = inputs.full_imaging.grid, config_of(run).shared_resolution
     starts = {half: fourier.low_pass(volume, full, resolution) for half, volume in inputs.consensus.items()}
     for half, model in made.model.items():
-        _write(run, f"model_half{half}", model, made.grid)
+        write_volume(run, f"model_half{half}", model, made.grid)
         start = fourier.resize(starts[half], made.grid.box, 3)
         curves[f"half{half}"] = {
             "frequency": made.grid.shell_frequencies().tolist(),
@@ -77,10 +77,10 @@ def _map_of_errors(run: Run, grid: Grid, reach: float = 10.0) -> None:
     motion = read_motion(run)
     distance, nearest = cKDTree(motion.points).query(grid.points().numpy(), distance_upper_bound=reach)
     error = np.append(motion.error, np.float32(0.0))[np.where(np.isfinite(distance), nearest, len(motion.error))]
-    _write(run, "deformation_error", torch.from_numpy(error).view((grid.box,) * 3), grid)
+    write_volume(run, "deformation_error", torch.from_numpy(error).view((grid.box,) * 3), grid)
 
 
-def _write(run: Run, name: str, volume: Tensor, grid: Grid) -> None:
+def write_volume(run: Run, name: str, volume: Tensor, grid: Grid) -> None:
     """Write a map of the run, ``map`` as ``maps/map.mrc``."""
     with run.files.writing(f"maps/{name}.mrc") as path:
         write_map(path, volume.numpy(), grid.pixel_size, place_of(run, grid))

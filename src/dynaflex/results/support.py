@@ -50,8 +50,8 @@ _DRAWS = 16
 
 @dataclass(frozen=True)
 class Trial:
-    """Particles seen by the model of one half: negative log-likelihoods ``(p)`` in nats, on shells that the latents
-    were not found from.
+    """Particles seen by the model of one half: negative log-likelihoods ``(i)`` in nats of their images, on shells that
+    the latents were not found from. Copies of a particle by symmetry are averaged.
 
     Of the map with the motion, with their ``own`` latents and with those of others, ``permuted``; of the ``rigid`` map
     from the same particles; of the trained density with the motion ``reversed``, and ``still``. ``displacement``
@@ -94,7 +94,7 @@ def measure_support(run: Run, inputs: Inputs, device: torch.device, each: Each) 
     """
     if run.files.has(SUPPORT):
         return
-    held_out = int(inputs.held_out.sum())
+    held_out = inputs.images_held_out
     tried = {} if held_out < FEWEST else trials(run, inputs, device, each)
     found = {half: support(one) for half, one in tried.items()}
     for half, one in found.items():
@@ -160,6 +160,8 @@ def _tried(run: Run, inputs: Inputs, trained: TrainedHalf, data: HalfSet, landma
         means.append(found.mean)
         for name, loss in _losses(trained, data, found, maps, torch.where(fitting, 0.0, weights)).items():
             total[name] = total.get(name, torch.zeros(())) + loss
+    everyone = torch.arange(len(data))
+    total = {name: data.per_image(loss, everyone) for name, loss in total.items()}
     displacement = trained.displacements(means[0].to(landmarks), landmarks).double().cpu().numpy()
     return Trial(**{name: loss.double().cpu().numpy() for name, loss in total.items()}, displacement=displacement)
 

@@ -17,6 +17,7 @@ from dynaflex.prepare.inputs import Inputs
 from dynaflex.results.trained import load_half
 from dynaflex.run.directory import Run
 from dynaflex.run.files import CONTRAST_COLUMN, INPUT_CS, LATENT_COLUMN, LATENTS, TABLE
+from dynaflex.shapes import IntArray
 
 
 def collect(run: Run, inputs: Inputs) -> None:
@@ -31,7 +32,7 @@ def collect(run: Run, inputs: Inputs) -> None:
     if drift:
         run.write_json("poses_drift.json", drift)
     with run.files.writing(LATENTS) as path:
-        durable.write_npz(path, index=rows[order], half=half, mean=mean, scale=scale)
+        durable.write_npz(path, index=rows[order], half=half, mean=mean, scale=scale, **_copies(inputs.particles))
     table = table_with_halves(inputs.particles, run.config()["seed"])
     particles = table.blocks[inputs.particles.particles_block]
     columns = {f"{LATENT_COLUMN}{k + 1}": (mean[:, k], 6) for k in range(mean.shape[1])}
@@ -42,6 +43,18 @@ def collect(run: Run, inputs: Inputs) -> None:
         particles[name] = column
     with run.files.writing(TABLE) as path:
         write_star(table, path)
+
+
+def _copies(particles: Particles) -> dict[str, IntArray]:
+    """For ``latents.npz``, where images have several copies: the row ``particle`` of the input that each is a copy of,
+    and the number ``copy`` of it, from 0, in the order of the table."""
+    image = particles.image
+    if particles.distinct == len(particles):
+        return {}
+    order = np.argsort(image, kind="stable")
+    number = np.empty_like(image)
+    number[order] = np.arange(len(image)) - np.searchsorted(image[order], image[order])
+    return {"particle": particles.rows[particles.originals] // particles.copies, "copy": number}
 
 
 def keep_cryosparc(run: Run, particles: Path) -> None:

@@ -26,6 +26,9 @@ TABLE, LATENTS, MOTION, GRID, FSC, MESH = (
     "particles.star", "latents.npz", "motion.npz", "grid.json", "fsc.json", "mesh.npz",
 )  # fmt: skip
 
+UNIT: Final = "unit"
+"""The map of a symmetric run that says what moves, the asymmetric unit: weights that add up to 1 over the group."""
+
 INPUT_CS: Final = "input.cs"
 """The table of a run that was made from cryoSPARC's particles, as cryoSPARC wrote it, passthrough columns with it."""
 

@@ -57,11 +57,15 @@ class Joint:
 @dataclass(frozen=True)
 class Molecule:
     """Atoms ``points`` ``(n 3)`` in Å around the origin, the ``domain`` ``(n)`` of each, an index into ``DOMAINS``, and
-    the ``joints`` of all domains but the body."""
+    the ``joints`` of all domains but the body.
+
+    Of an assembly with a ``symmetry`` all bodies are domain 0, and every unit has an arm of its own.
+    """
 
     points: Array
     domain: IntArray
     joints: tuple[Joint, ...]
+    symmetry: str = "C1"
 
     @property
     def arm(self) -> Joint:
@@ -109,6 +113,14 @@ def make_molecule(width: float, seed: int, motion: str = "hinge") -> Molecule:
     return Molecule(placed - center, np.concatenate(domain).astype(np.int64), moved)
 
 
+def limb_atoms(scale: float, along: Array, generator: np.random.Generator) -> tuple[Array, Array, Joint]:
+    """A body around the origin with one arm in the direction ``along``: the atoms of both, and the joint."""
+    body = _Ellipsoid(np.zeros(3), np.eye(3), scale * np.array(SEMI_AXES[BODY]))
+    placed = _fill(body, _count(ATOMS[BODY], scale), generator)
+    limb = _attach(ATOMS[ARM], SEMI_AXES[ARM], along, scale)
+    return placed, _fill(limb.shape, _count(limb.atoms, scale), generator, placed, limb.root), limb.joint
+
+
 @dataclass(frozen=True)
 class _Ellipsoid:
     """``frame`` ``(3 3)`` holds the directions of the axes; only what lies beyond ``cut`` along the last is kept."""
@@ -143,13 +155,13 @@ class _Limb:
 def _apart(scale: float) -> tuple[_Limb, ...]:
     """The arm, and the lobe on the far side of the body."""
     along, side = _directions()
-    back = _unit(-along * math.cos(0.9) + side * math.sin(0.9))
+    back = unit_vector(-along * math.cos(0.9) + side * math.sin(0.9))
     return tuple(_attach(ATOMS[limb], SEMI_AXES[limb], way, scale) for limb, way in ((ARM, along), (LOBE, back)))
 
 
 def _around(scale: float) -> tuple[_Limb, ...]:
     """Five arms, all around the body."""
-    ways = (_unit(np.array(way)) for way in ARMS_AROUND)
+    ways = (unit_vector(np.array(way)) for way in ARMS_AROUND)
     return tuple(_attach(ARM_AROUND_ATOMS, ARM_AROUND_SEMI_AXES, way, scale) for way in ways)
 
 
@@ -157,7 +169,7 @@ def _attach(atoms: int, size: tuple[float, ...], along: Array, scale: float) -> 
     """A domain of semi-axes ``size`` at 192 Å, whose tip touches the body in the direction ``along``."""
     semi_axes = scale * np.array(size)
     surface = scale / math.sqrt(np.square(along / np.array(SEMI_AXES[BODY])).sum())
-    axis = _unit(np.cross(along, [0.2, -0.5, 0.8]))
+    axis = unit_vector(np.cross(along, [0.2, -0.5, 0.8]))
     frame = np.stack([along, axis, np.cross(along, axis)])
     point = along * (surface + LINKER)
     shape = _Ellipsoid(point + along * semi_axes[0], frame, semi_axes)
@@ -182,8 +194,8 @@ def _side_by_side(scale: float) -> tuple[_Limb, ...]:
 
 def _directions() -> tuple[Array, Array]:
     """The direction from the body to the arm and one at a right angle to it."""
-    along = _unit(np.array([0.80, 0.50, 0.33]))
-    return along, _unit(np.cross(along, [0.0, 0.0, 1.0]))
+    along = unit_vector(np.array([0.80, 0.50, 0.33]))
+    return along, unit_vector(np.cross(along, [0.0, 0.0, 1.0]))
 
 
 def _count(atoms: int, scale: float) -> int:
@@ -202,7 +214,7 @@ def _fill(
     atoms = np.empty((start + n, 3))
     atoms[:start] = others if others is not None else 0.0
     for i in range(start, start + n):
-        step = _unit(generator.normal(size=(24, 3))) * CHAIN_STEP
+        step = unit_vector(generator.normal(size=(24, 3))) * CHAIN_STEP
         candidates = atoms[i - 1] + step if i > start else _first(shape, generator, root)
         free = _free(candidates, atoms[:i], shape)
         while not len(free):
@@ -226,5 +238,6 @@ def _free(candidates: Array, atoms: Array, shape: _Ellipsoid) -> Array:
     return np.asarray(candidates[(distance2 >= SHORTEST_DISTANCE**2).all(axis=1)])
 
 
-def _unit(vector: Array) -> Array:
+def unit_vector(vector: Array) -> Array:
+    """The vectors ``(... 3)`` at length 1."""
     return np.asarray(vector / np.linalg.norm(vector, axis=-1, keepdims=True))

@@ -75,16 +75,29 @@ class Motion:
         return moved if coordinate.ndim == 2 else moved[0]
 
 
+def _of_units(name: str, molecule: Molecule) -> Motion:
+    if name not in ("hinge", "none"):
+        raise UsageError(
+            "simulate.symmetry", "units of a symmetric assembly do not move like this", field="--motion",
+            expected="hinge | none", found=name, fix="--motion hinge, or leave out --symmetry",
+        )  # fmt: skip
+    hinges = tuple(Rotor(ARM + k, joint.point, joint.axis) for k, joint in enumerate(molecule.joints))
+    return Motion(name, hinges if name == "hinge" else ())
+
+
 def make_motion(name: str, molecule: Molecule) -> Motion:
     """The motion of the given name, one of ``MOTIONS``.
 
     ``hinge``: the arm turns about its hinge. ``two-hinge``: arm and lobe turn independently. ``touching``: two arms
     that lie side by side turn independently, so that they shear along each other. ``five``: five arms around the body
     turn independently. The molecule must be one that was made for either of these. ``twist``: the arm is twisted about
-    its own long axis, more the further from the body. ``none``: nothing moves.
+    its own long axis, more the further from the body. ``none``: nothing moves. In a symmetric assembly the arm of every
+    unit turns about its hinge for itself, or nothing moves.
 
-    Raises UsageError ``simulate.unknown-motion``.
+    Raises UsageError ``simulate.unknown-motion``, or ``simulate.symmetry`` for another motion of an assembly.
     """
+    if molecule.symmetry != "C1":
+        return _of_units(name, molecule)
     arm = molecule.arm
     hinges = tuple(Rotor(domain, joint.point, joint.axis) for domain, joint in enumerate(molecule.joints, ARM))
     match name:

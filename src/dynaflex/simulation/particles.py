@@ -11,7 +11,9 @@ from dynaflex import tell
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import write_map
+from dynaflex.rotations import point_group
 from dynaflex.shapes import Array
+from dynaflex.simulation.assembly import make_assembly
 from dynaflex.simulation.microscope import Atoms, draw_acquisition, in_uneven_ice, write_particles
 from dynaflex.simulation.molecule import make_molecule
 from dynaflex.simulation.motions import make_motion
@@ -30,6 +32,7 @@ def simulate(
     seed: int = 0,
     contrast_spread: float = 0.0,
     ramp_spread: float = 0.0,
+    symmetry: str = "C1",
 ) -> Truth:
     """Write ``particles`` images of a flexible molecule into the folder ``out``, and the truth about them.
 
@@ -42,13 +45,18 @@ def simulate(
     noise. ``inf`` leaves the noise out. At 0 the images are noise only: nothing of the molecule is in them, though the
     table, the consensus and the truth are those of one. ``contrast_spread`` is the standard deviation of the logarithm
     of how strongly particles show, as ice of varying thickness has it, and ``ramp_spread`` that of how much images rise
-    over their width, along x and along y, in noise standard deviations: ice that grows thicker across them.
+    over their width, along x and along y, in noise standard deviations: ice that grows thicker across them. With a
+    ``symmetry`` it is an assembly of units that move each for itself, and the poses are those of the whole.
 
     Raises UsageError for impossible arguments and EnvironmentFault where ``out`` cannot be written.
     """
     _check(particles, box, pixel_size, snr, contrast_spread, ramp_spread)
     grid = Grid(box, pixel_size)
-    molecule = make_molecule(grid.width, seed, motion)
+    molecule = (
+        make_molecule(grid.width, seed, motion)
+        if len(point_group(symmetry)) == 1
+        else make_assembly(grid.width, seed, symmetry)
+    )
     kind = make_motion(motion, molecule)
     random, noise = (np.random.default_rng([seed, stream]) for stream in (1, 2))
     acquisition = in_uneven_ice(draw_acquisition(particles, random), contrast_spread, ramp_spread, seed)
@@ -72,6 +80,7 @@ def simulate(
         grid=grid,
         snr=snr,
         seed=seed,
+        symmetry=molecule.symmetry,
     )
     mask = domain_mask(truth, None, grid)
     with tell.doing("consensus map"):

@@ -29,10 +29,11 @@ class Truth:
     """The atoms, the motion, and what was drawn for every row of the particle table.
 
     ``points`` ``(n 3)`` in Å are the atoms at coordinate 0 and ``domain`` ``(n)`` an index into
-    ``molecule.DOMAINS``. ``coordinate`` ``(p c)`` is in radians, ``euler`` ``(p 3)`` RELION's (rot, tilt, psi) in
-    radians, ``shift`` ``(p 2)`` the position of the particle's centre in its image in Å, ``contrast`` ``(p)`` how
-    strongly it shows. ``sigma`` is the width of an
-    atom in Å and ``amplitude`` its mass, so that maps and images have the same grey scale.
+    ``molecule.DOMAINS``; of an assembly with a ``symmetry``, 0 for all bodies and ``k + 1`` for the arm of unit ``k``,
+    which has column ``k`` of the coordinates. ``coordinate`` ``(p c)`` is in radians, ``euler`` ``(p 3)`` RELION's
+    (rot, tilt, psi) in radians, ``shift`` ``(p 2)`` the position of the particle's centre in its image in Å,
+    ``contrast`` ``(p)`` how strongly it shows. ``sigma`` is the width of an atom in Å and ``amplitude`` its mass, so
+    that maps and images have the same grey scale.
     """
 
     points: Array
@@ -47,6 +48,7 @@ class Truth:
     grid: Grid
     snr: float
     seed: int
+    symmetry: str = "C1"
 
     def save(self, path: Path) -> None:
         """Write ``truth.npz``: plain arrays, angles in degrees, one row per particle where there is one."""
@@ -56,6 +58,7 @@ class Truth:
             points=self.points,
             domain=self.domain,
             domain_names=np.array(DOMAINS),
+            **({} if self.symmetry == "C1" else {"symmetry": np.array(self.symmetry)}),
             motion=np.array(self.motion.name),
             motion_swing=np.array(math.degrees(self.motion.swing)),
             hinge_domain=np.array([rotor.domain for rotor in rotors], dtype=np.int64),
@@ -114,6 +117,7 @@ def _from_arrays(data: dict[str, Array]) -> Truth:
         grid=Grid(int(data["box"]), float(data["pixel_size"])),
         snr=float(data["snr"]),
         seed=int(data["seed"]),
+        symmetry=str(data.get("symmetry", "C1")),
     )
 
 

@@ -34,8 +34,9 @@ def reconstruct_command(
         typer.Option(help="Gather where the decoder sends each point, or along its learned inverse."),
     ] = "decoder",
     symmetry: Annotated[
-        str, typer.Option(help="Imposed on the finished half-maps: C4, D2, T, O, I (RELION's axes).")
-    ] = "C1",
+        str | None,
+        typer.Option(help="Imposed on the finished half-maps: C4, D2, T, O, I (RELION's axes); default the run's."),
+    ] = None,
     b_factor: Annotated[
         float | None, typer.Option(help="Å²; a negative one sharpens the merged map. The half-maps stay as they are.")
     ] = None,

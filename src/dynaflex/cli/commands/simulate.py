@@ -28,6 +28,9 @@ def simulate_command(
     ramp_spread: Annotated[
         float, typer.Option(help="Spread of the rise of images over their width, in noise standard deviations.")
     ] = 0.0,
+    symmetry: Annotated[
+        str, typer.Option(help="Point group of an assembly whose units move each for itself: C4, D2, T, O, I.")
+    ] = "C1",
 ) -> None:
     """Make particles of a flexible molecule whose motion is known."""
     from dynaflex.prepare.simulated import simulated
@@ -37,7 +40,7 @@ def simulate_command(
     with shown():
         made = simulated(
             out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed,
-            contrast_spread=contrast_spread, ramp_spread=ramp_spread,
+            contrast_spread=contrast_spread, ramp_spread=ramp_spread, symmetry=symmetry,
         )  # fmt: skip
     typer.echo(f"{particles} particles in {made.particles}, map {made.map}, mask {made.mask}, truth {made.truth}")
     typer.echo(f"next: {typable('dynaflex', 'check', made.particles, '--map', made.map, '--mask', made.mask)}")

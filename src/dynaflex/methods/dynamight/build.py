@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from dynaflex import fourier
+from dynaflex.deformation.confined import Confined
 from dynaflex.deformation.coordinate_mlp import CoordinateMLP
 from dynaflex.deformation.lattice import OnLattice
 from dynaflex.deformation.rebased import Rebased
@@ -64,8 +65,12 @@ def build_model(
     train_grid: Grid,
     config: DynamightConfig,
     atoms: CoarseModel | None,
+    unit: Tensor | None = None,
 ) -> FlexModel:
-    """The untrained model of one half; every random number in it is a function of (seed, half)."""
+    """The untrained model of one half; every random number in it is a function of (seed, half).
+
+    Where there is an asymmetric ``unit`` ``(d d d)``, it alone moves.
+    """
     generator = keyed_generator(config.seed, half)
     if atoms is None:
         positions = placement.fill(consensus.volume, consensus.grid, consensus.threshold, consensus.count, generator)
@@ -79,14 +84,15 @@ def build_model(
             mass=atoms.amplitudes,
             move=False,
         )
-    return _assemble(density, particles, train_grid, config, generator)
+    small = None if unit is None else fourier.resize(unit, train_grid.box, 3).clamp(0.0, 1.0)
+    return _assemble(density, particles, train_grid, config, generator, small)
 
 
 def empty_model(state: Mapping[str, Tensor], particles: int, train_grid: Grid, config: DynamightConfig) -> FlexModel:
     """A model of the right shapes to load the ``state`` of a checkpoint into."""
     ones = torch.ones(config.n_classes)
     density = GaussianDensity(torch.zeros(len(state["density.positions"]), 3), ones, ones)
-    return _assemble(density, particles, train_grid, config, torch.Generator())
+    return _assemble(density, particles, train_grid, config, torch.Generator(), state.get("deformation.unit"))
 
 
 @torch.no_grad()
@@ -96,13 +102,21 @@ def rebase(model: FlexModel, origin: Tensor) -> FlexModel:
     assert isinstance(flow, OnLattice) and isinstance(density, GaussianDensity)
     moved = copy.deepcopy(density)
     moved.positions.add_(flow.displacement(origin[None], density.positions)[0])
+    if isinstance(flow, Confined):
+        # Its cuts are sharper than the lattice: they stay where they are in the conformation that it was learned in.
+        return FlexModel(moved, Rebased(flow, origin), model.latents, model.grid)
     return FlexModel(moved, OnLattice(Rebased(flow.network, origin), flow.spacing), model.latents, model.grid)
 
 
 def _assemble(
-    density: GaussianDensity, particles: int, train_grid: Grid, config: DynamightConfig, generator: torch.Generator
+    density: GaussianDensity,
+    particles: int,
+    train_grid: Grid,
+    config: DynamightConfig,
+    generator: torch.Generator,
+    unit: Tensor | None = None,
 ) -> FlexModel:
-    """Put a decoder and the latents that the settings ask for behind a density."""
+    """Put a decoder, confined to a ``unit`` ``(d d d)``, and the latents that the settings ask for behind a density."""
     decoder = CoordinateMLP(
         config.latent_dim,
         train_grid.width,
@@ -118,4 +132,6 @@ def _assemble(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator.initial_seed())
             latents = Encoder(config.latent_dim, train_grid.box)
-    return FlexModel(density, OnLattice(decoder, config.node_spacing), latents, train_grid)
+    spacing = config.node_spacing
+    moves = OnLattice(decoder, spacing) if unit is None else Confined(decoder, spacing, unit, train_grid.width)
+    return FlexModel(density, moves, latents, train_grid)

@@ -89,7 +89,8 @@ class Dynamight(Method[DynamightConfig, "Plan"]):
         from dynaflex.training.linear_start import linear_start
 
         config, plan = work.config, work.plan
-        model = build_model(plan.starts[data.half], len(data), data.half, work.inputs.imaging.grid, config, plan.atoms)
+        grid, unit = work.inputs.imaging.grid, work.inputs.unit
+        model = build_model(plan.starts[data.half], len(data), data.half, grid, config, plan.atoms, unit)
         return HalfTrainer(
             model.to(work.device),
             data,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dynaflex.density.coarse_grain import CoarseModel, coarse_grain, to_box_frame
-from dynaflex.errors import InputError
+from dynaflex.errors import InputError, UsageError
 from dynaflex.io.atoms import read_atoms
 from dynaflex.methods.dynamight.build import Consensus, prepare_consensus
 from dynaflex.methods.dynamight.config import DynamightConfig
@@ -26,7 +26,13 @@ def make_plan(inputs: Inputs, config: DynamightConfig) -> Plan:
 
     Raises:
         InputError: they do.
+        UsageError: an encoder was asked for with a symmetry.
     """
+    if inputs.unit is not None and config.latents == "encoder":
+        raise UsageError(
+            "symmetry.encoder", "an encoder sees the image alone, which is the same for all copies of a particle",
+            field="--latents", expected="table", found="encoder", fix="leave out --latents encoder",
+        )  # fmt: skip
     atoms = atomic_model(inputs)
     halves = sorted({1, *config.trained_halves})
     return Plan({half: prepare_consensus(inputs, half, config) for half in halves}, atoms)

@@ -15,13 +15,14 @@ from itertools import islice
 
 import torch
 
+from dynaflex.deformation.confined import Confined
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.inference import find_evidence
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
-from dynaflex.losses.graph import Graph, fixed_graph, neighbour_graph
+from dynaflex.losses.graph import Graph, cut, fixed_graph, neighbour_graph
 from dynaflex.losses.isometry import weight_of
 from dynaflex.methods.dynamight import rates
 from dynaflex.methods.dynamight.balance import balance, geometry_loss
@@ -46,6 +47,8 @@ _BALANCE_BATCHES = 4
 _SHOWN = 64
 """Updates by which a lambda shows what it does."""
 _AT_ONCE = 64
+_UNIT = 0.5
+"""The weight above which a Gaussian is the asymmetric unit's."""
 _STREAM_EPOCH, _STREAM_BALANCE, _STREAM_POOL = 1, 2, 3
 
 
@@ -101,9 +104,10 @@ class HalfTrainer:
         outside[training] = False
         held_out = outside.nonzero()[:, 0]
         self.likelihood = Likelihood(model, data, training, some_of(held_out, len(training)), self.poses)
-        self.judges = held_out[:MOST].split(_AT_ONCE)
+        self.judges = held_out[:MOST]
         self.trial_updates = how_stiff.updates(self.epochs * batches, _SHOWN)
-        asked = config.regularisation is None and len(held_out) >= how_stiff.FEWEST
+        enough = len(data.image[held_out].unique()) >= how_stiff.FEWEST
+        asked = config.regularisation is None and enough
         joint = lambda epoch: self.schedule.phase(epoch) == "joint"  # noqa: E731
         self.trials = how_stiff.sittings(self.epochs, joint) if asked else set()
         self.renew_graph()
@@ -212,6 +216,9 @@ class HalfTrainer:
         self.graph: Graph = (
             neighbour_graph(points, self.config.graph_degree) if self.bonds is None else fixed_graph(points, self.bonds)
         )
+        moves = self.model.deformation
+        if isinstance(moves, Confined):
+            self.graph = cut(self.graph, moves.weight(points) > _UNIT)
 
     def _batches(self, stream: int, skip: int = 0) -> Iterator[Batch]:
         key = (self.config.seed, self.data.half, self.progress.epoch, stream)
@@ -242,7 +249,7 @@ class HalfTrainer:
         )
 
     def _evidence_with(self, strength: float, weights: Tensor) -> Tensor:
-        """That of the particles held out ``(p)``, after some updates with another lambda, which are undone."""
+        """That of the images held out ``(i)``, after some updates with another lambda, which are undone."""
         latents = self.model.latents
         accumulate = partial(self._accumulate, weights=weights, phase="joint")
         with undone(self):
@@ -251,10 +258,11 @@ class HalfTrainer:
                 for batch in islice(self._batches(_STREAM_EPOCH), self.trial_updates):
                     self.steps.take([batch], accumulate, self.optimisers.values())
             except Diverged:
-                return torch.full((sum(map(len, self.judges)),), torch.nan)
-            still = map(self.likelihood.batch, self.judges)
+                return torch.full((1,), torch.nan)
+            still = map(self.likelihood.batch, self.judges.split(_AT_ONCE))
             start = lambda batch: latents.posterior(batch).mean  # noqa: E731
-            return find_evidence(self.model, still, start, weights, self.config.latent_prior)
+            found = find_evidence(self.model, still, start, weights, self.config.latent_prior)
+            return self.data.per_image(found, self.judges)
 
     def _match_scale(self) -> None:
         """Give the Gaussians the amplitude at which their images fit the particles best."""

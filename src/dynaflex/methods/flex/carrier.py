@@ -11,14 +11,21 @@ from dynaflex import fourier, tell
 from dynaflex.data.placed import read_mask
 from dynaflex.errors import InputError
 from dynaflex.mesh.build import build_mesh, cell_edge, hold
+from dynaflex.mesh.fuse import segmented_mesh
 from dynaflex.mesh.segments import LabelledMesh
+from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.mesh_store import load_mesh, naming
+from dynaflex.shapes import Tensor
+
+_INSIDE = 0.5
+"""The weight above which a voxel is the unit's."""
 
 
 def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
-    """The mesh the user gave, or a regular one around the mask; a stationary region is held in either.
+    """The mesh the user gave, or a regular one around the mask; a stationary region is held in either, and all but one
+    unit of a symmetric assembly.
 
     Raises:
         InputError: a file does not fit the map, the mesh carries no density, or nothing is left to move.
@@ -36,10 +43,12 @@ def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
             config.stiffen,
             edge=cell_edge(inputs.imaging.grid.pixel_size),
         )
-        labelled = LabelledMesh(mesh)
+        labelled = LabelledMesh(mesh) if inputs.unit is None else _of_one_unit(mesh, inputs.unit, inputs)
     else:
         labelled = load_mesh(files["mesh"])
         _require_density(files["mesh"], labelled, inputs)
+        if inputs.unit is not None:
+            labelled = replace(labelled, mesh=hold(labelled.mesh, inputs.mask * (inputs.unit < _INSIDE), grid))
     if "stationary" not in files:
         return labelled
     warnings: list[str] = []
@@ -48,6 +57,19 @@ def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
         tell.warn(warning)
     with naming(files["stationary"]):
         return replace(labelled, mesh=hold(labelled.mesh, still, grid))
+
+
+def _of_one_unit(mesh: TetMesh, unit: Tensor, inputs: Inputs) -> LabelledMesh:
+    """The mesh cut around the asymmetric ``unit`` ``(d d d)``, which is segment 0; the others, segment 1, are held.
+
+    They move in every particle too, but each for itself: a copy of the particle shows it for each.
+    """
+    grid = inputs.full_imaging.grid
+    labels = torch.where(inputs.mask > 0.5, (unit < _INSIDE).long(), -1)
+    apart = segmented_mesh(mesh, labels, grid, [], [], separate=True).mesh
+    fixed = apart.fixed.clone()
+    fixed[apart.cells[apart.segment == 1].reshape(-1)] = True
+    return LabelledMesh(replace(apart, fixed=fixed), labels, grid)
 
 
 def _require_density(path: Path, labelled: LabelledMesh, inputs: Inputs) -> None:

@@ -77,7 +77,7 @@ class FlexTrainer(InTurn[FlexConfig]):
         self.start = start
         self.trials = trials(config.fixed_map_epochs, epochs)
         self.trial_updates = how_stiff.updates(epochs // 2 * batches, _SHOWN)
-        few = len(self.held_out) < how_stiff.FEWEST
+        few = len(data.image[self.held_out].unique()) < how_stiff.FEWEST
         if few or config.rigidity is not None:
             self.trials = set()
         self.as_planned = few or config.epochs is not None
@@ -116,7 +116,7 @@ class FlexTrainer(InTurn[FlexConfig]):
             state.tried = how_stiff.told(tried)
 
     def _evidence_with(self, rigidity: float, weights: Tensor) -> Tensor:
-        """That of the particles held out ``(p)``, after some updates with another rigidity, which are undone."""
+        """That of the images held out ``(i)``, after some updates with another rigidity, which are undone."""
         accumulate = partial(self._cross_fitted, weights=weights)
         with undone(self):
             self.progress.rigidity = rigidity
@@ -124,13 +124,14 @@ class FlexTrainer(InTurn[FlexConfig]):
                 for batches in islice(self._updates(skip=0), self.trial_updates):
                     self._update(batches, accumulate)
             except Diverged:
-                return torch.full((len(self.held_out),), torch.nan)
+                return torch.full((1,), torch.nan)
             return self._evidence(weights)
 
     def _evidence(self, weights: Tensor) -> Tensor:
-        """The logarithm ``(p)`` of how likely the model makes the particles held out, whatever their latents are."""
+        """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are."""
         start = lambda batch: self.table.mean_of(batch.index)  # noqa: E731
-        return find_evidence(self.model, self._held_out_batches(), start, weights, self.prior)
+        found = find_evidence(self.model, self._held_out_batches(), start, weights, self.prior)
+        return self.data.per_image(found, self.held_out)
 
     def _end_epoch(self) -> None:
         """Add a stretch where the plan ends and particles held out still gain."""

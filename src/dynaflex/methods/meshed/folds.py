@@ -29,26 +29,29 @@ class MapProgress(Progress):
     added: int = 0
 
 
-def fold_of(index: Tensor) -> Tensor:
-    """The fold, 0 or 1, of the particles ``index`` ``(b)`` of a half."""
-    return index % FOLDS
+def fold_of(index: Tensor, image: Tensor) -> Tensor:
+    """The fold, 0 or 1, of the particles ``index`` ``(b)`` of a half whose images are ``image`` ``(p)``.
+
+    Copies of a particle by symmetry have one image, and are in one fold.
+    """
+    return image.to(index.device)[index] % FOLDS
 
 
-def by_fold(batch: Batch) -> list[Batch]:
-    """The same particles in batches of one fold each."""
-    fold = fold_of(batch.index)
+def by_fold(batch: Batch, image: Tensor) -> list[Batch]:
+    """The same particles in batches of one fold each; ``image`` as in :func:`fold_of`."""
+    fold = fold_of(batch.index, image)
     return [batch.take(fold == one) for one in fold.unique()]
 
 
 @contextmanager
-def of_the_others(density: CanonicalMap, maps: Tensor, batch: Batch) -> Iterator[None]:
+def of_the_others(density: CanonicalMap, maps: Tensor, batch: Batch, image: Tensor) -> Iterator[None]:
     """The map, of ``maps`` ``(2 n)``, that was made without the particles of a batch, which is of one fold.
 
-    Where there are no maps yet it is the one that both folds were given.
+    ``image`` is as in :func:`fold_of`. Where there are no maps yet it is the one that both folds were given.
     """
     kept = density.values
     if len(maps):
-        density.values = maps[1 - int(fold_of(batch.index[0]))]
+        density.values = maps[1 - int(fold_of(batch.index[0], image))]
     try:
         yield
     finally:

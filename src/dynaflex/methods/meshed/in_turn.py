@@ -178,7 +178,7 @@ class InTurn(ABC, Generic[C]):
 
     def _cross_fitted(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:
         """As :meth:`_accumulate`, against the map of the fold that the particles of a batch do not belong to."""
-        with of_the_others(self.map, self.progress.fold_maps, batch):
+        with of_the_others(self.map, self.progress.fold_maps, batch, self.data.image):
             return self._accumulate(batch, share, weights=weights)
 
     @torch.no_grad()
@@ -228,7 +228,7 @@ class InTurn(ABC, Generic[C]):
         each = -(-self.config.batch_size // size)
         batches = self.data.batches(self.training, size, self.config.latent_dim, key, skip * each)
         while pending := list(islice(batches, each)):
-            yield [part for batch in pending for part in by_fold(batch)]
+            yield [part for batch in pending for part in by_fold(batch, self.data.image)]
 
     def _match_scale(self) -> None:
         """Give the map the scale at which its projections fit the particles best."""

@@ -40,6 +40,7 @@ class MultibodyConfig(MapConfig):
     shift: Annotated[float, Option(MOTION, "Å")] = Field(
         default=2.0, gt=0.0, description="Standard deviation of a body's shifts along each axis, to begin with."
     )
+    symmetry: Annotated[Literal["C1"], Private("bodies move as the segmentation says, symmetric or not")] = "C1"
     latent_dim: Annotated[int, Private("six for every body but the largest, which stays at rest")] = Field(
         default=6, ge=6
     )

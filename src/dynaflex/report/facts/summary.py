@@ -87,7 +87,7 @@ def asked(method: str, provenance: Record, shared: bool) -> str:
     inputs, counts = provenance.get("inputs"), provenance.get("counts")
     if not isinstance(inputs, dict) or not isinstance(inputs.get("particles"), str):
         return ""
-    used = counts.get("used") if isinstance(counts, dict) else None
+    used = counts.get("images", counts.get("used")) if isinstance(counts, dict) else None
     many = f"{used:,} particles of " if isinstance(used, int) else "the particles of "
     start = inputs.get("consensus")
     began = f", starting from {Path(start).name}" if isinstance(start, str) else ""
@@ -134,11 +134,25 @@ def counts_sentence(counts: Record) -> tuple[str, str | None]:
         return "How many particles were used is not in provenance.json.", None
     sentence = f"{table:,} particles in the table = {used:,} used + {len(excluded):,} excluded."
     if table == used + len(excluded):
+        images = counts.get("images")
+        if isinstance(images, int):
+            sentence = f"Of {images:,} particles there are {used:,} copies by symmetry: of each, one unit moves."
         return sentence, None
     return (
         f"{table:,} particles in the table, {used:,} used, {len(excluded):,} listed as excluded.",
         f"The counts do not add up: {table} particles in the table, but {used} used + {len(excluded)} excluded "
         f"= {used + len(excluded)}.",
+    )
+
+
+def particles(counts: Record) -> Tile:
+    """How many particles were used, and left out; of a run with a symmetry also how many copies of them there are."""
+    used, images = int(counts["used"]), counts.get("images")
+    left_out = len(excluded_rows(counts))
+    if not isinstance(images, int) or not images:
+        return Tile("Particles", f"{used:,}", f"used; {left_out:,} excluded")
+    return Tile(
+        "Particles", f"{images:,}", f"used, in {used:,} copies by symmetry; {left_out * images // used:,} excluded"
     )
 
 

@@ -23,7 +23,7 @@ from dynaflex.reconstruct.lbfgs import solve_lbfgs
 from dynaflex.reconstruct.mesh_field import required_memory
 from dynaflex.reconstruct.motion_field import motion_field
 from dynaflex.reconstruct.operator import Operator
-from dynaflex.reconstruct.postprocess import symmetrise
+from dynaflex.reconstruct.postprocess import from_unit, symmetrise
 from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.reconstruct.rigid import RigidProblem
 from dynaflex.results.half_maps.inverse import learn_inverse
@@ -53,31 +53,47 @@ class Recipe:
     """How maps are made: by one of ``SOLVERS``, in a Fourier-cropped ``box``, that of the images if None.
 
     ``field`` says where a voxel's density is gathered: where the decoder sends it, or along the learned ``inverse``. A
-    ``symmetry`` is imposed on the finished half-maps, the control's too: motion breaks it, what moves may have it.
+    ``symmetry`` is imposed on the finished half-maps, the control's too: motion breaks it, what moves may have it. It
+    is the run's if None; of a run with one the corrected map is that of the asymmetric unit, which alone moved, put in
+    place of all.
     ``b_factor`` in Å² sharpens the merged map, if negative; the locally filtered one is not sharpened.
     """
 
     solver: str = "iterative"
     field: str = "decoder"
     box: int | None = None
-    symmetry: str = "C1"
+    symmetry: str | None = None
     b_factor: float | None = None
 
     def imaging(self, run: Run, inputs: Inputs) -> Imaging:
         """How the images of a run are seen for its maps.
 
         Raises:
-            UsageError: the inverse was asked for of a motion that a mesh carries, there is no such symmetry, or images
-                cannot be cropped to the box.
+            UsageError: the inverse was asked for of a motion that a mesh carries, there is no such symmetry, the run
+                has another, or images cannot be cropped to the box.
         """
         if self.field == "inverse":
             _require_no_mesh(run)
-        point_group(self.symmetry)
+        self.group(run, inputs)
         imaging = inputs.full_imaging
         if self.box is None:
             return imaging
         require_crop(self.box, imaging.grid.box)
         return replace(imaging, grid=imaging.grid.cropped(self.box))
+
+    def group(self, run: Run, inputs: Inputs) -> Tensor:
+        """The rotations ``(g 3 3)`` that the half-maps get.
+
+        Raises:
+            UsageError: there is no such group, or the run has another.
+        """
+        own, asked = config_of(run).symmetry, self.symmetry
+        if asked is not None and inputs.unit is not None and asked.strip().upper() != own.strip().upper():
+            raise UsageError(
+                "reconstruct.other-symmetry", "one unit of this run was learned, and makes a map by its symmetry only",
+                file=run.path, field="--symmetry", expected=own, found=asked, fix="leave out --symmetry",
+            )  # fmt: skip
+        return inputs.group if asked is None else point_group(asked)
 
 
 AS_USUAL = Recipe()
@@ -127,7 +143,7 @@ def make_half_maps(
     Raises:
         NumericalError: a voxel is not finite.
     """
-    group, need = point_group(recipe.symmetry), required_memory(imaging.grid, _AT_ONCE)
+    group, need = recipe.group(run, inputs), required_memory(imaging.grid, _AT_ONCE)
     tell.say(f"reconstruction in a box of {imaging.grid.box}: at most {need / 1e9:.1f} GB a half")
     from_half = partial(_from_half, run, inputs.without_table(), imaging, mask, device, recipe, parts or {})
     made = HalfMaps(imaging.grid, mask, {}, {}, {})
@@ -135,7 +151,11 @@ def make_half_maps(
         made.model[half] = model
         for kind, label, volume in ((made.rigid, "rigid", rigid), (made.corrected, "corrected", corrected)):
             _require_finite(volume, f"the {label} map of half {half}")
-            kind[half] = symmetrise(volume, group) if len(group) > 1 else volume
+            if label == "corrected" and inputs.unit is not None:
+                volume = from_unit(volume, inputs.unit, group)
+            elif len(group) > 1:
+                volume = symmetrise(volume, group)
+            kind[half] = volume
     return made
 
 
