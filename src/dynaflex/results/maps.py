@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -87,7 +87,7 @@ def reconstruct_run(
     imaging = inputs.full_imaging
     if box is not None:
         require_crop(box, imaging.grid.box)
-        imaging = replace(imaging, grid=imaging.grid.cropped(box))
+        imaging = imaging.on(imaging.grid.cropped(box))
     grid = imaging.grid
     run.files.forget(FSC)
     need = required_memory(grid, _AT_ONCE)

@@ -12,6 +12,8 @@ from dynaflex.prepare.inputs import Inputs
 from dynaflex.shapes import Tensor
 
 _AT_ONCE = 128
+_MOST = 20_000
+"""Particles that the components are found from: they are a start, and more would only begin a little nearer."""
 _SPARE_COMPONENTS = 2
 _STREAM_SUBSPACE = 5
 
@@ -19,12 +21,15 @@ _STREAM_SUBSPACE = 5
 def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -> Tensor:
     """The ``count`` strongest coordinates ``(p count)``, of unit variance, of a half's images at the shared resolution.
 
-    All images are kept at that resolution: a few kB each.
+    The images that the components are found from are kept at that resolution, a few kB each; those of large halves are
+    some of all, evenly.
     """
     grid = coarse_grid(data.grid, config.shared_resolution)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0).to(data.device)
-    batches = [data.batch(part).coarse(grid) for part in torch.arange(len(data)).split(_AT_ONCE)]
+    everyone = torch.arange(len(data))
+    batches = [data.batch(part).coarse(grid) for part in everyone[:: -(-len(data) // _MOST)].split(_AT_ONCE)]
     generator = keyed_generator(config.seed, data.half, _STREAM_SUBSPACE)
     task = f"first latents of {data.whose}"
     subspace = fit_subspace(lambda: batches, mask, grid, count + _SPARE_COMPONENTS, generator, task=task)
-    return straight_coordinates(linear_latents(subspace, lambda: batches).cpu(), subspace.variance.cpu(), count)
+    all_of_them = lambda: (data.batch(part).coarse(grid) for part in everyone.split(_AT_ONCE))  # noqa: E731
+    return straight_coordinates(linear_latents(subspace, all_of_them).cpu(), subspace.variance.cpu(), count)

@@ -13,6 +13,7 @@ from dynaflex.cli.options import AsJson, Device, Half, RunFolder, Threads
 from dynaflex.config import RunConfig, Solver
 from dynaflex.errors import UsageError
 from dynaflex.prepare.device import pick_device, with_threads
+from dynaflex.prepare.paths import AUTO
 
 _PARTICLES = "From the particles themselves"
 
@@ -40,9 +41,14 @@ def reconstruct_command(
     strip_prefix: MovedPrefix = None,
     device: Device = "auto",
     threads: Threads = None,
+    cache: Annotated[
+        str,
+        typer.Option("--cache", metavar="DIR|off", help="Images made ready in DIR; default those of the run, if any."),
+    ] = AUTO,
 ) -> None:
     """Rebuild the half-maps of a trained run, corrected and rigid."""
     from dynaflex.cli.typed import again
+    from dynaflex.prepare.memory import ready
     from dynaflex.report.reported import reported
     from dynaflex.results import maps
     from dynaflex.results.reopen import Moved, remember, reopened
@@ -57,6 +63,7 @@ def reconstruct_command(
         there = pick_device(device)
         inputs = reopened(opened, Moved(particles, map, mask, datadir, strip_prefix))
         remember(opened, inputs)
+        inputs = ready(cache, opened, inputs)
         with reported(opened, again()), Halves(opened, stop, there) as halves:
             maps.reconstruct_run(
                 opened,
