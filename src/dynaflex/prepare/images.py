@@ -47,7 +47,7 @@ class Imaging:
         """
         if self.stored is not None:
             return self.stored.read(particles.rows[index.numpy()])
-        both = paired(index)
+        both = preprocess.paired(index)
         restored = particles.restored(particles.images(both.numpy()), both.numpy(), self.diameter)
         return self.of_restored(particles, both, restored)[: len(index)]
 
@@ -71,15 +71,6 @@ class Imaging:
 
     def _mask(self, particles: Particles, index: Tensor) -> Tensor:
         return preprocess.circular_mask(self.grid, self.diameter, self.edge, particles.pose.shift[index])
-
-
-def paired(index: Tensor) -> Tensor:
-    """The particles ``index`` ``(b)``, one that is alone twice.
-
-    A single image goes another way through products and transforms, and differs in the last bits from what it is among
-    others.
-    """
-    return index.repeat(2) if len(index) == 1 else index
 
 
 class ParticleImages:

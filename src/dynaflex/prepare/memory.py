@@ -16,11 +16,12 @@ from dynaflex.cache.stored import PRECISION, StoredImages
 from dynaflex.checking.findings import Report
 from dynaflex.checking.image_checks import ImageLook
 from dynaflex.config import RunConfig
+from dynaflex.data.preprocess import paired
 from dynaflex.errors import ResourceError
 from dynaflex.io.paths import absolute
 from dynaflex.machine import available_memory
 from dynaflex.prepare.fingerprint import IMAGES, of_prepared
-from dynaflex.prepare.images import Imaging, paired
+from dynaflex.prepare.images import Imaging
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.paths import AUTO, OFF
 from dynaflex.run.directory import PROVENANCE, Run
