@@ -106,6 +106,7 @@ def place_of_images(cache: str, path: Path, inputs: Inputs, config: RunConfig) -
     if available is None or need <= (available if cache == OFF else available // 4):
         return None
     if cache == AUTO:
+        require_room(path, inputs, config)
         try:
             stored.require_room(path / CACHE, _plan(inputs), disk_need(inputs, config))
             return path / CACHE
