@@ -6,7 +6,8 @@ The rows of a small simulated table are repeated, so that large tables cost no d
 is a process of its own, which reads the table, prepares images (``pass_cpu``: CPU seconds for the ``prepared`` ones),
 trains DynaMight for some steps in the order of an epoch, and reads whole images one after the other, as maps need them.
 The cache is dropped from the memory of the system before each of the two, so that its images come from the disk.
-``wait`` is the share of a step's seconds in which images are waited for, and ``whole_ms`` what a whole image takes.
+``wait`` is the share of a step's seconds in which images are waited for, ``wait_cpu`` that of its CPU seconds, which
+other work on the machine does not change, and ``whole_ms`` what a whole image takes.
 ``peak_mb`` is the process's largest memory, and ``table_mb`` what it was before any image was read. One JSON line each.
 """
 
@@ -15,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -107,10 +107,10 @@ def measured(data: str, way: str, train_box: int, steps: int) -> dict[str, Any]:
     waiting = Waiting(half.normalised)
     half.normalised = waiting  # type: ignore[method-assign]
     dropped(inputs.imaging.stored)
-    began = time.monotonic()
+    began, working = time.monotonic(), time.process_time()
     for batch in islice(half.batches(training, config.batch_size, config.latent_dim, (0, 1, 0, 1)), steps):
         trainer.steps.take([batch], accumulate, trainer.optimisers.values())
-    stepping = time.monotonic() - began
+    stepping, working = time.monotonic() - began, time.process_time() - working
     whole = ParticleImages(inputs.particles, inputs.full_imaging, CPU)
     dropped(inputs.full_imaging.stored)
     order = torch.from_numpy(np.flatnonzero(mine))[:2000]
@@ -122,22 +122,24 @@ def measured(data: str, way: str, train_box: int, steps: int) -> dict[str, Any]:
         "benchmark": "input", "particles": len(inputs.particles), "way": way, "box": inputs.full_imaging.grid.box,
         "train_box": train_box, "prepared": len(inputs.particles) if way == "cache" else len(half),
         "pass_cpu": round(taken, 2), "step_ms": round(1e3 * stepping / steps, 2),
-        "wait": round(waiting.seconds / stepping, 4), "whole_ms": round(1e3 * reading / len(order), 3),
+        "wait": round(waiting.seconds / stepping, 4), "wait_cpu": round(waiting.cpu / working, 4),
+        "whole_ms": round(1e3 * reading / len(order), 3),
         "table_mb": round(table), "peak_mb": round(peak()), "load": round(os.getloadavg()[0], 1),
     }  # fmt: skip
 
 
 class Waiting:
-    """A function, and the seconds that it took in all."""
+    """A function, and the seconds and CPU seconds that it took in all."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.seconds = 0.0
+        self.seconds = self.cpu = 0.0
 
     def __call__(self, *given: Any) -> Any:
-        began = time.monotonic()
+        began, working = time.monotonic(), time.process_time()
         result = self.function(*given)
         self.seconds += time.monotonic() - began
+        self.cpu += time.process_time() - working
         return result
 
 
@@ -150,7 +152,8 @@ def dropped(stored: Any) -> None:
 
 def peak() -> float:
     """The largest memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return float(lines["VmHWM"].split()[0]) / 1e3
 
 
 if __name__ == "__main__":

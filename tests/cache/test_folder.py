@@ -129,8 +129,9 @@ def test_what_the_disk_has_no_room_for_is_left_out_or_refused(
     if kinds:
         assert list(made(tmp_path / "new", plan, told, reserve=1000)) == kinds
         return
-    with pytest.raises(ResourceError, match=r"cache\.too-small"):
+    with pytest.raises(ResourceError) as caught:
         made(tmp_path / "new", plan, told, reserve=1000)
+    assert caught.value.identifier == "cache.too-small"
     assert left(tmp_path / "new") == {"key.lock"}
 
 
@@ -150,5 +151,6 @@ def test_one_that_is_taken_away_is_missed_with_a_remedy(tmp_path: Path, plan: Ca
         images.read(plan.rows[-1:] * 0)
     caches.remove(tmp_path)
     images.expect(plan.rows)
-    with pytest.raises(ResourceError, match="dynaflex resume"):
+    with pytest.raises(ResourceError, match="dynaflex resume") as caught:
         images.read(plan.rows[:1])
+    assert caught.value.identifier == "cache.gone"

@@ -66,7 +66,8 @@ class StoredImages:
                     _fetch(stream.fileno(), (int(place.max()) + 1) * self.size, _FOLLOWS)
         except OSError as error:
             raise ResourceError(
-                "cache.gone", f"the cache of images cannot be read any more: {error.strerror or error}", file=self.path,
+                "cache.gone", "the cache of images cannot be read any more", file=self.path,
+                found=error.strerror or error,
                 fix="go on with dynaflex resume RUN, which makes it again; or with --cache off",
             ) from error  # fmt: skip
         found = torch.from_numpy(images)
