@@ -15,7 +15,7 @@ from dynaflex.errors import ResourceError
 from dynaflex.shapes import IntArray, Tensor
 
 PRECISION = torch.float16
-"""What an image has once it is normalised, wherever it is kept: its rounding is a 4,000th of its noise at most."""
+"""What an image has once it is normalised, wherever it is kept: rounding adds 4e-8 of the noise's power."""
 _ON_DISK = np.dtype("<f2")
 _LARGEST = float(torch.finfo(PRECISION).max)
 _FOLLOWS = 2**23
