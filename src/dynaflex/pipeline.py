@@ -12,14 +12,16 @@ from typing import get_args
 import torch
 
 from dynaflex import kernels, tell
+from dynaflex.cache.folder import remove
 from dynaflex.config import RunConfig, Stage
 from dynaflex.data.halves import too_few
 from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.prepare.before_training import Check, checked
 from dynaflex.prepare.fingerprint import fingerprint
-from dynaflex.prepare.inputs import InputPaths, Inputs, read_inputs
-from dynaflex.prepare.memory import memory_need, require_room
+from dynaflex.prepare.inputs import InputPaths, Inputs, looked_at, read_inputs
+from dynaflex.prepare.memory import CACHE, at_hand, memory_need, place_again, place_of_images, require_room
+from dynaflex.prepare.paths import AUTO
 from dynaflex.prepare.place import write_frame
 from dynaflex.results import maps, table
 from dynaflex.results.alignment import rest_at_the_mean
@@ -42,7 +44,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of a run: the last stage ``until``, the ``device``, and who hears how it ends.
+    """What is asked of a run: the last stage ``until``, the ``device``, who hears how it ends, and where its images are
+    kept ready, a folder or ``AUTO`` or ``OFF``.
 
     All work in the run is done inside ``reported(run)``.
     """
@@ -50,6 +53,7 @@ class Task:
     until: Stage
     device: torch.device
     reported: Callable[[Run], AbstractContextManager[None]]
+    cache: str = AUTO
 
 
 def start_run(
@@ -67,7 +71,11 @@ def start_run(
         StoppedOnRequest: a signal or RELION asked to stop; the run can be resumed.
     """
     with stoppable(path, to_resume(path)) as stop:
-        inputs = read_inputs(paths, config, read_images=True)
+        inputs = read_inputs(paths, config)
+        place = place_of_images(task.cache, path, inputs, config)
+        if place is None or task.until == "prepare":
+            # A cache looks at every image while it is made.
+            inputs = looked_at(inputs)
         fit = check(inputs)
         plan = method.examine(inputs, config)
         config = method.settled(config, plan)
@@ -80,7 +88,7 @@ def start_run(
         with run.locked(), exit_markers(path), _dissolved_if_empty(run), task.reported(run):
             remember(run, inputs)
             fit.note(run)
-            _go_on(work, method, task.until, stop)
+            _go_on(work, method, task.until, stop, place)
     return run
 
 
@@ -104,7 +112,7 @@ def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Co
         with run.locked(), exit_markers(path), task.reported(run):
             remember(run, inputs)
             _forget_damaged(run)
-            _go_on(work, method, task.until, stop)
+            _go_on(work, method, task.until, stop, place_again(task.cache, run, inputs, config))
     return run
 
 
@@ -116,12 +124,17 @@ def _require_enough(inputs: Inputs, config: RunConfig) -> None:
         raise few
 
 
-def _go_on(work: Work[Config, Plan], method: Method[Config, Plan], until: Stage, stop: Stop) -> None:
-    """The stages up to ``until``, each but for what is there already."""
-    run, inputs, config = work.run, work.inputs, work.config
+def _go_on(
+    work: Work[Config, Plan], method: Method[Config, Plan], until: Stage, stop: Stop, place: Path | None
+) -> None:
+    """The stages up to ``until``, each but for what is there already; images are kept in ``place``, or in memory."""
+    run, config = work.run, work.config
     _remember_kernels(run, work.device)
     stages = STAGES[: STAGES.index(until) + 1]
     _prepare(work, method)
+    if place is not None and "train" in stages and not run.files.has(FSC):
+        work = replace(work, inputs=at_hand(run, work.inputs, place, make=bool(_untrained(work))))
+    inputs = work.inputs
     with Halves(run, stop, work.device) as halves:
         if "train" in stages:
             _train(work, method, halves)
@@ -133,16 +146,21 @@ def _go_on(work: Work[Config, Plan], method: Method[Config, Plan], until: Stage,
             with tell.doing("how far everything moves"):
                 measure_motion(run, inputs, work.device)
             maps.reconstruct_run(run, inputs, work.device, halves.each, Recipe(config.solver))
+    if "reconstruct" in stages:
+        remove(run.path / CACHE)
 
 
 def _train(work: Work[Config, Plan], method: Method[Config, Plan], halves: Halves) -> None:
     """Train the halves that are not there yet."""
-    run, inputs = work.run, work.inputs
-    left = [half for half in work.config.trained_halves if not checkpoint.is_final(run, half)]
+    run, inputs, left = work.run, work.inputs, _untrained(work)
     if left:
         training = partial(train_half, replace(work, inputs=inputs.without_table()), method)
         halves.each(training, left, memory_need(inputs))
         run.metrics.close()
+
+
+def _untrained(work: Work[Config, Plan]) -> list[int]:
+    return [half for half in work.config.trained_halves if not checkpoint.is_final(work.run, half)]
 
 
 def _remember_kernels(run: Run, device: torch.device) -> None:

@@ -179,5 +179,5 @@ def test_d_08_slow_storage_is_measured(toy: Toy, command: Command, monkeypatch: 
     monkeypatch.setattr(image_checks.time, "monotonic", lambda: float(next(clock)))
     outcome = command(*toy.check())
     assert outcome.code == 0
-    for words in ("warning: the images were read at 0.1 MB/s in 7 s", "some ten times", "--datadir"):
+    for words in ("warning: the images were read at 0.1 MB/s in 7 s", "several times", "--cache DIR"):
         assert words in outcome.out

@@ -160,7 +160,7 @@ def test_a_disk_and_a_memory_that_are_too_small_are_told_apart(
     typed = [*toy.train(), "-o", toy.folder / "other"]
     (toy.folder / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable:    90 kB\n")
     monkeypatch.setattr("dynaflex.machine._MEMORY", toy.folder / "meminfo")
-    outcome = command(*typed)
+    outcome = command(*typed, "--cache", "off")
     assert outcome.code == 5 and outcome.error_line().endswith("--train-box [memory.images]")
     monkeypatch.setattr(memory.shutil, "disk_usage", lambda _path: Usage(10**9, 10**9, 1000))
     outcome = command(*typed)

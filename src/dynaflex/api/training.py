@@ -27,6 +27,7 @@ def train(
     until: Stage = "report",
     device: str = "auto",
     threads: int | None = None,
+    cache: AnyPath = "auto",
     skip_check: bool = False,
     **settings: Any,
 ) -> Run:
@@ -49,6 +50,8 @@ def train(
         until: last stage: ``"prepare"``, ``"train"``, ``"reconstruct"`` or ``"report"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         threads: of the CPU; default one for each core that may be used.
+        cache: a folder on a local disk in which images are kept ready, or ``"off"``: in memory; default in memory if
+            they fit, else in ``out`` until the run is done.
         skip_check: train even if the particles do not match the map.
 
     Raises:
@@ -87,7 +90,7 @@ def train(
     path = Path(out)
     spared = (file for _, file in input_files(paths))
     with shown(), with_threads(threads), durable.sparing(spared):
-        task = reported_task(until, device, to_resume(absolute(path)))
+        task = reported_task(until, device, to_resume(absolute(path)), str(cache))
         start_run(method_named(method), path, paths, config, task, unchecked if skip_check else checked)
     return Run(path)
 
@@ -104,6 +107,7 @@ def resume(
     until: Stage = "report",
     device: str = "auto",
     threads: int | None = None,
+    cache: AnyPath = "auto",
 ) -> Run:
     """Go on with a run where it stopped, with its own inputs and settings; the same as ``dynaflex resume RUN``.
 
@@ -111,7 +115,7 @@ def resume(
         run: run directory.
         particles, map, mask, datadir, strip_prefix: inputs that have moved; they are compared with those that the run
             was started with.
-        until, device, threads: as for :func:`train`.
+        until, device, threads, cache: as for :func:`train`.
 
     Raises:
         InputError: there is no run there, or its inputs are gone or are others.
@@ -138,7 +142,7 @@ def resume(
     moved = Moved(optional(particles), optional(map), optional(mask), optional(datadir), strip_prefix)
     given = (moved.particles, moved.consensus, moved.mask)
     with shown(), with_threads(threads), durable.sparing(file for file in given if file is not None):
-        task = reported_task(until, device, to_resume(absolute(path)))
+        task = reported_task(until, device, to_resume(absolute(path)), str(cache))
         resume_run(method_of(opened), path, moved, None, task)
     return Run(path)
 

@@ -27,12 +27,7 @@ _CORNERS = 0.55
 def check_images(report: Report, particles: Particles) -> None:
     """Read every image once, stack by stack, and note what cannot be used and what is unlike the others."""
     order = np.lexsort((particles.files.index, particles.files.stack))
-    corners = _corners(particles.grid)
-    faults: list[InputError] = []
-    masked: list[int] = []
-    read: list[int] = []
-    means: list[float] = []
-    deviations: list[float] = []
+    look = ImageLook(particles)
     seconds = 0.0
     for start in tell.each(range(0, len(order), _READ_AT_ONCE), "reading the images"):
         index = order[start : start + _READ_AT_ONCE]
@@ -43,28 +38,56 @@ def check_images(report: Report, particles: Particles) -> None:
             report.problems.append(error)
             return
         seconds += time.monotonic() - began
-        faults += particles.image_faults(index, images)
-        finite = np.isfinite(images).all(axis=(1, 2))
-        masked += index[finite & _constant(images[:, corners]) & ~_constant(images[:, ~corners])].tolist()
-        read += index[finite].tolist()
-        means += images[finite].mean(axis=(1, 2), dtype=np.float64).tolist()
-        deviations += images[finite].std(axis=(1, 2), dtype=np.float64).tolist()
-    report.problems += faults[:_LISTED]
-    if masked:
-        report.problems.append(_masked(particles, masked, len(order)))
-    report.facts["images_read"] = len(order)
+        look.see(index, images)
     rate = 4e-6 * len(order) * particles.grid.box**2 / max(seconds, 1e-9)
     if seconds > _WORTH_TELLING and rate < _SLOW:
         report.warnings.append(
-            f"the images were read at {rate:.1f} MB/s in {seconds:.0f} s, and a reconstruction reads them some ten "
-            "times: copy them to a local disk and give --datadir"
+            f"the images were read at {rate:.1f} MB/s in {seconds:.0f} s, and a run reads them several times: keep "
+            "them on a local disk with --cache DIR"
         )
-    if len(faults) > _LISTED:
-        report.facts["bad_images"] = len(faults)
-    if means:
-        report.facts["image_mean"] = float(np.mean(means))
-        report.facts["image_deviation"] = [float(v) for v in np.quantile(deviations, (0.0, 0.5, 1.0))]
-        _warn_of_outliers(report, particles.rows[read], np.array(deviations))
+    look.note(report)
+
+
+class ImageLook:
+    """What was seen of images that are read for whatever purpose."""
+
+    def __init__(self, particles: Particles) -> None:
+        self.particles = particles
+        self._in_corners = _corners(particles.grid)
+        self._faults: list[InputError] = []
+        self._masked: list[int] = []
+        self._seen = 0
+        self._read: list[int] = []
+        self._means: list[float] = []
+        self._deviations: list[float] = []
+
+    def see(self, index: IntArray, images: FloatArray) -> None:
+        """Look at the ``images`` ``(b h h)`` of the particles at positions ``index`` ``(b)``."""
+        corners = self._in_corners
+        self._seen += len(index)
+        self._faults += self.particles.image_faults(index, images)
+        finite = np.isfinite(images).all(axis=(1, 2))
+        self._masked += index[finite & _constant(images[:, corners]) & ~_constant(images[:, ~corners])].tolist()
+        self._read += index[finite].tolist()
+        self._means += images[finite].mean(axis=(1, 2), dtype=np.float64).tolist()
+        self._deviations += images[finite].std(axis=(1, 2), dtype=np.float64).tolist()
+
+    @property
+    def problems(self) -> list[InputError]:
+        """What cannot be used, of what was seen so far."""
+        masked = [_masked(self.particles, self._masked, self._seen)] if self._masked else []
+        return self._faults[:_LISTED] + masked
+
+    def note(self, report: Report) -> None:
+        """Note in a report what cannot be used and what is unlike the others."""
+        report.problems += self.problems
+        report.facts["images_read"] = self._seen
+        if len(self._faults) > _LISTED:
+            report.facts["bad_images"] = len(self._faults)
+        if self._means:
+            report.facts["image_mean"] = float(np.mean(self._means))
+            report.facts["image_deviation"] = [float(v) for v in np.quantile(self._deviations, (0.0, 0.5, 1.0))]
+            _warn_of_outliers(report, self.particles.rows[self._read], np.array(self._deviations))
 
 
 def _warn_of_outliers(report: Report, rows: IntArray, deviation: Array) -> None:

@@ -44,8 +44,19 @@ def levelled(images: Tensor, grid: Grid, diameter: float) -> Tensor:
         UsageError: the circle leaves no background.
     """
     outside, fit, axes = _planes(grid, diameter)
-    slopes = images.flatten(1)[:, outside].double() @ fit
-    return images - (slopes.to(images.dtype) @ axes).view_as(images)
+    around = images.flatten(1)[:, outside].double()
+    # Not by products of matrices, whose last bits depend on how many images there are.
+    x, y = ((around * column).sum(dim=1, keepdim=True).to(images.dtype) for column in fit.T)
+    return images - (x * axes[0] + y * axes[1]).view_as(images)
+
+
+def paired(index: Tensor) -> Tensor:
+    """The positions ``index`` ``(b)``, one that is alone twice.
+
+    A single image goes another way through a Fourier transform, and differs in the last bits from what it is among
+    others.
+    """
+    return index.repeat(2) if len(index) == 1 else index
 
 
 @lru_cache(maxsize=4)

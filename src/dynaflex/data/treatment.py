@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from dynaflex.data.preprocess import levelled
+from dynaflex.data.preprocess import levelled, paired
 from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.resample import straightened
@@ -70,9 +70,9 @@ class Treatment:
         """
         images = levelled(images, grid, diameter)
         for matrix in np.unique(self.magnification[self.stretched], axis=0):
-            alike = torch.from_numpy((self.magnification == matrix).all(axis=(1, 2)))
+            alike = paired(torch.from_numpy((self.magnification == matrix).all(axis=(1, 2)).nonzero()[0]))
             images[alike] = straightened(images[alike], grid, matrix)
-        changed = torch.from_numpy((self.flipped | self.multiplied).nonzero()[0])
+        changed = paired(torch.from_numpy((self.flipped | self.multiplied).nonzero()[0]))
         if len(changed):
             real = transfer_function(_symmetric(ctf[changed]), grid)
             multiplied = torch.from_numpy(self.multiplied)[changed, None, None]

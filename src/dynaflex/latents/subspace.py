@@ -95,19 +95,21 @@ def fit_subspace(
     )
 
 
-def without_the_rest(batches: Sequence[Batch], mask: Tensor, unit: Tensor, grid: Grid) -> list[Batch]:
-    """Batches without what their rigid map inside ``mask`` ``(d d d)`` has beside the ``unit`` ``(d d d)``, in weights.
+def beside(batches: Sequence[Batch], mask: Tensor, unit: Tensor, grid: Grid) -> Callable[[Batch], Batch]:
+    """What takes off a batch all that the rigid map of ``batches`` inside ``mask`` ``(d d d)`` has beside the ``unit``
+    ``(d d d)``, in weights.
 
     What moves there is not the unit's, and stays as noise.
     """
     slices = _Slices(grid, mask)
     mean = _mean_map(slices, lambda: batches, torch.ones(grid.n_shells, device=mask.device))
     rest = mean * (1.0 - slices.from_volumes(unit[None]))
-    left = []
-    for batch in batches:
+
+    def taken_off(batch: Batch) -> Batch:
         coefficients = batch.coefficients - slices.images(rest, batch)[:, 0]
-        left.append(replace(batch, read=partial(_as_it_is, coefficients)))
-    return left
+        return replace(batch, read=partial(_as_it_is, coefficients))
+
+    return taken_off
 
 
 def _as_it_is(coefficients: Tensor) -> Tensor:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from dynaflex.errors import DynaflexError
@@ -15,15 +18,19 @@ from dynaflex.io.paths import absolute
 from dynaflex.prepare.paths import InputPaths
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import read_table
+from dynaflex.version import __version__
 
 IMAGES = "images.json"
 """The file of a run that lists its stacks of images in the order of the table, each with what it was."""
 _BLOCKS, _BLOCK, _WHOLE = 8, 4096, 1 << 22
 _NO_FILES = ("datadir", "strip_prefix")
+_PREPARED = 1
+"""Raised by whoever changes how images are made ready."""
 
 if TYPE_CHECKING:
     from dynaflex.data.particles import Particles
     from dynaflex.io.star import StarFile
+    from dynaflex.prepare.images import Imaging
 
 
 def fingerprint(paths: InputPaths, particles: Particles) -> dict[str, Any]:
@@ -49,6 +56,30 @@ def of_images(paths: Sequence[Path], before: Sequence[dict[str, Any]] = ()) -> l
         unread = same is not None and all(same[name] == entry[name] for name in entry)
         found.append({**entry, "digest": same["digest"] if same is not None and unread else _sampled(path)})
     return found
+
+
+def of_prepared(particles: Particles, imagings: Sequence[Imaging], stacks: Sequence[dict[str, Any]]) -> str:
+    """A digest of all that decides what images become: the ``stacks`` as :func:`of_images` gives them, wherever they
+    lie, which images of them in which order, what was done to them, where the particles sit, and how they are made
+    ready."""
+    import torch
+
+    digest = hashlib.sha256()
+    files, treated, pose = particles.files, particles.treatment, particles.pose
+    told = {
+        "version": [__version__, _PREPARED],
+        "stacks": [[stack["size"], stack["changed"], stack["digest"]] for stack in stacks],
+        "grids": [str(grid) for grid in (particles.grid, *files.natives)],
+        "imaging": [[str(imaging.grid), imaging.diameter, imaging.edge, imaging.sign] for imaging in imagings],
+    }
+    digest.update(json.dumps(told).encode())
+    changed = particles.ctf[torch.from_numpy((treated.flipped | treated.multiplied).nonzero()[0])]
+    optics = [getattr(changed, field.name).numpy() for field in fields(changed)]
+    images = [files.stack, files.index, files.sign, files.native]
+    treatment = [treated.magnification, treated.flipped, treated.multiplied]
+    for values in (particles.rows, particles.half, *images, *treatment, pose.shift.numpy(), *optics):
+        digest.update(str(values.shape).encode() + np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:32]
 
 
 def _sampled(path: Path) -> str:

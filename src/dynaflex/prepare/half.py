@@ -1,4 +1,4 @@
-"""One half-set, ready to train on: its images in memory, its poses and optics, and reproducible batches.
+"""One half-set, ready to train on: its images, its poses and optics, and reproducible batches.
 
 A half is a value. Nothing here knows how many halves there are, and what one draws does not depend on the other.
 """
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from dynaflex import tell
+from dynaflex.cache.stored import PRECISION
 from dynaflex.data.particles import Particles
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import residual_power
@@ -18,10 +19,17 @@ from dynaflex.prepare.images import Imaging, ParticleImages
 from dynaflex.shapes import Tensor
 
 _READ = 256
+WINDOW, _BLOCK = 8192, 64
+"""Particles that an epoch mixes, and those of them that lie together where images are stored."""
+_SOON, _SURE = 8, 8
+"""Batches that are fetched ahead, and batches after which a whole epoch is surely meant."""
 
 
 class HalfSet(ParticleImages):
-    """The particles of one half: normalised to unit noise variance, Fourier-cropped to the training grid, in memory."""
+    """The particles of one half: normalised to unit noise variance, Fourier-cropped to the training grid.
+
+    Images that are not stored are in memory.
+    """
 
     def __init__(
         self,
@@ -36,9 +44,11 @@ class HalfSet(ParticleImages):
         self.window = imaging.window().to(device)
         # Copies of a particle by symmetry have its image, which is held once.
         first = torch.from_numpy(np.unique(particles.image, return_index=True)[1])
-        self.images = torch.empty(len(first), self.grid.box, self.grid.box)
-        for part in tell.each(torch.arange(len(first)).split(_READ), f"images of {self.whose}"):
-            self.images[part] = imaging.normalise(particles, first[part])
+        held = 0 if imaging.stored is not None else len(first)
+        self.images = torch.empty(held, self.grid.box, self.grid.box, dtype=PRECISION)
+        if held:
+            for part in tell.each(torch.arange(held).split(_READ), f"images of {self.whose}"):
+                self.images[part] = imaging.normalise(particles, first[part])
 
     @property
     def whose(self) -> str:
@@ -46,8 +56,14 @@ class HalfSet(ParticleImages):
         return f"half {self.half}" if self.half else "all particles"
 
     def normalised(self, index: Tensor) -> Tensor:
-        """The images ``index`` ``(b)`` on the device, ``(b h h)``."""
-        return self.images[self.image[index]].to(self.device)
+        """The images ``index`` ``(b)`` on the device, float32 ``(b h h)``.
+
+        Raises:
+            ResourceError: they were stored, and are gone.
+        """
+        if self.imaging.stored is not None:
+            return super().normalised(index)
+        return self.images[self.image[index]].to(self.device).float()
 
     def power_left(self, prediction: Tensor, batch: Batch) -> Tensor:
         """The power ``(s)`` that predictions ``(b h w)`` leave of a batch where its particles are."""
@@ -58,13 +74,40 @@ class HalfSet(ParticleImages):
     ) -> Iterator[Batch]:
         """Batches over the particles ``index``, but for the first ``skip`` of them.
 
-        Order and noise are functions of ``key`` alone.
+        Order and noise are functions of ``key`` alone. Images that are stored are fetched before their turn.
         """
         generator = keyed_generator(*key)
         noise = torch.randn(len(self), latent_dim, generator=generator)
-        order = index[torch.randperm(len(index), generator=generator)]
-        for part in order.split(size)[skip:]:
+        order = index[mixed(len(index), generator)]
+        fetched = done = skip * size
+        for number, part in enumerate(order.split(size)[skip:]):
+            # A window is fetched as a whole, which disks are quick at, once it is clear that all of it is wanted.
+            needed = done + _SOON * size if number < _SURE else (done // WINDOW + 2) * WINDOW
+            if needed > fetched:
+                self.expect(order[fetched:needed])
+                fetched = needed
             yield self.batch(part, noise=noise[part])
+            done += len(part)
+
+    def expect(self, index: Tensor) -> None:
+        """Have the images ``index`` ``(b)`` fetched, if they are stored."""
+        if self.imaging.stored is not None and len(index):
+            self.imaging.stored.expect(self.particles.rows[index.numpy()])
+
+
+def mixed(count: int, generator: torch.Generator) -> Tensor:
+    """So many particles ``(p)`` in a random order: of blocks that lie together, and of the particles of 128 blocks.
+
+    Up to 8192 every order is equally likely. Of more, images are fetched from a disk in pieces that are worth the way,
+    and neighbours in the table still are far from each other.
+    """
+    blocks = torch.arange(count).split(_BLOCK)
+    if count > WINDOW:
+        blocks = tuple(blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist())
+    return torch.cat([
+        window[torch.randperm(len(window), generator=generator)]
+        for window in torch.cat(blocks).split(WINDOW)
+    ])  # fmt: skip
 
 
 def keyed_generator(*key: int) -> torch.Generator:

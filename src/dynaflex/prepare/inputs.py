@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from dynaflex import fourier
+from dynaflex.checking.findings import Report
+from dynaflex.checking.image_checks import check_images
 from dynaflex.checking.preflight import check_inputs
 from dynaflex.checking.volume_checks import read_half_maps
 from dynaflex.config import RunConfig
@@ -84,14 +86,24 @@ class Inputs:
         source = replace(self.particles.source, blocks={})
         return replace(self, particles=replace(self.particles, source=source))
 
+    def warned(self, report: Report) -> Inputs:
+        """The same inputs with the warnings of another check.
+
+        Raises:
+            InputError: its first problem.
+        """
+        report.speak(self.particles.words)
+        report.raise_first()
+        return replace(self, warnings=(*self.warnings, *report.warnings))
+
     def some_held_out(self, most: int) -> Particles:
         """At most so many of the particles that nothing is learned from, always the same."""
         held_out = np.flatnonzero(self.held_out)
         return self.particles.take(np.sort(np.random.default_rng(0).permutation(held_out)[:most]))
 
 
-def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = False) -> Inputs:
-    """Read and compare all inputs; with ``read_images`` every image is looked at, rather than when its turn comes.
+def read_inputs(paths: InputPaths, config: RunConfig) -> Inputs:
+    """Read and compare all inputs but the images, which are looked at when their turn comes.
 
     Raises:
         InputError: something is missing or does not fit.
@@ -102,10 +114,9 @@ def read_inputs(paths: InputPaths, config: RunConfig, *, read_images: bool = Fal
         paths.consensus,
         paths.mask,
         paths.datadir,
-        read_images,
-        config.seed,
-        config.class_number,
-        paths.strip_prefix,
+        seed=config.seed,
+        class_number=config.class_number,
+        strip_prefix=paths.strip_prefix,
     )
     report.raise_first()
     assert report.particles is not None
@@ -159,6 +170,18 @@ def _unit(density: Tensor, threshold: float, focus: Tensor | None, grid: Grid, g
         return unit_within(focus, grid, group)
     direction, _ = direction_of_least_cut(torch.where(density > threshold, density, 0.0), grid, group)
     return unit_towards(direction, grid, group)
+
+
+def looked_at(inputs: Inputs) -> Inputs:
+    """The same inputs, after every image has been read once; their warnings have what was seen.
+
+    Raises:
+        InputError: one cannot be used.
+    """
+    report = Report()
+    particles = inputs.particles
+    check_images(report, particles.take(np.unique(particles.originals)))
+    return inputs.warned(report)
 
 
 def _training_box(grid: Grid, config: RunConfig) -> int:

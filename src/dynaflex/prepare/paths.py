@@ -9,6 +9,9 @@ from typing import Any
 
 from dynaflex.io.paths import absolute
 
+AUTO, OFF = "auto", "off"
+"""Where images are kept while they are worked on: in memory if they fit, else on the disk of the run; in memory. All
+else is a folder."""
 _PLAIN = "strip_prefix"
 _EVERY = ("particles", "consensus", "mask", "half_maps", "datadir", _PLAIN)
 

@@ -11,18 +11,22 @@ from dynaflex.config import Stage
 from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.pipeline import Task
 from dynaflex.prepare.device import pick_device
+from dynaflex.prepare.paths import AUTO
 from dynaflex.report.facts.ending import Ending
 from dynaflex.report.html import write_report
 from dynaflex.run.directory import Run
 
 
-def reported_task(until: Stage, device: str, command: str) -> Task:
+def reported_task(until: Stage, device: str, command: str, cache: str = AUTO) -> Task:
     """What is asked of a run, up to the stage ``until`` on a device, told in its report; ``command`` goes on with it.
+
+    ``cache`` says where images are kept ready.
 
     Raises:
         EnvironmentFault: the device does not exist here.
     """
-    return Task(until, pick_device(device), partial(reported, command=command, when_done=until == "report"))
+    told = partial(reported, command=command, when_done=until == "report")
+    return Task(until, pick_device(device), told, cache)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -29,11 +30,10 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
     latent_dim, prior = trainer.config.latent_dim, trainer.config.latent_prior
 
     def batch(index: Tensor) -> Batch:
-        pose = None
-        if trainer.poses is not None:
-            every = torch.arange(len(data), device=data.device)
-            pose = torch.no_grad()(trainer.poses.corrected)(every, data.pose)
-        return data.batch(index, pose=pose)
+        found = data.batch(index)
+        if trainer.poses is None:
+            return found
+        return replace(found, pose=torch.no_grad()(trainer.poses.corrected)(found.index, found.pose))
 
     with torch.no_grad():
         start = torch.cat([

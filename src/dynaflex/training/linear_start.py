@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 
 from dynaflex import fourier
 from dynaflex.config import RunConfig
-from dynaflex.latents.subspace import coarse_grid, fit_subspace, linear_latents, straight_coordinates, without_the_rest
+from dynaflex.imaging.batch import Batch
+from dynaflex.latents.subspace import beside, coarse_grid, fit_subspace, linear_latents, straight_coordinates
 from dynaflex.prepare.half import HalfSet, keyed_generator
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.shapes import Tensor
 
 _AT_ONCE = 128
+_MOST = 20_000
+"""Particles that the components are found from: they are a start, and more would only begin a little nearer."""
 _SPARE_COMPONENTS = 2
 _STREAM_SUBSPACE = 5
 _UNIT = 0.5
@@ -21,17 +26,25 @@ _UNIT = 0.5
 def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -> Tensor:
     """The ``count`` strongest coordinates ``(p count)``, of unit variance, of a half's images at the shared resolution.
 
-    All images are kept at that resolution: a few kB each. Of a symmetric assembly one unit has components, and the
-    others are taken off.
+    The images that the components are found from are kept at that resolution, a few kB each; those of large halves are
+    some of all, evenly. Of a symmetric assembly one unit has components, and the others are taken off.
     """
     grid = coarse_grid(data.grid, config.shared_resolution)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0).to(data.device)
-    batches = [data.batch(part).coarse(grid) for part in torch.arange(len(data)).split(_AT_ONCE)]
+    everyone = torch.arange(len(data))
+    batches = [data.batch(part).coarse(grid) for part in everyone[:: -(-len(data) // _MOST)].split(_AT_ONCE)]
+    without_the_rest: Callable[[Batch], Batch] = lambda batch: batch  # noqa: E731
     if inputs.unit is not None:
         unit = fourier.resize(inputs.unit, grid.box, 3).clamp(0.0, 1.0).to(data.device)
-        batches = without_the_rest(batches, mask, unit, grid)
+        without_the_rest = beside(batches, mask, unit, grid)
         mask = mask * (unit > _UNIT)
+    batches = [without_the_rest(batch) for batch in batches]
     generator = keyed_generator(config.seed, data.half, _STREAM_SUBSPACE)
     task = f"first latents of {data.whose}"
     subspace = fit_subspace(lambda: batches, mask, grid, count + _SPARE_COMPONENTS, generator, task=task)
-    return straight_coordinates(linear_latents(subspace, lambda: batches).cpu(), subspace.variance.cpu(), count)
+
+    def all_of_them() -> Iterator[Batch]:
+        for part in everyone.split(_AT_ONCE):
+            yield without_the_rest(data.batch(part).coarse(grid))
+
+    return straight_coordinates(linear_latents(subspace, all_of_them).cpu(), subspace.variance.cpu(), count)

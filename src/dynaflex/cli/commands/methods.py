@@ -13,7 +13,7 @@ from dynaflex.cli.help import Command
 from dynaflex.cli.settings import MethodCommand, with_settings
 from dynaflex.config import RunConfig
 from dynaflex.errors import EnvironmentFault
-from dynaflex.prepare.paths import InputPaths
+from dynaflex.prepare.paths import AUTO, InputPaths
 from dynaflex.training.installed import method_named
 from dynaflex.training.method import AnyMethod
 
@@ -45,6 +45,7 @@ def command_of(method: AnyMethod) -> Callable[..., None]:
         until: inputs.Until = "report",
         device: inputs.RunDevice = "auto",
         threads: inputs.RunThreads = None,
+        cache: inputs.RunCache = AUTO,
         skip_check: inputs.SkipCheck = False,
         *,
         own: dict[str, Path],
@@ -66,7 +67,7 @@ def command_of(method: AnyMethod) -> Callable[..., None]:
 
         paths = InputPaths(particles, map, mask, half_maps, own, datadir, strip_prefix)
         with shown(), with_threads(threads):
-            task = reported_task(until, device, to_resume(out))
+            task = reported_task(until, device, to_resume(out), cache)
             if resume and (out / CONFIG).exists():
                 resume_run(method, out, Moved.of(paths), config, task)
             else:

@@ -12,6 +12,7 @@ from dynaflex.cli.options import Device, Half, RunFolder, Threads
 from dynaflex.config import RunConfig, Solver
 from dynaflex.errors import UsageError
 from dynaflex.prepare.device import pick_device, with_threads
+from dynaflex.prepare.paths import AUTO
 from dynaflex.products.names import ANALYSIS, K_MEANS, ClusterKind
 
 if TYPE_CHECKING:
@@ -81,6 +82,10 @@ def reconstruct_command(
     strip_prefix: MovedPrefix = None,
     device: Device = "auto",
     threads: Threads = None,
+    cache: Annotated[
+        str,
+        typer.Option("--cache", metavar="DIR|off", help="Images made ready in DIR; default those of the run, if any."),
+    ] = AUTO,
 ) -> None:  # fmt: skip
     """Rebuild the half-maps of a trained run, corrected and rigid, or make those of one state."""
     from dynaflex.products.states.asked import Asked, reconstruct_state
@@ -97,7 +102,7 @@ def reconstruct_command(
         asked, table = said.understood(opened, particles)
         moved = Moved(table, map, mask, datadir, strip_prefix)
         if asked is not None:
-            found, folder = reconstruct_state(opened, asked, moved, recipe, out, pick_device(device), stop)
+            found, folder = reconstruct_state(opened, asked, moved, recipe, out, pick_device(device), stop, cache)
             lines = [*_lines(found), f"state: {folder}; open {folder / SCRIPT} in ChimeraX"]
         elif out is not None:
             raise UsageError(
@@ -106,13 +111,14 @@ def reconstruct_command(
                 fix="leave out -o, or say which state",
             )  # fmt: skip
         else:
-            lines = _whole_run(opened, stop, moved, recipe, device)
+            lines = _whole_run(opened, stop, moved, recipe, device, cache)
     for line in lines:
         typer.echo(line)
 
 
-def _whole_run(run: Run, stop: Stop, moved: Moved, recipe: Recipe, device: str) -> list[str]:
+def _whole_run(run: Run, stop: Stop, moved: Moved, recipe: Recipe, device: str, cache: str) -> list[str]:
     from dynaflex.cli.typed import again
+    from dynaflex.prepare.memory import ready
     from dynaflex.report.reported import reported
     from dynaflex.results import maps
     from dynaflex.results.reopen import remember, reopened
@@ -123,6 +129,7 @@ def _whole_run(run: Run, stop: Stop, moved: Moved, recipe: Recipe, device: str) 
         there = pick_device(device)
         inputs = reopened(run, moved)
         remember(run, inputs)
+        inputs = ready(cache, run, inputs, make=True)
         with reported(run, again()), Halves(run, stop, there) as halves:
             maps.reconstruct_run(run, inputs, there, halves.each, recipe)
     return [f"done: {run.maps}"]

@@ -6,7 +6,8 @@ import typer
 
 from dynaflex.cli import inputs
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
-from dynaflex.cli.options import Device, RunFolder, Threads
+from dynaflex.cli.options import Cache, Device, RunFolder, Threads
+from dynaflex.prepare.paths import AUTO
 
 
 def resume_command(
@@ -19,6 +20,7 @@ def resume_command(
     until: inputs.Until = "report",
     device: Device = "auto",
     threads: Threads = None,
+    cache: Cache = AUTO,
 ) -> None:
     """Go on with a run where it stopped, with its own inputs and settings."""
     from dynaflex.cli.typed import to_resume
@@ -31,6 +33,6 @@ def resume_command(
     from dynaflex.run.monitor import shown
 
     with shown(), with_threads(threads):
-        task = reported_task(until, device, to_resume(run))
+        task = reported_task(until, device, to_resume(run), cache)
         resume_run(method_of(open_run(run)), run, Moved(particles, map, mask, datadir, strip_prefix), None, task)
     typer.echo(f"done: {run}")

@@ -13,6 +13,8 @@ import torch
 from dynaflex import tell
 from dynaflex.errors import UsageError
 from dynaflex.io.arrays import read_vectors
+from dynaflex.prepare.memory import ready
+from dynaflex.prepare.paths import AUTO
 from dynaflex.products.names import K_MEANS, STATES
 from dynaflex.products.selection import in_cluster
 from dynaflex.products.states.chosen import Chosen, around
@@ -98,15 +100,23 @@ class Asked:
 
 
 def reconstruct_state(
-    run: Run, asked: Asked, moved: Moved, recipe: Recipe, out: Path | None, device: torch.device, stop: Stop
+    run: Run,
+    asked: Asked,
+    moved: Moved,
+    recipe: Recipe,
+    out: Path | None,
+    device: torch.device,
+    stop: Stop,
+    cache: str = AUTO,
 ) -> tuple[dict[str, Any], Path]:
     """Make the maps of a state, in ``out`` or else in the run, which is then held meanwhile; returns what they are, and
-    where. Inputs that have ``moved`` are compared with those of the start.
+    where. Inputs that have ``moved`` are compared with those of the start. Images are read from a ``cache`` that is
+    there; none is made for a few particles.
 
     Raises:
         InputError, DamagedCheckpointError: as :func:`reopened`; else as :meth:`Asked.chosen` and :func:`make_state`.
     """
-    inputs, both = reopened(run, moved), Surroundings(run)
+    inputs, both = ready(cache, run, reopened(run, moved), make=False), Surroundings(run)
     chosen = asked.chosen(run, both)
     folder = run.path / STATES / chosen.name if out is None else out
     with run.locked() if out is None else nullcontext(), Halves(run, stop, device) as halves:

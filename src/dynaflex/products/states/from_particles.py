@@ -93,7 +93,7 @@ class FromParticles:
         self.around = [surroundings.around(node, count) for node in nodes]
         self.mask = fourier.resize(inputs.mask, self.grid.box, 3).clamp(0.0, 1.0)
         self.reach, self._halves = surroundings.reach, surroundings.halves
-        imaging = replace(inputs.full_imaging, grid=self.grid)
+        imaging = inputs.full_imaging.on(self.grid)
         self._images = {
             number: ParticleImages(
                 inputs.particles.take(inputs.members(number)), imaging, device, half.poses, half.contrast

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -79,7 +79,7 @@ class Recipe:
         if self.box is None:
             return imaging
         require_crop(self.box, imaging.grid.box)
-        return replace(imaging, grid=imaging.grid.cropped(self.box))
+        return imaging.on(imaging.grid.cropped(self.box))
 
     def group(self, run: Run, inputs: Inputs) -> Tensor:
         """The rotations ``(g 3 3)`` that the half-maps get.
