@@ -231,6 +231,21 @@ def test_what_is_fetched_ahead_is_what_is_read(ready: Inputs, monkeypatch: pytes
     assert announced[: len(read)] == read and len(read) == 92
 
 
+def test_copies_by_symmetry_have_one_place(few: Path, tmp_path: Path) -> None:
+    paths = InputPaths(few / "particles.star", few / "consensus.mrc", None)
+    inputs = read_inputs(paths, MapConfig(train_box=TRAIN_BOX))
+    copies = inputs.particles.take(np.repeat(np.arange(len(inputs.particles)), 3))
+    expanded = replace(inputs, particles=replace(copies, rows=np.arange(len(copies))))
+    found = stored(expanded, tmp_path)
+    for imaging in (found.imaging, found.full_imaging):
+        assert imaging.stored is not None
+        assert imaging.stored.path.stat().st_size == 2 * len(inputs.particles) * imaging.grid.box**2
+    half = found.particles.take(found.members(2))
+    index = torch.randperm(len(half), generator=keyed_generator(0))[:40]
+    from_stack = HalfSet(expanded.particles.take(expanded.members(2)), 2, expanded.imaging, CPU)
+    assert torch.equal(HalfSet(half, 2, found.imaging, CPU).normalised(index), from_stack.normalised(index))
+
+
 def test_on_another_grid_nothing_is_stored(ready: Inputs, inputs: Inputs) -> None:
     other = inputs.imaging.grid.cropped(16)
     assert ready.imaging.on(ready.imaging.grid) is ready.imaging and ready.imaging.on(other).stored is None

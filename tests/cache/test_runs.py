@@ -102,9 +102,12 @@ def test_maps_are_made_again_from_a_cache(without: tuple[str, Path], tmp_path: P
     with run.locked():
         inputs = reopened(run)
         remember(run, inputs)
-        assert memory.ready("auto", run, inputs) is inputs is memory.ready("off", run, inputs)
+        for cache in ("auto", "off"):
+            assert memory.ready(cache, run, inputs, make=True) is inputs
+        kept = str(tmp_path / "cache")
+        assert memory.ready(kept, run, inputs, make=False).full_imaging.stored is None, "nor made for a few particles"
         for passes in (120, 0):
             read.clear()
-            maps.reconstruct_run(run, memory.ready(str(tmp_path / "cache"), run, inputs), torch.device("cpu"))
+            maps.reconstruct_run(run, memory.ready(kept, run, inputs, make=True), torch.device("cpu"))
             assert len(read) == passes
             assert (run.maps / "map.mrc").read_bytes() == (without[1] / "maps/map.mrc").read_bytes()
