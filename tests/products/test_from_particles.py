@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,10 @@ def test_a_particle_is_the_nearest_to_itself(both: Surroundings) -> None:
 
 
 def test_no_half_sees_the_images_of_the_other(run: Run, inputs: Inputs, both: Surroundings, ends: list[Node]) -> None:
-    drowned = replace(inputs, particles=Drowned(**vars(inputs.particles)))
+    drowned = replace(
+        inputs,
+        particles=Drowned(**{field.name: getattr(inputs.particles, field.name) for field in fields(inputs.particles)}),
+    )
     clear, other = (next(FromParticles(run, one, both, ends[:1], CPU).maps()) for one in (inputs, drowned))
     assert clear is not None and other is not None
     assert torch.equal(clear.halves[1], other.halves[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,18 @@ def test_no_half_sees_the_images_of_the_other(
 ) -> None:
     chosen = opened_wide(scene)
     seen = {}
-    for name, one in (("clear", inputs), ("drowned", replace(inputs, particles=Drowned(**vars(inputs.particles))))):
+    for name, one in (
+        ("clear", inputs),
+        (
+            "drowned",
+            replace(
+                inputs,
+                particles=Drowned(
+                    **{field.name: getattr(inputs.particles, field.name) for field in fields(inputs.particles)}
+                ),
+            ),
+        ),
+    ):
         make_state(run, one, both, chosen, tmp_path / name, CPU, recipe=Recipe(solver="backprojection"))
         seen[name] = [read_map(tmp_path / name / f"map_half{half}.mrc").data for half in (1, 2)]
     assert np.array_equal(seen["clear"][0], seen["drowned"][0])
