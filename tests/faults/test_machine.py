@@ -65,7 +65,13 @@ def small_machine(toy: Toy) -> list[object]:
 
 
 FAULTS = [
-    Fault("R-04", "images that do not fit into memory, where they are to be", small_machine, 5, ("GB", "available", "--train-box")),
+    Fault(
+        "R-04",
+        "images that do not fit into memory, where they are to be",
+        small_machine,
+        5,
+        ("GB", "available", "--train-box"),
+    ),
 ]
 
 
