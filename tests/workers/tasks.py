@@ -46,7 +46,9 @@ def wrong(half: int, _stop: Stop) -> object:
 def saving(run: Path, half: int, stop: Stop) -> None:
     """Work for ever; a stop waits until it is saved how far that came."""
     with stop.hold():
-        (run / f"began{half}").write_text(str(os.getpid()))
+        # Whoever sees the file may read its number at once.
+        (run / f"begins{half}").write_text(str(os.getpid()))
+        (run / f"begins{half}").rename(run / f"began{half}")
         while not stop.requested:
             time.sleep(0.01)
         time.sleep(0.3)
