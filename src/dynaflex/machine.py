@@ -1,4 +1,4 @@
-"""What of this machine this process may use: cores and memory, as a scheduler or a container leaves them.
+"""What of this machine this process may use: cores and memory, as a scheduler or a container leaves them, and disks.
 
 A control group limits what everything in it uses together, and so do those that it lies in.
 """
@@ -6,6 +6,7 @@ A control group limits what everything in it uses together, and so do those that
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,16 @@ def available_memory() -> int | None:
     except (OSError, ValueError, LookupError):
         return None
     return max(0, min([free, *_memory_left()]))
+
+
+def free_disk(path: Path) -> tuple[int | None, Path]:
+    """Bytes that are free on the disk of a file or folder that need not be there yet, and the folder that is there.
+
+    None for what has no size at all and is no disk; that it cannot be written to is said when that is tried.
+    """
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    disk = shutil.disk_usage(there)
+    return disk.free if disk.total else None, there
 
 
 def _quotas() -> Iterator[float]:

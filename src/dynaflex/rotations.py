@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
 import roma
 import torch
 
 from dynaflex.errors import UsageError
-from dynaflex.shapes import Tensor
+from dynaflex.shapes import Array, Tensor
 
 _GOLDEN = 0.5 + math.sqrt(1.25)
 # (order, axis) of rotations that generate each polyhedral group, the axes as in RELION's symmetries.cpp.
@@ -45,6 +46,18 @@ def random_rotations(n: int, generator: torch.Generator) -> Tensor:
     """Uniformly random rotations ``(n 3 3)`` in float64, reproducible from ``generator``."""
     quaternion = torch.randn(n, 4, generator=generator, dtype=torch.float64)
     return roma.unitquat_to_rotmat(quaternion / quaternion.norm(dim=1, keepdim=True))
+
+
+def on_spiral(heights: Array) -> Array:
+    """Unit vectors ``(n 3)`` at ``heights`` ``(n)``, each turned on by the golden angle: evenly spread if these are."""
+    turn = np.pi * (1.0 + 5.0**0.5) * (np.arange(len(heights)) + 0.5)
+    flat = np.sqrt(1.0 - heights * heights)
+    return np.stack([flat * np.cos(turn), flat * np.sin(turn), heights], axis=1)
+
+
+def even_directions(count: int) -> Array:
+    """Unit vectors ``(n 3)`` spread evenly over the sphere."""
+    return on_spiral(1.0 - 2.0 * (np.arange(count) + 0.5) / count)
 
 
 def point_group(name: str) -> Tensor:

@@ -14,9 +14,9 @@ from unittest.mock import patch
 
 import pytest
 
+from dynaflex import machine
 from dynaflex.checking import image_checks
 from dynaflex.io import durable
-from dynaflex.prepare import memory
 from dynaflex.run.directory import Run
 from dynaflex.run.metrics import Metrics
 from dynaflex.training import loop
@@ -100,7 +100,7 @@ def in_the_way(toy: Toy) -> list[object]:
 
 def test_d_04_a_run_that_would_not_fit_is_not_begun(toy: Toy, command: Command) -> None:
     fault = Fault("D-04", "a disk too small", crowded, 5, (str(toy.run), "1e-06 GB free", "another disk"))
-    with patch.object(memory.shutil, "disk_usage", lambda _path: Usage(10**9, 10**9, 1000)):
+    with patch.object(machine.shutil, "disk_usage", lambda _path: Usage(10**9, 10**9, 1000)):
         prove(fault, toy, command)
     assert not toy.run.exists()
 

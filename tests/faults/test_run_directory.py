@@ -13,9 +13,9 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from dynaflex import machine
 from dynaflex.errors import DamagedCheckpointError
 from dynaflex.io.mrc import read_map, write_map
-from dynaflex.prepare import memory
 from dynaflex.run.directory import Run
 from dynaflex.run.metrics import Metrics
 from dynaflex.training import checkpoint
@@ -162,7 +162,7 @@ def test_a_disk_and_a_memory_that_are_too_small_are_told_apart(
     monkeypatch.setattr("dynaflex.machine._MEMORY", toy.folder / "meminfo")
     outcome = command(*typed, "--cache", "off")
     assert outcome.code == 5 and outcome.error_line().endswith("--train-box [memory.images]")
-    monkeypatch.setattr(memory.shutil, "disk_usage", lambda _path: Usage(10**9, 10**9, 1000))
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _path: Usage(10**9, 10**9, 1000))
     outcome = command(*typed)
     assert outcome.code == 5 and outcome.error_line().endswith("with -o [disk.too-small]")
     assert not (toy.folder / "other").exists()

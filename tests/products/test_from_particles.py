@@ -19,7 +19,6 @@ from dynaflex.judge.scene import SimulatedScene
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.products.states.from_particles import FromParticles, lack
 from dynaflex.products.states.surroundings import FEWEST, Node, Surroundings
-from dynaflex.results.reopen import reopened
 from dynaflex.results.volumes import along_axis
 from dynaflex.run.directory import Run
 from dynaflex.validate.cryobench import fsc_area
@@ -32,16 +31,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def run(finished_run: Path) -> Run:
     return Run.open(finished_run)
-
-
-@pytest.fixture(scope="module")
-def inputs(run: Run) -> Inputs:
-    return reopened(run)
-
-
-@pytest.fixture(scope="module")
-def both(run: Run) -> Surroundings:
-    return Surroundings(run)
 
 
 @pytest.fixture(scope="module")

@@ -43,16 +43,6 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 @pytest.fixture(scope="module")
-def inputs(run: Run) -> Inputs:
-    return reopened(run)
-
-
-@pytest.fixture(scope="module")
-def both(run: Run) -> Surroundings:
-    return Surroundings(run)
-
-
-@pytest.fixture(scope="module")
 def scene(simulated: Path) -> SimulatedScene:
     return SimulatedScene.read(simulated / "truth.npz")
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from dynaflex.errors import EnvironmentFault, RunBusyError
+from dynaflex.io import durable
 from dynaflex.run import lock
 from dynaflex.run.lock import Holder, break_lock, locked
 from dynaflex.run.repeat import repeating
@@ -90,14 +91,14 @@ def test_a_process_is_told_from_a_later_one_of_the_same_number_and_from_one_befo
 
 def test_a_file_that_its_holder_removed_meanwhile_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waited for that file holds something that nobody else will find."""
-    path, flock, removed = tmp_path / "lock.json", lock.fcntl.flock, []
+    path, flock, removed = tmp_path / "lock.json", durable.fcntl.flock, []
 
     def after_removal(descriptor: int, operation: int) -> None:
         flock(descriptor, operation)
         if not removed:
             removed.append(path.unlink())
 
-    monkeypatch.setattr(lock.fcntl, "flock", after_removal)
+    monkeypatch.setattr(durable.fcntl, "flock", after_removal)
     with locked(path, ignore), pytest.raises(RunBusyError), locked(path, ignore):
         pass
     assert removed
@@ -105,9 +106,9 @@ def test_a_file_that_its_holder_removed_meanwhile_is_no_lock(tmp_path: Path, mon
 
 def test_where_the_kernel_keeps_no_locks_the_file_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unsupported(*_: object) -> None:
-        raise OSError(lock.errno.ENOLCK, "No locks available")
+        raise OSError(durable.errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(lock.fcntl, "flock", unsupported)
+    monkeypatch.setattr(durable.fcntl, "flock", unsupported)
     path = tmp_path / "lock.json"
     with locked(path, ignore):
         with pytest.raises(RunBusyError, match=str(os.getpid())), locked(path, ignore):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import secrets
@@ -20,6 +19,7 @@ from dynaflex import tell
 from dynaflex.cache.stored import StoredImages
 from dynaflex.errors import ResourceError
 from dynaflex.io import durable
+from dynaflex.machine import free_disk
 from dynaflex.shapes import IntArray, Tensor
 
 _LIST, _ROWS = "cache.json", "rows.npy"
@@ -27,7 +27,6 @@ _WRITING = ".writing"
 _AT_ONCE = 2**24
 """Pixels that are prepared together."""
 _LOOK = 0.2
-_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 Produce = Callable[[IntArray], Mapping[str, Tensor]]
 """The images of each kind, ``(b h h)`` in half precision, of the particles at some places ``(b)`` of a plan."""
@@ -107,10 +106,9 @@ def require_room(folder: Path, plan: CachePlan, reserve: int = 0) -> tuple[str, 
     Raises:
         ResourceError: it has none for the most needed kind.
     """
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    free = shutil.disk_usage(there).free
-    kinds = plan.fitting(free - reserve)
-    if not kinds:
+    free, _ = free_disk(folder)
+    kinds = tuple(plan.boxes) if free is None else plan.fitting(free - reserve)
+    if free is not None and not kinds:
         need = plan.size(list(plan.boxes)[:1]) + reserve
         raise ResourceError(
             "cache.too-small", "the cache of images would not fit on its disk", file=folder,
@@ -179,7 +177,7 @@ def _alone(path: Path) -> Iterator[bool]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         waited = False
-        while (held := _held(descriptor)) is False:
+        while (held := durable.taken(descriptor)) is False:
             if not waited:
                 tell.say("another process makes the same cache of images: waiting for it")
             waited = True
@@ -187,19 +185,6 @@ def _alone(path: Path) -> Iterator[bool]:
         yield held is True
     finally:
         os.close(descriptor)
-
-
-def _held(descriptor: int) -> bool | None:
-    """Whether a lock was got; None where there are no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno in _UNSUPPORTED:
-            return None
-        raise
-    return True
 
 
 def _remove_leftovers(folder: Path, mine: str) -> None:
@@ -212,7 +197,7 @@ def _remove_leftovers(folder: Path, mine: str) -> None:
         with durable.errors_of_the_disk(folder):
             descriptor = os.open(folder / f"{key}.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if _held(descriptor):
+            if durable.taken(descriptor):
                 shutil.rmtree(left, ignore_errors=True)
         finally:
             os.close(descriptor)

@@ -74,7 +74,7 @@ class Particles:
         """How many particles there are, however many copies of them."""
         return len(np.unique(self.image))
 
-    @property
+    @cached_property
     def originals(self) -> IntArray:
         """The first position ``(p)`` with the same image as each particle."""
         return np.asarray(np.unique(self.image, return_index=True)[1][self.image])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynaflex.rotations import on_spiral
 from dynaflex.shapes import Array, IntArray
 
 _DIRECTIONS = 1000
@@ -56,7 +57,9 @@ def views_of(rotation: Array) -> Views | None:
     # The third row turns into the beam.
     view = rotation[:: -(-len(rotation) // _LOOKED_AT), 2]
     width = max(_WIDTH, _SAMPLES / len(view))
-    density = (np.abs(_directions() @ view.T) < width).mean(axis=1) / width
+    # A direction and its opposite see the same: those of half a sphere are enough.
+    heights = (np.arange(_DIRECTIONS) + 0.5) / _DIRECTIONS
+    density = (np.abs(on_spiral(heights) @ view.T) < width).mean(axis=1) / width
     spread, axes = np.linalg.eigh(view.T @ view / len(view))
     axis = axes[:, -1] * np.sign(axes[np.abs(axes[:, -1]).argmax(), -1])
     return Views(
@@ -71,11 +74,3 @@ def views_of_halves(rotation: Array, half: IntArray) -> dict[str, Views]:
     """The views of both halves, by name, of those that have enough particles."""
     found = {f"half {number}": views_of(rotation[half == number]) for number in (1, 2)}
     return {name: views for name, views in found.items() if views is not None}
-
-
-def _directions() -> Array:
-    """Directions ``(n 3)`` spread evenly over half of the sphere, on a spiral of the golden angle."""
-    i = np.arange(_DIRECTIONS) + 0.5
-    z, turn = i / _DIRECTIONS, np.pi * (1.0 + 5.0**0.5) * i
-    flat = np.sqrt(1.0 - z * z)
-    return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)

@@ -7,6 +7,7 @@ fsync of the folder. Equal contents give equal bytes.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ from dynaflex.errors import DynaflexError, EnvironmentFault, ResourceError, Usag
 
 # The earliest date a zip archive can hold; a fixed one keeps equal arrays byte-identical from run to run.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _WRITING, _OLD = ".writing", ".old"
 _spared: ContextVar[frozenset[tuple[int, int]]] = ContextVar("spared", default=frozenset())
 
@@ -137,6 +139,22 @@ def errors_of_the_disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def taken(descriptor: int) -> bool | None:
+    """Take the kernel's lock of an open file, unless another has it; None where the file system keeps no locks.
+
+    It is kept as long as the descriptor is open in any process.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
+    return True
 
 
 def make_folder(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from dynaflex.config import RunConfig
 from dynaflex.data.preprocess import paired
 from dynaflex.errors import ResourceError
 from dynaflex.io.paths import absolute
-from dynaflex.machine import available_memory
+from dynaflex.machine import available_memory, free_disk
 from dynaflex.prepare.fingerprint import IMAGES, of_prepared
 from dynaflex.prepare.images import Imaging
 from dynaflex.prepare.inputs import Inputs
@@ -80,16 +79,14 @@ def require_room(path: Path, inputs: Inputs, config: RunConfig) -> None:
     Raises:
         ResourceError: it cannot.
     """
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    need, disk = disk_need(inputs, config), shutil.disk_usage(there)
-    # What has no size at all is not a disk; that it cannot be written to is said when that is tried.
-    if disk.total and need > disk.free:
+    need, (free, there) = disk_need(inputs, config), free_disk(path)
+    if free is not None and need > free:
         raise ResourceError(
             "disk.too-small",
             "this run would not fit on its disk",
             file=path,
             expected=f"{_size(need)} free",
-            found=f"{_size(disk.free)} free on the disk of {there}",
+            found=f"{_size(free)} free on the disk of {there}",
             fix="free space, or choose a directory on another disk with -o",
         )
 
@@ -143,11 +140,9 @@ def ready(cache: str, run: Run, inputs: Inputs, *, make: bool) -> Inputs:
     Errors as :func:`at_hand`.
     """
     folder = _known(run) if cache == AUTO else Path(cache)
-    return (
-        inputs
-        if cache == OFF or folder is None
-        else at_hand(run, inputs, absolute(folder), make=make and cache != AUTO)
-    )
+    if cache == OFF or folder is None:
+        return inputs
+    return at_hand(run, inputs, absolute(folder), make=make and cache != AUTO)
 
 
 def _known(run: Run) -> Path | None:

@@ -6,8 +6,6 @@ cannot be seen from another machine stands in the file: who holds the lock, and 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import socket
@@ -18,6 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from dynaflex.errors import EnvironmentFault, RunBusyError
+from dynaflex.io import durable
 from dynaflex.run.repeat import repeating
 
 HEARTBEAT = 30.0
@@ -30,7 +29,6 @@ ENDING = 10.0
 """Seconds that those who worked for a process that is gone may take to notice: they keep its lock until they end."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
 @dataclass(frozen=True)
@@ -161,22 +159,18 @@ def _open(path: Path) -> tuple[int, bool]:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            by = _holder_soon(path)
-            if not by.is_dead() or time.monotonic() > last:
-                raise _busy(path, by) from error
-            time.sleep(0.02)
-            continue
-        except OSError as error:
-            if error.errno in _UNSUPPORTED:
-                return descriptor, False
+            taken = durable.taken(descriptor)
+        except OSError:
             os.close(descriptor)
             raise
-        if _is_at(descriptor, path):
-            return descriptor, True
+        if taken is None or (taken and _is_at(descriptor, path)):
+            return descriptor, bool(taken)
         os.close(descriptor)
+        if not taken:
+            by = _holder_soon(path)
+            if not by.is_dead() or time.monotonic() > last:
+                raise _busy(path, by)
+            time.sleep(0.02)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from dynaflex.errors import UsageError
-from dynaflex.rotations import point_group
+from dynaflex.rotations import even_directions, point_group
 from dynaflex.shapes import Array
 from dynaflex.simulation.molecule import (
     ARM,
@@ -64,10 +64,7 @@ def make_assembly(width: float, seed: int, symmetry: str) -> Molecule:
 
 def _farthest_from_itself(group: Array) -> tuple[Array, float]:
     """The direction that lies farthest from where the group puts it, and how far on the unit sphere."""
-    i = np.arange(_DIRECTIONS) + 0.5
-    z, turn = 1.0 - 2.0 * i / _DIRECTIONS, np.pi * (1.0 + 5.0**0.5) * i
-    flat = np.sqrt(1.0 - z * z)
-    directions = np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)
+    directions = even_directions(_DIRECTIONS)
     if len(group) == 1:
         return np.array([1.0, 0.0, 0.0]), math.sqrt(2.0)
     moved = np.einsum("gij,nj->gni", group[1:], directions) - directions

@@ -14,6 +14,7 @@ import torch
 from dynaflex import fourier
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
+from dynaflex.rotations import even_directions
 from dynaflex.shapes import Tensor
 
 SYMMETRIC, HARDLY_SYMMETRIC = 0.8, 0.95
@@ -27,6 +28,8 @@ _SHORTEST = 0.05
 """How far a direction must be from where the group puts it, on the unit sphere, to tell the units apart."""
 _OUTSIDE = 1e-2
 """The weight of what lies outside the masks of all units, against the masks."""
+OF_UNIT = 0.5
+"""The weight above which a place is the unit's that moves, where it has to be one or the other."""
 _ASSEMBLY = 0.8
 """The part of a mask that is left where it overlaps with its copies, above which it is around all units."""
 
@@ -123,8 +126,8 @@ def direction_of_least_cut(density: Tensor, grid: Grid, group: Tensor) -> tuple[
     inside = (weights > 0.0).nonzero()[:, 0]
     inside = inside[:: max(1, len(inside) // _VOXELS)]
     points, weights = grid.points(dtype=torch.float64)[inside], weights[inside]
-    best, least = _sphere(1)[0], math.inf
-    for direction in _sphere(_DIRECTIONS):
+    best, least = torch.from_numpy(even_directions(1))[0], math.inf
+    for direction in torch.from_numpy(even_directions(_DIRECTIONS)):
         directions = _orbit(direction, group)
         apart = (directions[1:] - directions[0]).norm(dim=1).min()
         if float(apart) < _SHORTEST:
@@ -145,11 +148,3 @@ def _orbit(direction: Tensor, group: Tensor) -> Tensor:
 
 def _centroid(mask: Tensor, grid: Grid) -> Tensor:
     return (grid.points(dtype=torch.float64) * mask.flatten()[:, None].double()).sum(dim=0) / mask.double().sum()
-
-
-def _sphere(count: int) -> Tensor:
-    """Directions ``(n 3)`` spread evenly over the sphere, on a spiral of the golden angle."""
-    i = torch.arange(count, dtype=torch.float64) + 0.5
-    z, angle = 1.0 - 2.0 * i / count, math.pi * (1.0 + 5.0**0.5) * i
-    flat = (1.0 - z * z).sqrt()
-    return torch.stack([flat * angle.cos(), flat * angle.sin(), z], dim=1)

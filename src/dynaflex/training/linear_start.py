@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -13,14 +13,13 @@ from dynaflex.latents.subspace import beside, coarse_grid, fit_subspace, linear_
 from dynaflex.prepare.half import HalfSet, keyed_generator
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.shapes import Tensor
+from dynaflex.symmetry.asymmetric_unit import OF_UNIT
 
 _AT_ONCE = 128
 _MOST = 20_000
 """Particles that the components are found from: they are a start, and more would only begin a little nearer."""
 _SPARE_COMPONENTS = 2
 _STREAM_SUBSPACE = 5
-_UNIT = 0.5
-"""The weight above which a voxel is the asymmetric unit's."""
 
 
 def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -> Tensor:
@@ -37,14 +36,15 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
     if inputs.unit is not None:
         unit = fourier.resize(inputs.unit, grid.box, 3).clamp(0.0, 1.0).to(data.device)
         without_the_rest = beside(batches, mask, unit, grid)
-        mask = mask * (unit > _UNIT)
+        mask = mask * (unit > OF_UNIT)
     batches = [without_the_rest(batch) for batch in batches]
     generator = keyed_generator(config.seed, data.half, _STREAM_SUBSPACE)
     task = f"first latents of {data.whose}"
     subspace = fit_subspace(lambda: batches, mask, grid, count + _SPARE_COMPONENTS, generator, task=task)
 
-    def all_of_them() -> Iterator[Batch]:
-        for part in everyone.split(_AT_ONCE):
-            yield without_the_rest(data.batch(part).coarse(grid))
+    def all_of_them() -> Iterable[Batch]:
+        if len(data) <= _MOST:
+            return batches
+        return (without_the_rest(data.batch(part).coarse(grid)) for part in everyone.split(_AT_ONCE))
 
     return straight_coordinates(linear_latents(subspace, all_of_them).cpu(), subspace.variance.cpu(), count)

@@ -32,6 +32,7 @@ from dynaflex.methods.dynamight.schedule import Schedule
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
+from dynaflex.symmetry.asymmetric_unit import OF_UNIT
 from dynaflex.training import how_stiff
 from dynaflex.training.contrast import Contrasts
 from dynaflex.training.likelihood import MOST, Likelihood, some_of
@@ -47,8 +48,6 @@ _BALANCE_BATCHES = 4
 _SHOWN = 64
 """Updates by which a lambda shows what it does."""
 _AT_ONCE = 64
-_UNIT = 0.5
-"""The weight above which a Gaussian is the asymmetric unit's."""
 _STREAM_EPOCH, _STREAM_BALANCE, _STREAM_POOL = 1, 2, 3
 
 
@@ -218,7 +217,7 @@ class HalfTrainer:
         )
         moves = self.model.deformation
         if isinstance(moves, Confined):
-            self.graph = cut(self.graph, moves.weight(points) > _UNIT)
+            self.graph = cut(self.graph, moves.weight(points) > OF_UNIT)
 
     def _batches(self, stream: int, skip: int = 0) -> Iterator[Batch]:
         key = (self.config.seed, self.data.half, self.progress.epoch, stream)

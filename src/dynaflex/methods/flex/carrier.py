@@ -18,9 +18,7 @@ from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.mesh_store import load_mesh, naming
 from dynaflex.shapes import Tensor
-
-_INSIDE = 0.5
-"""The weight above which a voxel is the unit's."""
+from dynaflex.symmetry.asymmetric_unit import OF_UNIT
 
 
 def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
@@ -48,7 +46,7 @@ def make_carrier(inputs: Inputs, config: FlexConfig) -> LabelledMesh:
         labelled = load_mesh(files["mesh"])
         _require_density(files["mesh"], labelled, inputs)
         if inputs.unit is not None:
-            labelled = replace(labelled, mesh=hold(labelled.mesh, inputs.mask * (inputs.unit < _INSIDE), grid))
+            labelled = replace(labelled, mesh=hold(labelled.mesh, inputs.mask * (inputs.unit < OF_UNIT), grid))
     if "stationary" not in files:
         return labelled
     warnings: list[str] = []
@@ -65,7 +63,7 @@ def _of_one_unit(mesh: TetMesh, unit: Tensor, inputs: Inputs) -> LabelledMesh:
     They move in every particle too, but each for itself: a copy of the particle shows it for each.
     """
     grid = inputs.full_imaging.grid
-    labels = torch.where(inputs.mask > 0.5, (unit < _INSIDE).long(), -1)
+    labels = torch.where(inputs.mask > 0.5, (unit < OF_UNIT).long(), -1)
     apart = segmented_mesh(mesh, labels, grid, [], [], separate=True).mesh
     fixed = apart.fixed.clone()
     fixed[apart.cells[apart.segment == 1].reshape(-1)] = True

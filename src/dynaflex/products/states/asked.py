@@ -83,9 +83,13 @@ class Asked:
         return replace(self, place=place, rows=rows, name=name), table
 
     def chosen(self, run: Run, both: Surroundings) -> Chosen:
-        """The particles that are meant; errors as :func:`in_cluster` and :func:`around`."""
+        """The particles that are meant, once that is :meth:`understood`.
+
+        Errors as :func:`in_cluster` and :func:`around`.
+        """
         if self.place is not None:
-            found = around(run, both, _latents(run, self.place), self.half, self.nearest)
+            assert isinstance(self.place, np.ndarray)
+            found = around(run, both, self.place, self.half, self.nearest)
             return replace(found, name=self.name or found.name)
         if self.cluster is not None:
             rows = np.sort(in_cluster(run, self.analysis, self.kind, self.cluster))
