@@ -16,7 +16,18 @@ from dynaflex.io.paths import absolute
 from dynaflex.io.star import StarFile, read_star, write_star
 from dynaflex.prepare.place import place_of
 from dynaflex.products.series import first_component
-from dynaflex.relion.places import BACK, DYNAMIGHT_RESULTS, FIGURES, FINAL, INVERSE, MAPS, RESULTS, SUBSETS, VOLUMES
+from dynaflex.relion.places import (
+    BACK,
+    DYNAMIGHT_RESULTS,
+    FIGURES,
+    FINAL,
+    INVERSE,
+    MAPS,
+    RESULTS,
+    SUBSETS,
+    VOLUMES,
+    number_of,
+)
 from dynaflex.relion.pointer import write_pointer
 from dynaflex.results.trained import load_half
 from dynaflex.results.volumes import carried_map
@@ -83,9 +94,9 @@ def write_subsets(job: Path, run: Run) -> None:
 
 def write_nodes(job: Path, *, external: bool = False) -> None:
     """Tell RELION what its other jobs can take from this one."""
-    found = [(_from_project(path), kind) for path, kind in _results(job, external)]
+    found = [(_from_project(path), kind, number_of(kind)) for path, kind in _results(job, external)]
     if found:
-        names = ["rlnPipeLineNodeName", "rlnPipeLineNodeTypeLabel"]
+        names = ["rlnPipeLineNodeName", "rlnPipeLineNodeTypeLabel", "rlnPipeLineNodeType"]
         table = pd.DataFrame(found, columns=names)
         path = job / _NODES
         write_star(StarFile(path, {"output_nodes": table}), path)

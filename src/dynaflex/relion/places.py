@@ -32,3 +32,13 @@ RESULTS = (
 )
 """Of a job of ours: files that each has."""
 FIGURES = (f"{RUN}/figures/*.pdf", "LogFile.pdf.relion")
+
+_NUMBERS = {
+    "ParticleGroupMetadata.star": 3, "DensityMap.mrc": 6, "Mask3D.mrc": 7, "DensityMap.mrc.relion.halfmap": 10,
+    "LogFile.pdf": 13,
+}  # fmt: skip
+
+
+def number_of(kind: str) -> int:
+    """The number by which RELION 3.1 knows a kind of file, which later ones call by a name."""
+    return _NUMBERS.get(kind) or _NUMBERS[".".join(kind.split(".")[:2])]
