@@ -145,6 +145,15 @@ class RunConfig(BaseModel):
 
         return GAUSSIAN
 
+    def planned_epochs(self, batches: int) -> int:
+        """Epochs of a half-set whose epoch has so many ``batches``. A method that leaves ``epochs`` open says it."""
+        assert self.epochs is not None
+        return self.epochs
+
+    def most_epochs(self, batches: int) -> int:
+        """Epochs that such a training may go on to: those planned, where it ends with them."""
+        return self.planned_epochs(batches)
+
     @property
     def trained_halves(self) -> tuple[int, ...]:
         """The half-sets that have a model of their own; 0 stands for all particles together."""
