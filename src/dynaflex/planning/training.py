@@ -64,6 +64,8 @@ def trained(work: AnyWork, method: AnyMethod, half: int, batches: int) -> Traine
         kinds[schedule[epoch]] = cost_of("training", taken)
         first, trial = first + cost_of("first latents", taken), trial + cost_of("stiffness", taken)
     last = _ended(work, trainer, digest)
+    # A strength is tried on one epoch's batches at most.
+    own = -(-len(training) // trainer.config.batch_size)
     return Trained(
         particles=len(members),
         training=len(training),
@@ -72,8 +74,8 @@ def trained(work: AnyWork, method: AnyMethod, half: int, batches: int) -> Traine
         kinds=kinds,
         epochs=Counter(schedule),
         trial=trial,
-        updates=trainer.trial_length(-(-len(training) // trainer.config.batch_size)),
-        updates_in_full=trainer.trial_length(batches),
+        updates=min(trainer.trial_length(own), own),
+        updates_in_full=min(trainer.trial_length(batches), batches),
         judged=min(len(members) - len(training), MOST),
         sittings=len(trainer.trials),
         tried_in=schedule[min(trainer.trials, default=-1)],
