@@ -32,7 +32,7 @@ class Line:
         if many <= few:
             return cls.proportional(many, large)
         each = np.clip((large - small) / (many - few), 0.0, large / many)
-        return cls(large - each * many, each)
+        return cls(np.clip(large - each * many, 0.0, None), each)
 
     @classmethod
     def proportional(cls, amount: float, cost: Cost) -> Line:
