@@ -43,12 +43,13 @@ SCHEDULE = Private("the schedule is one piece: its parts were chosen together, f
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file that one method alone takes: its ``name`` among the inputs of a run, its help, and what its option was
-    called ``before``, which is still understood."""
+    """A file that one method alone takes: its ``name`` among the inputs of a run, its help, what its option was called
+    ``before``, which is still understood, and whether there is no run without it."""
 
     name: str
     help: str
     before: str | None = None
+    needed: bool = False
 
 
 class RunConfig(BaseModel):

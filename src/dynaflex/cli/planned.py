@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 import typer
 
 from dynaflex.machine import available_cores, available_memory
+from dynaflex.training.installed import method_named, names
 
 if TYPE_CHECKING:
     from dynaflex.costs.plan import Plan
 
-METHODS = ("dynamight", "flex")
-"""Those that need nothing but particles and a map."""
 _NAME, _COLUMN = 16, 14
+
+
+def usual_methods() -> list[str]:
+    """Those that need nothing but particles and a map."""
+    return [name for name in names() if not any(file.needed for file in method_named(name).config.files.values())]
 
 
 def print_plans(plans: Sequence[Plan]) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from dynaflex.cli import inputs
 from dynaflex.cli.options import AsJson, Cache, Device, Threads
-from dynaflex.cli.planned import METHODS, advice, print_plans
+from dynaflex.cli.planned import advice, print_plans, usual_methods
 from dynaflex.cli.settings import read_settings, with_common_settings
 from dynaflex.cli.words import counted, described, typable
 from dynaflex.config import RunConfig
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _ROWS = 12
 _PLAN = "Measure what a run takes: hours, memory, disk. Needs --map; a minute or two, and nothing is written."
-_METHOD = f"Of which method; default {' and '.join(METHODS)}, side by side."
+_METHOD = "Of which method; default all that need no other file, beside each other."
 _CONFIG = "Settings of that method from a TOML file, as its own --config."
 
 
@@ -76,8 +76,8 @@ def check_command(
         paths = InputPaths(particles, map, mask, datadir=datadir, strip_prefix=strip_prefix)
         settings |= {"class_number": class_number, "invert_contrast": invert_contrast}
         with shown(results_only=as_json), with_threads(threads):
-            names = METHODS if method is None else (method,)
-            plans = [_planned(name, paths, config, settings, device, cache) for name in names]
+            chosen = usual_methods() if method is None else [method]
+            plans = [_planned(name, paths, config, settings, device, cache) for name in chosen]
     if as_json:
         told = {"plans": {one.method: one.as_dict() for one in plans}} if plan else {}
         typer.echo(json.dumps({**findings.as_dict(), **told}, indent=2))
