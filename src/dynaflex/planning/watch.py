@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -75,7 +77,10 @@ class OnlyOne:
 
 
 def forget_peak() -> None:
-    """Begin anew to watch the memory of this process, where the system can."""
+    """Begin anew to watch the memory of this process, where the system can; what was freed before is given back."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         _FORGET.write_text("5")
 
