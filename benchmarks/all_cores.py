@@ -96,7 +96,7 @@ def timed(name: str, data: Path, folder: Path, way: str, epochs: int) -> dict[st
     run = Run.create(folder, name, config.model_dump(), paths.as_dict())
     work = Work(run, inputs, config, plan, CPU)
     with run.locked(), with_threads(WAYS[way]), Halves(run, Stop(), CPU) as halves:
-        pipeline._prepare(work, method)
+        pipeline.prepare(work, method)
         clock = Clock(halves.each if way == "side_by_side" else alone)
         started = time.monotonic()
         clock(nothing, (1, 2), 0)

@@ -43,12 +43,13 @@ SCHEDULE = Private("the schedule is one piece: its parts were chosen together, f
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file that one method alone takes: its ``name`` among the inputs of a run, its help, and what its option was
-    called ``before``, which is still understood."""
+    """A file that one method alone takes: its ``name`` among the inputs of a run, its help, what its option was called
+    ``before``, which is still understood, and whether there is no run without it."""
 
     name: str
     help: str
     before: str | None = None
+    needed: bool = False
 
 
 class RunConfig(BaseModel):
@@ -144,6 +145,15 @@ class RunConfig(BaseModel):
         from dynaflex.latents.prior import GAUSSIAN
 
         return GAUSSIAN
+
+    def planned_epochs(self, batches: int) -> int:
+        """Epochs of a half-set whose epoch has so many ``batches``. A method that leaves ``epochs`` open says it."""
+        assert self.epochs is not None
+        return self.epochs
+
+    def most_epochs(self, batches: int) -> int:
+        """Epochs that such a training may go on to: those planned, where it ends with them."""
+        return self.planned_epochs(batches)
 
     @property
     def trained_halves(self) -> tuple[int, ...]:

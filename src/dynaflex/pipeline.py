@@ -11,9 +11,11 @@ from typing import get_args
 
 import torch
 
-from dynaflex import kernels, tell
+from dynaflex import kernels, spent, tell
 from dynaflex.cache.folder import remove
 from dynaflex.config import RunConfig, Stage
+from dynaflex.costs.account import Account, accounted
+from dynaflex.costs.plan import kept, key_of
 from dynaflex.data.halves import too_few
 from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.io.star import write_star
@@ -37,7 +39,7 @@ from dynaflex.run.stop import Stop, exit_markers, stoppable
 from dynaflex.training import checkpoint
 from dynaflex.training.loop import train_half
 from dynaflex.training.method import Config, Method, Plan, Work
-from dynaflex.workers.halves import Halves
+from dynaflex.workers.halves import Each, Halves
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
@@ -70,25 +72,30 @@ def start_run(
         ResourceError: the disk or the memory is too small.
         StoppedOnRequest: a signal or RELION asked to stop; the run can be resumed.
     """
-    with stoppable(path, to_resume(path)) as stop:
-        inputs = read_inputs(paths, config)
-        place = place_of_images(task.cache, path, inputs, config)
-        if place is None or task.until == "prepare":
-            # A cache looks at every image while it is made.
-            inputs = looked_at(inputs)
-        fit = check(inputs)
-        plan = method.examine(inputs, config)
-        config = method.settled(config, plan)
-        if task.until != "prepare":
-            _require_enough(inputs, config)
-        require_room(path, inputs, config)
-        known = fingerprint(paths, inputs.particles)
+    with stoppable(path, to_resume(path)) as stop, spent.counted() as taken:
+        with spent.on("reading"):
+            inputs = read_inputs(paths, config)
+            place = place_of_images(task.cache, path, inputs, config)
+            if place is None or task.until == "prepare":
+                # A cache looks at every image while it is made.
+                inputs = looked_at(inputs)
+            fit = check(inputs)
+            plan = method.examine(inputs, config)
+            asked, config = config, method.settled(config, plan)
+            if task.until != "prepare":
+                require_enough(inputs, config)
+            require_room(path, inputs, config)
+            known = fingerprint(paths, inputs.particles)
+            costs = kept(key_of(method.name, asked, known, task.device))
         run = Run.create(path, method.name, config.model_dump(), paths.as_dict(), known)
         work = Work(run, inputs, config, plan, task.device)
-        with run.locked(), exit_markers(path), _dissolved_if_empty(run), task.reported(run):
+        with (
+            run.locked(), exit_markers(path), _dissolved_if_empty(run), accounted(run, taken, costs) as account,
+            task.reported(run),
+        ):  # fmt: skip
             remember(run, inputs)
             fit.note(run)
-            _go_on(work, method, task.until, stop, place)
+            _go_on(work, method, task.until, stop, place, account)
     return run
 
 
@@ -103,20 +110,26 @@ def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Co
         InputError, DamagedCheckpointError: its inputs are gone or are others, or a file of the run is damaged.
         ResourceError, StoppedOnRequest: as :func:`start_run`.
     """
-    with stoppable(path, to_resume(path)) as stop:
-        run = Run.open(path)
-        config = _stored_settings(run, method, asked)
-        inputs = reopened(run, moved)
-        plan = method.examine(inputs, config)
+    with stoppable(path, to_resume(path)) as stop, spent.counted() as taken:
+        with spent.on("reading"):
+            run = Run.open(path)
+            config = _stored_settings(run, method, asked)
+            inputs = reopened(run, moved)
+            plan = method.examine(inputs, config)
         work = Work(run, inputs, config, plan, task.device)
-        with run.locked(), exit_markers(path), task.reported(run):
+        with run.locked(), exit_markers(path), accounted(run, taken) as account, task.reported(run):
             remember(run, inputs)
             _forget_damaged(run)
-            _go_on(work, method, task.until, stop, place_again(task.cache, run, inputs, config))
+            _go_on(work, method, task.until, stop, place_again(task.cache, run, inputs, config), account)
     return run
 
 
-def _require_enough(inputs: Inputs, config: RunConfig) -> None:
+def require_enough(inputs: Inputs, config: RunConfig) -> None:
+    """Refuse halves that are too small to train.
+
+    Raises:
+        InputError: they are.
+    """
     few = too_few(
         inputs.particles.half, inputs.held_out, config.trained_halves, config.batch_size, inputs.paths.particles
     )
@@ -125,31 +138,53 @@ def _require_enough(inputs: Inputs, config: RunConfig) -> None:
 
 
 def _go_on(
-    work: Work[Config, Plan], method: Method[Config, Plan], until: Stage, stop: Stop, place: Path | None
+    work: Work[Config, Plan],
+    method: Method[Config, Plan],
+    until: Stage,
+    stop: Stop,
+    place: Path | None,
+    account: Account,
 ) -> None:
     """The stages up to ``until``, each but for what is there already; images are kept in ``place``, or in memory."""
-    run, config = work.run, work.config
-    _remember_kernels(run, work.device)
+    run = work.run
     stages = STAGES[: STAGES.index(until) + 1]
-    _prepare(work, method)
-    if place is not None and "train" in stages and not run.files.has(FSC):
-        work = replace(work, inputs=at_hand(run, work.inputs, place, make=bool(_untrained(work))))
-    inputs = work.inputs
+    with spent.on("reading"):
+        _remember_kernels(run, work.device)
+        prepare(work, method)
+        if place is not None and "train" in stages and not run.files.has(FSC):
+            work = replace(work, inputs=at_hand(run, work.inputs, place, make=bool(_untrained(work))))
     with Halves(run, stop, work.device) as halves:
         if "train" in stages:
             _train(work, method, halves)
-            table.collect(run, inputs)
-            measure_support(run, inputs, work.device, halves.each)
+            gather(work, halves.each)
         if "reconstruct" in stages and not run.files.has(FSC):
-            with tell.doing("bringing the halves to one conformation"):
-                rest_at_the_mean(run)
-            with tell.doing("how far everything moves"):
-                measure_motion(run, inputs, work.device)
-            maps.reconstruct_run(run, inputs, work.device, halves.each, Recipe(config.solver))
+            reconstruct(work, halves.each)
     if "reconstruct" in stages:
         remove(run.path / CACHE)
+    account.write()
 
 
+def gather(work: Work[Config, Plan], each: Each) -> None:
+    """Write down what was trained, and ask images that nothing was learned from what it is worth."""
+    with spent.on("final latents"):
+        table.collect(work.run, work.inputs)
+    with spent.on("motion"):
+        measure_support(work.run, work.inputs, work.device, each)
+
+
+def reconstruct(work: Work[Config, Plan], each: Each) -> None:
+    """Measure how far everything moves, and make the maps."""
+    run, inputs = work.run, work.inputs
+    with spent.on("motion"):
+        with tell.doing("bringing the halves to one conformation"):
+            rest_at_the_mean(run)
+        with tell.doing("how far everything moves"):
+            measure_motion(run, inputs, work.device)
+    with spent.on("reconstruction"):
+        maps.reconstruct_run(run, inputs, work.device, each, Recipe(work.config.solver))
+
+
+@spent.on("training")
 def _train(work: Work[Config, Plan], method: Method[Config, Plan], halves: Halves) -> None:
     """Train the halves that are not there yet."""
     run, inputs, left = work.run, work.inputs, _untrained(work)
@@ -222,7 +257,7 @@ def _stored_settings(run: Run, method: Method[Config, Plan], asked: Config | Non
     return stored
 
 
-def _prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
+def prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
     """Say what is used, what is excluded, and what the halves share."""
     run, inputs = work.run, work.inputs
     particles = inputs.particles

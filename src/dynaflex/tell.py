@@ -39,6 +39,16 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.reset(token)
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """While inside, nobody is told anything, but who begins to listen there."""
+    token = _listeners.set(())
+    try:
+        yield
+    finally:
+        _listeners.reset(token)
+
+
 def say(message: str) -> None:
     """A line that a person should see."""
     for listener in _listeners.get():

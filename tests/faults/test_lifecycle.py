@@ -195,7 +195,7 @@ def test_l_03_a_lock_broken_by_hand_lets_the_run_go_on(toy: Toy, command: Comman
 def interrupt(place: str, ask: Callable[[], None]) -> object:
     """Ask for a stop the moment the run comes to a place."""
     target, name = {
-        "preparation": (pipeline, "_prepare"),
+        "preparation": (pipeline, "prepare"),
         "images": (half.HalfSet, "__init__"),
         "update": (Steps, "take"),
         "save": (CheckpointStore, "save"),

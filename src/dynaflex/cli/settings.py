@@ -6,9 +6,9 @@ import functools
 import inspect
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from pydantic import ValidationError
@@ -66,10 +66,30 @@ def with_settings(config: type[RunConfig]) -> Callable[[Callable[..., None]], Ca
             else:
                 command(**values, own={name: path for name, path in paths.items() if path is not None}, config=settings)
 
-        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *made)]
-        setattr(wrapped, "__signature__", inspect.Signature(parameters))  # noqa: B010
-        wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
-        return wrapped
+        return _signed(wrapped, [*own, *made])
+
+    return decorate
+
+
+def with_common_settings(without: Collection[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for every setting that all methods have, but for those it has itself; what was typed is
+    its parameter ``settings``, by field. Each method has defaults of its own."""
+    given = {name: option for name, option in RunConfig.options().items() if name not in without}
+    made = []
+    for name, option in given.items():
+        one = _parameter(name, _option(RunConfig, name, option), RunConfig)
+        kind, *told = get_args(one.annotation)
+        made.append(one.replace(default=None, annotation=Annotated[kind | None, *told]))
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "settings"]
+
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> None:
+            typed = {name: value for name in given if (value := values.pop(name)) is not None}
+            command(**values, settings=typed)
+
+        return _signed(wrapped, [*own, *made])
 
     return decorate
 
@@ -115,6 +135,14 @@ def as_toml(settings: RunConfig) -> str:
         line = f"# {key} is not set" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}"
         groups.setdefault(option.group, []).append(line)
     return "\n".join(f"# {group}\n" + "".join(f"{line}\n" for line in lines) for group, lines in groups.items())
+
+
+def _signed(wrapped: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> Callable[..., None]:
+    """A command that seems to have these parameters."""
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    setattr(wrapped, "__signature__", inspect.Signature(parameters))  # noqa: B010
+    wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
+    return wrapped
 
 
 def _option(config: type[RunConfig], name: str, option: Option) -> Any:

@@ -64,6 +64,12 @@ def disk_need(inputs: Inputs, config: RunConfig) -> int:
     return int((KEEP + 2) * state + _MAPS * 4 * grid.box**3 + tables)
 
 
+def cache_need(inputs: Inputs) -> int:
+    """Bytes of a cache of all images, training images and whole ones."""
+    plan = _plan(inputs)
+    return plan.size(tuple(plan.boxes))
+
+
 def memory_need(inputs: Inputs) -> int:
     """Bytes of the images that training holds in memory: those of the larger half, or none where they are stored."""
     if inputs.imaging.stored is not None:

@@ -8,6 +8,8 @@ from html import escape
 from itertools import chain
 from pathlib import Path
 
+from dynaflex.costs.account import SPENT
+from dynaflex.costs.plan import PLAN
 from dynaflex.errors import InputError
 from dynaflex.io.durable import write_text
 from dynaflex.io.paths import absolute
@@ -19,6 +21,7 @@ from dynaflex.report.facts.ending import Ending, reached
 from dynaflex.report.facts.files import NOT_THERE, Record
 from dynaflex.report.facts.resolution import resolution_sentence, resolution_tiles
 from dynaflex.report.facts.supported import support_sentence
+from dynaflex.report.facts.taken import taken_rows
 from dynaflex.report.facts.tried import TRIED_HEAD, tried_rows
 from dynaflex.report.views import Views
 from dynaflex.run.directory import PAGE
@@ -92,7 +95,7 @@ class _Report:
             ("motion-found", "Where and how far it moves", chain(carried, shown.moved())),
             ("certainty", "How sure that is", chain(self._controls(), self._shared())),
             ("latent-space", "Latent space", [shown.latent_space()]),
-            ("learning", "Training", chain(self._effort(), [shown.trained()], self._tried())),
+            ("learning", "Training", chain(self._effort(), [shown.trained()], self._tried(), self._taken())),
             ("carrier", shown.words.heading, shown.model()),
             ("repeat", "To repeat it", self._tables()),
         ]
@@ -146,6 +149,13 @@ class _Report:
         rows = tried_rows(self.shown.metrics or ())
         if rows:
             yield page.folded("How stiff: what was tried on held-out images", page.table(rows, TRIED_HEAD))
+
+    def _taken(self) -> Iterator[str]:
+        """What every stage took, and was planned to take if that was asked before."""
+        files = self.shown.files
+        rows, head = taken_rows(files.optional(SPENT), files.optional(PLAN))
+        if rows:
+            yield page.folded("What it took", page.table(rows, head))
 
     def _header(self) -> str:
         lines = [

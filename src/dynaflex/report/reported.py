@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from dynaflex import tell
+from dynaflex import spent, tell
 from dynaflex.config import Stage
 from dynaflex.errors import StoppedOnRequest, UsageError
 from dynaflex.pipeline import Task
@@ -56,7 +56,7 @@ def _try_to_write(run: Run, ending: Ending | None) -> None:
     if not run.path.is_dir():
         return
     try:
-        with tell.doing("report"):
+        with tell.doing("report"), spent.on("report"):
             written = write_report(run.path, ending)
         tell.say(f"report: {written}")
     except StoppedOnRequest:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dynaflex import spent
 from dynaflex.shapes import Tensor
 from dynaflex.validate.controls import mean_and_error
 
@@ -24,6 +25,8 @@ FEWEST = 20
 _SURE = 3.0
 """Standard errors by which a softer molecule must be the likelier: softness lets noise in, which is hard to get rid of
 again, and lets the flow make up for what the map still lacks."""
+STRENGTHS = 3
+"""Tried at a sitting, at most."""
 _SITTINGS = (0.4, 0.5, 0.6)
 """The shares of the epochs after which strengths are tried: the map is nearly there, and there is time left to make use
 of what is found. Before, even a rigid molecule would surely be softer."""
@@ -49,10 +52,11 @@ def sittings(epochs: int, able: Callable[[int], bool]) -> set[int]:
 def updates(of: int, enough: int) -> int:
     """How many updates a strength is given, if the motion's own are ``of`` in all: ``enough`` to show what it does, and
     fewer where all trials together would cost more than a quarter of them."""
-    arms = 3 * len(_SITTINGS)
+    arms = STRENGTHS * len(_SITTINGS)
     return max(1, min(enough, of // (4 * arms)))
 
 
+@spent.on("stiffness")
 def chosen(present: float, first: float, evidence: Callable[[float], Tensor]) -> tuple[float, list[Tried]]:
     """The rigidity to go on with, and what was tried: the ``present`` one, a stiffer and a softer one.
 

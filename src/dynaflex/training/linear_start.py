@@ -16,7 +16,7 @@ from dynaflex.shapes import Tensor
 from dynaflex.symmetry.asymmetric_unit import OF_UNIT
 
 _AT_ONCE = 128
-_MOST = 20_000
+MOST = 20_000
 """Particles that the components are found from: they are a start, and more would only begin a little nearer."""
 _SPARE_COMPONENTS = 2
 _STREAM_SUBSPACE = 5
@@ -31,7 +31,7 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
     grid = coarse_grid(data.grid, config.shared_resolution)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0).to(data.device)
     everyone = torch.arange(len(data))
-    batches = [data.batch(part).coarse(grid) for part in everyone[:: -(-len(data) // _MOST)].split(_AT_ONCE)]
+    batches = [data.batch(part).coarse(grid) for part in everyone[:: -(-len(data) // MOST)].split(_AT_ONCE)]
     without_the_rest: Callable[[Batch], Batch] = lambda batch: batch  # noqa: E731
     if inputs.unit is not None:
         unit = fourier.resize(inputs.unit, grid.box, 3).clamp(0.0, 1.0).to(data.device)
@@ -43,7 +43,7 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
     subspace = fit_subspace(lambda: batches, mask, grid, count + _SPARE_COMPONENTS, generator, task=task)
 
     def all_of_them() -> Iterable[Batch]:
-        if len(data) <= _MOST:
+        if len(data) <= MOST:
             return batches
         return (without_the_rest(data.batch(part).coarse(grid)) for part in everyone.split(_AT_ONCE))
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynaflex import tell
+from dynaflex import spent, tell
 from dynaflex.data.halves import halves_digest
 from dynaflex.errors import DynaflexError, EnvironmentFault, NumericalError, ResourceError
 from dynaflex.io.star import write_star
 from dynaflex.prepare.half import HalfSet
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import read_table
-from dynaflex.run.monitor import memory_mb
 from dynaflex.run.refusals import to_resume
 from dynaflex.run.stop import Stop
+from dynaflex.spent import memory_mb
 from dynaflex.training import checkpoint, final_latents
 from dynaflex.training.method import AnyMethod, AnyWork, Trainer
 from dynaflex.training.steps import Diverged
@@ -48,18 +48,21 @@ def train_half(work: AnyWork, method: AnyMethod, half: int, stop: Stop) -> None:
     mine = inputs.members(half)
     members = inputs.particles.take(mine)
     training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
-    data = HalfSet(members, half, inputs.imaging, work.device)
+    with spent.on("reading"):
+        data = HalfSet(members, half, inputs.imaging, work.device)
     digest = halves_digest(members.half, members.rows)
-    trainer = _at_newest(work, method.trainer(work, data, training), digest)
-    watched = _Watched(work, trainer, digest, stop)
-    while not trainer.finished:
-        try:
-            with stop.hold():
-                watched.run_epoch()
-        except Diverged as diverged:
-            trainer = _rolled_back(work, diverged, trainer, method.trainer(work, data, training), digest)
-            watched = _Watched(work, trainer, digest, stop)
-    final_latents.find_final_latents(run, trainer)
+    with spent.on("training"):
+        trainer = _at_newest(work, method.trainer(work, data, training), digest)
+        watched = _Watched(work, trainer, digest, stop)
+        while not trainer.finished:
+            try:
+                with stop.hold():
+                    watched.run_epoch()
+            except Diverged as diverged:
+                trainer = _rolled_back(work, diverged, trainer, method.trainer(work, data, training), digest)
+                watched = _Watched(work, trainer, digest, stop)
+    with spent.on("final latents"):
+        final_latents.find_final_latents(run, trainer)
 
 
 def _at_newest(work: AnyWork, trainer: Trainer, digest: str) -> Trainer:

@@ -57,6 +57,15 @@ class Trainer(Protocol):
     def config(self) -> RunConfig:
         """The settings that decide the result."""
 
+    trials: set[int]
+    """The epochs, counted from 0, that begin with trials of how stiff the molecule is."""
+
+    def trial_length(self, batches: int) -> int:
+        """How many updates a strength is tried by, in a training whose epoch has so many ``batches``."""
+
+    def kind(self) -> str:
+        """What the next epoch does: those of one kind take equally long."""
+
     @property
     def epochs(self) -> int:
         """How many there will be in all, as far as is known."""

@@ -16,7 +16,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from dynaflex import tell
+from dynaflex import spent, tell
 from dynaflex.errors import ResourceError
 from dynaflex.kernels import native
 from dynaflex.machine import available_memory
@@ -65,6 +65,11 @@ def in_turn(work: Work[T], halves: Sequence[int], memory: int, stop: Stop | None
     return {half: work(half, stop or Stop()) for half in halves}
 
 
+def threads_each(halves: Sequence[int], device: torch.device) -> int:
+    """The threads that each of the ``halves`` has if they are worked on side by side; 0 where that is not to be."""
+    return native.threads() // len(halves) if len(halves) > 1 and device.type == "cpu" else 0
+
+
 class Halves:
     """Works on the halves of a ``run`` that this process holds; a ``stop`` is passed on to who works for it."""
 
@@ -92,8 +97,8 @@ class Halves:
             ResourceError: a process was ended from outside, as where memory runs out.
             StoppedOnRequest: a stop was asked for.
         """
-        threads = native.threads() // max(len(halves), 1)
-        if len(halves) < 2 or threads < 1 or self.device.type != "cpu":
+        threads = threads_each(halves, self.device)
+        if not threads:
             return in_turn(work, halves, memory, self.stop)
         try:
             sent = packed(work)
@@ -117,6 +122,7 @@ class Halves:
         if not self._workers:
             tell.say(f"both halves side by side, with {threads} thread{'s' * (threads > 1)} each")
         results: dict[int, Any] = {}
+        taken: dict[int, spent.Spent] = {}
         error: Exception | None = None
         asked = False
         with self.stop.hold():
@@ -133,11 +139,12 @@ class Halves:
                 for half, kind, content in self._last_words(at_work):
                     del at_work[half]
                     if kind == ENDED:
-                        results[half] = content
+                        results[half], taken[half] = content
                     elif kind == STOPPED:
-                        self.stop.cause = self.stop.cause or (None if asked else content)
+                        self.stop.cause = self.stop.cause or (None if asked else content[0])
                     else:
-                        error = error or content
+                        error = error or content[0]
+        spent.elsewhere(taken.values())
         if error is not None:
             raise error
         return {half: results[half] for half in halves}
@@ -151,7 +158,7 @@ class Halves:
             try:
                 kind, *content = received(worker.connection)
             except (EOFError, OSError):
-                yield half, FAILED, _gone(self.run, half, worker.process.wait())
+                yield half, FAILED, [_gone(self.run, half, worker.process.wait())]
                 continue
             if kind == TOLD:
                 name, *words = content
@@ -159,7 +166,7 @@ class Halves:
             elif kind == ASKED:
                 send(worker.connection, *self._answer(*content))
             else:
-                yield half, kind, content[0]
+                yield half, kind, content
 
     def _answer(self, change: Callable[..., Any], *given: Any) -> tuple[str, Any]:
         try:

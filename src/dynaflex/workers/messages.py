@@ -27,7 +27,7 @@ ANSWER, REFUSAL = "answer", "refusal"
 TOLD, ASKED = "told", "asked"
 """From a worker: a word for whoever listens, with its kind; a change of the run to be made, and with what."""
 ENDED, FAILED, STOPPED = "ended", "failed", "stopped"
-"""From a worker, last: the result, the error, or what asked it to stop."""
+"""From a worker, last: the result with what was spent on it, the error, or what asked it to stop."""
 
 _OFTEN = 0.1
 

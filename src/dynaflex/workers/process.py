@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from dynaflex import tell
+from dynaflex import spent, tell
 from dynaflex.errors import StoppedOnRequest
 from dynaflex.run.directory import Run
 from dynaflex.run.metrics import Metrics
@@ -113,12 +113,13 @@ def _do(holder: Holder, stop: Stop) -> None:
     use_one_thread()
     native.set_threads(threads)
     try:
-        result = unpacked(packed, partial(RunOfOther, holder))(half, stop)
+        with spent.counted() as taken:
+            result = unpacked(packed, partial(RunOfOther, holder))(half, stop)
     except Exception as error:
         stop.obey()
         holder.outbox.put(FAILED, portable(error))
     else:
-        holder.outbox.put(ENDED, result)
+        holder.outbox.put(ENDED, result, taken)
 
 
 def _end_with_parent() -> None:

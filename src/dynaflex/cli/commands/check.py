@@ -5,23 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dynaflex.cli import inputs
-from dynaflex.cli.options import AsJson
+from dynaflex.cli.options import AsJson, Cache, Device, Threads
+from dynaflex.cli.planned import advice, print_plans, usual_methods
+from dynaflex.cli.settings import read_settings, with_common_settings
 from dynaflex.cli.words import counted, described, typable
-from dynaflex.errors import InputError
+from dynaflex.config import RunConfig
+from dynaflex.errors import InputError, UsageError
 from dynaflex.prepare.device import use_one_thread
+from dynaflex.prepare.paths import AUTO, InputPaths
 from dynaflex.training.installed import names
 
 if TYPE_CHECKING:
     from dynaflex.checking.readings import Comparison
+    from dynaflex.costs.plan import Plan
 
 _ROWS = 12
+_PLAN = "Measure what a run takes: hours, memory, disk. Needs --map; a minute or two, and nothing is written."
+_METHOD = "Of which method; default all that need no other file, beside each other."
+_CONFIG = "Settings of that method from a TOML file, as its own --config."
 
 
+@with_common_settings(without=("class_number", "invert_contrast"))
 def check_command(
     particles: Annotated[Path, typer.Argument(help="RELION STAR or cryoSPARC .cs file.")],
     map: Annotated[Path | None, typer.Option("--map", help="Consensus map, .mrc: scores the table's readings.")] = None,
@@ -30,13 +39,27 @@ def check_command(
     strip_prefix: inputs.Prefix = None,
     class_number: Annotated[int | None, typer.Option("--class", help="Take only this class of particles.")] = None,
     invert_contrast: Annotated[bool, typer.Option("--invert-contrast", help="For particles that are black.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help=_PLAN)] = False,
+    method: Annotated[str | None, typer.Option("--method", metavar="NAME", help=_METHOD)] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help=_CONFIG)] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    cache: Cache = AUTO,
     as_json: AsJson = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
-    """Read everything, compare it, score the table against the images, and say what is wrong before any training."""
+    """Read everything, compare it, score the table against the images, and say what is wrong before any training.
+
+    With --plan also how long a run takes here, and how much memory and disk: settings below are those of that run.
+    """
     from dynaflex.checking.check import check_files
+    from dynaflex.prepare.device import with_threads
     from dynaflex.run.monitor import shown
 
     use_one_thread()
+    asked = {"--method": method, "--config": config, **{RunConfig.option_name(name): 1 for name in settings}}
+    _require_plan(plan, map, [name for name, value in asked.items() if value is not None])
     with shown(results_only=as_json):
         findings = check_files(
             particles,
@@ -48,8 +71,16 @@ def check_command(
             invert_contrast=invert_contrast,
         )
     report = findings.report
+    plans: list[Plan] = []
+    if plan and report.ok and map is not None:
+        paths = InputPaths(particles, map, mask, datadir=datadir, strip_prefix=strip_prefix)
+        settings |= {"class_number": class_number, "invert_contrast": invert_contrast}
+        with shown(results_only=as_json), with_threads(threads):
+            chosen = usual_methods() if method is None else [method]
+            plans = [_planned(name, paths, config, settings, device, cache) for name in chosen]
     if as_json:
-        typer.echo(json.dumps(findings.as_dict(), indent=2))
+        told = {"plans": {one.method: one.as_dict() for one in plans}} if plan else {}
+        typer.echo(json.dumps({**findings.as_dict(), **told}, indent=2))
     else:
         for line in described(report.facts):
             typer.echo(line)
@@ -64,6 +95,10 @@ def check_command(
         for problem in report.problems:
             typer.echo(f"error: {problem}")
         typer.echo("nothing wrong found" if report.ok else counted(len(report.problems), "problem"))
+        if plans:
+            print_plans(plans)
+            for line in advice(plans):
+                typer.echo(line)
         if report.ok:
             given = {
                 "--map": map,
@@ -75,6 +110,29 @@ def check_command(
             typer.echo(f"next: {_next(particles, given, invert_contrast)}")
     if not report.ok:
         raise typer.Exit(InputError.exit_code)
+
+
+def _require_plan(plan: bool, map: Path | None, typed: list[str]) -> None:
+    """Refuse a plan of nothing, and settings of a run that is not planned."""
+    if plan and map is None:
+        raise UsageError("check.plan-map", "a run is planned with its map", field="--plan", fix="add --map MAP.mrc")
+    if typed and not plan:
+        raise UsageError(
+            "check.no-plan", "this is a setting of a run, and no run is planned", field=typed[0], fix="add --plan"
+        )
+
+
+def _planned(name: str, paths: InputPaths, file: Path | None, typed: dict[str, Any], device: str, cache: str) -> Plan:
+    """What a run of one method takes, with the settings of a ``file`` and those that were ``typed``, which win."""
+    from dynaflex.config import configuration
+    from dynaflex.planning.measure import Asked, planned
+    from dynaflex.prepare.device import pick_device
+    from dynaflex.training.installed import method_named
+
+    method = method_named(name)
+    values = {**({} if file is None else read_settings(file, method.config)), **typed}
+    settings = configuration(method.config, values, method.config.option_name)
+    return planned(Asked(method, paths, settings, pick_device(device), cache, Path("run")))
 
 
 def _next(particles: Path, given: Mapping[str, object], invert_contrast: bool) -> str:

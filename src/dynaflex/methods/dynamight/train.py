@@ -15,6 +15,7 @@ from itertools import islice
 
 import torch
 
+from dynaflex import spent
 from dynaflex.deformation.confined import Confined
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
@@ -104,7 +105,7 @@ class HalfTrainer:
         held_out = outside.nonzero()[:, 0]
         self.likelihood = Likelihood(model, data, training, some_of(held_out, len(training)), self.poses)
         self.judges = held_out[:MOST]
-        self.trial_updates = how_stiff.updates(self.epochs * batches, _SHOWN)
+        self.trial_updates = self.trial_length(batches)
         enough = len(data.image[held_out].unique()) >= how_stiff.FEWEST
         asked = config.regularisation is None and enough
         joint = lambda epoch: self.schedule.phase(epoch) == "joint"  # noqa: E731
@@ -124,6 +125,12 @@ class HalfTrainer:
     def phase(self) -> str:
         """What the next epoch trains: ``warm-up`` and ``gaussians`` leave the networks alone."""
         return self.schedule.phase(self.progress.epoch)
+
+    kind = phase
+
+    def trial_length(self, batches: int) -> int:
+        """How many updates a lambda is tried by, in a training whose epoch has so many ``batches``."""
+        return how_stiff.updates(self.epochs * batches, _SHOWN)
 
     def run_epoch(self, report: Report, every_batch: EveryBatch = lambda _done, _total: None) -> None:
         """One sweep over the training particles, then the bookkeeping that the next one needs."""
@@ -153,14 +160,18 @@ class HalfTrainer:
 
     def _begin_epoch(self, phase: str, weights: Tensor) -> None:
         if self.progress.epoch == 0:
-            self._match_scale()
-            self.contrasts.begin(self.model)
-            if self.start is not None and isinstance(self.model.latents, LatentTable):
-                self.model.latents.set_mean(torch.arange(len(self.data)), self.start().to(self.data.device))
+            self._begin()
         self.progress.tried = []
         if phase == "joint":
             self._weigh_geometry(weights)
         self.progress.begin_epoch()
+
+    @spent.on("first latents")
+    def _begin(self) -> None:
+        self._match_scale()
+        self.contrasts.begin(self.model)
+        if self.start is not None and isinstance(self.model.latents, LatentTable):
+            self.model.latents.set_mean(torch.arange(len(self.data)), self.start().to(self.data.device))
 
     def _accumulate(self, batch: Batch, share: float, *, weights: Tensor, phase: str) -> Contribution:
         """Add the share of a batch to the gradient of all that the phase trains."""

@@ -82,3 +82,10 @@ class FlexConfig(MapConfig):
             return self.epochs
         flow = -(-self.steps // max(batches, 1))
         return max(16, min(60, self.fixed_map_epochs + 2 * max(flow - self.fixed_map_epochs, 0)))
+
+    def most_epochs(self, batches: int) -> int:
+        """As many as there are if the particles held out gain all the time."""
+        from dynaflex.methods.flex.how_long import MOST, stretch
+
+        planned = self.planned_epochs(batches)
+        return planned + MOST * stretch(planned) if self.epochs is None else planned

@@ -76,7 +76,7 @@ class FlexTrainer(InTurn[FlexConfig]):
         super().__init__(model, data, training, config, epochs, progress)
         self.start = start
         self.trials = trials(config.fixed_map_epochs, epochs)
-        self.trial_updates = how_stiff.updates(epochs // 2 * batches, _SHOWN)
+        self.trial_updates = self.trial_length(batches)
         few = len(data.image[self.held_out].unique()) < how_stiff.FEWEST
         if few or config.rigidity is not None:
             self.trials = set()
@@ -84,6 +84,10 @@ class FlexTrainer(InTurn[FlexConfig]):
         progress.rigidity = how_stiff.FIRST if config.rigidity is None else config.rigidity
         self.rigidity_table = self._rigidity_table()
         self.optimisers["flow"] = torch.optim.Adam(self.moves.parameters(), lr=config.flow_rate)
+
+    def trial_length(self, batches: int) -> int:
+        """How many updates a rigidity is tried by, in a training whose epoch of the flow has so many ``batches``."""
+        return how_stiff.updates(self.planned // 2 * batches, _SHOWN)
 
     def _rigidity_table(self) -> RigidityTable:
         """That of the mesh, as stiff as the strain of its cells makes it once that is known."""

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from dynaflex import spent
 from dynaflex.config import MapConfig
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
@@ -69,6 +70,7 @@ class InTurn(ABC, Generic[C]):
         self.held_out = outside.nonzero()[:MOST, 0]
         self.likelihood = Likelihood(model, data, training, self.held_out)
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
+        self.trials: set[int] = set()
         self.steps = Steps(data, self.progress, _MICRO_BATCH)
         self.contrasts = Contrasts(data, training, self.progress)
 
@@ -131,13 +133,22 @@ class InTurn(ABC, Generic[C]):
         after = self.progress.epoch - self.config.fixed_map_epochs
         return "map" if after >= 0 and after % 2 == 0 and self.progress.epoch < self.epochs - 1 else self.motion
 
+    def kind(self) -> str:
+        """What the next epoch does: how latents are found changes when the map begins to be solved for."""
+        return f"{self.phase()}{', fixed map' * (self.progress.epoch < self.config.fixed_map_epochs)}"
+
+    def trial_length(self, batches: int) -> int:
+        """None: nothing is tried."""
+        return 0
+
     def run_epoch(self, report: Report, every_batch: EveryBatch = lambda _done, _total: None) -> None:
         """One sweep over the training particles, and the likelihood of those held out."""
         started, phase = time.monotonic(), self.phase()
         if self.progress.epoch == 0 and self.progress.step == 0:
-            self._match_scale()
-            self.contrasts.begin(self.model)
-            self._begin()
+            with spent.on("first latents"):
+                self._match_scale()
+                self.contrasts.begin(self.model)
+                self._begin()
         figures = self._map_epoch(every_batch) if phase == "map" else self._motion_epoch(every_batch)
         figures |= self.likelihood.figures(self.progress)
         self.progress.epoch += 1

@@ -28,6 +28,7 @@ class MultibodyConfig(MapConfig):
         "segments": InputFile(
             "segments",
             "Needed: the number of its body in every voxel, .mrc; or RELION's body STAR file, a mask for each.",
+            needed=True,
         )
     }
 
