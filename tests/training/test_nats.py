@@ -22,6 +22,8 @@ from dynaflex.latents.prior import GAUSSIAN, LatentPrior
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.images import Imaging
 from dynaflex.shapes import FloatArray
+from dynaflex.training.contrast import Contrasts
+from dynaflex.training.steps import Progress
 from swinging import CPU, Ball, Noise, coloured, search, white
 
 FREE = LatentPrior(1e-4, 2.0)
@@ -118,6 +120,9 @@ def test_a_free_coordinate_gains_half_a_nat_from_the_noise_of_each_group(tmp_pat
 
     particles = ball.images(tmp_path, Grid(48, 4.0), torch.zeros(count, AXES), 0.1, in_groups)
     data = half_of(replace(particles, group=np.arange(count) % 2), 120.0, 32)
-    found = search(data, ball.model(data.grid, AXES), FREE, AXES)
+    model = ball.model(data.grid, AXES)
+    # Images are normalised: what has more noise shows more faintly.
+    Contrasts(data, torch.arange(count), Progress(noise_power=torch.ones(data.grid.n_shells))).begin(model)
+    found = search(data, model, FREE, AXES)
     for group in (0, 1):
         assert float(found.gain[group::2].mean()) / AXES == pytest.approx(0.5, abs=0.06)

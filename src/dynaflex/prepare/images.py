@@ -160,10 +160,9 @@ class ParticleImages:
         return total / number.bincount().to(values)
 
     def powers(self, of: Tensor, kinds: int) -> Tensor:
-        """The mean power per pixel of the images of particles of each kind, ``of`` ``(p)``, where the particles are, in
-        every shell, ``(k s)``; of some of them, as they are normalised, in no noise. 1 where there is no such particle.
-        """
-        window, plain = self.imaging.window().to(self.device), self.seen_in(GroupNoise())
+        """The mean power per pixel around the particles of each kind, ``of`` ``(p)``, in every shell, ``(k s)``; of
+        some of them, as they are normalised, in no noise. 1 where there is no such particle."""
+        window, plain = 1.0 - self.imaging.window().to(self.device), self.seen_in(GroupNoise())
         found = torch.ones(kinds, self.grid.n_shells, device=self.device)
         for kind in of.unique().tolist():
             index = (of == kind).nonzero()[:, 0]
@@ -194,7 +193,7 @@ def seen_as_on(learned: Imaging, images: ParticleImages, noise: GroupNoise) -> P
 
     Images are normalised by the noise of all frequencies that a grid has. Where its colour differs between groups, so
     does by how much images are fainter on one grid than on the other: both are read to compare them where both have
-    frequencies. Beyond, the noise of a group is to that of all as its images are.
+    frequencies. Beyond, the noise of a group is to that of all as its images are around the particles.
     """
     if images.grid == learned.grid or not noise.differs:
         return images.seen_in(noise)

@@ -62,6 +62,6 @@ class Contrasts:
     def settle(self) -> dict[str, float]:
         """Let the images of the next epoch have the contrasts that were noted; their spread in training."""
         state = self.progress
-        state.contrast = contrasts(state.factor, state.factor_error, self.training)
+        state.contrast = contrasts(state.factor, state.factor_error, self.training, self.data.kinds.of)
         self.restored()
         return {"contrast_spread": float(state.contrast[self.training].log().std(correction=0))}
