@@ -39,7 +39,7 @@ def contrasts(factor: Tensor, error: Tensor, of: Tensor, kind: Tensor | None = N
     if _spread(factor[known], error[known]) is None:
         return torch.ones_like(factor)
     of_kind = torch.zeros(len(factor), dtype=torch.int64, device=factor.device) if kind is None else kind
-    shrunk, mean = torch.full_like(factor, torch.nan, dtype=torch.float64), 0.0
+    shrunk, mean = torch.full_like(factor, torch.nan, dtype=torch.float64), torch.zeros((), device=factor.device)
     for one in of_kind[known].unique():
         mine = known[of_kind[known] == one]
         variance = _spread(factor[mine], error[mine]) or 0.0

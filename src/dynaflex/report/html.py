@@ -17,7 +17,7 @@ from dynaflex.report.evidence import FIGURES, UNUSABLE, Evidence, guarded
 from dynaflex.report.facts import advice, summary, verdicts
 from dynaflex.report.facts.ending import Ending, reached
 from dynaflex.report.facts.files import NOT_THERE, Record
-from dynaflex.report.facts.resolution import resolution_sentence, resolution_tiles
+from dynaflex.report.facts.resolution import docking_sentence, resolution_sentence, resolution_tiles
 from dynaflex.report.facts.supported import support_sentence
 from dynaflex.report.facts.tried import TRIED_HEAD, tried_rows
 from dynaflex.report.views import Views
@@ -177,6 +177,8 @@ class _Report:
             )
         if shown.fsc is not None:
             yield page.paragraph(resolution_sentence(shown.fsc, shown.grid, shown.shared), "lead")
+            docked = docking_sentence(shown.fsc)
+            yield page.paragraph(docked) if docked else ""
         supported = support_sentence(shown.support)
         if supported is not None:
             yield page.paragraph(supported, "lead")
