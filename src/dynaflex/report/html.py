@@ -17,11 +17,13 @@ from dynaflex.report.evidence import FIGURES, UNUSABLE, Evidence, guarded
 from dynaflex.report.facts import advice, summary, verdicts
 from dynaflex.report.facts.ending import Ending, reached
 from dynaflex.report.facts.files import NOT_THERE, Record
+from dynaflex.report.facts.noise import NOISE_HEAD, noise_rows
 from dynaflex.report.facts.resolution import docking_sentence, resolution_sentence, resolution_tiles
 from dynaflex.report.facts.supported import support_sentence
 from dynaflex.report.facts.tried import TRIED_HEAD, tried_rows
 from dynaflex.report.views import Views
 from dynaflex.run.directory import PAGE
+from dynaflex.run.files import NOISE
 from dynaflex.run.refusals import to_resume
 from dynaflex.run.results import REPORT, listed_in
 from dynaflex.validate.controls import FAIL
@@ -92,7 +94,7 @@ class _Report:
             ("motion-found", "Where and how far it moves", chain(carried, shown.moved())),
             ("certainty", "How sure that is", chain(self._controls(), self._shared())),
             ("latent-space", "Latent space", [shown.latent_space()]),
-            ("learning", "Training", chain(self._effort(), [shown.trained()], self._tried())),
+            ("learning", "Training", chain(self._effort(), [shown.trained()], self._tried(), self._noise())),
             ("carrier", shown.words.heading, shown.model()),
             ("repeat", "To repeat it", self._tables()),
         ]
@@ -146,6 +148,13 @@ class _Report:
         rows = tried_rows(self.shown.metrics or ())
         if rows:
             yield page.folded("How stiff: what was tried on held-out images", page.table(rows, TRIED_HEAD))
+
+    def _noise(self) -> Iterator[str]:
+        """How optics groups differ in their noise, where they do."""
+        noise = self.shown.files.optional(NOISE)
+        if noise:
+            made = guarded(NOISE, lambda: page.table(noise_rows(noise), NOISE_HEAD))
+            yield page.folded("Power of the noise of optics groups, over that of all particles", made)
 
     def _header(self) -> str:
         lines = [
