@@ -57,7 +57,7 @@ class Batch:
 
     def filtered(self, factor: Tensor) -> Batch:
         """The same particles seen through a filter ``(b h w)``: images and CTFs are multiplied by it."""
-        return replace(self, ctf=self.ctf * factor, read=lambda: self.coefficients * factor)
+        return replace(self, ctf=self.ctf * factor, read=lambda: self.read() * factor)
 
     def coarse(self, grid: Grid) -> Batch:
         """The same particles on a coarser ``grid``, their images kept: a few kB each."""
