@@ -20,6 +20,7 @@ from dynaflex.data.particles import Particles, read_particles
 from dynaflex.deformation.base import Deformation, Moves
 from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.inference import infer, misfit_of
 from dynaflex.io.mrc import ImageStack, write_stack
@@ -123,21 +124,27 @@ class Found:
 
 def search(data: HalfSet, model: FlexModel, prior: LatentPrior, latent_dim: int) -> Found:
     """The latents of a half-set as 3DFlex finds them: noise and latents in turn, from rest, with the map's scale."""
-    batches = [data.batch(part) for part in torch.arange(len(data)).split(_AT_ONCE)]
-    model.density.get_parameter("log_amplitude").add_(math.log(matching_scale(model, data, batches)))
-    rest = [torch.zeros(len(batch.index), latent_dim) for batch in batches]
+    everyone = torch.arange(len(data))
+
+    def batches() -> list[Batch]:
+        return [data.batch(part) for part in everyone.split(_AT_ONCE)]
+
+    model.density.get_parameter("log_amplitude").add_(math.log(matching_scale(model, data, batches())))
+    rest = list(torch.zeros(len(data), latent_dim).split(_AT_ONCE))
     means, power = rest, torch.ones(data.grid.n_shells)
     for _ in range(3):
-        weights = noise_weights(power, data.grid)
-        found = [infer(model, batch, weights, z, 3, prior) for batch, z in zip(batches, means, strict=True)]
+        weights, seen = noise_weights(power, data.grid), batches()
+        found = [infer(model, batch, weights, z, 3, prior) for batch, z in zip(seen, means, strict=True)]
         means = [part.mean for part in found]
         left = [
             len(z) * data.power_left(model.render(model.deformed(z), batch.pose, batch.ctf), batch)
-            for batch, z in zip(batches, means, strict=True)
+            for batch, z in zip(seen, means, strict=True)
         ]
-        power = torch.stack(left).sum(dim=0) / len(data)
+        each = data.kinds.power(torch.stack(left).sum(dim=0) / len(data), data.noise, everyone)
+        power, noise = data.kinds.noise(each, everyone)
+        data.see(noise)
     still, moved = (
-        torch.cat([misfit_of(model, batch, weights, z) for batch, z in zip(batches, latents, strict=True)])
+        torch.cat([misfit_of(model, batch, weights, z) for batch, z in zip(seen, latents, strict=True)])
         for latents in (rest, means)
     )
     return Found(Posterior(torch.cat(means), torch.cat([part.log_scale for part in found])), still - moved)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dynaflex.report.facts.resolution import Nyquist, resolution_sentence, resolution_tiles
+from dynaflex.report.facts.resolution import Nyquist, docking_sentence, resolution_sentence, resolution_tiles
 
 Curves = Callable[..., dict[str, object]]
 NYQUIST = 6.0
@@ -65,3 +65,22 @@ def test_a_limit_that_is_not_known_is_not_named(frequency: object, fsc_curves: C
     fsc["deformed"]["frequency"] = frequency
     assert Nyquist.of(fsc, IMAGES) is None and "Nyquist" not in said(fsc)
     assert next(iter(resolution_tiles(fsc, IMAGES))).value == "8.43 → 6.00 Å"
+
+
+def docked(angle: float, shift: float, finest: float | None = 5.0) -> dict[str, object]:
+    found = {"angle": angle, "angle_error": 0.2, "shift": shift, "shift_error": 0.1}
+    return {
+        "moving_part": {"deformed": {"resolution": {"0.143": 6.0}}},
+        "docked_part": {**found, "deformed": {"resolution": {"0.143": finest}}},
+    }
+
+
+def test_how_far_apart_the_halves_rest_is_said_with_its_error() -> None:
+    alike = docking_sentence(docked(0.3, 0.2))
+    assert "rests alike" in alike and "0.3 ± 0.2 degrees" in alike and "0.2 ± 0.1 Å" in alike and "5.00" not in alike
+    turned = docking_sentence(docked(2.0, 0.2))
+    assert "2.0 ± 0.2 degrees" in turned and "to 5.00 Å" in turned and "stand to 6.00 Å" in turned
+    assert "no resolution of the map" in turned
+    assert "0.143" not in docking_sentence(docked(2.0, 1.0, None))
+    for missing in ({}, {"moving_part": {}}, {"moving_part": {}, "docked_part": {"angle": 1.0}}):
+        assert docking_sentence(missing) == ""

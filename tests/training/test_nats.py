@@ -7,6 +7,7 @@ the width of a posterior is that of the errors.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from dynaflex.latents.prior import GAUSSIAN, LatentPrior
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.images import Imaging
 from dynaflex.shapes import FloatArray
+from dynaflex.training.contrast import Contrasts
+from dynaflex.training.steps import Progress
 from swinging import CPU, Ball, Noise, coloured, search, white
 
 FREE = LatentPrior(1e-4, 2.0)
@@ -104,3 +107,22 @@ def _padded(particles: Particles, folder: Path, surround: str) -> Particles:
     table = source.with_suffix(".star").read_text().replace(f"\t{box}\t", f"\t{shape[1]}\t")
     (folder / "particles.star").write_text(table)
     return read_particles(folder / "particles.star")
+
+
+def test_a_free_coordinate_gains_half_a_nat_from_the_noise_of_each_group(tmp_path: Path) -> None:
+    """Of two groups, one has four times the noise, and another colour."""
+    ball, count = Ball.of(40.0, math.radians(10.0)), 600
+
+    def in_groups(random: np.random.Generator, count: int, box: int) -> FloatArray:
+        noise = white(random, count, box)
+        noise[::2] = 2.0 * coloured(random, count // 2, box)
+        return noise
+
+    particles = ball.images(tmp_path, Grid(48, 4.0), torch.zeros(count, AXES), 0.1, in_groups)
+    data = half_of(replace(particles, group=np.arange(count) % 2), 120.0, 32)
+    model = ball.model(data.grid, AXES)
+    # Images are normalised: what has more noise shows more faintly.
+    Contrasts(data, torch.arange(count), Progress(noise_power=torch.ones(data.grid.n_shells))).begin(model)
+    found = search(data, model, FREE, AXES)
+    for group in (0, 1):
+        assert float(found.gain[group::2].mean()) / AXES == pytest.approx(0.5, abs=0.06)

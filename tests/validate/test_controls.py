@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynaflex.validate.controls import FAIL, PASS, WARN, agreement, group_leak, leak, must_exceed_zero, must_vanish
+from dynaflex.validate.controls import (
+    FAIL,
+    PASS,
+    WARN,
+    agreement,
+    group_leak,
+    leak,
+    must_exceed_zero,
+    must_vanish,
+    rest,
+)
 
 NOISE = np.random.default_rng(0).normal(size=200)
 CENTRED = (NOISE - NOISE.mean()) / NOISE.std(ddof=1) * np.sqrt(200)
@@ -70,3 +80,10 @@ def test_two_models_agree_on_what_both_see(random: np.random.Generator) -> None:
     assert agreement("a", first, motion + 4.0 * random.normal(size=motion.shape), "").verdict == WARN
     assert agreement("a", first, -second, "").verdict == FAIL
     assert agreement("a", 0.0 * first, 0.0 * second, "").verdict == FAIL
+
+
+def test_halves_that_surely_rest_apart_by_much_of_a_period_are_a_warning() -> None:
+    assert rest("rest", 0.5, 0.3, 3.0, 8.0, "").verdict == PASS  # noise is enough for it
+    assert rest("rest", 2.0, 0.3, 1.0, 8.0, "").verdict == PASS  # a mean is as sharp as they are
+    assert rest("rest", 2.0, 0.3, 3.0, 8.0, "").verdict == WARN
+    assert rest("rest", 2.0, 0.3, 3.0, 8.0, "").has_error

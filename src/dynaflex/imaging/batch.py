@@ -55,6 +55,10 @@ class Batch:
             return [self]
         return [self.take(part) for part in torch.arange(len(self), device=self.index.device).split(size)]
 
+    def filtered(self, factor: Tensor) -> Batch:
+        """The same particles seen through a filter ``(b h w)``: images and CTFs are multiplied by it."""
+        return replace(self, ctf=self.ctf * factor, read=lambda: self.read() * factor)
+
     def coarse(self, grid: Grid) -> Batch:
         """The same particles on a coarser ``grid``, their images kept: a few kB each."""
         coefficients = fourier.crop_coefficients(self.coefficients, grid.box, 2)

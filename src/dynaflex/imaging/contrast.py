@@ -25,23 +25,38 @@ def matching(prediction: Tensor, images: Tensor, weights: Tensor) -> tuple[Tenso
     return (g * y * weights[..., None]).sum(dim=(1, 2, 3)) / norm, norm.rsqrt()
 
 
-def contrasts(factor: Tensor, error: Tensor, of: Tensor) -> Tensor:
+def contrasts(factor: Tensor, error: Tensor, of: Tensor, kind: Tensor | None = None) -> Tensor:
     """The contrast ``(p)`` of particles with these ``factor`` and ``error`` ``(p)``, relative to the mean of those at
     ``of`` ``(t)``.
 
     Contrasts are drawn from a normal distribution whose mean and variance are those of the factors, less what their
     errors explain (DerSimonian and Laird, 1986); a factor that is known badly stays near the mean. All contrasts are 1
-    where the particles might as well be alike: Cochran's Q.
+    where the particles might as well be alike: Cochran's Q. Particles of each ``kind`` ``(p)`` of noise have a
+    distribution of their own, because images are normalised by their noise; one of a single contrast, unless Q says
+    otherwise.
     """
     known = of[(factor[of].isfinite() & error[of].isfinite()).nonzero()[:, 0]]
-    x, precision = factor[known].double(), error[known].double().square().reciprocal()
-    total, free = precision.sum(), len(known) - 1
-    excess = (precision * (x - (precision * x).sum() / total).square()).sum() - free
-    if free < 1 or not excess > _SURE * (2.0 * free) ** 0.5:
+    if _spread(factor[known], error[known]) is None:
         return torch.ones_like(factor)
-    variance = excess / (total - precision.square().sum() / total)
-    trust = 1.0 / (variance + 1.0 / precision)
-    mean = (trust * x).sum() / trust.sum()
-    shrunk = mean + variance / (variance + error.double().square()) * (factor.double() - mean)
+    of_kind = torch.zeros(len(factor), dtype=torch.int64, device=factor.device) if kind is None else kind
+    shrunk, mean = torch.full_like(factor, torch.nan, dtype=torch.float64), torch.zeros((), device=factor.device)
+    for one in of_kind[known].unique():
+        mine = known[of_kind[known] == one]
+        variance = _spread(factor[mine], error[mine]) or 0.0
+        trust = 1.0 / (variance + 1.0 / error[mine].double().square().reciprocal())
+        middle = (trust * factor[mine].double()).sum() / trust.sum()
+        trusted = variance / (variance + error.double().square())
+        shrunk = torch.where(of_kind == one, middle + trusted * (factor.double() - middle), shrunk)
+        mean = mean + len(mine) / len(known) * middle
     relative = (shrunk / mean).clamp(_LEAST, _MOST).to(factor.dtype)
     return torch.where(relative.isfinite(), relative, 1.0)
+
+
+def _spread(factor: Tensor, error: Tensor) -> Tensor | None:
+    """The variance of contrasts by these factors and errors ``(t)``; None where they might as well be one."""
+    x, precision = factor.double(), error.double().square().reciprocal()
+    total, free = precision.sum(), len(factor) - 1
+    excess = (precision * (x - (precision * x).sum() / total).square()).sum() - free
+    if free < 1 or not excess > _SURE * (2.0 * free) ** 0.5:
+        return None
+    return excess / (total - precision.square().sum() / total)

@@ -13,7 +13,8 @@ from dynaflex import fourier
 from dynaflex.grid import Grid
 from dynaflex.shapes import Tensor
 
-_LEAST = 1e-6
+LEAST = 1e-6
+"""No shell has less power, in units of white noise that images are normalised to."""
 SHELLS_TOGETHER = 3
 """Neighbouring shells that go to one side: the edges of an image tie the noise of neighbours."""
 
@@ -35,7 +36,7 @@ def noise_weights(power: Tensor, grid: Grid) -> Tensor:
     They are ``1 / power`` per coefficient, counted once for each of a conjugate pair, divided by the number of pixels,
     and zero beyond Nyquist, where the corners of the transform hold no whole shell.
     """
-    return _counts(power, grid) / fourier.spread_shells(power.clamp(min=_LEAST), grid, 2) / grid.box**2
+    return _counts(power, grid) / fourier.spread_shells(power.clamp(min=LEAST), grid, 2) / grid.box**2
 
 
 def coefficient_weights(power: Tensor, grid: Grid) -> Tensor:
@@ -58,7 +59,12 @@ def log_normaliser(power: Tensor, grid: Grid) -> Tensor:
     The negative log-likelihood of an image is this, half the sum that :func:`noise_weights` weighs, and ½ log 2π for
     each of the n coefficients that count.
     """
-    return 0.5 * (_counts(power, grid) * fourier.spread_shells(power.clamp(min=_LEAST), grid, 2).log()).sum()
+    return 0.5 * (_counts(power, grid) * fourier.spread_shells(power.clamp(min=LEAST), grid, 2).log()).sum()
+
+
+def shell_counts(grid: Grid, device: torch.device) -> Tensor:
+    """How many coefficients of an image each shell has that count, ``(s)``."""
+    return fourier.shell_sum(_counts(torch.ones(1, device=device), grid).clamp(max=1.0), grid, 2)
 
 
 def _counts(power: Tensor, grid: Grid) -> Tensor:

@@ -22,7 +22,7 @@ from dynaflex.imaging.pose import Pose, project
 from dynaflex.io.mrc import write_map
 from dynaflex.judge.scene import Judge, Scene, SimulatedScene
 from dynaflex.judge.unit_scene import UnitScene
-from dynaflex.prepare.images import ParticleImages
+from dynaflex.prepare.images import ParticleImages, seen_as_on
 from dynaflex.prepare.place import place_of
 from dynaflex.reconstruct.field import Field, Region
 from dynaflex.reconstruct.operator import Operator
@@ -246,7 +246,8 @@ def true_motion_reconstruction(run: Path, scene: Scene, half: int, moved: Moved)
     inputs = reopened(opened, moved)
     particles = inputs.particles.take(inputs.particles.half == half)
     coordinate = torch.from_numpy(scene.coordinate[particles.rows])
-    images = ParticleImages(particles, inputs.full_imaging, torch.device("cpu"))
+    plain = ParticleImages(particles, inputs.full_imaging, torch.device("cpu"))
+    images = seen_as_on(inputs.imaging, plain, load_half(opened, half).noise)
 
     def batches() -> Iterator[Batch]:
         parts = torch.arange(len(images)).split(_IMAGES_AT_ONCE)

@@ -24,6 +24,7 @@ from dynaflex.results.reopen import Moved, reopened
 from dynaflex.results.support import FEWEST, Trial, support, trials
 from dynaflex.results.trained import config_of, load_half
 from dynaflex.run.directory import Run
+from dynaflex.run.files import FSC
 from dynaflex.validate.controls import (
     FAIL,
     PASS,
@@ -34,6 +35,7 @@ from dynaflex.validate.controls import (
     leak,
     must_exceed_zero,
     must_vanish,
+    rest,
 )
 
 VALIDATION = "validation.json"
@@ -58,7 +60,8 @@ def run_controls(run: Run, device: torch.device, most: int, moved: Moved) -> lis
     landmarks = some_landmarks(load_half(run, 1))
     found = trials(run, inputs, device, most=most, landmarks=landmarks)
     with tell.doing("latents against what they must not depend on"):
-        return [*_of_likelihood(found), *_of_agreement(run, found), *_of_leaks(run, inputs), *of_model_bias(run)]
+        alike = [*_of_agreement(run, found), *_of_rest(run)]
+        return [*_of_likelihood(found), *alike, *_of_leaks(run, inputs), *of_model_bias(run)]
 
 
 def record_of(controls: Sequence[Control]) -> dict[str, Any]:
@@ -115,6 +118,17 @@ def _of_agreement(run: Run, found: dict[int, Trial]) -> list[Control]:
         return []  # Both halves are one model, and agree by construction.
     words = "both halves, from different shells, see the same motion in particles that neither has learned from"
     return [agreement("agreement of the halves", found[1].displacement, found[2].displacement, words)]
+
+
+def _of_rest(run: Run) -> list[Control]:
+    """Whether the part that moves rests alike in both half-maps, if they are there and it moves."""
+    docked = run.read_json(FSC).get("docked_part")
+    if docked is None:
+        return []
+    words = "the part that moves rests in one place in both half-maps, or so near that their mean is not blurred"
+    names = ("angle", "angle_error", "displacement", "resolution")
+    angle, error, displacement, finest = (float(docked[name]) for name in names)
+    return [rest("rest of the halves", angle, error, displacement, finest, words)]
 
 
 def _of_leaks(run: Run, inputs: Inputs) -> list[Control]:

@@ -13,7 +13,8 @@ def data_loss(prediction: Tensor, images: Tensor, weights: Tensor) -> Tensor:
     Summed over particles it is the ``E_data`` of 3DFlex, with noise that may be coloured. Implements [3DF 3].
 
     ``prediction`` and ``images`` are coefficients ``(b h w)`` of whole images, neither of them masked; ``weights``
-    ``(h w)`` come from :func:`dynaflex.imaging.noise.noise_weights`. In these units a prior has its natural weight.
+    ``(h w)``, or ``(b h w)``, come from :func:`dynaflex.imaging.noise.noise_weights`. In these units a prior has its
+    natural weight.
     """
     difference = torch.view_as_real(prediction - images)
     return 0.5 * (difference.square() * weights[..., None]).sum(dim=(1, 2, 3))

@@ -15,6 +15,7 @@ from dynaflex.cache.stored import PRECISION
 from dynaflex.data.particles import Particles
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import residual_power
+from dynaflex.imaging.noise_groups import GroupNoise, NoiseKinds
 from dynaflex.prepare.images import Imaging, ParticleImages
 from dynaflex.shapes import Tensor
 
@@ -38,10 +39,12 @@ class HalfSet(ParticleImages):
         imaging: Imaging,
         device: torch.device,
         contrast: Tensor | None = None,
+        noise: GroupNoise | None = None,
     ) -> None:
-        super().__init__(particles, imaging, device, contrast=contrast)
+        super().__init__(particles, imaging, device, contrast=contrast, noise=noise)
         self.half = half
         self.window = imaging.window().to(device)
+        self.kinds = NoiseKinds.among(particles.group, particles.image, self.window, self.grid)
         # Copies of a particle by symmetry have its image, which is held once.
         first = torch.from_numpy(np.unique(particles.image, return_index=True)[1])
         held = 0 if imaging.stored is not None else len(first)
@@ -66,8 +69,17 @@ class HalfSet(ParticleImages):
         return self.images[self.image[index]].to(self.device).float()
 
     def power_left(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """The power ``(s)`` that predictions ``(b h w)`` leave of a batch where its particles are."""
-        return residual_power(prediction, batch.coefficients, self.grid, self.window)
+        """The power that predictions ``(b h w)`` leave of a batch where its particles are, ``(k s)``: what each kind of
+        noise has in the mean over the batch."""
+        if len(self.kinds) == 1:
+            return residual_power(prediction, batch.coefficients, self.grid, self.window)[None]
+        power = prediction.new_zeros(len(self.kinds), self.grid.n_shells, dtype=torch.float32)
+        of = self.kinds.of[batch.index]
+        for kind in of.unique():
+            mine = of == kind
+            left = residual_power(prediction[mine], batch.coefficients[mine], self.grid, self.window)
+            power[kind] = left * (mine.sum() / len(of))
+        return power
 
     def batches(
         self, index: Tensor, size: int, latent_dim: int, key: tuple[int, ...], skip: int = 0

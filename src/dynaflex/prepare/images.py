@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 
@@ -14,9 +16,14 @@ from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.ctf import CtfParams, transfer_function
+from dynaflex.imaging.noise import residual_power, shell_counts
+from dynaflex.imaging.noise_groups import GroupNoise
 from dynaflex.imaging.pose import Pose
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.shapes import Tensor
+
+_ENOUGH = 256
+"""Images of each kind of noise that are looked at on two grids."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,9 @@ class ParticleImages:
         device: torch.device,
         poses: PoseRefinement | None = None,
         contrast: Tensor | None = None,
+        noise: GroupNoise | None = None,
     ) -> None:
-        """``contrast`` ``(p)`` multiplies the CTF; 1 where it is left out."""
+        """``contrast`` ``(p)`` multiplies the CTF; 1 where it is left out. Groups are alike where no ``noise`` is."""
         self.particles = particles
         self.image = torch.from_numpy(particles.image)
         """Which image shows each particle, ``(p)``, see :attr:`Particles.image`."""
@@ -101,9 +109,30 @@ class ParticleImages:
         self.pose: Pose = pose.to(device)
         self.ctf: CtfParams = particles.ctf.to(device)
         self.contrast = torch.ones(len(particles), device=device) if contrast is None else contrast.to(device)
+        self.see(GroupNoise() if noise is None else noise)
 
     def __len__(self) -> int:
         return len(self.particles)
+
+    def see(self, noise: GroupNoise) -> None:
+        """Divide images and CTFs from now on by how the ``noise`` of each optics group differs."""
+        self.noise = noise.to(self.device)
+        self._row = noise.rows(self.particles.group) if noise.differs else torch.zeros(0, dtype=torch.int64)
+        self._factor = self.noise.table().rsqrt()
+
+    def seen_in(self, noise: GroupNoise) -> Self:
+        """The same images, divided by other ``noise``."""
+        images = copy(self)
+        images.see(noise)
+        return images
+
+    def log_normalisers(self, power: Tensor, index: Tensor) -> Tensor:
+        """What makes losses of the particles ``index`` ``(b)`` comparable, whatever their noise is, ``(b)``.
+
+        ``power`` ``(s)`` is that of all: see :func:`dynaflex.imaging.noise.log_normaliser`. Double precision.
+        """
+        found = self.noise.log_normalisers(power, self.grid).to(self.device)
+        return found[self._row[index.cpu()].to(self.device)] if self.noise.differs else found.expand(len(index))
 
     def normalised(self, index: Tensor) -> Tensor:
         """The images ``index`` ``(b)`` on the device, float32 ``(b h h)``.
@@ -130,10 +159,22 @@ class ParticleImages:
         total = values.new_zeros(len(image)).index_add_(0, number.to(values.device), values)
         return total / number.bincount().to(values)
 
+    def powers(self, of: Tensor, kinds: int) -> Tensor:
+        """The mean power per pixel around the particles of each kind, ``of`` ``(p)``, in every shell, ``(k s)``; of
+        some of them, as they are normalised, in no noise. 1 where there is no such particle."""
+        window, plain = 1.0 - self.imaging.window().to(self.device), self.seen_in(GroupNoise())
+        found = torch.ones(kinds, self.grid.n_shells, device=self.device)
+        for kind in of.unique().tolist():
+            index = (of == kind).nonzero()[:, 0]
+            some = index[:: -(-len(index) // _ENOUGH)]
+            images = torch.cat([plain.batch(part).coefficients for part in some.split(_ENOUGH // 8)])
+            found[kind] = residual_power(images, torch.zeros_like(images), self.grid, window)
+        return found
+
     def batch(self, index: Tensor, *, noise: Tensor | None = None, latents: Tensor | None = None) -> Batch:
         """The particles ``index`` ``(b)``: with the sampler's draws ``noise`` or with ``latents``, each ``(b k)``."""
         where = index.to(self.device)
-        return Batch(
+        batch = Batch(
             index=where,
             pose=self.pose[where],
             ctf=transfer_function(self.ctf[where], self.grid) * self.contrast[where, None, None],
@@ -141,3 +182,33 @@ class ParticleImages:
             noise=torch.zeros(0) if noise is None else noise.to(self.device),
             latents=None if latents is None else latents.to(self.device),
         )
+        if not self.noise.differs:
+            return batch
+        shells = self.grid.shells(2, self.device).clamp(max=self.grid.n_shells - 1)
+        return batch.filtered(self._factor[self._row[index.cpu()].to(self.device)][:, shells])
+
+
+def seen_as_on(learned: Imaging, images: ParticleImages, noise: GroupNoise) -> ParticleImages:
+    """The ``images`` in ``noise`` that was ``learned`` on a grid of another box, as wide.
+
+    Images are normalised by the noise of all frequencies that a grid has. Where its colour differs between groups, so
+    does by how much images are fainter on one grid than on the other: both are read to compare them where both have
+    frequencies. Beyond, the noise of a group is to that of all as its images are around the particles.
+    """
+    if images.grid == learned.grid or not noise.differs:
+        return images.seen_in(noise)
+    row = noise.rows(images.particles.group)
+    kinds, kind = torch.unique(noise.table(), dim=0, return_inverse=True)
+    of = kind[row.to(kind.device)].cpu()
+    there = ParticleImages(images.particles, learned, images.device)
+    both = min(images.grid.n_shells, there.grid.n_shells) - 1
+    powers, shared = images.powers(of, len(kinds)), there.powers(of, len(kinds))
+    counts = shell_counts(there.grid, images.device)[:both]
+    fainter = (powers[:, :both] @ counts) / (shared[:, :both] @ counts)
+    share = of.bincount(minlength=len(kinds)).to(fainter) / len(of)
+    fainter = fainter / (share @ fainter)
+    relative = powers / (share @ powers)
+    relative[:, :both] = kinds.to(fainter)[:, :both] * fainter[:, None]
+    seen = images.seen_in(GroupNoise(noise.numbers, relative[kind[:-1].to(relative.device)]))
+    seen.contrast = images.contrast * fainter.sqrt()[of.to(fainter.device)]
+    return seen

@@ -19,12 +19,14 @@ from dynaflex.report.evidence import FIGURES, UNUSABLE, Evidence, guarded
 from dynaflex.report.facts import advice, summary, verdicts
 from dynaflex.report.facts.ending import Ending, reached
 from dynaflex.report.facts.files import NOT_THERE, Record
-from dynaflex.report.facts.resolution import resolution_sentence, resolution_tiles
+from dynaflex.report.facts.noise import NOISE_HEAD, noise_rows
+from dynaflex.report.facts.resolution import docking_sentence, resolution_sentence, resolution_tiles
 from dynaflex.report.facts.supported import support_sentence
 from dynaflex.report.facts.taken import taken_rows
 from dynaflex.report.facts.tried import TRIED_HEAD, tried_rows
 from dynaflex.report.views import Views
 from dynaflex.run.directory import PAGE
+from dynaflex.run.files import NOISE
 from dynaflex.run.refusals import to_resume
 from dynaflex.run.results import REPORT, listed_in
 from dynaflex.validate.controls import FAIL
@@ -95,7 +97,11 @@ class _Report:
             ("motion-found", "Where and how far it moves", chain(carried, shown.moved())),
             ("certainty", "How sure that is", chain(self._controls(), self._shared())),
             ("latent-space", "Latent space", [shown.latent_space()]),
-            ("learning", "Training", chain(self._effort(), [shown.trained()], self._tried(), self._taken())),
+            (
+                "learning",
+                "Training",
+                chain(self._effort(), [shown.trained()], self._tried(), self._noise(), self._taken()),
+            ),
             ("carrier", shown.words.heading, shown.model()),
             ("repeat", "To repeat it", self._tables()),
         ]
@@ -157,6 +163,13 @@ class _Report:
         if rows:
             yield page.folded("What it took", page.table(rows, head))
 
+    def _noise(self) -> Iterator[str]:
+        """How optics groups differ in their noise, where they do."""
+        noise = self.shown.files.optional(NOISE)
+        if noise:
+            made = guarded(NOISE, lambda: page.table(noise_rows(noise), NOISE_HEAD))
+            yield page.folded("Power of the noise of optics groups, over that of all particles", made)
+
     def _header(self) -> str:
         lines = [
             f'<p class="kicker">dynaflex report · {escape(self.shown.words.title)}</p>',
@@ -187,6 +200,8 @@ class _Report:
             )
         if shown.fsc is not None:
             yield page.paragraph(resolution_sentence(shown.fsc, shown.grid, shown.shared), "lead")
+            docked = docking_sentence(shown.fsc)
+            yield page.paragraph(docked) if docked else ""
         supported = support_sentence(shown.support)
         if supported is not None:
             yield page.paragraph(supported, "lead")

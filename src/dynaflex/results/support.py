@@ -24,13 +24,12 @@ from dynaflex.imaging.noise import alternate_shells, noise_weights
 from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
 from dynaflex.prepare.half import HalfSet
-from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.reconstruct.field import Region
 from dynaflex.reconstruct.mesh_field import required_memory
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.results.half_maps.made import SWEEPS, Passes, both_maps
-from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, embedded, load_half, method_of
+from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, embedded, images_of, load_half, method_of
 from dynaflex.run.directory import Run
 from dynaflex.run.stop import Stop
 from dynaflex.shapes import Array, Tensor
@@ -142,8 +141,9 @@ def _trial(
     half: int,
     _stop: Stop,
 ) -> Trial:
-    data = HalfSet(particles, half, inputs.imaging, device, contrast)
-    return _tried(run, inputs, load_half(run, half).to(device), data, landmarks.to(device))
+    trained = load_half(run, half).to(device)
+    data = HalfSet(particles, half, inputs.imaging, device, contrast, trained.noise)
+    return _tried(run, inputs, trained, data, landmarks.to(device))
 
 
 @torch.no_grad()
@@ -218,8 +218,7 @@ def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
     members = inputs.members(trained.half)
     learned = torch.from_numpy(np.flatnonzero(~inputs.held_out[members]))
     learned = learned[:: -(-len(learned) // _SOLVED)]
-    particles = inputs.particles.take(members)
-    images = ParticleImages(particles, inputs.imaging, device, trained.poses, trained.contrast)
+    images = images_of(trained, inputs, inputs.imaging, device)
     region, latents = Region.sphere(grid, device), trained.latents.mean
     operator = Operator(method_of(run).field(run, trained.model, latents, region), trained.noise_power.to(device))
     batches = Passes(images, f"maps to judge half {trained.half} by", SWEEPS[_SOLVER], latents, learned)

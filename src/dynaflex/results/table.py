@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,14 +15,15 @@ from dynaflex.io import durable
 from dynaflex.io.foreign.cs import looks_like_cs, write_cs
 from dynaflex.io.star import StarFile, write_star
 from dynaflex.prepare.inputs import Inputs
-from dynaflex.results.trained import load_half
+from dynaflex.results.trained import TrainedHalf, load_half
 from dynaflex.run.directory import Run
-from dynaflex.run.files import CONTRAST_COLUMN, INPUT_CS, LATENT_COLUMN, LATENTS, TABLE
+from dynaflex.run.files import CONTRAST_COLUMN, INPUT_CS, LATENT_COLUMN, LATENTS, NOISE, TABLE, read_grids
 from dynaflex.shapes import IntArray
 
 
 def collect(run: Run, inputs: Inputs) -> None:
-    """Write ``latents.npz``, and the latents and contrasts into ``particles.star``."""
+    """Write ``latents.npz``, the latents and contrasts into ``particles.star``, and ``noise.json`` where optics groups
+    differ in it."""
     halves = [load_half(run, half) for half in (1, 2)]
     rows = np.concatenate([half.rows.numpy() for half in halves])
     order = np.argsort(rows, kind="stable")
@@ -31,6 +33,10 @@ def collect(run: Run, inputs: Inputs) -> None:
     drift = {f"half{half.half}": half.poses.drift() for half in halves if half.poses is not None}
     if drift:
         run.write_json("poses_drift.json", drift)
+    noise = {f"half{half.half}": _noise(half) for half in halves if half.noise.differs}
+    if noise:
+        frequency = read_grids(run).train.shell_frequencies().tolist()
+        run.write_json(NOISE, {"frequency": frequency, **noise})
     with run.files.writing(LATENTS) as path:
         durable.write_npz(path, index=rows[order], half=half, mean=mean, scale=scale, **_copies(inputs.particles))
     table = table_with_halves(inputs.particles, run.config()["seed"])
@@ -43,6 +49,13 @@ def collect(run: Run, inputs: Inputs) -> None:
         particles[name] = column
     with run.files.writing(TABLE) as path:
         write_star(table, path)
+
+
+def _noise(half: TrainedHalf) -> dict[str, Any]:
+    """For ``noise.json``: the power of the noise of all particles of a half in each shell, and that of every optics
+    group relative to it."""
+    each = zip(half.noise.numbers.tolist(), half.noise.relative.tolist(), strict=True)
+    return {"power": half.noise_power.tolist(), "groups": {str(number): relative for number, relative in each}}
 
 
 def _copies(particles: Particles) -> dict[str, IntArray]:

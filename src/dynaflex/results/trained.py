@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,14 @@ import torch
 from dynaflex import inference
 from dynaflex.errors import UsageError
 from dynaflex.imaging.noise import noise_weights
+from dynaflex.imaging.noise_groups import GroupNoise
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.posterior import Laplace, Posterior
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
+from dynaflex.prepare.images import Imaging, ParticleImages, seen_as_on
+from dynaflex.prepare.inputs import Inputs
 from dynaflex.results.settings import config_of as config_of
 from dynaflex.results.settings import method_of as method_of
 from dynaflex.run.directory import Run
@@ -36,7 +39,8 @@ class TrainedHalf:
     ``misfit`` ``(p)`` is the power that the model leaves of an image where the particle is, over that of the noise,
     relative to the mean over the half: far above 1 for what is no such particle. ``gain`` ``(p)`` is by how many nats
     the particle's own latents explain its image better than the mean latents of the half; fitted noise brings k / 2.
-    ``contrast`` ``(p)`` is how strongly it shows, around 1.
+    ``contrast`` ``(p)`` is how strongly it shows, around 1. ``noise_power`` ``(s)`` is that of all its particles, and
+    ``noise`` how optics groups differ in it.
     """
 
     half: int
@@ -48,6 +52,7 @@ class TrainedHalf:
     gain: Tensor
     contrast: Tensor
     poses: PoseRefinement | None = None
+    noise: GroupNoise = field(default_factory=GroupNoise)
 
     def to(self, device: torch.device) -> TrainedHalf:
         """The same half with its model on a device."""
@@ -90,6 +95,7 @@ def embedded(half: TrainedHalf, data: HalfSet, prior: LatentPrior, seen: Tensor 
     """What a half's model makes, from nothing, of particles that it has not learned from; of all Fourier shells, or of
     the coefficients that are ``seen`` ``(h w)``."""
     weights = noise_weights(half.noise_power.to(data.device), data.grid)
+    data = data.seen_in(half.noise)
     return inference.find_latents(
         half.model,
         data.batch,
@@ -132,8 +138,23 @@ def load_half(run: Run, half: int, origin: Tensor | None = None) -> TrainedHalf:
         posterior = Laplace(posterior.mean, posterior.log_scale, latents["covariance"][mine])
     misfit, gain = (latents.get(name, torch.full((len(mine),), torch.nan))[mine] for name in ("misfit", "gain"))
     contrast = latents.get("contrast", torch.ones(len(mine)))[mine]
-    noise_power = tensors["progress.noise_power"]
-    return TrainedHalf(half, model, latents["rows"][mine], posterior, noise_power, misfit, gain, contrast, poses)
+    rows, power = latents["rows"][mine], tensors["progress.noise_power"]
+    return TrainedHalf(half, model, rows, posterior, power, misfit, gain, contrast, poses, noise_in(tensors))
+
+
+def images_of(half: TrainedHalf, inputs: Inputs, imaging: Imaging, device: torch.device) -> ParticleImages:
+    """The images of a half's particles for a map on the grid of ``imaging``: where poses have come to, as strongly as
+    they show, in the noise of their groups."""
+    particles = inputs.particles.take(inputs.members(half.half))
+    images = ParticleImages(particles, imaging, device, half.poses, half.contrast)
+    return seen_as_on(inputs.imaging, images, half.noise)
+
+
+def noise_in(tensors: Mapping[str, Tensor]) -> GroupNoise:
+    """How optics groups differ in their noise, by the ``tensors`` of a checkpoint; those of earlier versions do not."""
+    if "progress.groups" not in tensors:
+        return GroupNoise()
+    return GroupNoise(tensors["progress.groups"], tensors["progress.group_noise"])
 
 
 def contrast_in(halves: Iterable[TrainedHalf], rows: IntArray) -> Tensor:

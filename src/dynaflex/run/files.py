@@ -26,6 +26,10 @@ TABLE, LATENTS, MOTION, GRID, FSC, MESH = (
     "particles.star", "latents.npz", "motion.npz", "grid.json", "fsc.json", "mesh.npz",
 )  # fmt: skip
 
+NOISE: Final = "noise.json"
+"""Of runs on optics groups whose noise differs: its power in each shell, of all particles and of each group relative to
+that."""
+
 UNIT: Final = "unit"
 """The map of a symmetric run that says what moves, the asymmetric unit: weights that add up to 1 over the group."""
 

@@ -1,4 +1,4 @@
-"""The contrasts of a half-set's particles, found while its motion is learned."""
+"""The contrasts of a half-set's particles, found while its motion is learned, and the noise that they are found in."""
 
 from __future__ import annotations
 
@@ -28,25 +28,27 @@ class Contrasts:
         self.restored()
 
     def restored(self) -> None:
-        """Take over what the progress holds, or 1 for all."""
+        """Take over what the progress holds, or 1 for all; and the noise of each group, in which images are seen."""
         if not len(self.progress.contrast):
             one = torch.ones(len(self.data), device=self.data.device)
             self.progress.contrast, self.progress.factor, self.progress.factor_error = one, one.clone(), one.clone()
         self.data.contrast = self.progress.contrast
+        self.progress.show_noise(self.data)
 
     @torch.no_grad()
     def begin(self, model: FlexModel) -> None:
         """What the map at rest says, before anything moves: of latents that begin where contrast is unknown, the first
-        would be the contrast."""
+        would be the contrast. How groups differ in their noise is learned here too; of all, it is that of an epoch."""
         at_rest = model.density.points()
-        left = torch.zeros(self.data.grid.n_shells, device=self.data.device)
+        left = torch.zeros(len(self.data.kinds), self.data.grid.n_shells, device=self.data.device)
         for part in self.training.split(_AT_ONCE):
             batch = self.data.batch(part)
             rigid = model.render(at_rest, batch.pose, batch.ctf)
             left += len(part) / len(self.training) * self.data.power_left(rigid, batch)
+        power = self.progress.tell_groups_apart(left, self.data, self.training)
         for part in torch.arange(len(self.data)).split(_AT_ONCE):
             batch = self.data.batch(part)
-            self.seen(batch, model.render(at_rest, batch.pose, batch.ctf), noise_weights(left, self.data.grid))
+            self.seen(batch, model.render(at_rest, batch.pose, batch.ctf), noise_weights(power, self.data.grid))
         self.settle()
 
     @torch.no_grad()
@@ -60,6 +62,6 @@ class Contrasts:
     def settle(self) -> dict[str, float]:
         """Let the images of the next epoch have the contrasts that were noted; their spread in training."""
         state = self.progress
-        state.contrast = contrasts(state.factor, state.factor_error, self.training)
+        state.contrast = contrasts(state.factor, state.factor_error, self.training, self.data.kinds.of)
         self.restored()
         return {"contrast_spread": float(state.contrast[self.training].log().std(correction=0))}

@@ -88,26 +88,34 @@ class Likelihood:
         table.set_mean(self.held_out.to(self.data.device), in_smaller_batches(found, _AT_ONCE))
 
     def _log_likelihoods(self, index: Tensor, at_rest: Tensor, noise: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """Of the particles ``index`` ``(p)``, as they stand and with the points ``at_rest`` ``(n 3)``, ``(p)`` each."""
-        weights = noise_weights(noise, self.data.grid)
-        constant = log_normaliser(noise, self.data.grid)
+        """Of the particles ``index`` ``(p)``, as they stand and with the points ``at_rest`` ``(n 3)``, ``(p)`` each, in
+        ``noise`` ``(s)`` or ``(k s)``."""
+        kinds, grid = self.data.kinds, self.data.grid
+        power = torch.atleast_2d(noise).expand(len(kinds), -1)
+        # Images are seen in the noise of now.
+        weights = torch.stack([noise_weights(one, grid) for one in power / kinds.relative(self.data.noise)])
+        constant = torch.stack([log_normaliser(one, grid) for one in power])
         moved: list[Tensor] = []
         rest: list[Tensor] = []
         for part in index.split(size):
             batch = self.batch(part)
+            kind = kinds.of[batch.index]
             for points, found in ((self.model.deformed(self._latents(batch)), moved), (at_rest, rest)):
                 prediction = self.model.render(points, batch.pose, batch.ctf)
-                found.append(-(data_loss(prediction, batch.coefficients, weights) + constant).cpu())
+                found.append(-(data_loss(prediction, batch.coefficients, weights[kind]) + constant[kind]).cpu())
         return torch.cat(moved), torch.cat(rest)
 
     def _left(self, at_rest: Tensor, size: int) -> Tensor:
-        """The noise power ``(s)`` if all that the points ``at_rest`` ``(n 3)`` leave of the images is noise."""
-        total = torch.zeros(self.data.grid.n_shells, device=self.data.device)
+        """The noise power ``(s)``, or ``(k s)`` of each kind, if all that the points ``at_rest`` ``(n 3)`` leave of the
+        images is noise."""
+        kinds = self.data.kinds
+        total = torch.zeros(len(kinds), self.data.grid.n_shells, device=self.data.device)
         for part in self.training.split(size):
             batch = self.batch(part)
             prediction = self.model.render(at_rest, batch.pose, batch.ctf)
             total += len(part) * self.data.power_left(prediction, batch)
-        return total / len(self.training)
+        power = kinds.power(total / len(self.training), self.data.noise, self.training)
+        return power[0] if len(kinds) == 1 else power
 
     def _latents(self, batch: Batch) -> Tensor:
         return self.model.latents.posterior(batch).mean

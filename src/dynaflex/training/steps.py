@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import torch
 
 from dynaflex.errors import NumericalError, ResourceError
-from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser
+from dynaflex.imaging.noise_groups import GroupNoise
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 
@@ -28,15 +28,19 @@ class Progress:
     """What every training has to remember beside its parameters; a method adds to it.
 
     ``epoch`` counts whole epochs. To the epoch that follows belong ``step``, the particles ``seen``, the sums
-    ``totals`` of figures and ``power`` ``(s)`` of residuals, and the updates ``skipped``. ``quarantine`` lists
-    particles of the half-set that train nothing any more; after each of the ``rollbacks`` all rates are halved.
-    ``noise_power`` ``(s)`` is learned anew in every epoch; ``first_noise`` ``(s)``, of the first epoch's end and empty
-    before it, is what every epoch is judged by. ``contrast`` ``(p)`` is that of the half-set's particles, empty before
-    it is known, and ``factor`` with its ``factor_error`` ``(p)`` what their newest predictions say of it.
+    ``totals`` of figures and ``power`` ``(k s)`` of residuals, of each kind of noise, and the updates ``skipped``.
+    ``quarantine`` lists particles of the half-set that train nothing any more; after each of the ``rollbacks`` all
+    rates are halved. ``noise_power`` ``(s)`` is learned anew in every epoch, and ``group_noise`` ``(n s)``, what that
+    of the optics groups ``groups`` ``(n)`` is to it, empty where all are alike; ``first_noise``, of the first epoch's
+    end and empty before it, is what every epoch is judged by: ``(s)``, or ``(k s)`` where there are kinds of noise.
+    ``contrast`` ``(p)`` is that of the half-set's particles, empty before it is known, and ``factor`` with its
+    ``factor_error`` ``(p)`` what their newest predictions say of it.
     """
 
     epoch: int = 0
     noise_power: Tensor = field(default_factory=lambda: torch.ones(1))
+    groups: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    group_noise: Tensor = field(default_factory=lambda: torch.ones(0, 1))
     first_noise: Tensor = field(default_factory=lambda: torch.zeros(0))
     contrast: Tensor = field(default_factory=lambda: torch.zeros(0))
     factor: Tensor = field(default_factory=lambda: torch.zeros(0))
@@ -68,33 +72,54 @@ class Progress:
             self.totals[name] = self.totals.get(name, 0.0) + value * (particles / of)
         self.power = self.power + particles / of * left
 
-    def figures(self, grid: Grid) -> dict[str, float]:
-        """The means of the epoch so far; with the noise's part, so that the data loss is a likelihood's in any noise.
+    def figures(self, data: HalfSet, training: Tensor) -> dict[str, float]:
+        """The means of the epoch so far over particles in ``training`` ``(t)``; with the noise's part, so that the data
+        loss is a likelihood's in any noise.
 
         Without it the loss of every epoch is near half the number of pixels, whatever the fit.
         """
-        noise = float(log_normaliser(self.noise_power, grid))
+        noise = float(data.log_normalisers(self.noise_power, training).mean())
         return {name: value + noise * (name == "data_loss") for name, value in self.totals.items()}
 
-    def learn_noise(self, of: int) -> Tensor:
-        """Let the power ``(s)`` that the epoch left of the images, returned, move that of the noise.
+    def learn_noise(self, data: HalfSet, training: Tensor) -> float:
+        """Let the power that the epoch left of the images in ``training`` ``(t)`` move that of the noise.
 
         It moves all the way after the first epoch and half of it later. Particles that were not seen are taken to be
-        like the others.
+        like the others. Returns the epoch's negative log-likelihood of an image under the noise that is likeliest given
+        what was left, up to a constant.
 
         Raises:
             Diverged: none was seen.
         """
         if self.seen == 0:
             raise Diverged("training.diverged", f"no update of epoch {self.epoch + 1} had a finite gradient")
-        left = self.power * (of / self.seen)
-        self.noise_power = left if self.epoch == 0 else 0.5 * (self.noise_power + left)
-        return left
+        kinds = data.kinds
+        left = kinds.power(torch.atleast_2d(self.power) * (len(training) / self.seen), data.noise, training)
+        power = left if self.epoch == 0 else 0.5 * (self.noise_power * kinds.relative(data.noise) + left)
+        self.noise_power = self._tell_apart(power, data, training)
+        normalisers = torch.stack([log_normaliser(one, data.grid) for one in left])
+        return float((kinds.share(training) * normalisers).sum())
+
+    def tell_groups_apart(self, left: Tensor, data: HalfSet, training: Tensor) -> Tensor:
+        """Learn how groups differ, and nothing else, from what is ``left`` ``(k s)`` in the mean over images in
+        ``training`` ``(t)``; the power ``(s)`` of all of them."""
+        return self._tell_apart(data.kinds.power(left, data.noise, training), data, training)
+
+    def _tell_apart(self, power: Tensor, data: HalfSet, training: Tensor) -> Tensor:
+        mean, noise = data.kinds.noise(power, training)
+        self.groups, self.group_noise = noise.numbers, noise.relative
+        self.show_noise(data)
+        return mean
+
+    def show_noise(self, data: HalfSet) -> None:
+        """See the images of a half-set in the noise that was learned last."""
+        data.see(GroupNoise(self.groups, self.group_noise))
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What b particles added to an update: figures, the power ``(s)`` of their residual, and latents found for them."""
+    """What b particles added to an update: figures, the power ``(k s)`` of their residual, and latents found for
+    them."""
 
     index: Tensor
     figures: dict[str, float]

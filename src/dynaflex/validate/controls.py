@@ -21,6 +21,7 @@ _FOLDS, _NEIGHBOURS = 5, 15
 _SMALL_LEAK, _LARGE_LEAK = 0.05, 0.25
 _AGREEMENT = 0.5
 _HALF = 0.5
+_QUARTER = 0.25
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Control:
 
     @property
     def has_error(self) -> bool:
-        """Whether ``chance`` is a standard error: that of gains in nats, and of shares of a density."""
-        return self.unit.startswith(("nats", "of the"))
+        """Whether ``chance`` is a standard error: that of gains in nats, of shares of a density, and of angles."""
+        return self.unit.startswith(("nats", "of the", "degrees"))
 
 
 def mean_and_error(values: Array) -> tuple[float, float]:
@@ -58,6 +59,17 @@ def must_vanish(name: str, values: Array, unit: str, words: str) -> Control:
     mean, error = mean_and_error(values)
     verdict = PASS if mean <= UNSURE * error else WARN if mean <= SURE * error else FAIL
     return Control(name, verdict, mean, error, unit, words)
+
+
+def rest(name: str, angle: float, error: float, displacement: float, resolution: float, words: str) -> Control:
+    """Whether a part lies in one place in both halves, as far as maps of both together can tell.
+
+    They lie apart by ``angle`` degrees with a standard ``error``, and by a ``displacement`` in Å, rms over the part.
+    Where that is surely no noise and more than a quarter of the finest period that they share, ``resolution`` in Å, it
+    is a warning: their mean is blurred.
+    """
+    blurred = angle > SURE * error and displacement > _QUARTER * resolution
+    return Control(name, WARN if blurred else PASS, angle, error, "degrees", words)
 
 
 def leak(name: str, motion: Array, nuisance: Array, words: str, seed: int = 0) -> Control:

@@ -18,7 +18,7 @@ import torch
 from dynaflex import spent
 from dynaflex.deformation.confined import Confined
 from dynaflex.imaging.batch import Batch
-from dynaflex.imaging.noise import log_normaliser, noise_weights
+from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.inference import find_evidence
 from dynaflex.latents.table import LatentTable
@@ -118,7 +118,8 @@ class HalfTrainer:
         return self.progress.epoch >= self.epochs or self.progress.rises >= self.schedule.patience
 
     def restored(self) -> None:
-        """Give the images their contrasts back, and find the neighbours in the reference of the epoch's beginning."""
+        """Give the images their contrasts and their noise back, and find the neighbours in the reference of the epoch's
+        beginning."""
         self.contrasts.restored()
         self._find_neighbours()
 
@@ -147,7 +148,7 @@ class HalfTrainer:
                 state.add(len(part.index), len(self.training), part.figures, part.left)
             state.step += 1
             every_batch(state.step, total)
-        figures = state.figures(self.data.grid) | self.contrasts.settle()
+        figures = state.figures(self.data, self.training) | self.contrasts.settle()
         if phase != "warm-up":
             self.likelihood.find_held_out(weights, self.config.latent_prior)
         figures |= self.likelihood.figures(state)
@@ -200,8 +201,7 @@ class HalfTrainer:
 
     def _finish_epoch(self, phase: str) -> None:
         state = self.progress
-        # Up to a constant, the negative log-likelihood under the noise that is likeliest given what the epoch left.
-        loss = float(log_normaliser(state.learn_noise(len(self.training)), self.data.grid))
+        loss = state.learn_noise(self.data, self.training)
         state.epoch += 1
         if phase == "joint":
             state.rises += int(loss > state.last_loss)

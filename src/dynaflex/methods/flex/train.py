@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from dynaflex.imaging.batch import Batch
-from dynaflex.imaging.noise import log_normaliser
 from dynaflex.inference import descend, find_evidence, infer
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
@@ -142,8 +141,8 @@ class FlexTrainer(InTurn[FlexConfig]):
         state, stretch = self.progress, how_long.stretch(self.planned)
         if self.as_planned or state.epoch not in (self.planned - stretch, self.epochs):
             return
-        constant = log_normaliser(state.noise_power, self.data.grid)
-        evidence = self._evidence(self.weights()) - constant
+        constant = self.data.per_image(self.data.log_normalisers(state.noise_power, self.held_out), self.held_out)
+        evidence = self._evidence(self.weights()) - constant.float()
         more = state.added < how_long.MOST * stretch and len(state.evidence) > 0
         if more and how_long.still_gains(state.evidence, evidence):
             state.added += stretch

@@ -21,7 +21,7 @@ import torch
 from dynaflex import spent
 from dynaflex.config import MapConfig
 from dynaflex.imaging.batch import Batch
-from dynaflex.imaging.noise import log_normaliser, noise_weights
+from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
@@ -125,7 +125,7 @@ class InTurn(ABC, Generic[C]):
         return self.progress.epoch >= self.epochs
 
     def restored(self) -> None:
-        """Give the images their contrasts back."""
+        """Give the images their contrasts and their noise back."""
         self.contrasts.restored()
 
     def phase(self) -> str:
@@ -175,8 +175,8 @@ class InTurn(ABC, Generic[C]):
                 state.add(len(part.index), len(self.training), part.figures, part.left)
             state.step += 1
             every_batch(state.step, steps)
-        figures = state.figures(self.data.grid) | self._held_out_losses(weights)
-        state.learn_noise(len(self.training))
+        figures = state.figures(self.data, self.training) | self._held_out_losses(weights)
+        state.learn_noise(self.data, self.training)
         return {"steps": steps, **figures, **self.contrasts.settle(), **self._end_motion()}
 
     def _update(self, batches: list[Batch], accumulate: Accumulate) -> list[Contribution]:
@@ -200,7 +200,7 @@ class InTurn(ABC, Generic[C]):
         """
         if len(self.held_out) == 0:
             return {}
-        flexible = rigid = len(self.held_out) * float(log_normaliser(self.progress.noise_power, self.data.grid))
+        flexible = rigid = float(self.data.log_normalisers(self.progress.noise_power, self.held_out).sum())
         for batch in self._held_out_batches():
             z = self._infer(batch, weights)
             self.table.set_mean(batch.index, z)

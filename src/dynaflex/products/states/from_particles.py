@@ -22,7 +22,6 @@ from dynaflex.imaging.batch import Batch
 from dynaflex.io import durable
 from dynaflex.io.mrc import read_map, write_map
 from dynaflex.palettes import FROM_PARTICLES
-from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.place import place_of
 from dynaflex.products.chimerax.script import Played
@@ -30,6 +29,7 @@ from dynaflex.products.states.surroundings import FEWEST, Around, Node, Surround
 from dynaflex.reconstruct.equations import backproject
 from dynaflex.reconstruct.postprocess import merge
 from dynaflex.reconstruct.rigid import rigid_equations
+from dynaflex.results.trained import images_of
 from dynaflex.results.volumes import coarse, map_at_rest
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
@@ -94,12 +94,7 @@ class FromParticles:
         self.mask = fourier.resize(inputs.mask, self.grid.box, 3).clamp(0.0, 1.0)
         self.reach, self._halves = surroundings.reach, surroundings.halves
         imaging = inputs.full_imaging.on(self.grid)
-        self._images = {
-            number: ParticleImages(
-                inputs.particles.take(inputs.members(number)), imaging, device, half.poses, half.contrast
-            )
-            for number, half in self._halves.items()
-        }
+        self._images = {number: images_of(half, inputs, imaging, device) for number, half in self._halves.items()}
         self._device = device
         taken = [len(part.index) for around in self.around if not lack(around) for part in around.values()]
         self._done, self._total = 0, sum(taken)

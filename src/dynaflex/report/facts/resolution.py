@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dynaflex.report.facts.files import Record
 from dynaflex.report.facts.summary import Tile
+from dynaflex.validate.controls import SURE
 
 _AT, _CLOSE = 1.001, 1.05
 """How many times the limit a resolution may be to lie at it, and close to it."""
@@ -98,6 +99,29 @@ def resolution_sentence(fsc: Record, grid: Record, shared: bool) -> str:
         pair = quoted(part.get("rigid")), quoted(part.get("deformed"))
         text += f"; in the part that moves it is {_arrow(*pair)}"
         text += (nyquist.beside(pair[1]) if nyquist else "") + ", rigid → corrected"
+    return f"{text}."
+
+
+def docking_sentence(fsc: Record) -> str:
+    """How far apart the part that moves rests in the two half-maps, and whether noise explains that; nothing where it
+    was not measured."""
+    docked, part = fsc.get("docked_part"), fsc.get("moving_part")
+    if not isinstance(docked, Mapping) or not isinstance(part, Mapping):
+        return ""
+    named = [docked.get(name) for name in ("angle", "angle_error", "shift", "shift_error")]
+    values = [float(value) for value in named if isinstance(value, int | float)]
+    if len(values) < len(named):
+        return ""
+    angle, angle_error, shift, shift_error = values
+    apart = f"{angle:.1f} ± {angle_error:.1f} degrees and {shift:.1f} ± {shift_error:.1f} Å apart"
+    if angle <= SURE * angle_error and shift <= SURE * shift_error:
+        return f"The part that moves rests alike in both half-maps: {apart}, for which noise is enough."
+    text = f"The part that moves rests {apart} in the two half-maps"
+    before, after = quoted(part.get("deformed")), quoted(docked.get("deformed"))
+    if after is not None:
+        text += f"; laid over each other as rigid bodies they agree at FSC 0.143 to {_length(after)}"
+        text += f", as they stand to {_length(before)}" if before is not None else ""
+        text += ". That is the same density in different places, and no resolution of the map"
     return f"{text}."
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from dynaflex.judge.validation import VALIDATION, controls_in
 from dynaflex.report.facts import advice, summary
 from dynaflex.report.facts.files import RunFiles
-from dynaflex.report.facts.resolution import resolution_sentence
+from dynaflex.report.facts.resolution import docking_sentence, resolution_sentence
 from dynaflex.report.facts.supported import stored_support, support_sentence
 from dynaflex.report.facts.wording import wording_of
 from dynaflex.validate.controls import FAIL, PASS, WARN, Control
@@ -33,6 +33,7 @@ def verdicts(run: Path) -> list[dict[str, str]]:
         found.append(_note(summary.Motion.of(motion, shared).sentence()))
     if fsc is not None:
         found.append(_note(resolution_sentence(fsc, files.record("grid.json") or {}, shared)))
+        found += [_note(text) for text in (docking_sentence(fsc),) if text]
     support = stored_support(files)
     gain = support_sentence(support)
     found += [_note(gain)] if gain else []

@@ -17,6 +17,7 @@ from dynaflex.results.half_maps.made import HalfMaps
 from dynaflex.results.trained import config_of
 from dynaflex.run.directory import Run
 from dynaflex.shapes import FloatArray, Tensor
+from dynaflex.validate.docking import dock
 from dynaflex.validate.fsc import FscCurves, fsc_curves
 from dynaflex.validate.local_resolution import local_resolution
 
@@ -49,7 +50,9 @@ def judged(made: HalfMaps, moving: Tensor | None, limit: float | None, b_factor:
     fsc: dict[str, Any] = {name: curve.as_dict(limit) for name, curve in curves.items()}
     if moving is not None:
         maps["moving_part_mask"] = moving
-        fsc["moving_part"] = {name: curve.as_dict(limit) for name, curve in _compared(made, moving).items()}
+        part = _compared(made, moving)
+        fsc["moving_part"] = {name: curve.as_dict(limit) for name, curve in part.items()}
+        fsc |= _docked(made, moving, part["deformed"], limit)
     return Judged(maps, fsc | {"claim_limit": limit})
 
 
@@ -66,6 +69,17 @@ def around_points(points: FloatArray, grid: Grid) -> Tensor:
     distance, _ = cKDTree(points).query(grid.points().numpy())
     nearby = torch.from_numpy(-distance.astype(np.float32)).view(grid.box, grid.box, grid.box)
     return soft_mask(nearby, grid, -_MOVING_REACH)
+
+
+def _docked(made: HalfMaps, moving: Tensor, seen: FscCurves, limit: float | None) -> dict[str, Any]:
+    """How far apart the part rests in the two half-maps, and how well it agrees once one is laid over the other."""
+    one, other = made.corrected[1], made.corrected[2]
+    with tell.doing("docking of the halves"):
+        found = dock(one, other, made.grid.pixel_size, moving, seen)
+        if found is None:
+            return {}
+        curves = fsc_curves(found.carried(one, made.grid, moving), other, made.grid.pixel_size, moving)
+    return {"docked_part": {**found.as_dict(), "deformed": curves.as_dict(limit)}}
 
 
 def _compared(made: HalfMaps, where: Tensor) -> dict[str, FscCurves]:

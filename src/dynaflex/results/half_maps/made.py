@@ -27,7 +27,7 @@ from dynaflex.reconstruct.postprocess import from_unit, symmetrise
 from dynaflex.reconstruct.prior import signal_to_noise_prior
 from dynaflex.reconstruct.rigid import RigidProblem
 from dynaflex.results.half_maps.inverse import learn_inverse
-from dynaflex.results.trained import TrainedHalf, config_of, load_half, method_of
+from dynaflex.results.trained import TrainedHalf, config_of, images_of, load_half, method_of
 from dynaflex.rotations import point_group
 from dynaflex.run.directory import Run
 from dynaflex.run.stop import Stop
@@ -173,8 +173,7 @@ def _from_half(
     """The trained density of a half, and the rigid and the corrected map of its particles, each ``(d d d)``."""
     part = parts.get(half)
     trained = load_half(run, half, None if part is None else part.origin).to(device)
-    particles = inputs.particles.take(inputs.members(half))
-    images = ParticleImages(particles, imaging, device, trained.poses, trained.contrast)
+    images = images_of(trained, inputs, imaging, device)
     among = None if part is None else part.index
     batches = Passes(images, f"maps of half {half}", SWEEPS[recipe.solver], trained.latents.mean, among)
     region = Region.around(mask.to(device), imaging.grid)

@@ -14,7 +14,7 @@ from dynaflex.data.columns import particle_block
 from dynaflex.errors import UsageError
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.table import LatentTable
-from dynaflex.results.trained import TrainedHalf, config_of, method_of
+from dynaflex.results.trained import TrainedHalf, config_of, method_of, noise_in
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import FSC, LATENTS, ParticleLatents, read_grids, read_table
 from dynaflex.run.metrics import METRICS
@@ -86,7 +86,8 @@ class Training:
             part = Posterior(posterior.mean[own], posterior.log_scale[own])
             own_rows = torch.from_numpy(rows[mine])[own]
             noise, missing = tensors["progress.noise_power"], unknown[own]
-            found.append(TrainedHalf(name, model, own_rows, part, noise, missing, missing, missing))
+            given = (part, noise, missing, missing, missing, None, noise_in(tensors))
+            found.append(TrainedHalf(name, model, own_rows, *given))
         return found
 
     def _read_members(self, _version: object) -> tuple[IntArray, IntArray]:
