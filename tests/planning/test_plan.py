@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dynaflex.cli.commands.check import _next
 from dynaflex.cli.planned import advice
 from dynaflex.costs.plan import Plan
 from dynaflex.errors import StoppedOnRequest
@@ -105,6 +106,13 @@ def test_a_plan_that_is_stopped_leaves_nothing_behind(
     outcome = command("check", *files(home), "--plan", "--method", "flex", *BRIEF)
     assert outcome.code == StoppedOnRequest.exit_code
     assert around(home) == before and not list((home / "scratch").iterdir())
+
+
+def test_the_run_that_was_planned_is_what_is_suggested() -> None:
+    given = {"--map": Path("m.mrc"), "--mask": None, "--invert-contrast": True, "--epochs": 12, "--threads": 2}
+    assert _next(Path("p.star"), given, "flex") == (
+        "dynaflex flex p.star --map m.mrc --invert-contrast --epochs 12 --threads 2 -o run"
+    )
 
 
 def test_a_plan_needs_a_map_and_settings_need_a_plan(home: Path, command: Command) -> None:

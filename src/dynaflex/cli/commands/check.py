@@ -58,7 +58,8 @@ def check_command(
     from dynaflex.run.monitor import shown
 
     use_one_thread()
-    asked = {"--method": method, "--config": config, **{RunConfig.option_name(name): 1 for name in settings}}
+    as_planned = {"--config": config, **{RunConfig.option_name(name): value for name, value in settings.items()}}
+    asked = {"--method": method, **as_planned}
     _require_plan(plan, map, [name for name, value in asked.items() if value is not None])
     with shown(results_only=as_json):
         findings = check_files(
@@ -106,8 +107,13 @@ def check_command(
                 "--datadir": datadir,
                 "--strip-prefix": strip_prefix,
                 "--class": class_number,
+                "--invert-contrast": invert_contrast or None,
+                "--device": None if device == "auto" else device,
+                "--threads": threads,
+                "--cache": None if cache == AUTO else cache,
+                **as_planned,
             }
-            typer.echo(f"next: {_next(particles, given, invert_contrast)}")
+            typer.echo(f"next: {_next(particles, given, method)}")
     if not report.ok:
         raise typer.Exit(InputError.exit_code)
 
@@ -135,13 +141,15 @@ def _planned(name: str, paths: InputPaths, file: Path | None, typed: dict[str, A
     return planned(Asked(method, paths, settings, pick_device(device), cache, Path("run")))
 
 
-def _next(particles: Path, given: Mapping[str, object], invert_contrast: bool) -> str:
-    """What to type when all is well: the check with a map, if there was none, or a run."""
-    options = [part for name, value in given.items() if value is not None for part in (name, value)]
+def _next(particles: Path, given: Mapping[str, object], method: str | None) -> str:
+    """What to type when all is well: the check with a map, if there was none, or the run that was planned."""
+    options: list[object] = []
+    for name, value in given.items():
+        if value is not None:
+            options += [name] if value is True else [name, value]
     if given["--map"] is None:
         return f"{typable('dynaflex', 'check', particles, *options)} --map MAP.mrc --mask MASK.mrc"
-    black = ["--invert-contrast"] if invert_contrast else []
-    return typable("dynaflex", names()[0], particles, *options, *black, "-o", "run")
+    return typable("dynaflex", method or names()[0], particles, *options, "-o", "run")
 
 
 def _print_readings(comparison: Comparison) -> None:
