@@ -27,7 +27,7 @@ def flow_on(mesh: TetMesh, seed: int = 0) -> MeshFlow:
     inside = cell >= 0
     generator = torch.Generator().manual_seed(seed)
     return MeshFlow(
-        mesh, 2, GRID.points()[inside], cell[inside], GRID.pixel_size, width=16, start=1.0, generator=generator
+        mesh, 2, GRID.points()[inside], cell[inside], GRID.pixel_size, width=16, start=3.0, generator=generator
     )
 
 
@@ -89,3 +89,40 @@ def test_equal_seeds_give_equal_flows_and_others_do_not(mesh: TetMesh) -> None:
     one, same, other = (flow_on(mesh, seed).vertex_displacement(z) for seed in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_nothing_moves_along_a_coordinate_that_was_given_up(mesh: TetMesh) -> None:
+    flow = flow_on(mesh)
+    flow.active[1] = 0.0
+    moved = flow.vertex_displacement(torch.tensor([[0.0, 3.0], [0.7, 0.0], [0.7, 3.0]])).detach()
+    assert float(moved[0].abs().max()) == 0.0
+    assert torch.equal(moved[1], moved[2]) and float(moved[1].abs().max()) > 0.1
+
+
+def test_latents_may_be_turned_if_the_flow_is_told(mesh: TetMesh) -> None:
+    flow, z = flow_on(mesh), torch.tensor([[0.7, -1.1], [2.0, 0.3]])
+    before = flow.vertex_displacement(z).detach()
+    turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]])
+    flow.turn(turn)
+    torch.testing.assert_close(flow.vertex_displacement(z @ turn.T).detach(), before, rtol=1e-4, atol=1e-4)
+
+
+def test_segments_that_lie_over_each_other_can_part(mesh: TetMesh) -> None:
+    """The vertices of one stand twice, as where a mesh is cut, and an update pulls the two apart."""
+    count = len(mesh.vertices)
+    twice = TetMesh(
+        torch.cat([mesh.vertices, mesh.vertices]),
+        torch.cat([mesh.cells, mesh.cells + count]),
+        mesh.weights.repeat(2),
+        torch.cat([mesh.segment, mesh.segment + 1]),
+        mesh.fixed.repeat(2),
+    )
+    flow, z = flow_on(twice), torch.tensor([[0.7, -1.1]])
+    one, other = flow.vertex_displacement(z)[0].split(count)
+    assert torch.equal(one, other)
+    (one - other.detach() - 1.0).square().sum().backward()
+    with torch.no_grad():
+        assert flow.of_segment.grad is not None
+        flow.of_segment -= 0.1 * flow.of_segment.grad / flow.of_segment.grad.norm()
+    one, other = flow.vertex_displacement(z)[0].detach().split(count)
+    assert float((one - other).norm(dim=1).min()) > 1e-4

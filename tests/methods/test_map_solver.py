@@ -70,7 +70,7 @@ def model_of(within: Tensor) -> FlexModel:
     cell = cell_of_voxels(mesh, GRID)
     density = CanonicalMap(torch.zeros(within.shape), GRID, mesh, cell)
     generator = torch.Generator().manual_seed(0)
-    flow = MeshFlow(mesh, 1, density.sites, density.cell, GRID.pixel_size, layers=1, width=4, generator=generator)
+    flow = MeshFlow(mesh, 1, density.sites, density.cell, GRID.pixel_size, layers=2, width=4, generator=generator)
     return FlexModel(density, flow, LatentTable(ALL, 1, generator, spread=0.0), GRID)
 
 

@@ -15,7 +15,7 @@ from dynaflex.imaging.noise import noise_weights
 from dynaflex.methods.dynamight.train import HalfTrainer
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.flex.train import FlexTrainer, trials
-from dynaflex.report.facts.tried import tried_rows
+from dynaflex.report.facts.tried import coordinates_sentence, tried_rows
 from dynaflex.shapes import Tensor
 from dynaflex.training.how_stiff import FACTOR, FIRST, chosen, sittings, updates
 
@@ -129,7 +129,10 @@ def test_a_molecule_that_moves_is_not_held(trainer: FlexTrainer) -> None:
 def test_a_given_rigidity_is_kept(trainer: FlexTrainer) -> None:
     assert trainer.trials and trainer.progress.rigidity == FIRST
     given = FlexTrainer(trainer.model, trainer.data, trainer.training, FlexConfig(rigidity=2.0))
-    assert not given.trials and given.progress.rigidity == 2.0
+    given.progress = copy.deepcopy(trainer.progress)
+    given.progress.rigidity, given.progress.epoch = 2.0, min(given.trials)
+    given._ask()
+    assert given.progress.rigidity == 2.0 and not given.progress.tried
 
 
 def test_a_given_ratio_is_kept(make: Callable[..., HalfTrainer]) -> None:
@@ -142,3 +145,9 @@ def test_what_was_tried_is_told_and_what_was_taken_marked() -> None:
         {"half": 1, "epoch": 9, "lambda": 0.14, "tried": [[0.55, 0.0, 0.0], [0.14, 0.31, 0.05], "damaged"]},
     ]
     assert tried_rows(lines) == [("1", "9", "0.55", "+0.00 ± 0.00", ""), ("1", "9", "0.14", "+0.31 ± 0.05", "taken")]
+
+
+def test_the_report_says_along_how_many_coordinates_a_half_moves_in_the_end() -> None:
+    lines = [{"half": 1, "coordinates": 2}, {"half": 2, "coordinates": 2}, {"half": 1, "coordinates": 1}, {"epoch": 4}]
+    assert coordinates_sentence(lines).endswith("half 1 along 1, half 2 along 2.")
+    assert coordinates_sentence([{"half": 1}]) == ""

@@ -16,9 +16,10 @@ class CoordinateMLP(Deformation):
 
     ``D(z, x) = x + delta(z, x)``. Implements [DM 4, 9].
 
-    Of ``layers`` linear layers the first takes (encoding, z), the last, zero at the start, gives the displacement in
-    units of ``unit`` Å; all others are ``width`` units wide. The first is linear in its two inputs, so its positional
-    part is computed once per batch and not once per particle.
+    Of ``layers`` linear layers the first takes (encoding, z), the last gives the displacement in units of ``unit`` Å;
+    all others are ``width`` units wide. The last is zero at first, or random, up to ``start`` over the root of
+    ``width``. The first is linear in its two inputs, so its positional part is computed once per batch and not once per
+    particle.
     """
 
     wavelengths: Tensor
@@ -33,6 +34,7 @@ class CoordinateMLP(Deformation):
         frequencies: int = 10,
         finest: float = 24.0,
         unit: float = 10.0,
+        start: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -51,7 +53,7 @@ class CoordinateMLP(Deformation):
         self.bias = torch.nn.Parameter(torch.zeros(width))
         self.w_hidden = uniform(layers - 2, width, width, fan_in=width)
         self.b_hidden = torch.nn.Parameter(torch.zeros(layers - 2, width))
-        self.w_out = torch.nn.Parameter(torch.zeros(3, width))
+        self.w_out = torch.nn.Parameter(uniform(3, width, fan_in=3 * width) * start)
 
     def encode_positions(self, points: Tensor) -> Tensor:
         """Sines and cosines of the coordinates at every wavelength, ``(n, 6 frequencies)``."""
@@ -61,10 +63,11 @@ class CoordinateMLP(Deformation):
     def at(self, points: Tensor) -> Moves:
         """What maps latents to the displacements of points ``(n 3)``; these lie in memory as ``(b 3 n)``."""
         spatial = self.w_space @ self.encode_positions(points).T
+        return lambda latents: self.moved(spatial, latents)
 
-        def moves(latents: Tensor) -> Tensor:
-            latent = latents @ self.w_latent.T + self.bias
-            out = kernels.coordinate_mlp(spatial, latent, self.w_hidden, self.b_hidden, self.w_out)
-            return (out * self.unit).transpose(1, 2)
-
-        return moves
+    def moved(self, spatial: Tensor, latents: Tensor) -> Tensor:
+        """The displacements ``(b n 3)``, in memory as ``(b 3 n)``, of points of which the first layer has ``spatial``
+        ``(h n)``."""
+        latent = latents @ self.w_latent.T + self.bias
+        out = kernels.coordinate_mlp(spatial, latent, self.w_hidden, self.b_hidden, self.w_out)
+        return (out * self.unit).transpose(1, 2)

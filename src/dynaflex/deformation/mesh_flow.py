@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
+from dynaflex.deformation.coordinate_mlp import CoordinateMLP
 from dynaflex.deformation.on_mesh import OnMesh
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.shapes import Tensor
 
 
 class MeshFlow(OnMesh):
-    """Vertex displacements ``u(z) - x = f(z) - f(0)``.
+    """Vertex displacements ``u(z) - x = f(z, x) - f(0, x)``, with f a network over latent and position.
 
-    f has ``layers`` hidden layers of ``width`` units with ReLU; the last, linear and without bias, gives the
-    displacements in units of ``unit`` Å and starts small. Taking off f(0) makes z = 0 the conformation of the canonical
-    map, so that the map and the flow cannot trade a common displacement. Vertices that are ``fixed`` stay.
+    One network moves all vertices, where the paper's has three outputs for each: what images say of a vertex is known
+    of its neighbours (ADR 0032). Where segments lie side by side, or over each other, f tells them apart by a vector of
+    each that the first layer is given, zero at first. Taking off f(0, x) makes z = 0 the conformation of the canonical
+    map, so that the map and the flow cannot trade a common displacement. Vertices that are ``fixed`` stay, and nothing
+    moves along coordinates that are not ``active`` ``(k)``, 0 or 1.
     """
+
+    active: Tensor
+    encoded: Tensor
+    owner: Tensor
 
     def __init__(
         self,
@@ -27,27 +32,32 @@ class MeshFlow(OnMesh):
         site_cell: Tensor,
         spacing: float,
         *,
-        layers: int = 6,
-        width: int = 64,
-        unit: float = 10.0,
+        layers: int = 8,
+        width: int = 32,
         start: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(mesh, latent_dim, sites, site_cell, spacing)
-        self.unit = unit
-
-        def uniform(*shape: int, bound: float) -> torch.nn.Parameter:
-            return torch.nn.Parameter((torch.rand(*shape, generator=generator) * 2.0 - 1.0) * bound)
-
-        inputs = [latent_dim] + [width] * (layers - 1)
-        self.weights = torch.nn.ParameterList(uniform(width, n, bound=math.sqrt(6.0 / n)) for n in inputs)
-        self.biases = torch.nn.ParameterList(uniform(width, bound=0.5) for _ in inputs)
-        self.last = uniform(3 * len(mesh.vertices), width, bound=start / math.sqrt(width))
+        extent = 2.0 * float(mesh.vertices.abs().max())
+        self.network = CoordinateMLP(latent_dim, extent, layers=layers, width=width, start=start, generator=generator)
+        self.of_segment = torch.nn.Parameter(torch.zeros(int(mesh.segment.max()) + 1, width))
+        self.register_buffer("active", torch.ones(latent_dim))
+        self.register_buffer("encoded", self.network.encode_positions(mesh.vertices))
+        self.register_buffer("owner", _owners(mesh))
 
     def vertex_displacement(self, latents: Tensor) -> Tensor:
         """Displacements ``(b v 3)`` in Å of the vertices for latents ``(b k)``; in memory as ``(b 3 v)``."""
-        hidden = torch.cat([self.origin[None], latents])
-        for weight, bias in zip(self.weights, self.biases, strict=True):
-            hidden = torch.relu(torch.nn.functional.linear(hidden, weight, bias))
-        moved = (hidden[1:] - hidden[:1]) @ self.last.T * self.unit
-        return moved.view(len(latents), 3, len(self.vertices)).transpose(1, 2) * (~self.fixed[:, None])
+        spatial = self.network.w_space @ self.encoded.T + self.of_segment[self.owner].T
+        moved = self.network.moved(spatial, torch.cat([self.origin[None], latents]) * self.active)
+        return (moved[1:] - moved[:1]) * (~self.fixed[:, None])
+
+    @torch.no_grad()
+    def turn(self, rotation: Tensor) -> None:
+        """Take latents that were multiplied with ``rotation`` ``(k k)`` for what they were before."""
+        self.network.w_latent.copy_(self.network.w_latent @ rotation.T)
+
+
+def _owners(mesh: TetMesh) -> Tensor:
+    """The segment ``(v)`` of every vertex; the first of those that share one."""
+    owner = torch.full((len(mesh.vertices),), int(mesh.segment.max()), device=mesh.segment.device)
+    return owner.scatter_reduce(0, mesh.cells.flatten(), mesh.segment[:, None].expand_as(mesh.cells).flatten(), "amin")

@@ -23,7 +23,7 @@ from dynaflex.report.facts.noise import NOISE_HEAD, noise_rows
 from dynaflex.report.facts.resolution import docking_sentence, resolution_sentence, resolution_tiles
 from dynaflex.report.facts.supported import support_sentence
 from dynaflex.report.facts.taken import taken_rows
-from dynaflex.report.facts.tried import TRIED_HEAD, tried_rows
+from dynaflex.report.facts.tried import TRIED_HEAD, coordinates_sentence, tried_rows
 from dynaflex.report.views import Views
 from dynaflex.run.directory import PAGE
 from dynaflex.run.files import NOISE
@@ -151,7 +151,9 @@ class _Report:
             yield page.paragraph(f"{summary.effort(self.shown.metrics)}.")
 
     def _tried(self) -> Iterator[str]:
-        """How stiff the molecule may be, where held-out images were asked."""
+        """How many coordinates there are and how stiff the molecule may be, where held-out images were asked."""
+        if sentence := coordinates_sentence(self.shown.metrics or ()):
+            yield page.paragraph(sentence)
         rows = tried_rows(self.shown.metrics or ())
         if rows:
             yield page.folded("How stiff: what was tried on held-out images", page.table(rows, TRIED_HEAD))

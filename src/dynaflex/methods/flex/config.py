@@ -34,7 +34,7 @@ class FlexConfig(MapConfig):
     )
 
     latent_dim: Annotated[int, Option(MOTION, "N")] = Field(
-        default=2, ge=1, description="Latent coordinates; start with 2."
+        default=2, ge=1, description="Latent coordinates at most: what held-out images do not need is given up."
     )
     start: Annotated[Literal["subspace", "zero"], Option(MOTION)] = Field(
         default="subspace", description="Where the latents begin: linear components of the images, or all at rest."
@@ -50,10 +50,8 @@ class FlexConfig(MapConfig):
         ge=0.0,
         description="Stiffness, nats per nm³ and unit of squared strain; default by held-out images, from 0.55.",
     )
-    layers: Annotated[int, Option(MOTION, "N")] = Field(
-        default=6, ge=1, description="Hidden layers of the flow generator."
-    )
-    width: Annotated[int, Option(MOTION, "N")] = Field(default=64, ge=1, description="Units per hidden layer.")
+    layers: Annotated[int, Option(MOTION, "N")] = Field(default=8, ge=2, description="Layers of the flow generator.")
+    width: Annotated[int, Option(MOTION, "N")] = Field(default=32, ge=1, description="Units per hidden layer.")
 
     epochs: Annotated[int | None, Option(TRAINING, "N")] = Field(
         default=None,
@@ -66,8 +64,8 @@ class FlexConfig(MapConfig):
     steps: Annotated[int, SCHEDULE] = Field(
         default=1500, description="updates of the flow of one half that `epochs=None` aims at"
     )
-    flow_rate: Annotated[float, _RATE] = 5e-3
-    last_flow_rate: Annotated[float, _RATE] = 5e-4
+    flow_rate: Annotated[float, _RATE] = 2e-3
+    last_flow_rate: Annotated[float, _RATE] = 4e-4
 
     @property
     def latent_prior(self) -> LatentPrior:

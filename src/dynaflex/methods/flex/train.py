@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
+from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.imaging.batch import Batch
 from dynaflex.inference import descend, find_evidence, infer
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
+from dynaflex.latents.prior import GAUSSIAN
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
-from dynaflex.methods.flex import how_long
+from dynaflex.methods.flex import how_long, how_many
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.meshed.folds import MapProgress
 from dynaflex.methods.meshed.in_turn import InTurn
@@ -73,11 +75,13 @@ class FlexTrainer(InTurn[FlexConfig]):
         epochs = config.planned_epochs(batches)
         progress = FlexProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         super().__init__(model, data, training, config, epochs, progress)
+        assert isinstance(self.moves, MeshFlow)
+        self.flow = self.moves
         self.start = start
         self.trials = trials(config.fixed_map_epochs, epochs)
         self.trial_updates = self.trial_length(batches)
         few = len(data.image[self.held_out].unique()) < how_stiff.FEWEST
-        if few or config.rigidity is not None:
+        if few:
             self.trials = set()
         self.as_planned = few or config.epochs is not None
         progress.rigidity = how_stiff.FIRST if config.rigidity is None else config.rigidity
@@ -107,16 +111,38 @@ class FlexTrainer(InTurn[FlexConfig]):
         for group in self.optimisers["flow"].param_groups:
             group["lr"] = rate * self.progress.caution
         if self.progress.step == 0:
-            self._choose_rigidity()
+            self._ask()
 
-    def _choose_rigidity(self) -> None:
-        """Let images that nothing is learned from say how stiff the molecule is, in the epochs where they are asked."""
-        state = self.progress
-        state.tried = []
-        if state.epoch in self.trials:
-            evidence = partial(self._evidence_with, weights=self.weights())
-            state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
-            state.tried = how_stiff.told(tried)
+    def _ask(self) -> None:
+        """In the epochs where they are asked, let images that nothing is learned from say how many coordinates the
+        motion has, and how stiff the molecule is."""
+        self.progress.tried = []
+        if self.progress.epoch in self.trials:
+            self._choose_coordinates(self.weights())
+            if self.config.rigidity is None:
+                self._choose_rigidity(self.weights())
+
+    def _choose_rigidity(self, weights: Tensor) -> None:
+        """Go on with the stiffness that they are likelier with."""
+        state, evidence = self.progress, partial(self._evidence_with, weights=weights)
+        state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
+        state.tried = how_stiff.told(tried)
+
+    def _choose_coordinates(self, weights: Tensor) -> None:
+        """Turn the latents so that images tell most of the first, and give up the last ones that nobody needs."""
+        flow, every = self.flow, torch.arange(len(self.data))
+        if self.prior is GAUSSIAN:
+            found = [self._found(batch, weights).covariances() for batch in self._held_out_batches()]
+            turn = how_many.by_information(torch.cat(found))
+            flow.turn(turn)
+            self.table.set_mean(every, self.table.mean_of(every) @ turn.T)
+
+        def evidence(active: Tensor) -> Tensor:
+            flow.active.copy_(active)
+            return self._evidence(weights)
+
+        flow.active.copy_(how_many.needed(flow.active.clone(), evidence))
+        self.table.set_mean(every, self.table.mean_of(every) * flow.active)
 
     def _evidence_with(self, rigidity: float, weights: Tensor) -> Tensor:
         """That of the images held out ``(i)``, after some updates with another rigidity, which are undone."""
@@ -132,7 +158,7 @@ class FlexTrainer(InTurn[FlexConfig]):
 
     def _evidence(self, weights: Tensor) -> Tensor:
         """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are."""
-        start = lambda batch: self.table.mean_of(batch.index)  # noqa: E731
+        start = lambda batch: self.table.mean_of(batch.index) * self.flow.active  # noqa: E731
         found = find_evidence(self.model, self._held_out_batches(), start, weights, self.prior)
         return self.data.per_image(found, self.held_out)
 
@@ -169,7 +195,7 @@ class FlexTrainer(InTurn[FlexConfig]):
             z = self.table.mean_of(self.likelihood.training[:_ASKED])
             self.progress.strain = strains(self.model.deformed(z), self.moves.mesh).mean(dim=0)
         tried = {"tried": self.progress.tried} if self.progress.tried else {}
-        return {"lambda": self.progress.rigidity, **tried}
+        return {"lambda": self.progress.rigidity, "coordinates": int(self.flow.active.sum()), **tried}
 
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
         return self._found(batch, weights).mean

@@ -1,4 +1,4 @@
-"""What was tried before a setting was left to the images that were held out, as the rows of a table."""
+"""What was left to the images that were held out: how many coordinates, and how stiff, as the rows of a table."""
 
 from __future__ import annotations
 
@@ -22,3 +22,12 @@ def tried_rows(records: Sequence[Mapping[str, object]]) -> list[tuple[str, ...]]
                     found = f"{gain:+.2f} ± {error:.2f}".replace("-", "−")
                     rows.append((str(line.get("half")), str(line.get("epoch")), f"{rigidity:.3g}", found, taken))
     return rows
+
+
+def coordinates_sentence(records: Sequence[Mapping[str, object]]) -> str:
+    """Along how many latent coordinates each half moves in the end, where held-out images were asked; else empty."""
+    last = {line["half"]: line["coordinates"] for line in records if "half" in line and "coordinates" in line}
+    told = [f"half {half} along {number}" for half, number in sorted(last.items(), key=str)]
+    if not told:
+        return ""
+    return f"Of its latent coordinates a half moves along those that held-out images need: {', '.join(told)}."

@@ -1,0 +1,41 @@
+"""How many latent coordinates a motion has, as images tell that nothing was learned from.
+
+A coordinate that the motion does not have follows the noise of the images in training, and takes what is still along.
+Images held out are no likelier for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from dynaflex.shapes import Tensor
+from dynaflex.validate.controls import mean_and_error
+
+
+def by_information(covariance: Tensor) -> Tensor:
+    """The turn ``(k k)`` after which images tell the coordinates apart, and most of the first.
+
+    ``covariance`` ``(p k k)`` is that of posteriors. A prior that is the same in all directions does not notice a turn.
+    """
+    precision = torch.linalg.inv(covariance.double()).mean(dim=0)
+    return torch.linalg.eigh(precision).eigenvectors.flip(1).T.float()
+
+
+def needed(active: Tensor, evidence: Callable[[Tensor], Tensor]) -> Tensor:
+    """Which of the ``active`` coordinates ``(k)`` remain, the last of them going first, and one remaining always.
+
+    ``evidence(active)`` is the logarithm ``(p)`` of the likelihood of particles that were held out, with these. The
+    fewer of two that agree within a standard error are taken.
+    """
+    before = evidence(active)
+    while int(active.sum()) > 1:
+        fewer = active.clone()
+        fewer[int(active.nonzero()[-1])] = 0.0
+        without = evidence(fewer)
+        gain, error = mean_and_error((before - without).double().cpu().numpy())
+        if gain > error:
+            break
+        active, before = fewer, without
+    return active
