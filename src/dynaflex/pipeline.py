@@ -37,6 +37,7 @@ from dynaflex.run.stop import Stop, exit_markers, stoppable
 from dynaflex.training import checkpoint
 from dynaflex.training.loop import train_half
 from dynaflex.training.method import Config, Method, Plan, Work
+from dynaflex.workers.crew import Crew
 from dynaflex.workers.halves import Halves
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -44,8 +45,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of a run: the last stage ``until``, the ``device``, who hears how it ends, and where its images are
-    kept ready, a folder or ``AUTO`` or ``OFF``.
+    """What is asked of a run: the last stage ``until``, the ``device``, who hears how it ends, where its images are
+    kept ready, a folder or ``AUTO`` or ``OFF``, and who works on it, where it is a ``crew``.
 
     All work in the run is done inside ``reported(run)``.
     """
@@ -54,6 +55,12 @@ class Task:
     device: torch.device
     reported: Callable[[Run], AbstractContextManager[None]]
     cache: str = AUTO
+    crew: Crew | None = None
+
+    @property
+    def copies(self) -> int:
+        """How many processes of this machine have the images of a half in memory at once."""
+        return 2 if self.crew is None else max(2, self.crew.here)
 
 
 def start_run(
@@ -72,7 +79,7 @@ def start_run(
     """
     with stoppable(path, to_resume(path)) as stop:
         inputs = read_inputs(paths, config)
-        place = place_of_images(task.cache, path, inputs, config)
+        place = place_of_images(task.cache, path, inputs, config, task.copies)
         if place is None or task.until == "prepare":
             # A cache looks at every image while it is made.
             inputs = looked_at(inputs)
@@ -88,7 +95,7 @@ def start_run(
         with run.locked(), exit_markers(path), _dissolved_if_empty(run), task.reported(run):
             remember(run, inputs)
             fit.note(run)
-            _go_on(work, method, task.until, stop, place)
+            _go_on(work, method, task, stop, place)
     return run
 
 
@@ -112,7 +119,7 @@ def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Co
         with run.locked(), exit_markers(path), task.reported(run):
             remember(run, inputs)
             _forget_damaged(run)
-            _go_on(work, method, task.until, stop, place_again(task.cache, run, inputs, config))
+            _go_on(work, method, task, stop, place_again(task.cache, run, inputs, config, task.copies))
     return run
 
 
@@ -124,18 +131,16 @@ def _require_enough(inputs: Inputs, config: RunConfig) -> None:
         raise few
 
 
-def _go_on(
-    work: Work[Config, Plan], method: Method[Config, Plan], until: Stage, stop: Stop, place: Path | None
-) -> None:
-    """The stages up to ``until``, each but for what is there already; images are kept in ``place``, or in memory."""
+def _go_on(work: Work[Config, Plan], method: Method[Config, Plan], task: Task, stop: Stop, place: Path | None) -> None:
+    """The stages of the ``task``, each but for what is there already; images are kept in ``place``, or in memory."""
     run, config = work.run, work.config
     _remember_kernels(run, work.device)
-    stages = STAGES[: STAGES.index(until) + 1]
+    stages = STAGES[: STAGES.index(task.until) + 1]
     _prepare(work, method)
     if place is not None and "train" in stages and not run.files.has(FSC):
         work = replace(work, inputs=at_hand(run, work.inputs, place, make=bool(_untrained(work))))
     inputs = work.inputs
-    with Halves(run, stop, work.device) as halves:
+    with Halves(run, stop, work.device, task.crew) as halves:
         if "train" in stages:
             _train(work, method, halves)
             table.collect(run, inputs)

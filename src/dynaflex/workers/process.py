@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import nullcontext, suppress
 from functools import cached_property, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import Any
 
 from dynaflex import tell
 from dynaflex.errors import StoppedOnRequest
+from dynaflex.ranks import joined
 from dynaflex.run.directory import Run
 from dynaflex.run.metrics import Metrics
 from dynaflex.run.stop import Stop, stoppable
+from dynaflex.workers.crew import Started, called, own_gpu, started
 from dynaflex.workers.messages import ANSWER, ASKED, ENDED, FAILED, STOPPED, Outbox, Told, portable, received, unpacked
 
 
@@ -47,6 +50,16 @@ class RunOfOther(Run):
     def metrics(self) -> Metrics:
         """The figures of the training, which the holder writes."""
         return _MetricsOfOther(self)
+
+
+class RunOfFirst(RunOfOther):
+    """The same for one that does what a first does too, who writes and tells what both have found."""
+
+    def do(self, change: Any, *given: Any) -> Any:
+        """Leave it to the first."""
+
+    def save_checkpoint(self, *_content: Any, **_place: Any) -> None:
+        """Leave it to the first."""
 
 
 class _MetricsOfOther(Metrics):
@@ -91,34 +104,73 @@ def main() -> None:
     Given are the descriptor of the socket and the path of the run.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    holder = Holder(Connection(int(sys.argv[1])))
-    with stoppable(Path(sys.argv[2])) as stop, tell.listening(Told(holder.outbox)):
+    _serve(Holder(Connection(int(sys.argv[1]))), Path(sys.argv[2]))
+
+
+def followed() -> bool:
+    """Where a scheduler has started this process beside another: do what that says, to the end; False where not.
+
+    Raises:
+        UsageError: nothing says where they meet.
+        StoppedOnRequest: it was asked to stop.
+    """
+    start = started()
+    if start is None or start.rank == 0:
+        return False
+    talk, lifeline = called(start)
+    threading.Thread(target=_heed, args=(lifeline,), daemon=True).start()
+    _serve(Holder(talk), None, start)
+    return True
+
+
+def _serve(holder: Holder, run: Path | None, start: Started | None = None) -> None:
+    with stoppable(run) as stop:
         try:
             # They were blocked until somebody was there to hear them.
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             while True:
-                _do(holder, stop)
+                _do(holder, stop, start)
         except StoppedOnRequest:
             holder.outbox.put(STOPPED, stop.cause)
+            holder.outbox.close()
+            if start is not None:
+                raise
         except (EOFError, OSError):
             return
-        holder.outbox.close()
 
 
-def _do(holder: Holder, stop: Stop) -> None:
-    _, half, threads, packed = received(holder.connection)
+def _do(holder: Holder, stop: Stop, start: Started | None) -> None:
+    _, half, threads, packed, place, gpu = received(holder.connection)
     from dynaflex.kernels import native
-    from dynaflex.prepare.device import use_one_thread
+    from dynaflex.prepare.device import use_gpu, use_one_thread
 
     use_one_thread()
-    native.set_threads(threads)
+    if start is None:
+        native.set_threads(threads)
+    elif place is not None and place.device == "cuda":
+        gpu = own_gpu(start)
+    if gpu is not None:
+        use_gpu(gpu)
+    first = place is None or place.rank == 0
+    listening = tell.listening(Told(holder.outbox)) if first else nullcontext()
+    together = nullcontext() if place is None else joined(place, lambda: stop.requested)
     try:
-        result = unpacked(packed, partial(RunOfOther, holder))(half, stop)
+        with listening, together:
+            result = unpacked(packed, partial(RunOfOther if first else RunOfFirst, holder))(half, stop)
     except Exception as error:
         stop.obey()
         holder.outbox.put(FAILED, portable(error))
     else:
-        holder.outbox.put(ENDED, result)
+        holder.outbox.put(ENDED, result if first else None)
+
+
+def _heed(lifeline: Connection) -> None:
+    """Stop when the process that was called says so, and end when it does."""
+    with suppress(EOFError, OSError):
+        while True:
+            lifeline.recv_bytes()
+            os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(StoppedOnRequest.exit_code)
 
 
 def _end_with_parent() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dynaflex import ranks
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser
 from dynaflex.inference import descend, find_evidence, infer
@@ -30,6 +31,7 @@ from dynaflex.training.undone import undone
 
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
+_AT_ONCE = 64
 _SETTLED = 0.4
 """The share of the epochs after which it is known where the molecule gives."""
 _ASKED = 64
@@ -130,8 +132,12 @@ class FlexTrainer(InTurn[FlexConfig]):
     def _evidence(self, weights: Tensor) -> Tensor:
         """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are."""
         start = lambda batch: self.table.mean_of(batch.index)  # noqa: E731
-        found = find_evidence(self.model, self._held_out_batches(), start, weights, self.prior)
-        return self.data.per_image(found, self.held_out)
+
+        def found(mine: Tensor) -> Tensor:
+            batches = map(self._still, mine.split(_AT_ONCE))
+            return find_evidence(self.model, batches, start, weights, self.prior)
+
+        return self.data.per_image(ranks.rows(self.held_out, found), self.held_out)
 
     def _end_epoch(self) -> None:
         """Add a stretch where the plan ends and particles held out still gain."""
