@@ -189,7 +189,7 @@ class Rows:
 
     def places(self, index: Tensor) -> Tensor:
         """Where particles ``index`` ``(b)`` stand among everyone."""
-        return self._order[torch.searchsorted(self._sorted, index)]
+        return self._order[torch.searchsorted(self._sorted, index.contiguous())]
 
     def counted(self, index: Tensor) -> Tensor:
         """How much particles ``index`` ``(b)`` count."""
@@ -235,7 +235,9 @@ class Gradients:
             if known == 0.0:
                 value.grad = None
             elif id(value) in self.tables:
-                value.grad = torch.sparse_coo_tensor(self.rows.everyone[None], gradient, value.shape)
+                value.grad = torch.sparse_coo_tensor(
+                    self.rows.everyone[None], gradient, value.shape, check_invariants=False
+                )
             else:
                 value.grad = gradient
 

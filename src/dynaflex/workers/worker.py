@@ -80,7 +80,7 @@ class RemoteWorker:
 
     def __init__(self, connection: Connection, lifeline: Connection, name: str) -> None:
         self.connection = connection
-        self.gpu = None
+        self.gpu: int | None = None
         self._lifeline = lifeline
         self._name = name
 
