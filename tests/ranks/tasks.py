@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from dynaflex import ranks
-from dynaflex.fourier import transform
 from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.prepare.device import use_one_thread

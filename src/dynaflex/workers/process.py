@@ -88,6 +88,8 @@ class Holder:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.outbox = Outbox(connection)
+        self.waits = False
+        """Whether it waits for what comes of a work."""
 
     def ask(self, change: Any, *given: Any) -> Any:
         """Wait until it has made a change, and return what came of it, or raise its error."""
@@ -118,8 +120,9 @@ def followed() -> bool:
     if start is None or start.rank == 0:
         return False
     talk, lifeline = called(start)
-    threading.Thread(target=_heed, args=(lifeline,), daemon=True).start()
-    _serve(Holder(talk), None, start)
+    holder = Holder(talk)
+    threading.Thread(target=_heed, args=(lifeline, holder), daemon=True).start()
+    _serve(holder, None, start)
     return True
 
 
@@ -141,6 +144,7 @@ def _serve(holder: Holder, run: Path | None, start: Started | None = None) -> No
 
 def _do(holder: Holder, stop: Stop, start: Started | None) -> None:
     _, half, threads, packed, place, gpu = received(holder.connection)
+    holder.waits = True
     from dynaflex.kernels import native
     from dynaflex.prepare.device import use_gpu, use_one_thread
 
@@ -161,16 +165,17 @@ def _do(holder: Holder, stop: Stop, start: Started | None) -> None:
         stop.obey()
         holder.outbox.put(FAILED, portable(error))
     else:
+        holder.waits = False
         holder.outbox.put(ENDED, result if first else None)
 
 
-def _heed(lifeline: Connection) -> None:
-    """Stop when the process that was called says so, and end when it does."""
+def _heed(lifeline: Connection, holder: Holder) -> None:
+    """Stop when the process that was called says so, and end when it does: between two works, all is done."""
     with suppress(EOFError, OSError):
         while True:
             lifeline.recv_bytes()
             os.kill(os.getpid(), signal.SIGTERM)
-    os._exit(StoppedOnRequest.exit_code)
+    os._exit(StoppedOnRequest.exit_code if holder.waits else 0)
 
 
 def _end_with_parent() -> None:
