@@ -127,8 +127,7 @@ def crew_of(gpus: str | None, device: str) -> Iterator[Crew | None]:
     """
     start = started()
     if gpus is not None:
-        numbers = listed(gpus)
-        kind = _kind(device)
+        numbers, kind = listed(gpus), _kind("cuda" if device == "auto" else device)
         if start is not None:
             raise UsageError(
                 "gpus.twice", f"{start.size} processes were started, and each has its own GPU",

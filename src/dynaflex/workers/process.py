@@ -158,12 +158,21 @@ def _do(holder: Holder, stop: Stop, start: Started | None) -> None:
     first = place is None or place.rank == 0
     listening = tell.listening(Told(holder.outbox)) if first else nullcontext()
     together = nullcontext() if place is None else joined(place, lambda: stop.requested)
+    told = False
     try:
         with listening, together:
-            result = unpacked(packed, partial(RunOfOther if first else RunOfFirst, holder))(half, stop)
+            try:
+                result = unpacked(packed, partial(RunOfOther if first else RunOfFirst, holder))(half, stop)
+            except Exception as error:
+                stop.obey()
+                # Before those that wait for this one notice that it is gone.
+                holder.outbox.put(FAILED, portable(error))
+                told = True
+                raise
     except Exception as error:
-        stop.obey()
-        holder.outbox.put(FAILED, portable(error))
+        if not told:
+            stop.obey()
+            holder.outbox.put(FAILED, portable(error))
     else:
         holder.waits = False
         holder.outbox.put(ENDED, result if first else None)
