@@ -258,7 +258,7 @@ def _lost_to_us() -> Iterator[None]:
         raise
     except RuntimeError as error:
         raise ResourceError(
-            MISSED, "a process that works on the same half ended or cannot be reached", found=_first_line(error),
+            "rank.gone", "a process that works on the same half ended or cannot be reached", found=_first_line(error),
             fix="resume the run, which goes on from its newest checkpoint",
         ) from error  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Several processes on each half: killed, stopped or left alone, a run comes to its end, on as many as there are then."""
+"""Several processes on a half: killed, stopped or left alone, a run comes to its end, on as many as there are then."""
 
 from __future__ import annotations
 

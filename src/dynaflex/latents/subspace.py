@@ -84,7 +84,7 @@ def fit_subspace(
         posteriors, power = _expectation(slices, batches, mean, components, power)
         problem = _LeastSquares(slices, batches, posteriors, power, precision)
         components = problem.improve(components, problem.right_hand_side(mean), _COMPONENT_STEPS)
-        components = _principal_axes(components, _mean(torch.cat([posterior.moments for posterior in posteriors])))
+        components = _principal_axes(components, _mean([posterior.moments for posterior in posteriors]))
     return LinearSubspace(
         grid=grid,
         mask=mask,
@@ -117,10 +117,8 @@ def _as_it_is(coefficients: Tensor) -> Tensor:
 
 
 def linear_latents(subspace: LinearSubspace, index: Tensor, batches: Callable[[Tensor], Iterable[Batch]]) -> Tensor:
-    """The posterior means of particles ``index`` ``(p)``, centred and scaled to unit variance, ``(p k)``.
-
-    ``batches(mine)`` are those of a rank's share of them.
-    """
+    """The posterior means of particles ``index`` ``(p)``, of which ``batches(mine)`` has a rank's share, centred and
+    scaled to unit variance, ``(p k)``."""
     slices = _Slices(subspace.grid, subspace.mask)
     mean, components = slices.from_volumes(subspace.mean[None]), slices.from_volumes(subspace.components)
 
@@ -288,8 +286,9 @@ def _mean_map(slices: _Slices, batches: Batches, power: Tensor) -> Tensor:
     return problem.improve(torch.zeros_like(right), right, _MEAN_STEPS)
 
 
-def _mean(values: Tensor) -> Tensor:
-    """The mean over the particles of all ranks, each with some ``(b k k)``."""
+def _mean(parts: list[Tensor]) -> Tensor:
+    """The mean ``(k k)`` over all particles of what a rank has for its own, in some parts ``(b k k)``."""
+    values = torch.cat(parts)
     total, count = ranks.summed_together([values.sum(dim=0), torch.tensor([float(len(values))])])
     return total / float(count)
 

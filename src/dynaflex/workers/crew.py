@@ -14,9 +14,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing.connection import Client, Connection, Listener
 from queue import Empty, SimpleQueue
 from typing import Protocol
+
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from dynaflex.errors import EnvironmentFault, UsageError
 from dynaflex.ranks import Place
@@ -197,9 +200,7 @@ def _require_gpus(numbers: Sequence[int]) -> None:
 @contextmanager
 def _calls(start: Started) -> Iterator[dict[int, RemoteWorker]]:
     """Those that have called the first process, by their ranks."""
-    from torch.distributed import rendezvous  # type: ignore[attr-defined]
-
-    store, _, _ = next(rendezvous("env://", start.rank, start.size))
+    store = _meeting(start)
     key = secrets.token_hex(32)
     inside = start.host in _LOCAL
     with Listener(("127.0.0.1" if inside else "", 0), "AF_INET", backlog=2 * start.size, authkey=key.encode()) as door:
@@ -214,11 +215,7 @@ def _calls(start: Started) -> Iterator[dict[int, RemoteWorker]]:
                 caller = callers.get(timeout=_CALLED)
             except Empty:
                 missing = set(range(1, start.size)) - {rank for rank, _ in calls}
-                raise EnvironmentFault(
-                    "ranks.missing", f"{start.size} processes were to be started, and not all have called",
-                    expected=f"all within {_CALLED:g} s", found=f"nothing of rank {min(missing, default=0)}",
-                    fix="look at what that one said; a firewall may keep machines apart",
-                ) from None  # fmt: skip
+                raise _missing(start, f"nothing of rank {min(missing, default=0)}") from None
             if isinstance(caller, Exception):
                 raise caller
             rank, kind, name = caller.recv()
@@ -232,6 +229,29 @@ def _calls(start: Started) -> Iterator[dict[int, RemoteWorker]]:
     del store
 
 
+def _meeting(start: Started) -> Store:
+    """Where all that a scheduler has started meet.
+
+    Raises:
+        EnvironmentFault: they do not.
+    """
+    # Without a launcher, the first has it, and waits here for all others.
+    own = start.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True)
+    wait = timedelta(seconds=_CALLED)
+    try:
+        return TCPStore(start.host, start.port, start.size if own else None, own, timeout=wait, wait_for_workers=own)
+    except RuntimeError as error:
+        raise _missing(start, next(iter(str(error).splitlines()), None)) from error
+
+
+def _missing(start: Started, found: str | None) -> EnvironmentFault:
+    return EnvironmentFault(
+        "ranks.missing", f"{start.size} processes were to be started, and not all can be reached",
+        expected=f"all at {start.host}:{start.port} within {_CALLED:g} s", found=found,
+        fix="look at what the others said; a firewall may keep machines apart, or the port be taken",
+    )  # fmt: skip
+
+
 def _answer(door: Listener, count: int, callers: SimpleQueue[Connection | Exception]) -> None:
     for _ in range(count):
         try:
@@ -243,9 +263,7 @@ def _answer(door: Listener, count: int, callers: SimpleQueue[Connection | Except
 
 def called(start: Started) -> tuple[Connection, Connection]:
     """Call the first process: through the first connection it says what to do, and through the second when to stop."""
-    from torch.distributed import rendezvous  # type: ignore[attr-defined]
-
-    store, _, _ = next(rendezvous("env://", start.rank, start.size))
+    store = _meeting(start)
     key, address = store.get(_KEY), store.get(_ADDRESS).decode()
     host, _, port = address.rpartition(":")
     talk, lifeline = (Client((host, int(port)), "AF_INET", authkey=key) for _ in range(2))
