@@ -16,6 +16,7 @@ import torch
 
 from dynaflex import ranks
 from dynaflex.data.halves import halves_digest
+from dynaflex.errors import ResourceError
 from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.methods.flex.train import FlexTrainer
@@ -184,3 +185,14 @@ class Kept(Run):
 
     def save_checkpoint(self, *content: Any, **_place: Any) -> None:
         self.kept: dict[str, Tensor] = content[2]
+
+
+def left_alone() -> str | None:
+    """What the first is told when it waits for the second, which has left."""
+    if ranks.rank() == 1:
+        return None
+    try:
+        ranks.summed(torch.ones(3))
+    except ResourceError as error:
+        return error.identifier
+    return "nothing"

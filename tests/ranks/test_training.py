@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ranks.tasks import learned, stepped, together
+from ranks.tasks import learned, left_alone, stepped, together
 
 OF_PARTS = ("rms_displacement", "latent_spread")
 """Roots, whose mean over the parts of a batch depends on how it is parted."""
@@ -46,3 +46,7 @@ def test_an_update_is_that_of_one_rank_whatever_its_particles_are(
         for name in ("weight", "table", "factor", "latents"):
             assert said[name] == pytest.approx(alone[name], rel=1e-9, abs=1e-12), name
         assert said["figures"] == pytest.approx(alone["figures"], rel=1e-12)
+
+
+def test_a_rank_that_leaves_is_missed_at_once(tmp_path: Path) -> None:
+    assert together(2, left_alone, tmp_path) == ["rank.gone", None]
