@@ -4,8 +4,8 @@
 
 ``efficiency`` is what one rank takes over what all of n take together. ``wall`` compares seconds that passed, and is
 true on an idle machine with a core for each rank alone; ``cpu`` compares the CPU seconds of one with n times those of
-the slowest, exchange included: whether the machine does something else as well does not matter to it, but it does not see
-how ranks wait for each other. One JSON line for each method.
+the slowest, exchange included: whether the machine does something else as well does not matter to it, but it does not
+see how ranks wait for each other. One JSON line for each method.
 """
 
 from __future__ import annotations

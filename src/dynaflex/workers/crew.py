@@ -235,11 +235,11 @@ def _meeting(start: Started) -> Store:
     Raises:
         EnvironmentFault: they do not.
     """
-    # Without a launcher, the first has it, and waits here for all others.
+    # Without a launcher, the first has it. Who calls is waited for later.
     own = start.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True)
     wait = timedelta(seconds=_CALLED)
     try:
-        return TCPStore(start.host, start.port, start.size if own else None, own, timeout=wait, wait_for_workers=own)
+        return TCPStore(start.host, start.port, None, own, timeout=wait, wait_for_workers=False)
     except RuntimeError as error:
         raise _missing(start, next(iter(str(error).splitlines()), None)) from error
 
