@@ -39,6 +39,7 @@ from dynaflex.run.stop import Stop, exit_markers, stoppable
 from dynaflex.training import checkpoint
 from dynaflex.training.loop import train_half
 from dynaflex.training.method import Config, Method, Plan, Work
+from dynaflex.workers.crew import Crew
 from dynaflex.workers.halves import Each, Halves
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -46,8 +47,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of a run: the last stage ``until``, the ``device``, who hears how it ends, and where its images are
-    kept ready, a folder or ``AUTO`` or ``OFF``.
+    """What is asked of a run: the last stage ``until``, the ``device``, who hears how it ends, where its images are
+    kept ready, a folder or ``AUTO`` or ``OFF``, and who works on it, where it is a ``crew``.
 
     All work in the run is done inside ``reported(run)``.
     """
@@ -56,6 +57,12 @@ class Task:
     device: torch.device
     reported: Callable[[Run], AbstractContextManager[None]]
     cache: str = AUTO
+    crew: Crew | None = None
+
+    @property
+    def copies(self) -> int:
+        """How many processes of this machine have the images of a half in memory at once."""
+        return 2 if self.crew is None else max(2, self.crew.here)
 
 
 def start_run(
@@ -75,7 +82,7 @@ def start_run(
     with stoppable(path, to_resume(path)) as stop, spent.counted() as taken:
         with spent.on("reading"):
             inputs = read_inputs(paths, config)
-            place = place_of_images(task.cache, path, inputs, config)
+            place = place_of_images(task.cache, path, inputs, config, task.copies)
             if place is None or task.until == "prepare":
                 # A cache looks at every image while it is made.
                 inputs = looked_at(inputs)
@@ -95,7 +102,7 @@ def start_run(
         ):  # fmt: skip
             remember(run, inputs)
             fit.note(run)
-            _go_on(work, method, task.until, stop, place, account)
+            _go_on(work, method, task, stop, place, account)
     return run
 
 
@@ -120,7 +127,8 @@ def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Co
         with run.locked(), exit_markers(path), accounted(run, taken) as account, task.reported(run):
             remember(run, inputs)
             _forget_damaged(run)
-            _go_on(work, method, task.until, stop, place_again(task.cache, run, inputs, config), account)
+            place = place_again(task.cache, run, inputs, config, task.copies)
+            _go_on(work, method, task, stop, place, account)
     return run
 
 
@@ -140,20 +148,20 @@ def require_enough(inputs: Inputs, config: RunConfig) -> None:
 def _go_on(
     work: Work[Config, Plan],
     method: Method[Config, Plan],
-    until: Stage,
+    task: Task,
     stop: Stop,
     place: Path | None,
     account: Account,
 ) -> None:
-    """The stages up to ``until``, each but for what is there already; images are kept in ``place``, or in memory."""
+    """The stages of the ``task``, each but for what is there already; images are kept in ``place``, or in memory."""
     run = work.run
-    stages = STAGES[: STAGES.index(until) + 1]
+    stages = STAGES[: STAGES.index(task.until) + 1]
     with spent.on("reading"):
         _remember_kernels(run, work.device)
         prepare(work, method)
         if place is not None and "train" in stages and not run.files.has(FSC):
             work = replace(work, inputs=at_hand(run, work.inputs, place, make=bool(_untrained(work))))
-    with Halves(run, stop, work.device) as halves:
+    with Halves(run, stop, work.device, task.crew) as halves:
         if "train" in stages:
             _train(work, method, halves)
             gather(work, halves.each)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from dynaflex import tell
+from dynaflex import ranks, tell
 from dynaflex.errors import InputError
 from dynaflex.kernels import native
 from dynaflex.prepare.device import with_threads
@@ -92,3 +92,40 @@ def alive(file: Path) -> bool:
     except (OSError, ValueError):
         return False
     return state != "Z"
+
+
+def added_up(half: int, _stop: Stop) -> tuple[int, int, list[int]]:
+    """The half, how many work on it, and their processes, by a sum of all."""
+    mine = torch.zeros(ranks.size(), dtype=torch.float64)
+    mine[ranks.rank()] = os.getpid()
+    return half, ranks.size(), [int(pid) for pid in ranks.summed(mine).tolist()]
+
+
+def faulty(run: Path, _half: int, stop: Stop) -> None:
+    _begun(run)
+    if ranks.rank() == 1:
+        raise InputError("star.no-such", "a fault of one rank", file=run, fix="mend it")
+    _summing(stop)
+
+
+def dying(run: Path, _half: int, stop: Stop) -> None:
+    _begun(run)
+    if ranks.rank() == 1:
+        when_all(run, ranks.size())
+        os.kill(os.getpid(), signal.SIGKILL)
+    _summing(stop)
+
+
+def when_all(run: Path, count: int) -> None:
+    when(run, *(f"began{rank}" for rank in range(count)))
+
+
+def _begun(run: Path) -> None:
+    (run / f"begins{ranks.rank()}").write_text(str(os.getpid()))
+    (run / f"begins{ranks.rank()}").rename(run / f"began{ranks.rank()}")
+
+
+def _summing(stop: Stop) -> None:
+    with stop.hold():
+        while True:
+            ranks.summed(torch.ones(3))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dynaflex.cli.options import CACHE_HELP, THREADS_HELP
+from dynaflex.cli.options import CACHE_HELP, GPUS_HELP, THREADS_HELP
 from dynaflex.config import Stage
 
 FILES, _RUN = "Files", "Run"
@@ -62,6 +62,7 @@ RunDevice = Annotated[
 RunThreads = Annotated[
     int | None, typer.Option("--threads", metavar="N", min=1, rich_help_panel=_RUN, help=THREADS_HELP)
 ]
+RunGpus = Annotated[str | None, typer.Option("--gpus", metavar="N,N", rich_help_panel=_RUN, help=GPUS_HELP)]
 RunCache = Annotated[str, typer.Option("--cache", metavar="DIR|off", rich_help_panel=_RUN, help=CACHE_HELP)]
 SkipCheck = Annotated[
     bool,

@@ -8,10 +8,19 @@ from functools import cached_property
 
 import torch
 
-from dynaflex import fourier
+from dynaflex import fourier, ranks
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose
 from dynaflex.shapes import Tensor
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a batch is a rank's share of: the particles ``whole`` ``(w)``, and how much each of its own counts in a sum
+    over the ranks."""
+
+    whole: Tensor
+    count: float
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,7 @@ class Batch:
     ``index`` ``(b)`` counts particles of the set, ``ctf`` is ``(b h w)``. ``noise`` ``(b k)`` is the standard normal
     draw of a sampler, ``latents`` ``(b k)`` the conformations where they are given; without them nothing moves.
     ``read`` fetches ``coefficients``: what goes through all particles again and again needs their images once.
+    Where there is a ``share``, other ranks have the rest of it.
     """
 
     index: Tensor
@@ -29,6 +39,7 @@ class Batch:
     read: Callable[[], Tensor]
     noise: Tensor = field(default_factory=lambda: torch.zeros(0))
     latents: Tensor | None = None
+    share: Share | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -37,6 +48,23 @@ class Batch:
     def coefficients(self) -> Tensor:
         """The transforms ``(b h w)`` of the normalised images."""
         return self.read()
+
+    @property
+    def everyone(self) -> Tensor:
+        """The particles ``(w)`` that all ranks have together."""
+        return self.index if self.share is None else self.share.whole
+
+    @property
+    def count(self) -> float:
+        """How much each particle counts in a sum over ranks; what is not shared, all of them have."""
+        return 1.0 / ranks.size() if self.share is None else self.share.count
+
+    def where(self, chosen: Callable[[Tensor], Tensor]) -> Batch:
+        """The particles for which ``chosen(index)`` is true ``(b)``, of all ranks."""
+        part = self.take(chosen(self.index))
+        if self.share is None:
+            return part
+        return replace(part, share=replace(self.share, whole=self.share.whole[chosen(self.share.whole)]))
 
     def take(self, which: Tensor) -> Batch:
         """The particles at ``which`` (positions, or a mask ``(b)``)."""
@@ -47,6 +75,7 @@ class Batch:
             read=lambda: self.coefficients[which],
             noise=self.noise[which] if len(self.noise) else self.noise,
             latents=None if self.latents is None else self.latents[which],
+            share=self.share,
         )
 
     def split(self, size: int) -> list[Batch]:

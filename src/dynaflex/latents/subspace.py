@@ -15,7 +15,7 @@ from itertools import islice
 
 import torch
 
-from dynaflex import fourier, tell
+from dynaflex import fourier, ranks, tell
 from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
@@ -32,7 +32,7 @@ _SMALLEST_BOX = 16
 _BENT = 0.05
 
 Batches = Callable[[], Iterable[Batch]]
-"""All particles once, in the same batches and order at every call."""
+"""A rank's share of all particles once, in the same batches and order at every call."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def fit_subspace(
         posteriors, power = _expectation(slices, batches, mean, components, power)
         problem = _LeastSquares(slices, batches, posteriors, power, precision)
         components = problem.improve(components, problem.right_hand_side(mean), _COMPONENT_STEPS)
-        components = _principal_axes(components, torch.cat([posterior.moments for posterior in posteriors]).mean(dim=0))
+        components = _principal_axes(components, _mean([posterior.moments for posterior in posteriors]))
     return LinearSubspace(
         grid=grid,
         mask=mask,
@@ -116,12 +116,17 @@ def _as_it_is(coefficients: Tensor) -> Tensor:
     return coefficients
 
 
-def linear_latents(subspace: LinearSubspace, batches: Batches) -> Tensor:
-    """The posterior means of all particles, centred and scaled to unit variance, ``(p k)``."""
+def linear_latents(subspace: LinearSubspace, index: Tensor, batches: Callable[[Tensor], Iterable[Batch]]) -> Tensor:
+    """The posterior means of particles ``index`` ``(p)``, of which ``batches(mine)`` has a rank's share, centred and
+    scaled to unit variance, ``(p k)``."""
     slices = _Slices(subspace.grid, subspace.mask)
     mean, components = slices.from_volumes(subspace.mean[None]), slices.from_volumes(subspace.components)
-    posteriors, _ = _expectation(slices, batches, mean, components, subspace.noise_power)
-    return _unit_variance(torch.cat([posterior.mean for posterior in posteriors]))
+
+    def found(mine: Tensor) -> Tensor:
+        posteriors, _ = _expectation(slices, partial(batches, mine), mean, components, subspace.noise_power)
+        return torch.cat([posterior.mean for posterior in posteriors])
+
+    return _unit_variance(ranks.rows(index, found))
 
 
 def straight_coordinates(latents: Tensor, variance: Tensor, count: int) -> Tensor:
@@ -232,7 +237,8 @@ def _expectation(
         spread = torch.einsum("bkl,bkhw,blhw->hw", covariance.to(parts.dtype), parts, parts.conj()).real
         left += unexplained.abs().square().sum(dim=0) + spread
         total += len(z)
-    return posteriors, fourier.shell_mean(left / total, grid, 2) / grid.box**2
+    left, everyone = ranks.summed_together([left, torch.tensor([float(total)])])
+    return posteriors, fourier.shell_mean(left / float(everyone), grid, 2) / grid.box**2
 
 
 class _LeastSquares:
@@ -253,16 +259,16 @@ class _LeastSquares:
         for batch, latent in zip(self.batches(), self.latents, strict=True):
             left = batch.coefficients if mean is None else batch.coefficients - self.slices.images(mean, batch)[:, 0]
             total = total + self.slices.back((left * self.weights)[:, None] * latent.mean[..., None, None], batch)
-        return total
+        return ranks.summed(total)
 
     def normal(self, values: Tensor) -> Tensor:
         """The normal operator with the prior's precision, on maps ``(m n)``."""
-        total = self.precision * values
+        total = ranks.once(self.precision * values)
         for batch, latent in zip(self.batches(), self.latents, strict=True):
             images = self.slices.images(values, batch) * self.weights
             mixed = torch.einsum("bml,blhw->bmhw", latent.moments.to(images.dtype), images)
             total = total + self.slices.back(mixed, batch)
-        return total
+        return ranks.summed(total)
 
     def improve(self, start: Tensor, right_hand_side: Tensor, steps: int) -> Tensor:
         """Maps ``(m n)`` after some steps of conjugate gradients from ``start``."""
@@ -278,6 +284,13 @@ def _mean_map(slices: _Slices, batches: Batches, power: Tensor) -> Tensor:
     problem = _LeastSquares(slices, batches, [_Latent(one, one[:, None]) for one in ones], power, 0.0)
     right = problem.right_hand_side(None)
     return problem.improve(torch.zeros_like(right), right, _MEAN_STEPS)
+
+
+def _mean(parts: list[Tensor]) -> Tensor:
+    """The mean ``(k k)`` over all particles of what a rank has for its own, in some parts ``(b k k)``."""
+    values = torch.cat(parts)
+    total, count = ranks.summed_together([values.sum(dim=0), torch.tensor([float(len(values))])])
+    return total / float(count)
 
 
 def _principal_axes(components: Tensor, moments: Tensor) -> Tensor:

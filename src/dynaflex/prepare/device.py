@@ -40,6 +40,13 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def use_gpu(number: int) -> None:
+    """Mean the GPU of this number where just ``cuda`` is said."""
+    import torch
+
+    torch.cuda.set_device(number)
+
+
 def use_one_thread() -> None:
     """Keep torch to one thread.
 

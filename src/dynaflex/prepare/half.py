@@ -5,15 +5,16 @@ A half is a value. Nothing here knows how many halves there are, and what one dr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from dynaflex import tell
+from dynaflex import ranks, tell
 from dynaflex.cache.stored import PRECISION
 from dynaflex.data.particles import Particles
-from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.batch import Batch, Share
 from dynaflex.imaging.noise import residual_power
 from dynaflex.imaging.noise_groups import GroupNoise, NoiseKinds
 from dynaflex.prepare.images import Imaging, ParticleImages
@@ -81,12 +82,37 @@ class HalfSet(ParticleImages):
             power[kind] = left * (mine.sum() / len(of))
         return power
 
-    def batches(
-        self, index: Tensor, size: int, latent_dim: int, key: tuple[int, ...], skip: int = 0
-    ) -> Iterator[Batch]:
-        """Batches over the particles ``index``, but for the first ``skip`` of them.
+    def shared(self, index: Tensor, noise: Tensor | None = None) -> Batch:
+        """This rank's share of a batch of the particles ``index`` ``(b)``, with ``noise`` ``(b k)``."""
+        if ranks.size() == 1:
+            return self.batch(index, noise=noise)
+        mine = ranks.share(index)
+        batch = self.batch(mine, noise=None if noise is None else ranks.share(noise))
+        return replace(batch, share=Share(index.to(self.device), ranks.counts(len(mine), len(index))))
 
-        Order and noise are functions of ``key`` alone. Images that are stored are fetched before their turn.
+    def batches(
+        self,
+        index: Tensor,
+        size: int,
+        latent_dim: int,
+        key: tuple[int, ...],
+        skip: int = 0,
+        quarantine: Sequence[int] = (),
+    ) -> Iterator[Batch]:
+        """This rank's shares of the batches that :meth:`draws` draws; those in ``quarantine`` are shared by nobody."""
+        for part, noise in self.draws(index, size, latent_dim, key, skip):
+            if ranks.size() > 1 and quarantine:
+                kept = ~torch.isin(part, torch.tensor(quarantine))
+                part, noise = part[kept], noise[kept]
+            yield self.shared(part, noise)
+
+    def draws(
+        self, index: Tensor, size: int, latent_dim: int, key: tuple[int, ...], skip: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches over the particles ``index``, as particles ``(b)`` and noise ``(b k)``, but for the first ``skip``.
+
+        Both are functions of ``key`` alone, the same on every rank. Images that are stored are fetched before their
+        turn.
         """
         generator = keyed_generator(*key)
         noise = torch.randn(len(self), latent_dim, generator=generator)
@@ -98,7 +124,7 @@ class HalfSet(ParticleImages):
             if needed > fetched:
                 self.expect(order[fetched:needed])
                 fetched = needed
-            yield self.batch(part, noise=noise[part])
+            yield part, noise[part]
             done += len(part)
 
     def expect(self, index: Tensor) -> None:

@@ -97,11 +97,12 @@ def require_room(path: Path, inputs: Inputs, config: RunConfig) -> None:
         )
 
 
-def place_of_images(cache: str, path: Path, inputs: Inputs, config: RunConfig) -> Path | None:
+def place_of_images(cache: str, path: Path, inputs: Inputs, config: RunConfig, copies: int = 2) -> Path | None:
     """The folder in which the images of a run at ``path`` are kept ready, None where they are in memory.
 
-    ``cache`` is ``AUTO``, ``OFF`` or a folder. Left to decide, they are in memory if those of both halves fill no more
-    than half of what is available, and else on the disk of the run.
+    ``cache`` is ``AUTO``, ``OFF`` or a folder. Left to decide, they are in memory if the ``copies`` of a half that are
+    held at once, one of each where nobody else works on it, fill no more than half of what is available, and else on
+    the disk of the run.
 
     Raises:
         ResourceError: they fit nowhere.
@@ -109,7 +110,7 @@ def place_of_images(cache: str, path: Path, inputs: Inputs, config: RunConfig) -
     if cache not in (AUTO, OFF):
         return absolute(Path(cache))
     need, available = memory_need(inputs), available_memory()
-    if available is None or need <= (available if cache == OFF else available // 4):
+    if available is None or need <= (available if cache == OFF else available // (2 * copies)):
         return None
     if cache == AUTO:
         require_room(path, inputs, config)
@@ -128,14 +129,14 @@ def place_of_images(cache: str, path: Path, inputs: Inputs, config: RunConfig) -
     )
 
 
-def place_again(cache: str, run: Run, inputs: Inputs, config: RunConfig) -> Path | None:
+def place_again(cache: str, run: Run, inputs: Inputs, config: RunConfig, copies: int = 2) -> Path | None:
     """The same for a run that was started before: left to decide, where its images are kept already.
 
     Raises:
         ResourceError: they fit nowhere.
     """
     there = _known(run) if cache == AUTO else None
-    return place_of_images(cache, run.path, inputs, config) if there is None else there
+    return place_of_images(cache, run.path, inputs, config, copies) if there is None else there
 
 
 def ready(cache: str, run: Run, inputs: Inputs, *, make: bool) -> Inputs:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from dynaflex import kernels
+from dynaflex import kernels, ranks
 from dynaflex.grid import Grid
 from dynaflex.shapes import Tensor
 
@@ -42,6 +42,10 @@ class Lattice:
         values = torch.view_as_real(values) if values.is_complex() else values[..., None]
         rows = rotation[:, :2] * (self.size / self.grid.box)
         kernels.insert(self._nodes, values.contiguous(), rows.contiguous(), self.taps.to(values))
+
+    def sum_over_ranks(self) -> None:
+        """Add the planes that other ranks have put in."""
+        ranks.summed_in_place(self._nodes)
 
     def volume(self) -> Tensor:
         """The map ``(m m m)`` of ``samples`` m a side, its origin at sample ``m // 2``."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
+from dynaflex import ranks
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import coefficient_weights
 from dynaflex.reconstruct.equations import Batches, Equations, RampFilter
@@ -21,6 +22,9 @@ class Operator:
     ``A* W A`` and the right-hand side ``A* W y``, with noise weights W: one over the power of the noise in each shell,
     so that noise puts the covariance ``A* W A`` into the right-hand side. Voxels are point masses: within Nyquist their
     images are exact central slices of the band-limited map.
+
+    Where ranks work together each is given its share of the particles, and what is summed over particles is that of all
+    of them.
     """
 
     def __init__(self, field: Field, noise_power: Tensor | None = None) -> None:
@@ -50,7 +54,7 @@ class Operator:
             for part in range(min(2, len(batch))):
                 mine = batch.take(torch.arange(part, len(batch), 2, device=batch.ctf.device))
                 total[part] += self.adjoint(mine.coefficients * self.weights, mine)
-        return total
+        return ranks.summed(total)
 
     def equations(self, batches: Batches) -> Equations:
         """The normal equations of all particles, for whose right-hand side their images are read; the filter of the
@@ -67,6 +71,6 @@ class Operator:
             total = values.new_zeros(values.shape)
             for batch in batches():
                 total += self.normal(values, batch)
-            return total
+            return ranks.summed(total)
 
         return Equations(self.field.region, halves, normal, ramp)

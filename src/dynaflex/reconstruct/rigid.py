@@ -59,10 +59,11 @@ class RigidProblem:
         self._images: list[Lattice] = []
 
     def seen(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The same ``batches``, of which poses and CTFs are put in on the way."""
+        """The same ``batches``, of which poses and CTFs are put in on the way, and those of other ranks at the end."""
         for batch in batches:
             self._power.add(batch.ctf.abs().square() * self._weights, batch.pose.rotation)
             yield batch
+        self._power.sum_over_ranks()
 
     def added(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The same ``batches``, which are put in on the way with their images."""
@@ -72,6 +73,8 @@ class RigidProblem:
             for part, lattice in enumerate(self._images):
                 lattice.add(centred[part::2], batch.pose.rotation[part::2])
             yield batch
+        for lattice in self._images:
+            lattice.sum_over_ranks()
 
     def spread(self) -> Tensor:
         """What the normal operator makes of a point, ``(2d 2d 2d)`` with the point at sample d."""

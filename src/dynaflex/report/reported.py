@@ -15,18 +15,19 @@ from dynaflex.prepare.paths import AUTO
 from dynaflex.report.facts.ending import Ending
 from dynaflex.report.html import write_report
 from dynaflex.run.directory import Run
+from dynaflex.workers.crew import Crew
 
 
-def reported_task(until: Stage, device: str, command: str, cache: str = AUTO) -> Task:
+def reported_task(until: Stage, device: str, command: str, cache: str = AUTO, crew: Crew | None = None) -> Task:
     """What is asked of a run, up to the stage ``until`` on a device, told in its report; ``command`` goes on with it.
 
-    ``cache`` says where images are kept ready.
+    ``cache`` says where images are kept ready, ``crew`` who works on the run with this process.
 
     Raises:
         EnvironmentFault: the device does not exist here.
     """
     told = partial(reported, command=command, when_done=until == "report")
-    return Task(until, pick_device(device), told, cache)
+    return Task(until, pick_device(device), told, cache, crew)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from dynaflex import tell
+from dynaflex import ranks, tell
 from dynaflex.data.particles import Particles
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import alternate_shells, noise_weights
@@ -176,23 +176,28 @@ def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, 
     other = torch.empty_like(order)
     other[order] = order.roll(1)
     still = model.deformed(found.mean.mean(dim=0, keepdim=True).to(device))
-    losses: dict[str, list[Tensor]] = {"own": [], "permuted": [], "rigid": [], "reversed": [], "still": []}
-    for part in tell.each(torch.arange(len(data)).split(_AT_ONCE), f"held-out particles, model of half {trained.half}"):
-        batch = data.batch(part)
+    names = ("own", "permuted", "rigid", "reversed", "still")
 
-        def loss(images: Tensor, batch: Batch = batch) -> Tensor:
-            return data_loss(images, batch.coefficients, weights)
+    def judged(mine: Tensor) -> tuple[Tensor, ...]:
+        losses: dict[str, list[Tensor]] = {name: [] for name in names}
+        for part in tell.each(mine.split(_AT_ONCE), f"held-out particles, model of half {trained.half}"):
+            batch = data.batch(part)
 
-        def carried(of: Tensor, batch: Batch = batch) -> Tensor:
-            return average([loss(maps.predicted("corrected", replace(batch, latents=z[of]))) for z in draws])
+            def loss(images: Tensor, batch: Batch = batch) -> Tensor:
+                return data_loss(images, batch.coefficients, weights)
 
-        moved = model.deformed(found.mean[part].to(device))
-        losses["own"].append(carried(part))
-        losses["permuted"].append(carried(other[part]))
-        losses["rigid"].append(loss(maps.predicted("rigid", batch)))
-        losses["reversed"].append(loss(model.render(2.0 * still - moved, batch.pose, batch.ctf)))
-        losses["still"].append(loss(model.render(still.expand_as(moved), batch.pose, batch.ctf)))
-    return {name: torch.cat(parts) for name, parts in losses.items()}
+            def carried(of: Tensor, batch: Batch = batch) -> Tensor:
+                return average([loss(maps.predicted("corrected", replace(batch, latents=z[of]))) for z in draws])
+
+            moved = model.deformed(found.mean[part].to(device))
+            losses["own"].append(carried(part))
+            losses["permuted"].append(carried(other[part]))
+            losses["rigid"].append(loss(maps.predicted("rigid", batch)))
+            losses["reversed"].append(loss(model.render(2.0 * still - moved, batch.pose, batch.ctf)))
+            losses["still"].append(loss(model.render(still.expand_as(moved), batch.pose, batch.ctf)))
+        return tuple(torch.cat(losses[name]) for name in names)
+
+    return dict(zip(names, ranks.rows(torch.arange(len(data)), judged), strict=True))
 
 
 def average(losses: Sequence[Tensor]) -> Tensor:

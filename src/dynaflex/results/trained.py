@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dynaflex import inference
+from dynaflex import inference, ranks
 from dynaflex.errors import UsageError
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.noise_groups import GroupNoise
@@ -96,16 +96,21 @@ def embedded(half: TrainedHalf, data: HalfSet, prior: LatentPrior, seen: Tensor 
     the coefficients that are ``seen`` ``(h w)``."""
     weights = noise_weights(half.noise_power.to(data.device), data.grid)
     data = data.seen_in(half.noise)
-    return inference.find_latents(
-        half.model,
-        data.batch,
-        torch.arange(len(data)),
-        weights if seen is None else torch.where(seen, weights, 0.0),
-        None,
-        candidates(half.latents.mean).to(data.device),
-        prior=prior,
-        task=f"held-out latents, model of half {half.half}",
-    )
+
+    def found(mine: Tensor) -> tuple[Tensor, ...]:
+        latents = inference.find_latents(
+            half.model,
+            data.batch,
+            mine,
+            weights if seen is None else torch.where(seen, weights, 0.0),
+            None,
+            candidates(half.latents.mean).to(data.device),
+            prior=prior,
+            task=f"held-out latents, model of half {half.half}",
+        )
+        return latents.mean, latents.log_scale, latents.covariance
+
+    return Laplace(*ranks.rows(torch.arange(len(data)), found))
 
 
 def load_half(run: Run, half: int, origin: Tensor | None = None) -> TrainedHalf:

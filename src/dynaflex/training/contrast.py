@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
+from dynaflex import ranks
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.contrast import contrasts, matching
 from dynaflex.imaging.noise import noise_weights
@@ -41,15 +44,33 @@ class Contrasts:
         would be the contrast. How groups differ in their noise is learned here too; of all, it is that of an epoch."""
         at_rest = model.density.points()
         left = torch.zeros(len(self.data.kinds), self.data.grid.n_shells, device=self.data.device)
-        for part in self.training.split(_AT_ONCE):
+        mine = ranks.share(self.training)
+        of = len(self.training) / ranks.counts(len(mine), len(self.training))
+        for part in mine.split(_AT_ONCE):
             batch = self.data.batch(part)
             rigid = model.render(at_rest, batch.pose, batch.ctf)
-            left += len(part) / len(self.training) * self.data.power_left(rigid, batch)
-        power = self.progress.tell_groups_apart(left, self.data, self.training)
-        for part in torch.arange(len(self.data)).split(_AT_ONCE):
-            batch = self.data.batch(part)
-            self.seen(batch, model.render(at_rest, batch.pose, batch.ctf), noise_weights(power, self.data.grid))
+            left += len(part) / of * self.data.power_left(rigid, batch)
+        power = self.progress.tell_groups_apart(ranks.summed(left), self.data, self.training)
+        weights = noise_weights(power, self.data.grid)
+
+        def look(index: Tensor) -> None:
+            for part in index.split(_AT_ONCE):
+                batch = self.data.batch(part)
+                self.seen(batch, model.render(at_rest, batch.pose, batch.ctf), weights)
+
+        self.look(torch.arange(len(self.data)), look)
         self.settle()
+
+    def look(self, index: Tensor, look: Callable[[Tensor], None]) -> None:
+        """Have this rank ``look`` at its share of the particles ``index`` ``(b)``, and note what all of them have
+        seen."""
+
+        def looked(mine: Tensor) -> tuple[Tensor, Tensor]:
+            look(mine)
+            return self.progress.factor[mine], self.progress.factor_error[mine]
+
+        factor, error = ranks.rows(index, looked)
+        self.progress.factor[index], self.progress.factor_error[index] = factor, error
 
     @torch.no_grad()
     def seen(self, batch: Batch, prediction: Tensor, weights: Tensor) -> None:

@@ -8,9 +8,10 @@ from functools import partial
 
 import torch
 
-from dynaflex import fourier, inference, tell
+from dynaflex import fourier, inference, ranks, tell
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
+from dynaflex.latents.posterior import Laplace
 from dynaflex.losses.data import data_loss
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
@@ -35,25 +36,26 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
             return found
         return replace(found, pose=torch.no_grad()(trainer.poses.corrected)(found.index, found.pose))
 
-    with torch.no_grad():
-        start = torch.cat([
-            model.latents.posterior(data.batch(part)).mean
-            for part in trainer.training.split(256)
-        ])  # fmt: skip
-    trained = in_smaller_batches(
-        partial(
-            inference.find_latents,
-            model,
-            batch,
-            trainer.training,
-            weights,
-            start,
-            start[:0],
-            prior=prior,
-            task=f"latents of half {data.half}",
-        ),
-        _AT_ONCE,
-    )
+    def from_trained(mine: Tensor) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            start = torch.cat([model.latents.posterior(data.batch(part)).mean for part in mine.split(256)])
+        found = in_smaller_batches(
+            partial(
+                inference.find_latents,
+                model,
+                batch,
+                mine,
+                weights,
+                start,
+                start[:0],
+                prior=prior,
+                task=f"latents of half {data.half}",
+            ),
+            _AT_ONCE,
+        )
+        return found.mean, found.log_scale, found.covariance
+
+    trained = Laplace(*ranks.rows(trainer.training, from_trained))
     starts = candidates(trained.mean).to(data.device)
     outside = torch.ones(len(data), dtype=torch.bool)
     outside[trainer.training] = False
@@ -65,13 +67,14 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
     covariance = torch.eye(latent_dim).repeat(len(data), 1, 1)
     mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
     covariance[trainer.training] = trained.covariance
-    if len(held_out) > 0:
+
+    def from_nothing(mine: Tensor) -> tuple[Tensor, ...]:
         found = in_smaller_batches(
             partial(
                 inference.find_latents,
                 model,
                 batch,
-                held_out,
+                mine,
                 weights,
                 None,
                 starts,
@@ -80,8 +83,10 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
             ),
             _AT_ONCE,
         )
-        mean[held_out], log_scale[held_out] = found.mean, found.log_scale
-        covariance[held_out] = found.covariance
+        return found.mean, found.log_scale, found.covariance
+
+    if len(held_out) > 0:
+        mean[held_out], log_scale[held_out], covariance[held_out] = ranks.rows(held_out, from_nothing)
     rows = torch.from_numpy(data.particles.rows)
     lost = ~(mean.isfinite().all(dim=1) & log_scale.isfinite().all(dim=1))
     if bool(lost.any()):
@@ -114,13 +119,14 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
 def _contrasts(trainer: Trainer, batch: Callable[[Tensor], Batch], weights: Tensor, mean: Tensor) -> Tensor:
     """The contrasts ``(p)`` of all particles with latents ``(p k)``, which the images have from now on."""
 
-    def look(size: int) -> None:
-        for index in tell.each(torch.arange(len(mean)).split(size), f"how strongly half {trainer.data.half} shows"):
+    def look(mine: Tensor, size: int) -> None:
+        for index in tell.each(mine.split(size), f"how strongly half {trainer.data.half} shows"):
             images, own = batch(index), mean[index].to(weights.device)
             predicted = trainer.model.render(trainer.model.deformed(own), images.pose, images.ctf)
             trainer.contrasts.seen(images, predicted, weights)
 
-    in_smaller_batches(look, _AT_ONCE)
+    everyone = torch.arange(len(mean))
+    trainer.contrasts.look(everyone, lambda mine: in_smaller_batches(partial(look, mine), _AT_ONCE))
     trainer.contrasts.settle()
     return trainer.data.contrast.cpu()
 
@@ -132,9 +138,9 @@ def _fit(
     """How well latents ``(p k)`` explain the images: see ``misfit`` and ``gain`` of :class:`TrainedHalf`."""
     still = mean.mean(dim=0).to(weights.device)
 
-    def at(size: int) -> tuple[Tensor, Tensor]:
+    def at(mine: Tensor, size: int) -> tuple[Tensor, Tensor]:
         parts = []
-        for index in tell.each(torch.arange(len(mean)).split(size), f"how well half {data.half} is explained"):
+        for index in tell.each(mine.split(size), f"how well half {data.half} is explained"):
             images, own = batch(index), mean[index].to(weights.device)
             places = (model.deformed(own), model.deformed(still[None])[0])
             moved, unmoved = (model.render(points, images.pose, images.ctf) for points in places)
@@ -142,9 +148,11 @@ def _fit(
             inside = fourier.windowed(moved - images.coefficients, data.window, 2)
             parts.append(torch.stack([data_loss(inside, torch.zeros_like(inside), weights), gained]).cpu())
         left, gain = torch.cat(parts, dim=1)
-        return left / left[left.isfinite()].mean(), gain
+        return left, gain
 
-    return in_smaller_batches(at, _AT_ONCE)
+    everyone = torch.arange(len(mean))
+    left, gain = ranks.rows(everyone, lambda mine: in_smaller_batches(partial(at, mine), _AT_ONCE))
+    return left / left[left.isfinite()].mean(), gain
 
 
 def candidates(latents: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from dynaflex import ranks
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
@@ -53,7 +54,7 @@ class Likelihood:
         pixels. The gain is over the same map at rest: all particles at the mean of the latents in
         training. In the first epoch this sets the noise.
         """
-        middle = torch.cat([self._latents(self.batch(part)) for part in self.training.split(_AT_ONCE)]).mean(dim=0)
+        middle = ranks.rows(self.training, self._latents_of).mean(dim=0)
         at_rest = self.model.deformed(middle[None])[0]
         if len(state.first_noise) == 0:
             state.first_noise = in_smaller_batches(partial(self._left, at_rest), _AT_ONCE)
@@ -61,8 +62,7 @@ class Likelihood:
         for prefix, index in (("", self.training), ("held_out_", self.held_out)):
             if len(index) == 0:
                 continue
-            judged = partial(self._log_likelihoods, index, at_rest, state.first_noise)
-            moved, rest = in_smaller_batches(judged, _AT_ONCE)
+            moved, rest = ranks.rows(index, partial(self._judged, at_rest, state.first_noise))
             known = (moved + rest).isfinite()
             if bool(known.any()):
                 found[f"{prefix}log_likelihood"] = float(moved[known].mean())
@@ -79,13 +79,17 @@ class Likelihood:
         if not isinstance(table, LatentTable) or len(self.held_out) == 0:
             return
 
-        def found(size: int) -> Tensor:
+        def found(mine: Tensor, size: int) -> Tensor:
             return torch.cat([
                 infer(self.model, batch, weights, self._latents(batch), 1, prior).mean
-                for batch in map(self.batch, self.held_out.split(size))
+                for batch in map(self.batch, mine.split(size))
             ])  # fmt: skip
 
-        table.set_mean(self.held_out.to(self.data.device), in_smaller_batches(found, _AT_ONCE))
+        latents = ranks.rows(self.held_out, lambda mine: in_smaller_batches(partial(found, mine), _AT_ONCE))
+        table.set_mean(self.held_out.to(self.data.device), latents)
+
+    def _judged(self, at_rest: Tensor, noise: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        return in_smaller_batches(partial(self._log_likelihoods, index, at_rest, noise), _AT_ONCE)
 
     def _log_likelihoods(self, index: Tensor, at_rest: Tensor, noise: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Of the particles ``index`` ``(p)``, as they stand and with the points ``at_rest`` ``(n 3)``, ``(p)`` each, in
@@ -110,12 +114,17 @@ class Likelihood:
         images is noise."""
         kinds = self.data.kinds
         total = torch.zeros(len(kinds), self.data.grid.n_shells, device=self.data.device)
-        for part in self.training.split(size):
+        mine = ranks.share(self.training)
+        for part in mine.split(size):
             batch = self.batch(part)
             prediction = self.model.render(at_rest, batch.pose, batch.ctf)
             total += len(part) * self.data.power_left(prediction, batch)
+        total = ranks.summed(total * ranks.counts(len(mine), len(self.training)))
         power = kinds.power(total / len(self.training), self.data.noise, self.training)
         return power[0] if len(kinds) == 1 else power
+
+    def _latents_of(self, index: Tensor) -> Tensor:
+        return torch.cat([self._latents(self.batch(part)) for part in index.split(_AT_ONCE)])
 
     def _latents(self, batch: Batch) -> Tensor:
         return self.model.latents.posterior(batch).mean

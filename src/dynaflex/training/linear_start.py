@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from dynaflex import fourier
+from dynaflex import fourier, ranks
 from dynaflex.config import RunConfig
 from dynaflex.imaging.batch import Batch
 from dynaflex.latents.subspace import beside, coarse_grid, fit_subspace, linear_latents, straight_coordinates
@@ -31,7 +31,8 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
     grid = coarse_grid(data.grid, config.shared_resolution)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0).to(data.device)
     everyone = torch.arange(len(data))
-    batches = [data.batch(part).coarse(grid) for part in everyone[:: -(-len(data) // MOST)].split(_AT_ONCE)]
+    some = everyone[:: -(-len(data) // MOST)]
+    batches = [data.batch(part).coarse(grid) for part in ranks.share(some).split(_AT_ONCE)]
     without_the_rest: Callable[[Batch], Batch] = lambda batch: batch  # noqa: E731
     if inputs.unit is not None:
         unit = fourier.resize(inputs.unit, grid.box, 3).clamp(0.0, 1.0).to(data.device)
@@ -42,9 +43,9 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
     task = f"first latents of {data.whose}"
     subspace = fit_subspace(lambda: batches, mask, grid, count + _SPARE_COMPONENTS, generator, task=task)
 
-    def all_of_them() -> Iterable[Batch]:
+    def of(mine: Tensor) -> Iterable[Batch]:
         if len(data) <= MOST:
             return batches
-        return (without_the_rest(data.batch(part).coarse(grid)) for part in everyone.split(_AT_ONCE))
+        return (without_the_rest(data.batch(part).coarse(grid)) for part in mine.split(_AT_ONCE))
 
-    return straight_coordinates(linear_latents(subspace, all_of_them).cpu(), subspace.variance.cpu(), count)
+    return straight_coordinates(linear_latents(subspace, everyone, of).cpu(), subspace.variance.cpu(), count)

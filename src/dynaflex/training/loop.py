@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from dynaflex import spent, tell
+from dynaflex import ranks, spent, tell
 from dynaflex.data.halves import halves_digest
 from dynaflex.errors import DynaflexError, EnvironmentFault, NumericalError, ResourceError
 from dynaflex.io.star import write_star
@@ -123,14 +124,28 @@ class _Watched:
     def _on_batch(self, done: int, total: int) -> None:
         trainer = self.trainer
         self._tell_trouble()
-        if self.stop.requested:
+        if self._is_to_stop():
             if trainer.progress.step:
                 self._save(at_any_cost=True)
+            self.stop.cause = self.stop.cause or "another of its processes"
             self.stop.obey()
         if trainer.progress.step and time.monotonic() - self.tried > SAVE_EVERY:
-            self._save()
+            self._save_now()
         if done < total:
             self._show(trainer.progress.epoch + done / total)
+
+    def _is_to_stop(self) -> bool:
+        """Within an epoch all ranks stop after the same update, which is saved; else there is nothing to save."""
+        asked = self.stop.requested
+        return ranks.stopping(asked) if self.trainer.progress.step else asked
+
+    def _save_now(self) -> None:
+        """Save when this rank's clock says so; what has diverged they all notice together at the next update."""
+        if ranks.size() == 1:
+            self._save()
+        elif ranks.rank() == 0:
+            with suppress(Diverged):
+                self._save()
 
     def _on_epoch(self, values: dict[str, Any]) -> None:
         memory = memory_mb()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
+from dynaflex import ranks
 from dynaflex.errors import InputError
 from dynaflex.imaging.batch import Batch
 from dynaflex.model import FlexModel
@@ -15,7 +16,7 @@ from dynaflex.prepare.half import HalfSet
 
 @torch.no_grad()
 def matching_scale(model: FlexModel, data: HalfSet, batches: Iterable[Batch]) -> float:
-    """The factor by which the density at rest explains the images of some ``batches`` best.
+    """The factor by which the density at rest explains the images of some ``batches``, shared among the ranks, best.
 
     Raises:
         InputError: the images are the negative of the density.
@@ -23,8 +24,9 @@ def matching_scale(model: FlexModel, data: HalfSet, batches: Iterable[Batch]) ->
     cross = norm = 0.0
     for batch in batches:
         prediction = model.render(model.density.points(), batch.pose, batch.ctf)
-        cross += float((prediction * batch.coefficients.conj()).real.sum())
-        norm += float(prediction.abs().square().sum())
+        cross += batch.count * float((prediction * batch.coefficients.conj()).real.sum())
+        norm += batch.count * float(prediction.abs().square().sum())
+    cross, norm = ranks.summed_together([torch.tensor([cross, norm], dtype=torch.float64)])[0].tolist()
     # Noise of unit variance has box² times the power of a pixel in every coefficient.
     if cross < -5.0 * data.grid.box * math.sqrt(norm):
         raise InputError(

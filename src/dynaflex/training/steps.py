@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from dynaflex import ranks
 from dynaflex.errors import NumericalError, ResourceError
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser
@@ -118,18 +119,24 @@ class Progress:
 
 @dataclass(frozen=True)
 class Contribution:
-    """What b particles added to an update: figures, the power ``(k s)`` of their residual, and latents found for
-    them."""
+    """What b particles added to an update: figures, the power ``(k s)`` of their residual, and what was found for each
+    of them, ``latents`` ``(b k)`` and their ``covariance`` ``(b k k)``."""
 
     index: Tensor
     figures: dict[str, float]
     left: Tensor
     latents: Tensor | None = None
+    covariance: Tensor | None = None
 
     def is_finite(self) -> bool:
         """True if every number in it is."""
         tensors = [self.left] if self.latents is None else [self.left, self.latents]
         return all(map(math.isfinite, self.figures.values())) and all(bool(x.isfinite().all()) for x in tensors)
+
+    def found(self) -> dict[str, Tensor]:
+        """What it has a row of for each particle."""
+        both = {"latents": self.latents, "covariance": self.covariance}
+        return {name: value for name, value in both.items() if value is not None}
 
 
 Accumulate = Callable[[Batch, float], Contribution]
@@ -141,13 +148,15 @@ class Steps:
 
     A particle without which the gradient is finite is quarantined: it trains nothing any more. An update whose
     gradient is not finite for any other reason is skipped. Memory decides how many particles are held at once, never
-    how many make an update.
+    how many make an update. Where several ranks work together each has its share of an update, and what all add to it
+    is summed by one exchange: parameters, and what is kept of particles, are then the same on all of them.
     """
 
     def __init__(self, data: HalfSet, progress: Progress, micro_batch: int) -> None:
         self.data = data
         self.progress = progress
         self.micro_batch = micro_batch
+        self._like: Contribution | None = None
 
     def take(
         self, batches: Iterable[Batch], accumulate: Accumulate, optimisers: Iterable[torch.optim.Optimizer]
@@ -177,18 +186,59 @@ class Steps:
     def _gradients(
         self, batches: list[Batch], accumulate: Accumulate, optimisers: list[torch.optim.Optimizer]
     ) -> list[Contribution]:
-        size = sum(len(batch.index) for batch in batches)
+        added = self._own(batches, accumulate, optimisers)
+        return added if ranks.size() == 1 else self._of_all(added, batches, optimisers)
+
+    def _own(
+        self, batches: list[Batch], accumulate: Accumulate, optimisers: list[torch.optim.Optimizer]
+    ) -> list[Contribution]:
+        """What this rank's share adds."""
+        size = sum(len(batch.everyone) for batch in batches)
         while True:
             for optimiser in optimisers:
                 optimiser.zero_grad()
             try:
                 return [
-                    accumulate(part, len(part.index) / size)
+                    accumulate(part, len(part.index) / size * batch.count)
                     for batch in batches
+                    if len(batch)
                     for part in batch.split(self.micro_batch)
                 ]
             except torch.OutOfMemoryError as error:
                 self._shrink(error)
+
+    def _of_all(
+        self, added: list[Contribution], batches: list[Batch], optimisers: list[torch.optim.Optimizer]
+    ) -> list[Contribution]:
+        """What all ranks add, as one; gradients, and what progress keeps of these particles, become those of all."""
+        self._like = like = added[0] if added else self._like
+        if like is None or not batches:
+            return added
+        everyone = torch.cat([batch.everyone for batch in batches])
+        # A particle that all ranks have counts a part in each of them.
+        counts = torch.cat([batch.index.new_full((len(batch),), batch.count, dtype=torch.float64) for batch in batches])
+        mine = ranks.Rows(everyone, torch.cat([batch.index for batch in batches]), counts)
+        weights = [float(mine.counted(part.index).sum()) / len(everyone) for part in added]
+        figures, left = torch.zeros(len(like.figures), dtype=torch.float64), like.left.new_zeros(like.left.shape)
+        for part, weight in zip(added, weights, strict=True):
+            figures += weight * torch.tensor(list(part.figures.values()), dtype=torch.float64)
+            left = left + weight * part.left
+        tables = [table for table in (self.progress.factor, self.progress.factor_error) if len(table)]
+        found = {
+            name: mine.spread(
+                torch.cat([part.index for part in added]) if added else everyone[:0],
+                torch.cat([part.found()[name] for part in added]) if added else value[:0],
+            )
+            for name, value in like.found().items()
+        }
+        kept = [mine.spread(mine.index, table[mine.index]) for table in tables]
+        gradients = ranks.Gradients(_parameters(optimisers), _tables(optimisers), mine)
+        sums = iter(ranks.summed_together([figures, left, *found.values(), *kept, *gradients.values()]))
+        figures, left, total = next(sums), next(sums), {name: next(sums) for name in found}
+        for table in tables:
+            table[everyone] = next(sums)
+        gradients.become(list(sums))
+        return [Contribution(everyone, dict(zip(like.figures, figures.tolist(), strict=True)), left, **total)]
 
     def _shrink(self, error: torch.OutOfMemoryError) -> None:
         if self.micro_batch == 1:
@@ -204,13 +254,17 @@ class Steps:
         self, batches: list[Batch], accumulate: Accumulate, optimisers: list[torch.optim.Optimizer]
     ) -> list[int]:
         """The particles that alone make the gradient something else than finite; none if half of them do."""
-        alone = [single for batch in batches for single in batch.split(1)]
+        everyone = torch.cat([batch.everyone for batch in batches]).tolist()
         found = [
             int(single.index)
-            for single in alone
-            if not _finite(self._gradients([single], accumulate, optimisers), optimisers)
+            for batch in batches
+            if len(batch)
+            for single in batch.split(1)
+            if not _finite(self._own([replace(single, share=None)], accumulate, optimisers), optimisers)
         ]
-        return found if 2 * len(found) < len(alone) else []
+        (said,) = ranks.summed_together([torch.tensor([float(one in found) for one in everyone])])
+        found = [one for one, times in zip(everyone, said.tolist(), strict=True) if times > 0.0]
+        return found if 2 * len(found) < len(everyone) else []
 
     def _skip(self, optimisers: list[torch.optim.Optimizer]) -> None:
         state = self.progress
@@ -230,12 +284,9 @@ class Steps:
     def _without_quarantined(self, batches: Iterable[Batch]) -> list[Batch]:
         if not self.progress.quarantine:
             return list(batches)
-        left = []
-        for batch in batches:
-            good = ~torch.isin(batch.index, torch.tensor(self.progress.quarantine, device=batch.index.device))
-            if bool(good.any()):
-                left.append(batch.take(good))
-        return left
+        bad = self.progress.quarantine
+        left = [batch.where(lambda index: ~torch.isin(index, index.new_tensor(bad))) for batch in batches]
+        return [batch for batch in left if len(batch.everyone)]
 
 
 def _finite(added: list[Contribution], optimisers: Iterable[torch.optim.Optimizer]) -> bool:
@@ -247,3 +298,8 @@ def _finite(added: list[Contribution], optimisers: Iterable[torch.optim.Optimize
 
 def _parameters(optimisers: Iterable[torch.optim.Optimizer]) -> list[Tensor]:
     return [value for optimiser in optimisers for group in optimiser.param_groups for value in group["params"]]
+
+
+def _tables(optimisers: Iterable[torch.optim.Optimizer]) -> list[Tensor]:
+    """Parameters with a row for each particle, whose gradient has those of an update's particles."""
+    return _parameters(one for one in optimisers if isinstance(one, torch.optim.SparseAdam))

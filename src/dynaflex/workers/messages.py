@@ -21,7 +21,7 @@ from typing import Any
 from dynaflex.run.directory import Run
 
 WORK = "work"
-"""To a worker: the half, the threads that it may have, and the packed work."""
+"""To a worker: the half, its threads, the packed work; its place among others and its GPU, where it has any."""
 ANSWER, REFUSAL = "answer", "refusal"
 """To a worker that asked for a change of the run: what came of it, or the error."""
 TOLD, ASKED = "told", "asked"

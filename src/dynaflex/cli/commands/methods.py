@@ -44,6 +44,7 @@ def command_of(method: AnyMethod) -> Callable[..., None]:
         resume: inputs.Resume = False,
         until: inputs.Until = "report",
         device: inputs.RunDevice = "auto",
+        gpus: inputs.RunGpus = None,
         threads: inputs.RunThreads = None,
         cache: inputs.RunCache = AUTO,
         skip_check: inputs.SkipCheck = False,
@@ -64,10 +65,14 @@ def command_of(method: AnyMethod) -> Callable[..., None]:
         from dynaflex.results.reopen import Moved
         from dynaflex.run.directory import CONFIG
         from dynaflex.run.monitor import shown
+        from dynaflex.workers.crew import crew_of
+        from dynaflex.workers.process import followed
 
+        if followed():
+            return
         paths = InputPaths(particles, map, mask, half_maps, own, datadir, strip_prefix)
-        with shown(), with_threads(threads):
-            task = reported_task(until, device, to_resume(out), cache)
+        with shown(), with_threads(threads), crew_of(gpus, device) as crew:
+            task = reported_task(until, device, to_resume(out), cache, crew)
             if resume and (out / CONFIG).exists():
                 resume_run(method, out, Moved.of(paths), config, task)
             else:

@@ -6,7 +6,7 @@ import typer
 
 from dynaflex.cli import inputs
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
-from dynaflex.cli.options import Cache, Device, RunFolder, Threads
+from dynaflex.cli.options import Cache, Device, Gpus, RunFolder, Threads
 from dynaflex.prepare.paths import AUTO
 
 
@@ -19,6 +19,7 @@ def resume_command(
     strip_prefix: MovedPrefix = None,
     until: inputs.Until = "report",
     device: Device = "auto",
+    gpus: Gpus = None,
     threads: Threads = None,
     cache: Cache = AUTO,
 ) -> None:
@@ -31,8 +32,12 @@ def resume_command(
     from dynaflex.results.settings import open_run
     from dynaflex.results.trained import method_of
     from dynaflex.run.monitor import shown
+    from dynaflex.workers.crew import crew_of
+    from dynaflex.workers.process import followed
 
-    with shown(), with_threads(threads):
-        task = reported_task(until, device, to_resume(run), cache)
+    if followed():
+        return
+    with shown(), with_threads(threads), crew_of(gpus, device) as crew:
+        task = reported_task(until, device, to_resume(run), cache, crew)
         resume_run(method_of(open_run(run)), run, Moved(particles, map, mask, datadir, strip_prefix), None, task)
     typer.echo(f"done: {run}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
+from dynaflex import ranks
 from dynaflex.imaging.batch import Batch
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.graph import Graph
@@ -35,20 +36,21 @@ def balance(
 ) -> float:
     """lambda: the weight at which the prior's gradient on the decoder has ``ratio`` times the norm of the data's.
 
-    Norms are summed over the given batches. Lambda never exceeds ``strongest``: before anything has moved the prior has
-    no gradient and the ratio none either, and in small batches the data's gradient is mostly noise, which would make
-    lambda grow until it forbids the motion it should only smooth.
+    Norms are summed over the given batches, shared among the ranks. Lambda never exceeds ``strongest``: before anything
+    has moved the prior has no gradient and the ratio none either, and in small batches the data's gradient is mostly
+    noise, which would make lambda grow until it forbids the motion it should only smooth.
     """
     parameters = list(model.deformation.parameters())
     data_norm = prior_norm = 0.0
     for batch in batches:
         latents = model.latents.posterior(batch).sample(batch.noise).detach()
         points = model.deformed(latents)
-        data = data_loss(model.render(points, batch.pose, batch.ctf), batch.coefficients, weights).mean()
-        prior = geometry_loss(points, graph, bonded=bonded).mean()
+        share = len(batch) / len(batch.everyone) * batch.count
+        data = share * data_loss(model.render(points, batch.pose, batch.ctf), batch.coefficients, weights).mean()
+        prior = share * geometry_loss(points, graph, bonded=bonded).mean()
         norms = (
-            _norm(torch.autograd.grad(data, parameters, retain_graph=True)),
-            _norm(torch.autograd.grad(prior, parameters)),
+            _norm(ranks.summed_together(torch.autograd.grad(data, parameters, retain_graph=True))),
+            _norm(ranks.summed_together(torch.autograd.grad(prior, parameters))),
         )
         # A particle that spoils its batch is found when the batch is trained on; lambda does without the batch.
         if all(map(math.isfinite, norms)):
@@ -57,5 +59,5 @@ def balance(
     return min(ratio * data_norm / max(prior_norm, 1e-12), strongest)
 
 
-def _norm(gradients: tuple[Tensor, ...]) -> float:
+def _norm(gradients: Iterable[Tensor]) -> float:
     return float(torch.stack([g.square().sum() for g in gradients]).sum().sqrt())

@@ -15,7 +15,7 @@ from itertools import islice
 
 import torch
 
-from dynaflex import spent
+from dynaflex import ranks, spent
 from dynaflex.deformation.confined import Confined
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
@@ -232,7 +232,9 @@ class HalfTrainer:
 
     def _batches(self, stream: int, skip: int = 0) -> Iterator[Batch]:
         key = (self.config.seed, self.data.half, self.progress.epoch, stream)
-        return self.data.batches(self.training, self.config.batch_size, self.config.latent_dim, key, skip)
+        return self.data.batches(
+            self.training, self.config.batch_size, self.config.latent_dim, key, skip, self.progress.quarantine
+        )
 
     def _weigh_geometry(self, weights: Tensor) -> None:
         """Balance geometry and images, and let images that nothing is learned from say how stiff the molecule is, in
@@ -269,10 +271,13 @@ class HalfTrainer:
                     self.steps.take([batch], accumulate, self.optimisers.values())
             except Diverged:
                 return torch.full((1,), torch.nan)
-            still = map(self.likelihood.batch, self.judges.split(_AT_ONCE))
             start = lambda batch: latents.posterior(batch).mean  # noqa: E731
-            found = find_evidence(self.model, still, start, weights, self.config.latent_prior)
-            return self.data.per_image(found, self.judges)
+
+            def found(mine: Tensor) -> Tensor:
+                still = map(self.likelihood.batch, mine.split(_AT_ONCE))
+                return find_evidence(self.model, still, start, weights, self.config.latent_prior)
+
+            return self.data.per_image(ranks.rows(self.judges, found), self.judges)
 
     def _match_scale(self) -> None:
         """Give the Gaussians the amplitude at which their images fit the particles best."""
@@ -284,11 +289,11 @@ class HalfTrainer:
     def _replace_reference(self) -> None:
         """Move the reference to the mean of predictions close to it."""
         key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_POOL)
-        batches = self.data.batches(self.training, 64, self.config.latent_dim, key)
+        draws = self.data.draws(self.training, 64, self.config.latent_dim, key)
         with torch.no_grad():
             chosen = torch.cat([
-                self.model.deformed(self.model.latents.posterior(batch).mean)
-                for batch in islice(batches, 16)
+                self.model.deformed(self.model.latents.posterior(self.data.batch(part, noise=noise)).mean)
+                for part, noise in islice(draws, 16)
             ])  # fmt: skip
             reference = self.model.density.points()
             pooled = min(self.config.pooled_particles, max(1, len(chosen) // 10))

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dynaflex import ranks
 from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.imaging.batch import Batch
 from dynaflex.inference import descend, find_evidence, infer
@@ -31,6 +32,7 @@ from dynaflex.training.undone import undone
 
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
+_AT_ONCE = 64
 _SETTLED = 0.4
 """The share of the epochs after which it is known where the molecule gives."""
 _ASKED = 64
@@ -132,8 +134,7 @@ class FlexTrainer(InTurn[FlexConfig]):
         """Turn the latents so that images tell most of the first, and give up the last ones that nobody needs."""
         flow, every = self.flow, torch.arange(len(self.data))
         if self.prior is GAUSSIAN:
-            found = [self._found(batch, weights).covariances() for batch in self._held_out_batches()]
-            turn = how_many.by_information(torch.cat(found))
+            turn = how_many.by_information(ranks.rows(self.held_out, partial(self._covariances, weights=weights)))
             flow.turn(turn)
             self.table.set_mean(every, self.table.mean_of(every) @ turn.T)
 
@@ -143,6 +144,11 @@ class FlexTrainer(InTurn[FlexConfig]):
 
         flow.active.copy_(how_many.needed(flow.active.clone(), evidence))
         self.table.set_mean(every, self.table.mean_of(every) * flow.active)
+
+    def _covariances(self, index: Tensor, weights: Tensor) -> Tensor:
+        """Those ``(b k k)`` of the latents of particles ``index`` ``(b)``."""
+        found = [self._found(self._still(part), weights).covariances() for part in index.split(_AT_ONCE)]
+        return torch.cat(found)
 
     def _evidence_with(self, rigidity: float, weights: Tensor) -> Tensor:
         """That of the images held out ``(i)``, after some updates with another rigidity, which are undone."""
@@ -159,8 +165,12 @@ class FlexTrainer(InTurn[FlexConfig]):
     def _evidence(self, weights: Tensor) -> Tensor:
         """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are."""
         start = lambda batch: self.table.mean_of(batch.index) * self.flow.active  # noqa: E731
-        found = find_evidence(self.model, self._held_out_batches(), start, weights, self.prior)
-        return self.data.per_image(found, self.held_out)
+
+        def found(mine: Tensor) -> Tensor:
+            batches = map(self._still, mine.split(_AT_ONCE))
+            return find_evidence(self.model, batches, start, weights, self.prior)
+
+        return self.data.per_image(ranks.rows(self.held_out, found), self.held_out)
 
     def _end_epoch(self) -> None:
         """Add a stretch where the plan ends and particles held out still gain."""

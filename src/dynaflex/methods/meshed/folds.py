@@ -39,8 +39,12 @@ def fold_of(index: Tensor, image: Tensor) -> Tensor:
 
 def by_fold(batch: Batch, image: Tensor) -> list[Batch]:
     """The same particles in batches of one fold each; ``image`` as in :func:`fold_of`."""
-    fold = fold_of(batch.index, image)
-    return [batch.take(fold == one) for one in fold.unique()]
+    present = fold_of(batch.everyone, image).unique()
+
+    def of(fold: Tensor) -> Batch:
+        return batch.where(lambda index: fold_of(index, image) == fold)
+
+    return [of(fold) for fold in present]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from dynaflex import spent
+from dynaflex import ranks, spent
 from dynaflex.config import MapConfig
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
@@ -200,15 +200,26 @@ class InTurn(ABC, Generic[C]):
         """
         if len(self.held_out) == 0:
             return {}
-        flexible = rigid = float(self.data.log_normalisers(self.progress.noise_power, self.held_out).sum())
-        for batch in self._held_out_batches():
-            z = self._infer(batch, weights)
-            self.table.set_mean(batch.index, z)
-            prediction, at_rest = (self._predicted(batch, latents) for latents in (z, torch.zeros_like(z)))
-            self.contrasts.seen(batch, prediction, weights)
-            flexible += float(data_loss(prediction, batch.coefficients, weights).sum())
-            rigid += float(data_loss(at_rest, batch.coefficients, weights).sum())
-        return {"held_out_loss": flexible / len(self.held_out), "held_out_rigid_loss": rigid / len(self.held_out)}
+        constant = float(self.data.log_normalisers(self.progress.noise_power, self.held_out).sum())
+        flexible = rigid = constant / ranks.size()
+
+        def look(index: Tensor) -> None:
+            nonlocal flexible, rigid
+            count = ranks.counts(len(index), len(self.held_out))
+            for batch in map(self._still, index.split(_MICRO_BATCH)):
+                z = self._infer(batch, weights)
+                self.table.set_mean(batch.index, z)
+                prediction, at_rest = (self._predicted(batch, latents) for latents in (z, torch.zeros_like(z)))
+                self.contrasts.seen(batch, prediction, weights)
+                flexible += count * float(data_loss(prediction, batch.coefficients, weights).sum())
+                rigid += count * float(data_loss(at_rest, batch.coefficients, weights).sum())
+
+        self.contrasts.look(self.held_out, look)
+        everyone = self.held_out.to(self.data.device)
+        self.table.set_mean(everyone, ranks.rows(everyone, self.table.mean_of))
+        both = ranks.summed_together([torch.tensor([flexible, rigid], dtype=torch.float64)])[0]
+        flexible, rigid = (both / len(self.held_out)).tolist()
+        return {"held_out_loss": flexible, "held_out_rigid_loss": rigid}
 
     def _predicted(self, batch: Batch, z: Tensor) -> Tensor:
         return self.model.render(self.model.deformed(z), batch.pose, batch.ctf)
@@ -237,17 +248,16 @@ class InTurn(ABC, Generic[C]):
         key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_EPOCH)
         size = min(_MICRO_BATCH, self.config.batch_size)
         each = -(-self.config.batch_size // size)
-        batches = self.data.batches(self.training, size, self.config.latent_dim, key, skip * each)
+        batches = self.data.batches(
+            self.training, size, self.config.latent_dim, key, skip * each, self.progress.quarantine
+        )
         while pending := list(islice(batches, each)):
             yield [part for batch in pending for part in by_fold(batch, self.data.image)]
 
     def _match_scale(self) -> None:
         """Give the map the scale at which its projections fit the particles best."""
-        some = (self._still(part) for part in self.training[:2048].split(256))
+        some = (self.data.shared(part) for part in self.training[:2048].split(256))
         self.map.values.mul_(matching_scale(self.model, self.data, some))
-
-    def _held_out_batches(self) -> Iterator[Batch]:
-        return map(self._still, self.held_out.split(_MICRO_BATCH))
 
     def _still(self, index: Tensor) -> Batch:
         """The particles ``index`` ``(b)`` without any noise on their latents."""

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from dynaflex import ranks
 from dynaflex.density.canonical_map import CanonicalMap
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose, project
@@ -70,9 +71,10 @@ class MapSolver:
 
         def batches(fold: Tensor) -> Iterator[Batch]:
             nonlocal done
-            for part in fold.split(_AT_ONCE):
+            mine = ranks.share_of_pairs(fold)
+            for part in mine.split(_AT_ONCE) if len(mine) else ():
                 yield self.data.batch(part, latents=latents(part.to(self.data.device)))
-                done += len(part)
+                done += len(part) * ranks.size()
                 every_batch(min(done, total), total)
 
         def map_of(fold: Tensor) -> Tensor:

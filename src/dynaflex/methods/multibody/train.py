@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -24,7 +24,7 @@ from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.shapes import Tensor
-from dynaflex.training.steps import Contribution
+from dynaflex.training.steps import Accumulate, Contribution
 
 _WIDE = (1.0,)
 
@@ -76,8 +76,15 @@ class BodyTrainer(InTurn[MultibodyConfig]):
             "data_loss": data_loss(prediction, batch.coefficients, weights).mean().item(),
             "kl": 0.5 * z.square().sum(1).mean().item(),
         }
-        self.progress.add_uncertainty(torch.linalg.inv(curvature))
-        return self._contribution(batch, weights, z, destinations, prediction, figures)
+        added = self._contribution(batch, weights, z, destinations, prediction, figures)
+        return replace(added, covariance=torch.linalg.inv(curvature))
+
+    def _update(self, batches: list[Batch], accumulate: Accumulate) -> list[Contribution]:
+        added = super()._update(batches, accumulate)
+        for part in added:
+            assert part.covariance is not None
+            self.progress.add_uncertainty(part.covariance)
+        return added
 
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
         return self._found(batch, weights)[0]

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from dynaflex import tell
+from dynaflex import ranks, tell
 from dynaflex.data.preprocess import require_crop
 from dynaflex.errors import NumericalError, UsageError
 from dynaflex.grid import Grid
@@ -199,7 +199,8 @@ def both_maps(operator: Operator, batches: Passes, solver: str) -> tuple[Tensor,
 
 @dataclass
 class Passes:
-    """Batches over the particles of a half, again and again, telling how far all of them together are.
+    """Batches over a rank's share of the particles of a half, again and again, telling how far all of them together
+    are.
 
     They have ``latents`` ``(p k)``. Where particles are named, they are ``among`` ``(q)`` these.
     """
@@ -219,10 +220,11 @@ class Passes:
     def __call__(self) -> Iterator[Batch]:
         """One sweep over all particles."""
         everyone = torch.arange(len(self.images)) if self.among is None else self.among
-        for part in everyone.split(_AT_ONCE):
+        total, mine = self.sweeps * len(everyone), ranks.share_of_pairs(everyone)
+        for part in mine.split(_AT_ONCE) if len(mine) else ():
             yield self.images.batch(part, latents=self.latents[part])
-            self.done += len(part)
-            tell.progress(self.task, self.done, self.sweeps * len(everyone))
+            self.done += len(part) * ranks.size()
+            tell.progress(self.task, min(self.done, total), total)
 
 
 def _field(kind: str, run: Run, trained: TrainedHalf, latents: Tensor, region: Region) -> Field:
