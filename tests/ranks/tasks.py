@@ -39,7 +39,7 @@ from dynaflex.training.steps import Contribution, Progress, Steps
 
 CONTEXT = multiprocessing.get_context("spawn")
 CPU = torch.device("cpu")
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 def together(count: int, task: Callable[..., Any], folder: Path, *given: Any) -> list[Any]:
