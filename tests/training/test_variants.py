@@ -52,6 +52,7 @@ def contract_holds(run: Path) -> None:
         (("--classes", 2), {"n_classes": 2}),
         (("--refine-poses",), {"refine_poses": True}),
         (("--train-box", 24), {"train_box": 24}),
+        (("--layers", 2), {"layers": 2}),
     ],
 )
 def test_variants_make_the_same_files_and_not_the_same_maps(

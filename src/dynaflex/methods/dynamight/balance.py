@@ -40,7 +40,8 @@ def balance(
     has moved the prior has no gradient and the ratio none either, and in small batches the data's gradient is mostly
     noise, which would make lambda grow until it forbids the motion it should only smooth.
     """
-    parameters = list(model.deformation.parameters())
+    # Of two layers none is hidden, and the weights of none have no gradient.
+    parameters = [value for value in model.deformation.parameters() if value.numel()]
     data_norm = prior_norm = 0.0
     for batch in batches:
         latents = model.latents.posterior(batch).sample(batch.noise).detach()

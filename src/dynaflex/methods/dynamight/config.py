@@ -42,7 +42,7 @@ class DynamightConfig(RunConfig):
     start: Annotated[Literal["subspace", "random"], Option(MOTION)] = Field(
         default="subspace", description="Where the latents of a table begin: linear components of the images, or noise."
     )
-    layers: Annotated[int, Option(MOTION, "N")] = Field(default=8, ge=1, description="Hidden layers of the decoder.")
+    layers: Annotated[int, Option(MOTION, "N")] = Field(default=8, ge=2, description="Layers of the decoder.")
     width: Annotated[int, Option(MOTION, "N")] = Field(default=32, ge=1, description="Units per hidden layer.")
     frequencies: Annotated[int, _DECODER] = 10
     node_spacing: Annotated[float, _DECODER] = Field(
