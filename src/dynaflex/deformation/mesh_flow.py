@@ -32,7 +32,7 @@ class MeshFlow(OnMesh):
         site_cell: Tensor,
         spacing: float,
         *,
-        layers: int = 8,
+        layers: int = 4,
         width: int = 32,
         start: float = 0.1,
         generator: torch.Generator | None = None,

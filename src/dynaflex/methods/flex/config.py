@@ -50,7 +50,7 @@ class FlexConfig(MapConfig):
         ge=0.0,
         description="Stiffness, nats per nm³ and unit of squared strain; default by held-out images, from 0.55.",
     )
-    layers: Annotated[int, Option(MOTION, "N")] = Field(default=8, ge=2, description="Layers of the flow generator.")
+    layers: Annotated[int, Option(MOTION, "N")] = Field(default=4, ge=2, description="Layers of the flow generator.")
     width: Annotated[int, Option(MOTION, "N")] = Field(default=32, ge=1, description="Units per hidden layer.")
 
     epochs: Annotated[int | None, Option(TRAINING, "N")] = Field(
