@@ -17,7 +17,7 @@ from dynaflex.config import RunConfig, Stage
 from dynaflex.costs.account import Account, accounted
 from dynaflex.costs.plan import kept, key_of
 from dynaflex.data.halves import too_few
-from dynaflex.errors import StoppedOnRequest, UsageError
+from dynaflex.errors import StoppedOnRequest
 from dynaflex.io.star import write_star
 from dynaflex.prepare.before_training import Check, checked
 from dynaflex.prepare.fingerprint import fingerprint
@@ -30,7 +30,7 @@ from dynaflex.results.alignment import rest_at_the_mean
 from dynaflex.results.half_maps.made import Recipe
 from dynaflex.results.motion import measure_motion
 from dynaflex.results.reopen import Moved, remember, reopened
-from dynaflex.results.settings import method_of, settings_as
+from dynaflex.results.settings import settings_again
 from dynaflex.results.support import measure_support
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import FSC, TABLE, UNIT
@@ -120,7 +120,7 @@ def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Co
     with stoppable(path, to_resume(path)) as stop, spent.counted() as taken:
         with spent.on("reading"):
             run = Run.open(path)
-            config = _stored_settings(run, method, asked)
+            config = settings_again(run, method, asked)
             inputs = reopened(run, moved)
             plan = method.examine(inputs, config)
         work = Work(run, inputs, config, plan, task.device)
@@ -238,31 +238,6 @@ def _forget_damaged(run: Run) -> None:
         run.files.forget(name)
     if damaged:
         run.files.forget(FSC)
-
-
-def _stored_settings(run: Run, method: Method[Config, Plan], asked: Config | None) -> Config:
-    """The settings of a run that is resumed. Those not mentioned on the command line stand there with their defaults.
-
-    Raises:
-        UsageError: others were asked for.
-        OtherVersionError: another version wrote them.
-        DamagedCheckpointError: the run's are not those that it was started with.
-    """
-    written = method_of(run).name
-    if written != method.name:
-        raise UsageError(
-            "run.other-method", "this run was started with another method", file=run.path,
-            expected=written, found=method.name, fix=to_resume(run.path),
-        )  # fmt: skip
-    stored, usual = settings_as(run, method.config), method.config()
-    for name, value in asked or ():
-        if value != getattr(usual, name) and value != getattr(stored, name):
-            raise UsageError(
-                "run.other-settings", "a run is resumed with the settings that it was started with", file=run.path,
-                field=method.config.option_name(name), expected=getattr(stored, name), found=value,
-                fix=f"{to_resume(run.path)}, or start another run with another -o",
-            )  # fmt: skip
-    return stored
 
 
 def prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:

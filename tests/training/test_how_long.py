@@ -15,13 +15,13 @@ PARTICLES = 100
 PLANNED = 16
 
 
-def rising(by: float, noise: float) -> Iterator[Tensor]:
+def rising(by: float, noise: float, particles: int = PARTICLES) -> Iterator[Tensor]:
     """The evidence of particles that differ, asked again and again: each time ``by`` more, give or take ``noise``."""
     random = torch.Generator().manual_seed(1)
-    evidence = 30.0 * torch.randn(PARTICLES, generator=random)
+    evidence = 30.0 * torch.randn(particles, generator=random)
     while True:
         yield evidence
-        change = torch.randn(PARTICLES, generator=random)
+        change = torch.randn(particles, generator=random)
         evidence = evidence + by + noise * (change - change.mean())
 
 
@@ -37,8 +37,9 @@ def test_a_stretch_ends_with_the_motion_as_the_plan_does(epochs: int) -> None:
     assert stretch(epochs) % 2 == 0 and 2 <= stretch(epochs) <= max(2, epochs // 3 + 1)
 
 
-def ends(trainer: FlexTrainer, evidence: Iterator[Tensor], monkeypatch: pytest.MonkeyPatch) -> int:
-    """The epoch that a trainer ends with, if the particles held out say this."""
+def ends(trainer: FlexTrainer, by: float, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The epoch that a trainer ends with, if the particles held out are likelier ``by`` so much each time."""
+    evidence = rising(by, noise=1.0, particles=len(trainer.held_out))
     monkeypatch.setattr(trainer, "_evidence", lambda _weights: next(evidence))
     while not trainer.finished:
         trainer.progress.epoch += 1
@@ -55,13 +56,13 @@ def trainer(make_flex: Callable[..., FlexTrainer], monkeypatch: pytest.MonkeyPat
 
 
 def test_what_gains_nothing_ends_as_planned(trainer: FlexTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ends(trainer, rising(0.0, noise=1.0), monkeypatch) == PLANNED
+    assert ends(trainer, 0.0, monkeypatch) == PLANNED
 
 
 def test_what_always_gains_ends_all_the_same(trainer: FlexTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ends(trainer, rising(1.0, noise=1.0), monkeypatch) == PLANNED + MOST * stretch(PLANNED)
+    assert ends(trainer, 1.0, monkeypatch) == PLANNED + MOST * stretch(PLANNED)
 
 
 def test_epochs_that_were_asked_for_are_kept(trainer: FlexTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer.as_planned = True
-    assert ends(trainer, rising(1.0, noise=1.0), monkeypatch) == PLANNED
+    assert ends(trainer, 1.0, monkeypatch) == PLANNED

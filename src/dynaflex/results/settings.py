@@ -11,8 +11,9 @@ from dynaflex.config import RunConfig, fault_of
 from dynaflex.errors import OtherVersionError, UsageError
 from dynaflex.prepare.paths import InputPaths
 from dynaflex.run.directory import CONFIG, PROVENANCE, Run
+from dynaflex.run.refusals import to_resume
 from dynaflex.training.installed import method_named, names
-from dynaflex.training.method import AnyMethod, Config
+from dynaflex.training.method import AnyMethod, Config, Method, Plan
 from dynaflex.version import __version__
 
 
@@ -70,6 +71,31 @@ def settings_as(run: Run, config: type[Config]) -> Config:
     except ValidationError as error:
         name, found, expected = fault_of(error)
         raise _other_version(run, CONFIG, name, expected, repr(found)) from error
+
+
+def settings_again(run: Run, method: Method[Config, Plan], asked: Config | None) -> Config:
+    """The settings of a run that is resumed. Those not mentioned on the command line stand there with their defaults.
+
+    Raises:
+        UsageError: others were asked for.
+        OtherVersionError: another version wrote them.
+        DamagedCheckpointError: the run's are not those that it was started with.
+    """
+    written = method_of(run).name
+    if written != method.name:
+        raise UsageError(
+            "run.other-method", "this run was started with another method", file=run.path,
+            expected=written, found=method.name, fix=to_resume(run.path),
+        )  # fmt: skip
+    stored, usual = settings_as(run, method.config), method.config()
+    for name, value in asked or ():
+        if value != getattr(usual, name) and value != getattr(stored, name):
+            raise UsageError(
+                "run.other-settings", "a run is resumed with the settings that it was started with", file=run.path,
+                field=method.config.option_name(name), expected=getattr(stored, name), found=value,
+                fix=f"{to_resume(run.path)}, or start another run with another -o",
+            )  # fmt: skip
+    return stored
 
 
 def inputs_of(run: Run) -> InputPaths:

@@ -148,8 +148,8 @@ class Steps:
 
     A particle without which the gradient is finite is quarantined: it trains nothing any more. An update whose
     gradient is not finite for any other reason is skipped. Memory decides how many particles are held at once, never
-    how many make an update. Where several ranks work together each has its share of an update, and what all add to it
-    is summed by one exchange: parameters, and what is kept of particles, are then the same on all of them.
+    how many make an update. Each of several ranks has a share of it, and one exchange sums what all of them add:
+    parameters, and what is kept of particles, are then the same on all.
     """
 
     def __init__(self, data: HalfSet, progress: Progress, micro_batch: int) -> None:
@@ -243,11 +243,10 @@ class Steps:
     def _shrink(self, error: torch.OutOfMemoryError) -> None:
         if self.micro_batch == 1:
             raise ResourceError(
-                "memory.device",
-                "the memory of the device does not hold a single particle",
+                "memory.device", "the memory of the device does not hold a single particle",
                 found=str(error).splitlines()[0] if str(error) else None,
                 fix="a smaller --train-box, or fewer Gaussians or cells, or --device cpu",
-            ) from error
+            ) from error  # fmt: skip
         self.micro_batch = self.micro_batch // 2
 
     def _culprits(
@@ -270,10 +269,7 @@ class Steps:
         state = self.progress
         state.skipped += 1
         state.skipped_in_a_row += 1
-        parameters = [
-            value for optimiser in optimisers for group in optimiser.param_groups for value in group["params"]
-        ]
-        lost = not all(bool(value.detach().isfinite().all()) for value in parameters)
+        lost = not all(bool(value.detach().isfinite().all()) for value in _parameters(optimisers))
         if lost or max(state.skipped, state.skipped_in_a_row) > PATIENCE:
             raise Diverged(
                 "training.diverged",
