@@ -148,8 +148,7 @@ class Steps:
 
     A particle without which the gradient is finite is quarantined: it trains nothing any more. An update whose
     gradient is not finite for any other reason is skipped. Memory decides how many particles are held at once, never
-    how many make an update. Each of several ranks has a share of it, and one exchange sums what all of them add:
-    parameters, and what is kept of particles, are then the same on all.
+    how many make an update. Ranks have a share of it each, and are all the same after one exchange of what they add.
     """
 
     def __init__(self, data: HalfSet, progress: Progress, micro_batch: int) -> None:
