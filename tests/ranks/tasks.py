@@ -34,6 +34,7 @@ from dynaflex.shapes import Tensor
 from dynaflex.training import checkpoint
 from dynaflex.training.final_latents import find_final_latents
 from dynaflex.training.linear_start import linear_start
+from dynaflex.training.loop import half_set
 from dynaflex.training.method import Trainer, Work
 from dynaflex.training.steps import Contribution, Progress, Steps
 
@@ -72,9 +73,7 @@ def trainer_of(path: Path, half: int = 1) -> Trainer:
     method = method_of(run)
     config, inputs = settings_as(run, method.config), reopened(run)
     work = Work(run, inputs, config, method.examine(inputs, config), CPU)
-    mine = inputs.members(half)
-    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
-    return method.trainer(work, HalfSet(inputs.particles.take(mine), half, inputs.imaging, CPU), training)
+    return method.trainer(work, *half_set(work, half))
 
 
 def learned(path: Path, epochs: int, quarantined: tuple[int, ...] = ()) -> list[dict[str, Any]]:

@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from dynaflex import spent
 from dynaflex.costs.laws import NOTHING, Cost, Line
 from dynaflex.data.halves import halves_digest
 from dynaflex.planning.watch import cost_of
-from dynaflex.prepare.half import HalfSet
 from dynaflex.training import checkpoint, final_latents
 from dynaflex.training.how_stiff import STRENGTHS
 from dynaflex.training.likelihood import MOST
 from dynaflex.training.linear_start import MOST as MOST_AT_FIRST
+from dynaflex.training.loop import half_set
 from dynaflex.training.method import AnyMethod, AnyWork, Trainer
 
 
@@ -50,11 +49,9 @@ class Trained:
 def trained(work: AnyWork, method: AnyMethod, half: int, batches: int) -> Trained:
     """Train a half of few particles by one epoch of each kind, and find its last latents. The epochs of the run that
     is planned have so many ``batches``."""
-    mine = work.inputs.members(half)
-    members = work.inputs.particles.take(mine)
-    training = torch.from_numpy(np.flatnonzero(~work.inputs.held_out[mine]))
     with spent.counted() as read, spent.on("reading"):
-        data = HalfSet(members, half, work.inputs.imaging, work.device)
+        data, training = half_set(work, half)
+    members = data.particles
     trainer = method.trainer(work, data, training)
     digest = halves_digest(members.half, members.rows)
     kinds, trial, first = {}, NOTHING, NOTHING
@@ -86,11 +83,9 @@ def trained(work: AnyWork, method: AnyMethod, half: int, batches: int) -> Traine
 
 def only_ended(work: AnyWork, method: AnyMethod, half: int) -> None:
     """A half that was not trained, and has latents: something to compare the other one with."""
-    mine = work.inputs.members(half)
-    members = work.inputs.particles.take(mine)
-    training = torch.from_numpy(np.flatnonzero(~work.inputs.held_out[mine]))
-    trainer = method.trainer(work, HalfSet(members, half, work.inputs.imaging, work.device), training)
-    digest = halves_digest(members.half, members.rows)
+    data, training = half_set(work, half)
+    trainer = method.trainer(work, data, training)
+    digest = halves_digest(data.particles.half, data.particles.rows)
     _epoch(work, trainer, trainer.epochs - 1, digest)
     _ended(work, trainer, digest)
 

@@ -36,24 +36,15 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
             return found
         return replace(found, pose=torch.no_grad()(trainer.poses.corrected)(found.index, found.pose))
 
+    def found(mine: Tensor, start: Tensor | None, starts: Tensor, task: str) -> tuple[Tensor, ...]:
+        search = partial(inference.find_latents, model, batch, mine, weights, start, starts, prior=prior, task=task)
+        latents = in_smaller_batches(search, _AT_ONCE)
+        return latents.mean, latents.log_scale, latents.covariance
+
     def from_trained(mine: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():
             start = torch.cat([model.latents.posterior(data.batch(part)).mean for part in mine.split(256)])
-        found = in_smaller_batches(
-            partial(
-                inference.find_latents,
-                model,
-                batch,
-                mine,
-                weights,
-                start,
-                start[:0],
-                prior=prior,
-                task=f"latents of half {data.half}",
-            ),
-            _AT_ONCE,
-        )
-        return found.mean, found.log_scale, found.covariance
+        return found(mine, start, start[:0], f"latents of half {data.half}")
 
     trained = Laplace(*ranks.rows(trainer.training, from_trained))
     starts = candidates(trained.mean).to(data.device)
@@ -68,23 +59,7 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
     mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
     covariance[trainer.training] = trained.covariance
 
-    def from_nothing(mine: Tensor) -> tuple[Tensor, ...]:
-        found = in_smaller_batches(
-            partial(
-                inference.find_latents,
-                model,
-                batch,
-                mine,
-                weights,
-                None,
-                starts,
-                prior=prior,
-                task=f"latents held out of half {data.half}",
-            ),
-            _AT_ONCE,
-        )
-        return found.mean, found.log_scale, found.covariance
-
+    from_nothing = partial(found, start=None, starts=starts, task=f"latents held out of half {data.half}")
     if len(held_out) > 0:
         mean[held_out], log_scale[held_out], covariance[held_out] = ranks.rows(held_out, from_nothing)
     rows = torch.from_numpy(data.particles.rows)

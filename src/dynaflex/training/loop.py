@@ -20,6 +20,7 @@ from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import read_table
 from dynaflex.run.refusals import to_resume
 from dynaflex.run.stop import Stop
+from dynaflex.shapes import Tensor
 from dynaflex.spent import memory_mb
 from dynaflex.training import checkpoint, final_latents
 from dynaflex.training.method import AnyMethod, AnyWork, Trainer
@@ -45,13 +46,9 @@ def train_half(work: AnyWork, method: AnyMethod, half: int, stop: Stop) -> None:
         ResourceError, EnvironmentFault: its checkpoints cannot be written.
         StoppedOnRequest: it was asked to stop, and is saved.
     """
-    run, inputs = work.run, work.inputs
-    mine = inputs.members(half)
-    members = inputs.particles.take(mine)
-    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
     with spent.on("reading"):
-        data = HalfSet(members, half, inputs.imaging, work.device)
-    digest = halves_digest(members.half, members.rows)
+        data, training = half_set(work, half)
+    digest = halves_digest(data.particles.half, data.particles.rows)
     with spent.on("training"):
         trainer = _at_newest(work, method.trainer(work, data, training), digest)
         watched = _Watched(work, trainer, digest, stop)
@@ -63,7 +60,15 @@ def train_half(work: AnyWork, method: AnyMethod, half: int, stop: Stop) -> None:
                 trainer = _rolled_back(work, diverged, trainer, method.trainer(work, data, training), digest)
                 watched = _Watched(work, trainer, digest, stop)
     with spent.on("final latents"):
-        final_latents.find_final_latents(run, trainer)
+        final_latents.find_final_latents(work.run, trainer)
+
+
+def half_set(work: AnyWork, half: int) -> tuple[HalfSet, Tensor]:
+    """One half of the particles, and which of them ``(t)`` are trained on."""
+    inputs = work.inputs
+    mine = inputs.members(half)
+    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
+    return HalfSet(inputs.particles.take(mine), half, inputs.imaging, work.device), training
 
 
 def _at_newest(work: AnyWork, trainer: Trainer, digest: str) -> Trainer:
