@@ -236,7 +236,7 @@ export class Explore {
     } else if (!particles.inLatentSpace(this.axes)) rest = `; no latents of its own: the mean of the 8 nearest particles of half ${half}`;
     else if (dimension > 2) rest = `; the other ${dimension - 2} coordinates as in the 8 nearest particles`;
     if (message.made === "model") rest += "; the model's own density, for there are no maps yet";
-    const near = message.near ? `${message.near.toLocaleString("en")} particles` : "no particle";
+    const near = message.near ? `${message.near.toLocaleString("en")} particle${message.near === 1 ? "" : "s"}` : "no particle";
     $("place").textContent = `half ${half}: ${named.join(", ")}${rest}; ${near} within ${message.within}.`;
   }
 }
