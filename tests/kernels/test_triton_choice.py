@@ -61,6 +61,11 @@ def test_where_something_stands_in_the_way_torch_serves_and_says_why(monkeypatch
     assert kernels.described("cuda:1") == "reference (plain torch): it rains"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_they_serve_the_gpu_that_is_here() -> None:
+    assert cuda.hindrance() in (None, "triton is not installed")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_a_gpu_nothing_is_tried(asked: Callable[[], str | None]) -> None:
     assert asked() == "torch finds no GPU here"

@@ -26,7 +26,7 @@ def failure(device: torch.device) -> str | None:
 
     Raises what Triton raises where a kernel cannot be compiled or started.
     """
-    for name, ours, truth in _problems(device):
+    for name, ours, truth in problems(device):
         for found, true in zip(ours, truth, strict=True):
             error = float((found.cpu().double() - true).abs().max() / true.abs().max())
             if not error < _TOLERANCE:
@@ -34,7 +34,7 @@ def failure(device: torch.device) -> str | None:
     return None
 
 
-def _problems(device: torch.device) -> Iterator[Problem]:
+def problems(device: torch.device) -> Iterator[Problem]:
     """Of every kernel one, of more than one block, and with points outside of the image."""
     yield _points(device)
     yield _carried(device)
