@@ -59,7 +59,7 @@ def _blended(positions, vertices, blend):
 
 @triton.jit
 def _group(positions, vertices, blend, offsets, groups, nodes):
-    """Image, first row and end of this program's group, the lanes of its threads, and their maps.
+    """Image, first row and end of this program's group, and the maps of the lanes of its threads.
 
     Programs side by side work on one image: its pixels and vertices stay in the caches.
     """
