@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import pytest
 
+import interpreted  # noqa: F401 - before torch imports triton
 from dynaflex.cli.main import main
 from dynaflex.errors import StoppedOnRequest
 from dynaflex.report.drawing import film

@@ -114,7 +114,7 @@ def test_the_backend_is_described_in_words(monkeypatch: pytest.MonkeyPatch) -> N
         assert kernels.described("cpu") == f"native C, interface {INTERFACE}, 2 threads"
     finally:
         native.set_threads(before)
-    assert kernels.described("cuda:1") == "reference (plain torch): no kernels are compiled for cuda"
+    assert kernels.described("mps") == "reference (plain torch): no kernels are compiled for mps"
     monkeypatch.setenv("DYNAFLEX_KERNELS", "reference")
     assert kernels.described("cpu").endswith("slower: DYNAFLEX_KERNELS=reference")
 

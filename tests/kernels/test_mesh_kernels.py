@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.spatial import Delaunay
 
+from dynaflex import kernels
 from dynaflex.kernels import MeshTable, compiled, native, reference
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
@@ -218,6 +219,12 @@ def test_mass_is_conserved_in_whatever_way_the_mesh_moves(module: object) -> Non
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_gpu_equals_cpu() -> None:
+    """Plain torch, and whatever serves there, with its derivatives."""
     positions, weights = projections(3, 32).float(), torch.rand(TABLE.count, generator=seeded(2))
-    on_gpu = reference.mesh_splat(positions.cuda(), weights.cuda(), TABLE.to("cuda"), 32).cpu()
-    assert torch.allclose(on_gpu, reference.mesh_splat(positions, weights, TABLE, 32), atol=1e-4)
+    truth = value_and_gradients(reference, positions.double(), weights.double(), TABLE, 32)
+    for module in (reference, kernels):
+        leaves = [value.cuda().requires_grad_() for value in (positions, weights)]
+        images = module.mesh_splat(*leaves, TABLE.to("cuda"), 32)
+        probe = torch.randn(images.shape, generator=seeded(1), dtype=torch.float64).float()
+        ours = [images.detach(), *torch.autograd.grad(images, leaves, probe.cuda())]
+        assert all((a.cpu() - b).abs().max() < 1e-5 * b.abs().max() for a, b in zip(ours, truth, strict=True))

@@ -11,7 +11,7 @@ from torch.library import opcheck
 
 from dynaflex import kernels
 from dynaflex.kernels import MeshTable, RigidityTable, compiled, native, operations, reference
-from dynaflex.kernels.backend import Backend, _backends
+from dynaflex.kernels.backend import Backend, _backends, serving
 from dynaflex.kernels.native.cpu import CPU
 from dynaflex.shapes import Tensor
 
@@ -82,6 +82,17 @@ def test_every_operation_has_a_kernel_and_a_sample() -> None:
 def test_schema_shapes_and_derivative_are_what_torch_is_told(name: str) -> None:
     arguments = leaves(name) if name in DIFFERENTIABLE else samples()[name]
     assert set(opcheck(OPERATIONS[name], arguments).values()) == {"SUCCESS"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_on_a_gpu_they_are_that_too(name: str) -> None:
+    found = serving(torch.zeros(1, device="cuda"))
+    if found is None or name not in found.operations:
+        pytest.skip("plain torch serves")
+    arguments = leaves(name) if name in DIFFERENTIABLE else samples()[name]
+    there = [v.detach().cuda().requires_grad_(v.requires_grad) if torch.is_tensor(v) else v for v in arguments]
+    assert set(opcheck(OPERATIONS[name], there).values()) == {"SUCCESS"}
 
 
 FUNCTIONS: dict[str, tuple[tuple[Tensor, ...], tuple[Any, ...]]] = {

@@ -1,7 +1,7 @@
 """The hot loops behind one set of functions: the kernels compiled for a device, and torch everywhere else.
 
-Each is an operation of torch (:mod:`~dynaflex.kernels.operations`); a backend has the kernels of one device
-(``native/``: C on the CPU, in float32). ``DYNAFLEX_KERNELS=reference`` switches what is compiled off.
+Each is an operation of torch (:mod:`~dynaflex.kernels.operations`); a backend has the kernels of one device, in float32
+(``native/``: C on the CPU, ``triton/``: Triton on GPUs). ``DYNAFLEX_KERNELS=reference`` switches what is compiled off.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Concatenate, ParamSpec, TypeVar
 
-from dynaflex.kernels import compiled, native, reference
+from dynaflex.kernels import compiled, native, reference, triton
 from dynaflex.kernels.backend import backend, described, serving
 from dynaflex.kernels.mesh_table import MeshTable
 from dynaflex.kernels.rigidity_table import RigidityTable
@@ -30,6 +30,7 @@ __all__ = [
     "native",
     "rigidity",
     "splat",
+    "triton",
 ]
 
 P = ParamSpec("P")

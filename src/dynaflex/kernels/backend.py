@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,13 +16,16 @@ REFERENCE = "reference"
 SWITCH = "DYNAFLEX_KERNELS"
 """The environment variable that, set to ``reference``, switches every compiled backend off."""
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 @dataclass(frozen=True, eq=False)
 class Backend:
     """Compiled kernels, in single precision, for one type of ``device`` (``cpu``, ``cuda``).
 
     ``available`` is asked before every call; ``described`` says in a few words what the kernels are, or why they are
-    not available. ``operations`` are those that have a kernel; for the others torch takes its place.
+    not available. ``operations`` are those that have a kernel; for the others torch takes its place. ``without`` says
+    what it costs to do without, where that was measured.
     """
 
     name: str
@@ -29,8 +33,9 @@ class Backend:
     available: Callable[[], bool]
     described: Callable[[], str]
     operations: set[str] = field(default_factory=set)
+    without: str = ""
 
-    def kernel(self, function: Callable[..., object]) -> Callable[..., object]:
+    def kernel(self, function: F) -> F:
         """The decorated function computes the operation of its name on this device."""
         library.impl(function.__name__, function, self.device.upper())
         self.operations.add(function.__name__)
@@ -55,7 +60,7 @@ def serving(sample: Tensor) -> Backend | None:
 
 
 def backend(sample: Tensor) -> str:
-    """The name of the backend that serves tensors like ``sample``: ``native`` or ``reference``."""
+    """The name of the backend that serves tensors like ``sample``: ``native``, ``triton`` or ``reference``."""
     serves = serving(sample)
     return REFERENCE if serves is None else serves.name
 
@@ -70,7 +75,7 @@ def described(device: torch.device | str) -> str:
     if compiled is None:
         return f"{REFERENCE} (plain torch): no kernels are compiled for {torch.device(device).type}"
     if os.environ.get(SWITCH) == REFERENCE:
-        return f"{REFERENCE} (plain torch), many times slower: {SWITCH}={REFERENCE}"
+        return f"{REFERENCE} (plain torch){compiled.without}: {SWITCH}={REFERENCE}"
     if not compiled.available():
-        return f"{REFERENCE} (plain torch), many times slower: {compiled.described()}"
+        return f"{REFERENCE} (plain torch){compiled.without}: {compiled.described()}"
     return compiled.described()

@@ -64,7 +64,7 @@ class MeshTable:
     @property
     def slots(self) -> int:
         """How many places the packed arrays hold, padding included."""
-        return int(self.offsets[-1]) * LANES
+        return len(self.steps) * LANES
 
     @cached_property
     def vertex(self) -> Tensor:
@@ -101,7 +101,7 @@ class MeshTable:
         return weights.new_zeros(self.slots).scatter_(0, self.slot, weights)
 
     def to(self, device: torch.device | str) -> MeshTable:
-        """The table on a device; away from the CPU it is float32, and only the torch reference reads it."""
+        """The table on a device; away from the CPU it is float32."""
         if torch.device(device) == self.device:
             return self
         moved = copy.copy(self)

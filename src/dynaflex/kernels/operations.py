@@ -154,7 +154,7 @@ def mesh_splat_backward(
 def mesh_gather(
     positions: Tensor, images: Tensor, vertices: Tensor, blend: Tensor, steps: Tensor, offsets: Tensor
 ) -> Tensor:
-    """Images ``(b h h)`` at the points that a mesh carries and summed, slot by slot; an empty slot holds 0."""
+    """Images ``(b h h)`` at the points that a mesh carries and summed, slot by slot; empty slots hold anything."""
     return positions.new_empty(steps.shape[0] * LANES)
 
 

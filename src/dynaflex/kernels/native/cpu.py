@@ -14,4 +14,4 @@ def _described() -> str:
     return f"native C, interface {INTERFACE}, {threads()} thread{'s' * (threads() > 1)}"
 
 
-CPU = register(Backend("native", "cpu", lambda: library() is not None, _described))
+CPU = register(Backend("native", "cpu", lambda: library() is not None, _described, without=", many times slower"))

@@ -54,15 +54,6 @@ def function(name: str, *arrays: Tensor) -> Callable[..., None]:
     return partial(kernel, *pointers)
 
 
-def require_shape(what: str, array: Tensor, *shape: int) -> None:
-    """The kernels read memory without asking.
-
-    Raises ``ValueError`` where an array has another shape.
-    """
-    if array.shape != shape:
-        raise ValueError(f"{what} have the shape {tuple(array.shape)}, expected {shape}")
-
-
 def _unfit(path: Path, found: str) -> EnvironmentFault:
     return EnvironmentFault(
         "kernels.unfit",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from dynaflex.kernels.native.cpu import CPU
-from dynaflex.kernels.native.loading import function, require_shape
+from dynaflex.kernels.native.loading import function
 from dynaflex.kernels.native.threads import CHUNKS, parallel, ranges, threads
+from dynaflex.kernels.require import require_shape, require_square
 from dynaflex.kernels.tetrahedra import LANES
 from dynaflex.shapes import Tensor
 
@@ -39,7 +40,7 @@ def mesh_splat_backward(
     """See :func:`dynaflex.kernels.operations.mesh_splat_backward`."""
     positions, weights, images = positions.contiguous(), weights.contiguous(), images.contiguous()
     require_shape("weights", weights, len(steps) * LANES)
-    _require_square(images, len(positions))
+    require_square(images, len(positions))
     d_positions, d_weights = torch.empty_like(positions), torch.zeros_like(weights)
     for start in range(0, len(positions), _IMAGES):
         some = slice(start, start + _IMAGES)
@@ -65,16 +66,12 @@ def mesh_gather(
     """See :func:`dynaflex.kernels.operations.mesh_gather`."""
     positions, images = positions.contiguous(), images.contiguous()
     batch, nodes, _ = positions.shape
-    _require_square(images, batch)
+    require_square(images, batch)
     totals = positions.new_zeros(len(steps) * LANES)
     forward = function("mesh_splat_gather", positions, vertices, blend, steps, offsets, images, totals)
     parts = ranges(len(vertices), CHUNKS)
     parallel(lambda i: forward(batch, *parts[i], nodes, images.shape[-1]), len(parts))
     return totals
-
-
-def _require_square(images: Tensor, batch: int) -> None:
-    require_shape("images", images, batch, images.shape[-1], images.shape[-1])
 
 
 @CPU.kernel

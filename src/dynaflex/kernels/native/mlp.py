@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from dynaflex.kernels.native.cpu import CPU
-from dynaflex.kernels.native.loading import function, require_shape
+from dynaflex.kernels.native.loading import function
 from dynaflex.kernels.native.threads import CHUNKS, parallel, ranges
 from dynaflex.kernels.operations import MAX_LAYERS
+from dynaflex.kernels.require import require_shape
 from dynaflex.kernels.tetrahedra import LANES
 from dynaflex.shapes import Tensor
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dynaflex.kernels.native.cpu import CPU
-from dynaflex.kernels.native.loading import function, require_shape
+from dynaflex.kernels.native.loading import function
 from dynaflex.kernels.native.threads import parallel, ranges, threads
+from dynaflex.kernels.require import require_shape
 from dynaflex.shapes import Tensor
 
 

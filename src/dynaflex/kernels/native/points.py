@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from dynaflex.kernels.native.cpu import CPU
-from dynaflex.kernels.native.loading import function, require_shape
+from dynaflex.kernels.native.loading import function
 from dynaflex.kernels.native.threads import CHUNKS, parallel, ranges
+from dynaflex.kernels.require import require_shape, require_square
 from dynaflex.shapes import Tensor
 
 
@@ -28,7 +29,7 @@ def splat_backward(positions: Tensor, weights: Tensor, images: Tensor) -> tuple[
     positions, weights, images = positions.contiguous(), weights.contiguous(), images.contiguous()
     (batch, _, points), box = positions.shape, images.shape[-1]
     require_shape("weights", weights, points)
-    require_shape("images", images, batch, box, box)
+    require_square(images, batch)
     d_positions, d_weights = torch.empty_like(positions), torch.empty_like(weights)
     backward = function("splat_backward", positions, weights, images, d_positions, d_weights)
     parts = ranges(points, CHUNKS, 64)
@@ -40,7 +41,7 @@ def splat_backward(positions: Tensor, weights: Tensor, images: Tensor) -> tuple[
 def gather(positions: Tensor, images: Tensor) -> Tensor:
     """See :func:`dynaflex.kernels.operations.gather`."""
     (batch, _, points), box = positions.shape, images.shape[-1]
-    require_shape("images", images, batch, box, box)
+    require_square(images, batch)
     totals = positions.new_zeros(points)
     forward = function("splat_gather", positions.contiguous(), images.contiguous(), totals)
     parts = ranges(points, CHUNKS, 64)
