@@ -15,7 +15,7 @@ from dynaflex.imaging.noise import noise_weights
 from dynaflex.methods.dynamight.train import HalfTrainer
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.flex.train import FlexTrainer, trials
-from dynaflex.report.facts.tried import coordinates_sentence, tried_rows
+from dynaflex.report.facts.tried import coordinates_sentence, cuts_sentence, tried_rows
 from dynaflex.shapes import Tensor
 from dynaflex.training.how_stiff import FACTOR, FIRST, chosen, sittings, updates
 
@@ -151,3 +151,14 @@ def test_the_report_says_along_how_many_coordinates_a_half_moves_in_the_end() ->
     lines = [{"half": 1, "coordinates": 2}, {"half": 2, "coordinates": 2}, {"half": 1, "coordinates": 1}, {"epoch": 4}]
     assert coordinates_sentence(lines).endswith("half 1 along 1, half 2 along 2.")
     assert coordinates_sentence([{"half": 1}]) == ""
+
+
+def test_the_report_says_where_a_mesh_was_cut() -> None:
+    lines = [
+        {"half": 1, "segments": 3, "cut": [3, 0.183, 0.043]},
+        {"half": 2, "segments": 1, "cut": [3, -0.05, 0.043]},
+        {"half": 2, "segments": 1},
+    ]
+    said = cuts_sentence(lines)
+    assert "half 1 was cut into 3 segments (+0.18 ± 0.04" in said and "half 2 was left whole (−0.05" in said
+    assert cuts_sentence(lines[2:]) == ""

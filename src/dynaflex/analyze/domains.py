@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ _NEIGHBOURS = 12
 _EXPLAINED = 0.1
 _WORTHWHILE = 0.75
 _SMALLEST_PART = 0.02
+_NEARNESS = 0.5
+"""What it counts that points lie together, where it counts one that they move alike."""
 
 
 @dataclass(frozen=True)
@@ -108,28 +111,50 @@ def rigid_domains(points: Array, moved: Array, most: int = 6, seed: int = 0) -> 
 
     ``moved`` ``(f n 3)`` are their places in some conformations. Every body has a rigid motion of its own in each of
     them; points go to the body whose motion predicts them and their neighbours best. Bodies are added one by one, where
-    the last ones fit worst, until they leave less than a tenth of the motion, or one more leaves at least three
-    quarters of what there was. A body has at least a fiftieth of the points.
+    the last ones fit worst or all of them anew from points that move alike, until they leave less than a tenth of the
+    motion, or one more leaves at least three quarters of what there was. A body has at least a fiftieth of the points.
     """
+    chosen, before = np.zeros(len(points), dtype=np.int64), np.inf
+    everything = _rms(moved - moved.mean(axis=1, keepdims=True) - points + points.mean(axis=0))
+    for labels, left in ever_more_domains(points, moved, most, seed):
+        if left > _WORTHWHILE * before:
+            break
+        chosen, before = labels, left
+        if left <= max(_EXPLAINED * everything, 1e-6):
+            break
+    return _by_size(chosen)
+
+
+def ever_more_domains(points: Array, moved: Array, most: int, seed: int = 0) -> Iterator[tuple[IntArray, float]]:
+    """One rigid body, two, three, up to ``most``: which one points ``(n 3)`` belong to, ``(n)`` from 0, and what the
+    bodies leave of the motion, rms in Å; ``moved`` as in :func:`rigid_domains`."""
     displacement = np.ascontiguousarray((moved - points).transpose(1, 0, 2)).reshape(len(points), -1)
-    everything = _rms(displacement - displacement.mean(axis=0)) / np.sqrt(len(moved))
     near = cKDTree(points).query(points, k=min(_NEIGHBOURS, len(points)))[1].reshape(len(points), -1)
     labels = np.zeros(len(points), dtype=np.int64)
-    cost = _costs(points, moved, labels)
-    while labels.max() + 1 < most and _left(cost, labels) > max(_EXPLAINED * everything, 1e-6):
-        more = _settled(points, moved, near, _split(points, moved, cost, labels, seed))
-        cost_of_more = _costs(points, moved, more)
-        if _left(cost_of_more, more) > _WORTHWHILE * _left(cost, labels):
-            break
-        labels, cost = more, cost_of_more
-    return _by_size(labels)
+    while True:
+        cost = _costs(points, moved, labels)
+        yield labels, _left(cost, labels)
+        count = int(labels.max()) + 2
+        if count > min(most, len(points) // _NEIGHBOURS) or not cost.max() > 0.0:
+            return
+        starts = _split(points, moved, cost, labels, seed), _alike(points, displacement, count, seed)
+        found = [_settled(points, moved, near, start) for start in starts]
+        labels = min(found, key=lambda one: _left(_costs(points, moved, one), one))
+        if labels.max() + 1 < count:
+            return
 
 
 def _settled(points: Array, moved: Array, near: IntArray, labels: IntArray) -> IntArray:
-    """Labels that no longer change when each point goes to the body that predicts its surroundings best."""
+    """Labels that no longer change when each point goes to the body that predicts most of its surroundings best.
+
+    The body with the least error on the mean over them would be another: between two that slide along each other, any
+    body that moves like neither but between them.
+    """
     for _ in range(_ROUNDS):
         labels = _without_crumbs(labels)
-        again = _costs(points, moved, labels)[near].mean(axis=1).argmin(axis=1)
+        cost = _costs(points, moved, labels)
+        best = np.eye(cost.shape[1])[cost.argmin(axis=1)]
+        again = best[near].mean(axis=1).argmax(axis=1)
         if np.array_equal(again, labels):
             break
         labels = again
@@ -166,6 +191,17 @@ def _split(points: Array, moved: Array, cost: Array, labels: IntArray, seed: int
     split = labels.copy()
     split[mine[halves == 1]] = labels.max() + 1
     return split
+
+
+def _alike(points: Array, displacement: Array, count: int, seed: int) -> IntArray:
+    """So many groups of points ``(n 3)`` that lie together and whose ``displacement`` ``(n f)`` is alike.
+
+    To split one body after another goes astray where a still one lies between two that move: half goes with each.
+    """
+    motion = displacement - displacement.mean(axis=0)
+    place = points - points.mean(axis=0)
+    together = [motion / max(_rms(motion), 1e-6), _NEARNESS * place / max(_rms(place), 1e-6)]
+    return np.asarray(KMeans(count, n_init=6, random_state=seed).fit_predict(np.concatenate(together, axis=1)))
 
 
 def _without_crumbs(labels: IntArray) -> IntArray:

@@ -80,7 +80,9 @@ def restore(run: Run, trainer: Trainer, digest: str) -> bool:
             expected="the same particles in the same halves",
             fix="resume with the STAR file that the run was started with",
         )
-    trainer.model.load_state_dict(model_state(tensors))
+    model = model_state(tensors)
+    trainer.expect(model)
+    trainer.model.load_state_dict(model)
     for name, optimiser in trainer.optimisers.items():
         _restore_optimiser(optimiser, f"optimiser.{name}.", tensors, state["numbers"])
     for name, value in state["progress"].items():

@@ -77,6 +77,9 @@ class Trainer(Protocol):
     def run_epoch(self, report: Report, every_batch: EveryBatch) -> None:
         """One sweep over the training particles, then the bookkeeping that the next one needs."""
 
+    def expect(self, state: Mapping[str, Tensor]) -> None:
+        """Make room for the ``state`` of a model that a checkpoint holds."""
+
     def restored(self) -> None:
         """Follow up on a state that was put back from a checkpoint."""
 

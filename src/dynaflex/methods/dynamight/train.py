@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -85,8 +85,7 @@ class HalfTrainer:
     ) -> None:
         """There are ``matter`` Å³ of the molecule. ``start()`` gives the first coordinates ``(p k)`` of the latents to
         begin with."""
-        self.matter = matter
-        self.start = start
+        self.matter, self.start = matter, start
         self.model = model
         self.data = data
         self.training = training
@@ -116,6 +115,9 @@ class HalfTrainer:
     def finished(self) -> bool:
         """True after the last epoch, or when the loss has risen too often."""
         return self.progress.epoch >= self.epochs or self.progress.rises >= self.schedule.patience
+
+    def expect(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing: the shapes of a model never change."""
 
     def restored(self) -> None:
         """Give the images their contrasts and their noise back, and find the neighbours in the reference of the epoch's
@@ -248,11 +250,10 @@ class HalfTrainer:
             state.tried = how_stiff.told(tried)
 
     def _balance(self, weights: Tensor) -> float:
-        batches = islice(self._batches(_STREAM_BALANCE), _BALANCE_BATCHES)
         ratio = self.config.ratio
         return balance(
             self.model,
-            batches,
+            islice(self._batches(_STREAM_BALANCE), _BALANCE_BATCHES),
             weights,
             self.graph,
             ratio=ratio,
@@ -281,8 +282,7 @@ class HalfTrainer:
 
     def _match_scale(self) -> None:
         """Give the Gaussians the amplitude at which their images fit the particles best."""
-        batches = islice(self._batches(_STREAM_POOL), 32)
-        scale = matching_scale(self.model, self.data, batches)
+        scale = matching_scale(self.model, self.data, islice(self._batches(_STREAM_POOL), 32))
         with torch.no_grad():
             self.model.density.get_parameter("log_amplitude").add_(math.log(scale))
 

@@ -13,7 +13,7 @@ from dynaflex.latents.table import LatentTable
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.methods.flex.config import FlexConfig
-from dynaflex.methods.meshed.model import empty_map, first_map
+from dynaflex.methods.meshed.model import empty_map, first_map, on_mesh
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import keyed_generator
 from dynaflex.prepare.inputs import Inputs
@@ -32,19 +32,30 @@ def empty_model(state: Mapping[str, Tensor], particles: int, train_grid: Grid, c
     return _assemble(density, mesh, particles, config, torch.Generator())
 
 
+def cut_model(model: FlexModel, cut: LabelledMesh, config: FlexConfig, generator: torch.Generator) -> FlexModel:
+    """The same map and latents on a mesh with cuts, and no motion yet."""
+    _, density = on_mesh(model)
+    carried = CanonicalMap(density.own_volume(), density.grid, cut.mesh, cut.carrier(density.grid))
+    flow = _flow(carried, cut.mesh, config, generator)
+    return FlexModel(carried, flow, model.latents, density.grid)
+
+
 def _assemble(
     density: CanonicalMap, mesh: TetMesh, particles: int, config: FlexConfig, generator: torch.Generator
 ) -> FlexModel:
-    grid = density.grid
-    flow = MeshFlow(
+    flow = _flow(density, mesh, config, generator)
+    table = LatentTable(particles, config.latent_dim, generator, spread=0.0)
+    return FlexModel(density, flow, table, density.grid)
+
+
+def _flow(density: CanonicalMap, mesh: TetMesh, config: FlexConfig, generator: torch.Generator) -> MeshFlow:
+    return MeshFlow(
         mesh,
         config.latent_dim,
         density.sites,
         density.cell,
-        grid.pixel_size,
+        density.grid.pixel_size,
         layers=config.layers,
         width=config.width,
         generator=generator,
     )
-    table = LatentTable(particles, config.latent_dim, generator, spread=0.0)
-    return FlexModel(density, flow, table, grid)

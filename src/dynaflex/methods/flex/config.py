@@ -33,6 +33,10 @@ class FlexConfig(MapConfig):
         default=False, description="Make low density stiffer, for small or noisy particles."
     )
 
+    cut: Annotated[Literal["auto", "off"], Option(MAP)] = Field(
+        default="auto", description="Cut a mesh of one segment between bodies that slide, if held-out images gain."
+    )
+
     latent_dim: Annotated[int, Option(MOTION, "N")] = Field(
         default=2, ge=1, description="Latent coordinates at most: what held-out images do not need is given up."
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -19,20 +20,23 @@ from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
-from dynaflex.methods.flex import how_long, how_many
+from dynaflex.methods.flex import how_long, how_many, where_cut
+from dynaflex.methods.flex.build import cut_model, empty_model
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.meshed.folds import MapProgress
 from dynaflex.methods.meshed.in_turn import InTurn
 from dynaflex.model import FlexModel
-from dynaflex.prepare.half import HalfSet
+from dynaflex.prepare.half import HalfSet, keyed_generator
 from dynaflex.shapes import Tensor
 from dynaflex.training import how_stiff
 from dynaflex.training.steps import Contribution, Diverged
 from dynaflex.training.undone import undone
+from dynaflex.validate.controls import mean_and_error
 
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
 _AT_ONCE = 64
+_STREAM_CUT = 5
 _SETTLED = 0.4
 """The share of the epochs after which it is known where the molecule gives."""
 _ASKED = 64
@@ -77,18 +81,28 @@ class FlexTrainer(InTurn[FlexConfig]):
         epochs = config.planned_epochs(batches)
         progress = FlexProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         super().__init__(model, data, training, config, epochs, progress)
-        assert isinstance(self.moves, MeshFlow)
-        self.flow = self.moves
         self.start = start
         self.trials = trials(config.fixed_map_epochs, epochs)
         self.trial_updates = self.trial_length(batches)
         few = len(data.image[self.held_out].unique()) < how_stiff.FEWEST
         if few:
             self.trials = set()
+        self.cuts = config.cut == "auto" and not few
         self.as_planned = few or config.epochs is not None
         progress.rigidity = how_stiff.FIRST if config.rigidity is None else config.rigidity
         self.rigidity_table = self._rigidity_table()
-        self.optimisers["flow"] = torch.optim.Adam(self.moves.parameters(), lr=config.flow_rate)
+
+    def take(self, model: FlexModel) -> None:
+        """Train this ``model`` from now on."""
+        super().take(model)
+        assert isinstance(self.moves, MeshFlow)
+        self.flow = self.moves
+        self.optimisers["flow"] = torch.optim.Adam(self.flow.parameters(), lr=self.config.flow_rate)
+
+    def expect(self, state: Mapping[str, Tensor]) -> None:
+        """Make room for the ``state`` of a model, whose mesh may have been cut."""
+        if len(state["deformation.vertices"]) != len(self.flow.vertices):
+            self.take(empty_model(state, len(self.data), self.data.grid, self.config).to(self.data.device))
 
     def trial_length(self, batches: int) -> int:
         """How many updates a rigidity is tried by, in a training whose epoch of the flow has so many ``batches``."""
@@ -129,6 +143,41 @@ class FlexTrainer(InTurn[FlexConfig]):
         state, evidence = self.progress, partial(self._evidence_with, weights=weights)
         state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
         state.tried = how_stiff.told(tried)
+
+    def _choose_mesh(self, weights: Tensor) -> dict[str, list[float]]:
+        """Cut the mesh where bodies slide along each other, if held-out particles are likelier after as many updates
+        from nothing as there were; and what came of it: segments, gain and error."""
+        points, whole = self.map.landmarks(), self.model
+        with torch.no_grad():
+            latents = self.table.mean_of(self.likelihood.training[:_ASKED])
+            moved = points + self.flow.displacement(latents, points)
+        cut = where_cut.proposed(self.flow.mesh, self.map, points, moved)
+        if cut is None:
+            return {}
+        held = self._evidence(weights)
+        generator = keyed_generator(self.config.seed, self.data.half, _STREAM_CUT)
+        at_rest = cut_model(whole, cut, self.config, generator).to(self.data.device)
+        with undone(self):
+            self.take(at_rest)
+            self._repeat_on_fixed_map(weights)
+            apart = self._evidence(weights)
+            found = {name: value.clone() for name, value in self.model.state_dict().items()}
+            remembered = copy.deepcopy(self.optimisers["flow"].state_dict())
+            self.take(whole)
+        gain, error = mean_and_error((apart - held).double().cpu().numpy())
+        if gain > how_stiff.SURE * error:
+            self.take(at_rest)
+            self.model.load_state_dict(found)
+            self.optimisers["flow"].load_state_dict(remembered)
+        return {"cut": [int(cut.mesh.segment.max()) + 1, gain, error]}
+
+    def _repeat_on_fixed_map(self, weights: Tensor) -> None:
+        """The updates of all epochs in which the map stands still, and latents with it, once more."""
+        for epoch in range(self.config.fixed_map_epochs):
+            self.progress.epoch = epoch
+            self._begin_motion()
+            for batches in self._updates(skip=0):
+                self._update(batches, partial(self._cross_fitted, weights=weights))
 
     def _choose_coordinates(self, weights: Tensor) -> None:
         """Turn the latents so that images tell most of the first, and give up the last ones that nobody needs."""
@@ -199,13 +248,22 @@ class FlexTrainer(InTurn[FlexConfig]):
         figures = {"data_loss": data.item(), "geometry": rigid.item(), "kl": found.divergence().mean().item()}
         return self._contribution(batch, weights, found.mean, destinations, prediction, figures)
 
-    @torch.no_grad()
     def _end_motion(self) -> dict[str, Any]:
+        self._settle_strain()
+        tried: dict[str, Any] = {"tried": self.progress.tried} if self.progress.tried else {}
+        if self.cuts and self.progress.epoch == self.config.fixed_map_epochs - 1:
+            tried |= self._choose_mesh(self.weights())
+        segments = int(self.flow.mesh.segment.max()) + 1
+        return {
+            "lambda": self.progress.rigidity, "coordinates": int(self.flow.active.sum()), "segments": segments, **tried,
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def _settle_strain(self) -> None:
+        """Find out where the molecule gives, once that is known."""
         if self.progress.epoch >= _SETTLED * self.epochs:
             z = self.table.mean_of(self.likelihood.training[:_ASKED])
-            self.progress.strain = strains(self.model.deformed(z), self.moves.mesh).mean(dim=0)
-        tried = {"tried": self.progress.tried} if self.progress.tried else {}
-        return {"lambda": self.progress.rigidity, "coordinates": int(self.flow.active.sum()), **tried}
+            self.progress.strain = strains(self.model.deformed(z), self.flow.mesh).mean(dim=0)
 
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
         return self._found(batch, weights).mean

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -53,26 +53,33 @@ class InTurn(ABC, Generic[C]):
     def __init__(
         self, model: FlexModel, data: HalfSet, training: Tensor, config: C, epochs: int, progress: MapProgress
     ) -> None:
-        self.model = model
         self.data = data
         self.training = training
         self.config = config
         self.planned = epochs
         self.progress = progress
         self.poses: PoseRefinement | None = None
-        self.moves, self.map = on_mesh(model)
-        assert isinstance(model.latents, LatentTable)
-        self.table = model.latents
         self.prior = config.latent_prior
-        self.solver = MapSolver(model, self.map, data, training)
         outside = torch.ones(len(data), dtype=torch.bool)
         outside[training] = False
         self.held_out = outside.nonzero()[:MOST, 0]
-        self.likelihood = Likelihood(model, data, training, self.held_out)
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
+        self.take(model)
         self.trials: set[int] = set()
         self.steps = Steps(data, self.progress, _MICRO_BATCH)
         self.contrasts = Contrasts(data, training, self.progress)
+
+    def take(self, model: FlexModel) -> None:
+        """Train this ``model`` from now on."""
+        self.model = model
+        self.moves, self.map = on_mesh(model)
+        assert isinstance(model.latents, LatentTable)
+        self.table = model.latents
+        self.solver = MapSolver(model, self.map, self.data, self.training)
+        self.likelihood = Likelihood(model, self.data, self.training, self.held_out)
+
+    def expect(self, state: Mapping[str, Tensor]) -> None:
+        """Make room for the ``state`` of a model; nothing, where its shapes never change."""
 
     @abstractmethod
     def _accumulate(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:

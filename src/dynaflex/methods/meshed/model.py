@@ -10,7 +10,7 @@ from dynaflex import fourier, tell
 from dynaflex.deformation.on_mesh import OnMesh
 from dynaflex.density.canonical_map import CanonicalMap
 from dynaflex.grid import Grid
-from dynaflex.mesh.segments import LabelledMesh, moved_labels
+from dynaflex.mesh.segments import LabelledMesh, expand_labels, moved_labels
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.model import FlexModel
 from dynaflex.prepare.inputs import Inputs
@@ -61,7 +61,7 @@ def rebased(model: FlexModel, origin: Tensor) -> FlexModel:
 def mesh_field(run: Run, model: FlexModel, region: Region) -> Field:
     """The voxels of a region carried by the mesh of a run, as the ``model`` of a half moves it."""
     moves, density = on_mesh(model)
-    labels = load_mesh(run.verified(MESH)).labels_on(region.grid)
+    labels = _labels(run, moves, density).labels_on(region.grid)
     if labels is not None:
         # The model may rest elsewhere than the mesh did when its segments were drawn.
         rest = model.grid.points(region.device)[density.voxels]
@@ -69,6 +69,18 @@ def mesh_field(run: Run, model: FlexModel, region: Region) -> Field:
         labels = torch.full_like(labels, -1).to(own)
         labels.view(-1)[region.voxels] = own
     return MeshField(region, moves.mesh, torch.no_grad()(moves.vertex_displacement), labels)
+
+
+def _labels(run: Run, moves: OnMesh, density: CanonicalMap) -> LabelledMesh:
+    """The segments of a half's mesh: those of the run's, or, where training has cut it, of the voxels of its map, and
+    of whatever is nearest to these."""
+    stored = load_mesh(run.verified(MESH))
+    if len(stored.mesh.vertices) == len(moves.vertices):
+        return stored
+    shape = (density.grid.box,) * 3
+    labels = torch.full((density.grid.box**3,), -1)
+    labels[density.voxels.cpu()] = moves.segment[density.cell].cpu()
+    return LabelledMesh(moves.mesh, expand_labels(labels.view(shape), torch.ones(shape)), density.grid)
 
 
 def on_mesh(model: FlexModel) -> tuple[OnMesh, CanonicalMap]:

@@ -1,4 +1,4 @@
-"""What was left to the images that were held out: how many coordinates, and how stiff, as the rows of a table."""
+"""What was left to the images that were held out: coordinates, cuts in the mesh, and how stiff, as rows of a table."""
 
 from __future__ import annotations
 
@@ -31,3 +31,15 @@ def coordinates_sentence(records: Sequence[Mapping[str, object]]) -> str:
     if not told:
         return ""
     return f"Of its latent coordinates a half moves along those that held-out images need: {', '.join(told)}."
+
+
+def cuts_sentence(records: Sequence[Mapping[str, object]]) -> str:
+    """Where bodies slide along each other, whether the mesh of a half was cut between them; empty where none do."""
+    told = []
+    for line in records:
+        match line.get("cut"):
+            case [int() as segments, int() | float() as gain, int() | float() as error]:
+                found = f"{gain:+.2f} ± {error:.2f}".replace("-", "−")
+                kept = f"cut into {segments} segments" if line.get("segments") == segments else "left whole"
+                told.append(f"half {line.get('half')} was {kept} ({found} nats a held-out particle with the cuts)")
+    return f"Bodies slide along each other, and the mesh of {'; that of '.join(told)}." if told else ""

@@ -1,0 +1,80 @@
+"""Laws of cutting the mesh of a half in its training: nothing jumps, evidence decides, and a cut is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from dynaflex.mesh.fuse import segmented_mesh
+from dynaflex.mesh.segments import LabelledMesh
+from dynaflex.methods.flex import where_cut
+from dynaflex.methods.flex.build import cut_model
+from dynaflex.methods.flex.config import FlexConfig
+from dynaflex.methods.flex.train import FlexTrainer
+from dynaflex.methods.meshed.model import on_mesh
+from dynaflex.model import FlexModel
+from dynaflex.results.trained import load_half
+from dynaflex.run.directory import Run
+from dynaflex.shapes import Tensor
+
+MakeFlex = Callable[..., FlexTrainer]
+
+
+def halved(model: FlexModel) -> LabelledMesh:
+    """The mesh of a model with its map cut in two, at x = 0."""
+    moves, density = on_mesh(model)
+    labels = torch.full((density.grid.box**3,), -1)
+    labels[density.voxels] = (density.grid.points()[density.voxels, 0] > 0.0).long()
+    labels = labels.view((density.grid.box,) * 3)
+    apart = segmented_mesh(moves.mesh, labels, density.grid, [], [], separate=True)
+    return LabelledMesh(apart.mesh, labels, density.grid)
+
+
+def test_a_cut_changes_no_voxel_of_the_map(flex_run: Path) -> None:
+    whole = load_half(Run.open(flex_run), 1, origin=torch.zeros(2)).model
+    cut = cut_model(whole, halved(whole), FlexConfig(), torch.Generator())
+    assert int(on_mesh(cut)[0].mesh.segment.max()) == 1 and cut.latents is whole.latents
+    assert torch.equal(on_mesh(cut)[1].voxels, on_mesh(whole)[1].voxels)
+    torch.testing.assert_close(cut.density.volume(whole.grid), whole.density.volume(whole.grid))
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.0], ids=["likelier", "not likelier"])
+def test_held_out_particles_decide(make_flex: MakeFlex, monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
+    trainer = make_flex(share=0.9)
+    whole, before = trainer.model, {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    monkeypatch.setattr(where_cut, "proposed", lambda *_: halved(whole))
+    random = torch.Generator().manual_seed(0)
+
+    def evidence(_weights: Tensor) -> Tensor:
+        return gain * float(trainer.model is not whole) + 0.5 * torch.randn(200, generator=random)
+
+    monkeypatch.setattr(trainer, "_evidence", evidence)
+    told = trainer._choose_mesh(trainer.weights())["cut"]
+    assert told[0] == 2 and told[1] == pytest.approx(gain, abs=3.0 * told[2])
+    assert (trainer.model is whole) == (gain == 0.0) and trainer.progress.epoch == 0
+    assert int(trainer.flow.mesh.segment.max()) == int(gain)
+    assert trainer.solver.field.table is trainer.map.table and trainer.likelihood.model is trainer.model
+    learned = {id(one) for group in trainer.optimisers["flow"].param_groups for one in group["params"]}
+    assert learned == {id(one) for one in trainer.flow.parameters()}
+    if gain == 0.0:
+        assert all(torch.equal(value, before[name]) for name, value in whole.state_dict().items())
+    else:
+        # What was tried with the cut is gone on with.
+        moved = trainer.flow.displacement(torch.ones(1, 2), trainer.map.landmarks())
+        assert float(moved.detach().norm(dim=2).max()) > 0.5
+
+
+def test_a_training_with_a_cut_is_resumed(make_flex: MakeFlex) -> None:
+    trainer, other = make_flex(share=0.9), make_flex(share=0.9)
+    generator = torch.Generator().manual_seed(0)
+    trainer.take(cut_model(trainer.model, halved(trainer.model), trainer.config, generator))
+    state = trainer.model.state_dict()
+    other.expect(state)
+    other.model.load_state_dict(state)
+    z = torch.randn(3, 2, generator=generator)
+    places = trainer.map.landmarks()
+    assert torch.equal(other.flow.displacement(z, places), trainer.flow.displacement(z, places))
+    assert other.optimisers["flow"].param_groups[0]["params"][0] is next(other.flow.parameters())
