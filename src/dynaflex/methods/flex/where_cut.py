@@ -37,15 +37,14 @@ def proposed(mesh: TetMesh, density: CanonicalMap, points: Tensor, moved: Tensor
     """
     if int(mesh.segment.max()) > 0:
         return None
-    start, frames = points.double().cpu().numpy(), moved.double().cpu().numpy()
+    # Ranks have the same places but for rounding, and must have the same mesh.
+    start, frames = (ranks.summed(ranks.once(places)).double().cpu().numpy() for places in (points, moved))
     before = np.inf
     for bodies, left in ever_more_domains(start, frames, MOST):
         if left > _WORTHWHILE * before:
             break
         before = left
-        # Ranks have the same places but for their rounding, and must have the same mesh.
-        same = ranks.summed(ranks.once(torch.from_numpy(np.asarray(bodies)))).numpy()
-        cut = _cut(mesh, density, start, frames, same)
+        cut = _cut(mesh, density, start, frames, bodies)
         if cut is not None:
             return cut
     return None
