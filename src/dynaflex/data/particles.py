@@ -7,10 +7,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
-from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.columns import PARTICLE, ParticleColumns
 from dynaflex.data.foreign.cryosparc import read_cryosparc
+from dynaflex.data.foreign.relion_tomography import each_image
 from dynaflex.data.halves import assign_halves
 from dynaflex.data.image_files import ImageFiles, find_images
 from dynaflex.data.optics import REFINED, check_ranges, ctf_fields, pixel_sizes, shifts, treatment
@@ -44,7 +46,9 @@ class Particles:
 
     ``rows``, ``half`` (1 or 2) and ``group`` (optics group) are ``(p)``; ``pose`` and ``ctf`` are float64. Used plus
     ``excluded`` is the whole table, unless the particles were :meth:`take` n from a larger set. There
-    are ``copies`` rows for each row of the file, more than one after an expansion by symmetry.
+    are ``copies`` rows for each row of the file, more than one after an expansion by symmetry. Of tilt series a row is
+    an image, ``tilted`` ``(p)`` the number of the particle that it shows, and the images of a particle follow one
+    another; None elsewhere.
     """
 
     source: StarFile
@@ -60,6 +64,7 @@ class Particles:
     excluded: tuple[Exclusion, ...]
     warnings: tuple[str, ...]
     copies: int = 1
+    tilted: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,14 +75,20 @@ class Particles:
         return self.files.numbers()
 
     @property
+    def particle(self) -> IntArray:
+        """Which particle each row shows, ``(p)``: one for all images of a tilt series, and all copies of an image."""
+        return self.image if self.tilted is None else self.tilted
+
+    @property
     def distinct(self) -> int:
-        """How many particles there are, however many copies of them."""
-        return len(np.unique(self.image))
+        """How many particles there are, however many copies or images of them."""
+        return len(np.unique(self.particle))
 
     @cached_property
     def originals(self) -> IntArray:
-        """The first position ``(p)`` with the same image as each particle."""
-        return np.asarray(np.unique(self.image, return_index=True)[1][self.image])
+        """The first position ``(p)`` of the particle that each row shows."""
+        _, first, number = np.unique(self.particle, return_index=True, return_inverse=True)
+        return np.asarray(first[number.reshape(-1)])
 
     @property
     def image_paths(self) -> tuple[Path, ...]:
@@ -110,6 +121,7 @@ class Particles:
             group=self.group[positions],
             files=self.files.take(positions),
             treatment=self.treatment.take(positions),
+            tilted=None if self.tilted is None else self.tilted[positions],
         )
 
     def images(self, index: IntArray) -> Tensor:
@@ -168,14 +180,15 @@ class Particles:
         return self.image_paths[self.files.stack[position]], int(self.files.index[position]) + 1, row
 
 
-def read_table(path: Path | str, class_number: int | None = None) -> StarFile:
-    """The tables of a STAR file, or those that RELION would have written for a ``.cs`` file.
+def read_table(path: Path | str, class_number: int | None = None, datadir: Path | None = None) -> StarFile:
+    """The tables of a STAR file, with a row for each image where it lists tilt series, or those that RELION would have
+    written for a ``.cs`` file. ``datadir`` is a folder to look for what belongs to tilt series in.
 
     Raises:
         InputError: the file is missing, damaged or something else.
     """
     path = Path(path)
-    return read_cryosparc(path, class_number) if looks_like_cs(path) else read_star(path)
+    return read_cryosparc(path, class_number) if looks_like_cs(path) else each_image(read_star(path), datadir)
 
 
 def read_particles(
@@ -187,7 +200,8 @@ def read_particles(
     grid: Grid | None = None,
     strip_prefix: str | None = None,
 ) -> Particles:
-    """Read a particle STAR file of RELION 3.0 to 5, or a ``.cs`` file of cryoSPARC, and find its images.
+    """Read a particle STAR file of RELION 3.0 to 5, an optimisation set of RELION 5's tomography, or a ``.cs`` file of
+    cryoSPARC, and find its images.
 
     A value of the particle table wins over that of the optics table. A particle whose pose or optics is not a number is
     excluded and listed, and so is one of another class where ``class_number`` is given (from 1 in ``rlnClassNumber``,
@@ -198,7 +212,7 @@ def read_particles(
     Raises:
         InputError: anything that makes the table unusable, with the file, column, row and remedy.
     """
-    star = read_table(path, class_number)
+    star = read_table(path, class_number, datadir)
     with star.words.spoken():
         return _particles_of(star, datadir, seed, class_number, grid, strip_prefix)
 
@@ -243,6 +257,8 @@ def _particles_of(
         first = excluded[0]
         warnings.append(f"{len(excluded)} of {len(columns)} particles excluded, first row {first.row}: {first.reason}")
     images = find_images(columns, pixel_size, datadir, strip_prefix)
+    if star.whole_stacks:
+        images.require_whole(columns)
     files, common = on_one_grid(columns, images, rows, source, grid, warnings)
     half = assign_halves(columns.particles, seed, warnings, star.path)[rows]
     rotation = euler_to_matrix(torch.from_numpy(np.deg2rad(degrees[rows])))
@@ -261,7 +277,28 @@ def _particles_of(
         grid=common,
         excluded=tuple(excluded),
         warnings=tuple(map(star.words.said, warnings)),
+        tilted=_tilted(columns, rows),
     )
+
+
+def _tilted(columns: ParticleColumns, rows: IntArray) -> IntArray | None:
+    """The particle that each of the images at ``rows`` shows; None where the table says nothing of tilt series.
+
+    Raises:
+        InputError: images of other particles lie between those of one.
+    """
+    if PARTICLE not in columns:
+        return None
+    number = pd.factorize(columns.text(PARTICLE))[0].astype(np.int64)
+    torn = np.flatnonzero(np.diff(number) < 0)
+    if torn.size:
+        row = int(torn[0]) + 1
+        raise InputError(
+            "tomography.torn", "the images of a particle do not follow one another",
+            file=columns.path, field=PARTICLE, row=row, found=columns.text(PARTICLE)[row],
+            fix="sort the table by this column",
+        )  # fmt: skip
+    return number[rows]
 
 
 def _other_classes(columns: ParticleColumns, wanted: int | None, warnings: list[str]) -> list[Exclusion]:
