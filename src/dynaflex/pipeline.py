@@ -17,7 +17,7 @@ from dynaflex.config import RunConfig, Stage
 from dynaflex.costs.account import Account, accounted
 from dynaflex.costs.plan import kept, key_of
 from dynaflex.data.halves import too_few
-from dynaflex.errors import StoppedOnRequest
+from dynaflex.errors import InputError, StoppedOnRequest, UsageError
 from dynaflex.io.star import write_star
 from dynaflex.prepare.before_training import Check, checked
 from dynaflex.prepare.fingerprint import fingerprint
@@ -38,7 +38,7 @@ from dynaflex.run.refusals import to_resume
 from dynaflex.run.stop import Stop, exit_markers, stoppable
 from dynaflex.training import checkpoint
 from dynaflex.training.loop import train_half
-from dynaflex.training.method import Config, Method, Plan, Work
+from dynaflex.training.method import AnyMethod, Config, Method, Plan, Work
 from dynaflex.workers.crew import Crew
 from dynaflex.workers.halves import Each, Halves
 
@@ -82,6 +82,7 @@ def start_run(
     with stoppable(path, to_resume(path)) as stop, spent.counted() as taken:
         with spent.on("reading"):
             inputs = read_inputs(paths, config)
+            require_able(inputs, method, task)
             place = place_of_images(task.cache, path, inputs, config, task.copies)
             if place is None or task.until == "prepare":
                 # A cache looks at every image while it is made.
@@ -122,6 +123,7 @@ def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Co
             run = Run.open(path)
             config = settings_again(run, method, asked)
             inputs = reopened(run, moved)
+            require_able(inputs, method, task)
             plan = method.examine(inputs, config)
         work = Work(run, inputs, config, plan, task.device)
         with run.locked(), exit_markers(path), accounted(run, taken) as account, task.reported(run):
@@ -138,11 +140,30 @@ def require_enough(inputs: Inputs, config: RunConfig) -> None:
     Raises:
         InputError: they are.
     """
+    particles, one = inputs.particles, inputs.particles.conformations
     few = too_few(
-        inputs.particles.half, inputs.held_out, config.trained_halves, config.batch_size, inputs.paths.particles
+        particles.half[one], inputs.held_out[one], config.trained_halves, config.batch_size, inputs.paths.particles
     )
     if few is not None:
         raise few
+
+
+def require_able(inputs: Inputs, method: AnyMethod, task: Task) -> None:
+    """Refuse tilt series where nobody adds up what their images say of one conformation.
+
+    Raises:
+        InputError: the method does not.
+        UsageError: several processes would share out the images of a half.
+    """
+    if inputs.particles.tilted is None:
+        return
+    if not method.reads_tilt_series:
+        raise InputError(
+            "tomography.method", f"these are tilt series, and {method.name} takes every image for a particle",
+            file=inputs.paths.particles, fix="dynaflex flex",
+        )  # fmt: skip
+    if task.crew is not None:
+        raise UsageError("tomography.ranks", "tilt series are not shared out among processes", fix="one process a half")
 
 
 def _go_on(

@@ -47,6 +47,13 @@ class Series:
         """What ``values`` ``(b ...)`` add up to over the images of a particle, for each of them, ``(b ...)``."""
         return self.each(self.total(values))
 
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of ``values`` ``(b ...)`` over the images of a particle, for each of them, ``(b ...)``."""
+        if self.alone:
+            return values
+        counts = self._of.bincount().view(-1, *[1] * (values.ndim - 1))
+        return self.each(self.total(values) / counts)
+
     def images_of(self, particles: Tensor) -> Tensor:
         """The positions of the images of some ``particles`` ``(m)``, counted from 0 in the order of the images."""
         if self.alone:

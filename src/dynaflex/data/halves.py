@@ -36,8 +36,8 @@ def assign_halves(table: pd.DataFrame, seed: int, warnings: list[str], file: Pat
             _require_whole(table[PARTICLE], halves, file)
         return halves
     warnings.append(f"no rlnRandomSubset: halves are drawn with seed {seed}, and share the poses of the consensus")
-    names = (TOMOGRAM, PARTICLE) if tilted else ("rlnMicrographName", "rlnImageName")
-    micrograph, image = (_groups(table, name) for name in names)
+    columns = (TOMOGRAM, PARTICLE) if tilted else ("rlnMicrographName", "rlnImageName")
+    micrograph, image = (_groups(table, name) for name in columns)
     if micrograph is None:
         return np.ones(len(table), dtype=np.int64) if image is None else _draw(*image, seed)
     halves = _draw(*micrograph, seed)

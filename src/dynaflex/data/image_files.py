@@ -66,7 +66,7 @@ class ImageFiles:
         for code, stack in enumerate(self.stacks):
             if stack.n_images != listed[code]:
                 raise InputError(
-                    "tomography.stack", "this stack does not have an image for each tilt in which its particle is visible",
+                    "tomography.stack", "this stack has not an image for each tilt in which its particle is seen",
                     file=stack.path, expected=f"{listed[code]} images, as {columns.path} says", found=stack.n_images,
                     fix="give the table that was written with these stacks",
                 )  # fmt: skip

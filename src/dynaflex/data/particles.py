@@ -91,6 +91,11 @@ class Particles:
         return np.asarray(first[number.reshape(-1)])
 
     @property
+    def conformations(self) -> IntArray:
+        """A position for each conformation that is looked for: of a tilt series its first image, else every row."""
+        return np.arange(len(self)) if self.tilted is None else np.unique(self.originals)
+
+    @property
     def image_paths(self) -> tuple[Path, ...]:
         """The stacks that hold the images."""
         return tuple(stack.path for stack in self.files.stacks)

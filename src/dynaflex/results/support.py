@@ -161,7 +161,7 @@ def _tried(run: Run, inputs: Inputs, trained: TrainedHalf, data: HalfSet, landma
         for name, loss in _losses(trained, data, found, maps, torch.where(fitting, 0.0, weights)).items():
             total[name] = total.get(name, torch.zeros(())) + loss
     everyone = torch.arange(len(data))
-    total = {name: data.per_image(loss, everyone) for name, loss in total.items()}
+    total = {name: data.per_particle(data.over_series(loss, everyone), everyone) for name, loss in total.items()}
     displacement = trained.displacements(means[0].to(landmarks), landmarks).double().cpu().numpy()
     return Trial(**{name: loss.double().cpu().numpy() for name, loss in total.items()}, displacement=displacement)
 

@@ -46,9 +46,10 @@ class Optics:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """How p images were taken, of as many particles or of tilt series: RELION's ``euler`` (rot, tilt, psi) in degrees ``(p 3)`` and ``origin`` in Å
-    ``(p 2)``, the ``optics``, the ``half`` ``(p)`` of each, 1 or 2, the ``contrast`` ``(p)``: thin ice above 1, and the
-    ``ramp`` ``(p 2)`` of its ice: the rise over the width of the image along x and y, in noise standard deviations."""
+    """How p images were taken, of as many particles or of tilt series: RELION's ``euler`` (rot, tilt, psi) in degrees
+    ``(p 3)`` and ``origin`` in Å ``(p 2)``, the ``optics``, the ``half`` ``(p)`` of each, 1 or 2, the ``contrast``
+    ``(p)``: thin ice above 1, and the ``ramp`` ``(p 2)`` of its ice: the rise over the width of the image along x and
+    y, in noise standard deviations."""
 
     euler: Array
     origin: Array
@@ -243,7 +244,10 @@ def _tables(grid: Grid, acquisition: Acquisition) -> dict[str, pd.DataFrame]:
         "rlnDefocusAngle": decimals(optics.defocus_angle, 4),
         "rlnRandomSubset": [str(i) for i in acquisition.half],
     }
-    return {"optics": pd.DataFrame([optics_group(grid)], dtype=object), "particles": pd.DataFrame(particles, dtype=object)}
+    return {
+        "optics": pd.DataFrame([optics_group(grid)], dtype=object),
+        "particles": pd.DataFrame(particles, dtype=object),
+    }
 
 
 def optics_group(grid: Grid) -> dict[str, str]:

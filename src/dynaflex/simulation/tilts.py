@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +42,10 @@ _ANGLES = ("Rot", "Tilt", "Psi")
 class TiltedParticles:
     """p particles in t tomograms of f tilts.
 
-    ``tomogram`` ``(p)``, ``place`` ``(p 3)`` and ``origin`` ``(p 3)`` in Å, ``before`` and ``euler`` ``(p 3)`` in degrees:
-    how each was turned where it was picked, and beside that; ``visible`` ``(p f)``, and the ``half`` ``(p)`` of each.
-    ``turns`` ``(t f 3)`` are about x, y and z in degrees, ``shift`` ``(t f 2)`` in Å, ``defocus`` ``(t f 3)`` is U, V and
-    their angle, ``dose`` ``(f)`` in electrons per Å² and ``scale`` ``(f)`` the cosine of the tilt.
+    Of each, the ``tomogram`` ``(p)``, ``place`` and ``origin`` ``(p 3)`` in Å, ``before`` and ``euler`` ``(p 3)`` in
+    degrees, how it was turned where it was picked, and beside that; where it is ``visible`` ``(p f)``, its ``half``.
+    ``turns`` ``(t f 3)`` are about x, y and z in degrees, ``shift`` ``(t f 2)`` in Å, ``defocus`` ``(t f 3)`` is U, V
+    and their angle, ``dose`` ``(f)`` in electrons per Å² and ``scale`` ``(f)`` the cosine of the tilt.
     """
 
     tomogram: IntArray
@@ -75,9 +76,7 @@ class TiltedParticles:
         depth = (turn @ (self.place[of] - origin)[..., None])[:, 2, 0]
         u, v, angle = self.defocus[tomogram, tilt].T
         euler = Rotation.from_matrix(turn @ before @ part).inv().as_euler("ZYZ", degrees=True)
-        optics = Optics(
-            tomogram, u + _HAND * depth, v + _HAND * depth, angle, self.dose[tilt], self.scale[tilt]
-        )
+        optics = Optics(tomogram, u + _HAND * depth, v + _HAND * depth, angle, self.dose[tilt], self.scale[tilt])
         flat = (turn @ origin[..., None])[:, :2, 0]
         return Acquisition(euler, flat, optics, self.half[of], np.ones(len(of)), np.zeros((len(of), 2)))
 
@@ -89,13 +88,14 @@ def draw_tilts(particles: int, tilts: int, random: np.random.Generator) -> Tilte
     """
     tomogram = np.arange(particles) // PARTICLES_PER_TOMOGRAM
     t = int(tomogram[-1]) + 1
-    angle = np.linspace(-HALF_RANGE, HALF_RANGE, tilts) if tilts > 1 else np.zeros(1)
+    angle: Array = np.linspace(-HALF_RANGE, HALF_RANGE, tilts, dtype=np.float64) if tilts > 1 else np.zeros(1)
     order = np.argsort(np.argsort(np.abs(angle), kind="stable"))
     turns = np.zeros((t, tilts, 3))
     turns[..., 1] = np.round(angle, 6)
     turns[..., 2] = np.round(random.normal(_AXIS, _AXIS_SD, (t, 1)), 6)
     mean = random.uniform(*_DEFOCUS, (t, 1)) + random.normal(0.0, _DEFOCUS_SD, (t, tilts))
-    defocus = np.stack([mean + 0.5 * _ASTIGMATISM, mean - 0.5 * _ASTIGMATISM, random.uniform(0.0, 180.0, (t, tilts))], -1)
+    azimuth = random.uniform(0.0, 180.0, (t, tilts))
+    defocus = np.stack([mean + 0.5 * _ASTIGMATISM, mean - 0.5 * _ASTIGMATISM, azimuth], axis=-1)
     visible = random.random((particles, tilts)) >= HIDDEN
     visible[:, np.abs(angle).argmin()] = True
     return TiltedParticles(
@@ -110,14 +110,14 @@ def draw_tilts(particles: int, tilts: int, random: np.random.Generator) -> Tilte
         shift=np.round(random.normal(0.0, _SHIFT_SD, (t, tilts, 2)), 6),
         defocus=np.round(defocus, 2),
         dose=np.round(order * TOTAL_DOSE / tilts, 6),
-        scale=np.round(np.cos(np.deg2rad(angle)), 6),
+        scale=np.asarray(np.round(np.cos(np.deg2rad(angle)), 6), dtype=np.float64),
     )
 
 
 def write_tilt_stacks(out: Path, grid: Grid, taken: TiltedParticles, images: FloatArray) -> None:
     """Write the ``images`` ``(i h h)`` as a stack for each particle."""
     bounds = np.append(0, taken.visible.sum(axis=1).cumsum())
-    for particle, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for particle, (start, end) in enumerate(pairwise(bounds)):
         path = out / _stack(taken, particle)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_stack(path, images[start:end], grid.pixel_size)

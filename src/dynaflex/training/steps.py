@@ -254,11 +254,12 @@ class Steps:
         """The particles that alone make the gradient something else than finite; none if half of them do."""
         everyone = torch.cat([batch.everyone for batch in batches]).tolist()
         found = [
-            int(single.index)
+            row
             for batch in batches
             if len(batch)
             for single in batch.split(1)
             if not _finite(self._own([replace(single, share=None)], accumulate, optimisers), optimisers)
+            for row in single.index.tolist()
         ]
         (said,) = ranks.summed_together([torch.tensor([float(one in found) for one in everyone])])
         found = [one for one, times in zip(everyone, said.tolist(), strict=True) if times > 0.0]

@@ -92,7 +92,7 @@ class HalfTrainer:
         self.training = training
         self.config = config
         self.bonds = bonds
-        batches = -(-len(training) // config.batch_size)
+        batches = -(-data.count(training) // config.batch_size)
         self.epochs = config.planned_epochs(batches)
         self.schedule = Schedule(config, self.epochs)
         self.progress = DynamightProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
@@ -103,10 +103,11 @@ class HalfTrainer:
         outside = torch.ones(len(data), dtype=torch.bool)
         outside[training] = False
         held_out = outside.nonzero()[:, 0]
-        self.likelihood = Likelihood(model, data, training, some_of(held_out, len(training)), self.poses)
-        self.judges = held_out[:MOST]
+        judged = some_of(held_out, data.count(training), data.series(held_out))
+        self.likelihood = Likelihood(model, data, training, judged, self.poses)
+        self.judges = data.some(held_out, MOST)
         self.trial_updates = self.trial_length(batches)
-        enough = len(data.image[held_out].unique()) >= how_stiff.FEWEST
+        enough = len(data.particle[held_out].unique()) >= how_stiff.FEWEST
         asked = config.regularisation is None and enough
         joint = lambda epoch: self.schedule.phase(epoch) == "joint"  # noqa: E731
         self.trials = how_stiff.sittings(self.epochs, joint) if asked else set()
@@ -140,7 +141,7 @@ class HalfTrainer:
         weights = noise_weights(state.noise_power, self.data.grid)
         if state.step == 0:
             self._begin_epoch(phase, weights)
-        total = -(-len(self.training) // self.config.batch_size)
+        total = -(-self.data.count(self.training) // self.config.batch_size)
         accumulate = partial(self._accumulate, weights=weights, phase=phase)
         active = [self.optimisers[name] for name in self.active(phase)]
         for batch in self._batches(_STREAM_EPOCH, skip=state.step):
@@ -176,20 +177,22 @@ class HalfTrainer:
 
     def _accumulate(self, batch: Batch, share: float, *, weights: Tensor, phase: str) -> Contribution:
         """Add the share of a batch to the gradient of all that the phase trains."""
-        model, moving = self.model, phase != "warm-up"
-        points = model.density.points()[None].expand(len(batch.index), -1, -1)
+        model, moving, series = self.model, phase != "warm-up", batch.series
+        points = model.density.points()[None].expand(batch.particles, -1, -1)
         pose, geometry, kl = batch.pose, torch.zeros(()), torch.zeros(())
         if moving:
             posterior = model.latents.posterior(batch)
-            points = model.deformed(posterior.sample(batch.noise))
+            points = model.deformed(series.one(posterior.sample(batch.noise)))
             geometry = geometry_loss(points, self.graph, bonded=self.bonds is not None).mean()
-            kl = posterior.divergence().mean()
+            kl = series.one(posterior.divergence()).mean()
             if self.poses is not None:
                 pose = self.poses.corrected(batch.index, pose)
                 kl = kl + self.poses.penalty(batch.index).mean()
-        prediction = model.render(points, pose, batch.ctf)
+        prediction = model.render(series.each(points), pose, batch.ctf)
         data = data_loss(prediction, batch.coefficients, weights).mean()
-        (share * (data + self.progress.strength * geometry + kl)).backward()
+        # What is known of a particle beforehand counts once, however many images show it.
+        prior = batch.particles / len(batch) * (self.progress.strength * geometry + kl)
+        (share * (data + prior)).backward()
         with torch.no_grad():
             moved = (points - model.density.points()).square().sum(-1).mean().sqrt()
             left = self.data.power_left(prediction, batch)
@@ -274,10 +277,10 @@ class HalfTrainer:
             start = lambda batch: latents.posterior(batch).mean  # noqa: E731
 
             def found(mine: Tensor) -> Tensor:
-                still = map(self.likelihood.batch, mine.split(_AT_ONCE))
+                still = map(self.likelihood.batch, self.data.parts(mine, _AT_ONCE))
                 return find_evidence(self.model, still, start, weights, self.config.latent_prior)
 
-            return self.data.per_image(ranks.rows(self.judges, found), self.judges)
+            return self.data.per_particle(ranks.rows(self.judges, found), self.judges)
 
     def _match_scale(self) -> None:
         """Give the Gaussians the amplitude at which their images fit the particles best."""
