@@ -142,7 +142,7 @@ def descend(
 def energy_of(
     model: FlexModel, batch: Batch, weights: Tensor, latents: Tensor, prior: LatentPrior = GAUSSIAN
 ) -> Tensor:
-    """The energy in nats, up to a constant, of latents ``(b k)``: one value per particle, for all its images, ``(b)``."""
+    """The energy in nats, up to a constant, of latents ``(b k)``: one value per particle, for each image ``(b)``."""
     return batch.series.each(_energy(model, batch, weights, batch.series.one(latents), prior))
 
 

@@ -16,10 +16,9 @@ from dynaflex.cache.folder import remove
 from dynaflex.config import RunConfig, Stage
 from dynaflex.costs.account import Account, accounted
 from dynaflex.costs.plan import kept, key_of
-from dynaflex.data.halves import too_few
-from dynaflex.errors import InputError, StoppedOnRequest, UsageError
+from dynaflex.errors import StoppedOnRequest
 from dynaflex.io.star import write_star
-from dynaflex.prepare.before_training import Check, checked
+from dynaflex.prepare.before_training import Check, checked, require_able, require_enough
 from dynaflex.prepare.fingerprint import fingerprint
 from dynaflex.prepare.inputs import InputPaths, Inputs, looked_at, read_inputs
 from dynaflex.prepare.memory import CACHE, at_hand, memory_need, place_again, place_of_images, require_room
@@ -38,7 +37,7 @@ from dynaflex.run.refusals import to_resume
 from dynaflex.run.stop import Stop, exit_markers, stoppable
 from dynaflex.training import checkpoint
 from dynaflex.training.loop import train_half
-from dynaflex.training.method import AnyMethod, Config, Method, Plan, Work
+from dynaflex.training.method import Config, Method, Plan, Work
 from dynaflex.workers.crew import Crew
 from dynaflex.workers.halves import Each, Halves
 
@@ -82,7 +81,7 @@ def start_run(
     with stoppable(path, to_resume(path)) as stop, spent.counted() as taken:
         with spent.on("reading"):
             inputs = read_inputs(paths, config)
-            require_able(inputs, method, task)
+            require_able(inputs, method.name, method.reads_tilt_series, task.crew is not None)
             place = place_of_images(task.cache, path, inputs, config, task.copies)
             if place is None or task.until == "prepare":
                 # A cache looks at every image while it is made.
@@ -123,7 +122,7 @@ def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Co
             run = Run.open(path)
             config = settings_again(run, method, asked)
             inputs = reopened(run, moved)
-            require_able(inputs, method, task)
+            require_able(inputs, method.name, method.reads_tilt_series, task.crew is not None)
             plan = method.examine(inputs, config)
         work = Work(run, inputs, config, plan, task.device)
         with run.locked(), exit_markers(path), accounted(run, taken) as account, task.reported(run):
@@ -132,38 +131,6 @@ def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Co
             place = place_again(task.cache, run, inputs, config, task.copies)
             _go_on(work, method, task, stop, place, account)
     return run
-
-
-def require_enough(inputs: Inputs, config: RunConfig) -> None:
-    """Refuse halves that are too small to train.
-
-    Raises:
-        InputError: they are.
-    """
-    particles, one = inputs.particles, inputs.particles.conformations
-    few = too_few(
-        particles.half[one], inputs.held_out[one], config.trained_halves, config.batch_size, inputs.paths.particles
-    )
-    if few is not None:
-        raise few
-
-
-def require_able(inputs: Inputs, method: AnyMethod, task: Task) -> None:
-    """Refuse tilt series where nobody adds up what their images say of one conformation.
-
-    Raises:
-        InputError: the method does not.
-        UsageError: several processes would share out the images of a half.
-    """
-    if inputs.particles.tilted is None:
-        return
-    if not method.reads_tilt_series:
-        raise InputError(
-            "tomography.method", f"these are tilt series, and {method.name} takes every image for a particle",
-            file=inputs.paths.particles, fix="dynaflex flex",
-        )  # fmt: skip
-    if task.crew is not None:
-        raise UsageError("tomography.ranks", "tilt series are not shared out among processes", fix="one process a half")
 
 
 def _go_on(
@@ -267,8 +234,12 @@ def prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
     particles = inputs.particles
     excluded = [{"row": item.row, "reason": item.reason} for item in particles.excluded]
     used = len(particles)
-    counts = {"table": used + len(excluded), "used": used, "excluded": excluded}
-    run.write_provenance(counts=counts if inputs.unit is None else {**counts, "images": particles.distinct})
+    counts: dict[str, object] = {"table": used + len(excluded), "used": used, "excluded": excluded}
+    if inputs.unit is not None:
+        counts["images"] = particles.distinct
+    if particles.tilted is not None:
+        counts["tilted"] = particles.distinct
+    run.write_provenance(counts=counts)
     for message in inputs.warnings:
         run.warn(message)
     write_frame(run, inputs.frame, inputs.imaging.grid)
@@ -286,6 +257,8 @@ def prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
 def _used(inputs: Inputs, config: RunConfig) -> str:
     particles = inputs.particles
     excluded = len(particles.excluded) // particles.copies
+    if particles.tilted is not None:
+        return f"{particles.distinct} particles used, in {len(particles)} images of tilt series; {excluded} excluded"
     if inputs.unit is None:
         return f"{len(particles)} particles used, {excluded} excluded"
     whose = "within its mask" if inputs.given_mask is None and inputs.paths.mask is not None else "found in the map"

@@ -82,7 +82,8 @@ def _particles(facts: dict[str, Any]) -> list[str]:
     voltages = " and ".join(f"{voltage:g}" for voltage in facts["voltage_kv"])
     return [
         f"particles: {facts['particles_used']:,} used, {facts['particles_excluded']:,} excluded, "
-        f"of {facts['particles_in_table']:,} in the table",
+        f"of {facts['particles_in_table']:,} in the table"
+        + (f"; each in a tilt series, in all {facts['tilt_images']:,} images" if "tilt_images" in facts else ""),
         f"half-sets: {facts['half1']:,} and {facts['half2']:,}, "
         + (facts["half_sets"] if facts["half_sets"].startswith("drawn") else f"from {facts['half_sets']}"),
         f"images: {facts['box']} pixels of {facts['pixel_size']:.5g} Å; {facts['images_in_files']:,} in "

@@ -132,6 +132,25 @@ class ParticleColumns:
         vectors: Array = padded[codes]
         return vectors
 
+    def tilted(self) -> IntArray | None:
+        """The number of the particle that each image shows, ``(p)``; None where the table says nothing of tilt series.
+
+        Raises:
+            InputError: images of other particles lie between those of one.
+        """
+        if PARTICLE not in self:
+            return None
+        number: IntArray = pd.factorize(self.text(PARTICLE))[0].astype(np.int64)
+        torn = np.flatnonzero(np.diff(number) < 0)
+        if torn.size:
+            row = int(torn[0]) + 1
+            raise InputError(
+                "tomography.torn", "the images of a particle do not follow one another",
+                file=self.path, field=PARTICLE, row=row, found=self.text(PARTICLE)[row],
+                fix="sort the table by this column",
+            )  # fmt: skip
+        return number
+
 
 def particle_block(star: StarFile) -> str:
     """The block that is the particle table: ``particles`` since RELION 3.1, before that whichever lists images.

@@ -7,12 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
-from dynaflex.data.columns import PARTICLE, ParticleColumns
-from dynaflex.data.foreign.cryosparc import read_cryosparc
-from dynaflex.data.foreign.relion_tomography import each_image
+from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.foreign.tables import read_table
 from dynaflex.data.halves import assign_halves
 from dynaflex.data.image_files import ImageFiles, find_images
 from dynaflex.data.optics import REFINED, check_ranges, ctf_fields, pixel_sizes, shifts, treatment
@@ -24,7 +22,7 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams
 from dynaflex.imaging.pose import Pose
 from dynaflex.io.foreign.cs import looks_like_cs
-from dynaflex.io.star import StarFile, read_star
+from dynaflex.io.star import StarFile
 from dynaflex.rotations import euler_to_matrix
 from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray, Tensor
 
@@ -47,8 +45,7 @@ class Particles:
     ``rows``, ``half`` (1 or 2) and ``group`` (optics group) are ``(p)``; ``pose`` and ``ctf`` are float64. Used plus
     ``excluded`` is the whole table, unless the particles were :meth:`take` n from a larger set. There
     are ``copies`` rows for each row of the file, more than one after an expansion by symmetry. Of tilt series a row is
-    an image, ``tilted`` ``(p)`` the number of the particle that it shows, and the images of a particle follow one
-    another; None elsewhere.
+    an image, and ``tilted`` ``(p)`` the particle that it shows, whose images follow one another; None elsewhere.
     """
 
     source: StarFile
@@ -159,7 +156,7 @@ class Particles:
         return self.files.read(np.asarray(index, dtype=np.int64), self.grid)
 
     def image_faults(self, index: IntArray, images: FloatArray) -> list[InputError]:
-        """One error for each of ``images`` ``(b h h)``, at positions ``index``, that cannot be used."""
+        """An error for each of ``images`` ``(b h h)``, at positions ``index``, that cannot be used."""
         # A minimum is NaN where any value is, and infinite values are extreme ones: two passes tell all.
         lowest, highest = images.min(axis=(1, 2)), images.max(axis=(1, 2))
         finite = np.isfinite(lowest) & np.isfinite(highest)
@@ -167,33 +164,17 @@ class Particles:
         for i in np.flatnonzero(~finite | (lowest == highest)):
             stack, number, row = self.image_of(int(index[i]))
             problem = "has the same value everywhere" if finite[i] else "has NaN or infinite values"
-            faults.append(
-                InputError(
-                    "particles.bad-image",
-                    f"image {number} {problem}",
-                    file=stack,
-                    expected="finite values that vary",
-                    found=row,
-                    fix="remove this particle from the table, or extract it again",
-                )
-            )
+            faults.append(InputError(
+                "particles.bad-image", f"image {number} {problem}",
+                file=stack, expected="finite values that vary", found=row,
+                fix="remove this particle from the table, or extract it again",
+            ))  # fmt: skip
         return list(map(self.words.error, faults))
 
     def image_of(self, position: int) -> tuple[Path, int, str]:
         """Where the image of a particle lies, for messages: its stack, its number there from 1, its row in words."""
         row = f"particle row {int(self.rows[position]) // self.copies} of {self.source.path}"
         return self.image_paths[self.files.stack[position]], int(self.files.index[position]) + 1, row
-
-
-def read_table(path: Path | str, class_number: int | None = None, datadir: Path | None = None) -> StarFile:
-    """The tables of a STAR file, with a row for each image where it lists tilt series, or those that RELION would have
-    written for a ``.cs`` file. ``datadir`` is a folder to look for what belongs to tilt series in.
-
-    Raises:
-        InputError: the file is missing, damaged or something else.
-    """
-    path = Path(path)
-    return read_cryosparc(path, class_number) if looks_like_cs(path) else each_image(read_star(path), datadir)
 
 
 def read_particles(
@@ -254,13 +235,13 @@ def _particles_of(
     if not len(rows):
         raise InputError(
             "particles.none-left", "no particle can be used",
-            file=star.path, found=f"row 0: {excluded[0].reason}",
-            fix="use the particle table of a 3D refinement (run_data.star)",
+            file=star.path, found=f"row 0: {excluded[0].reason}", fix=REFINED,
         )  # fmt: skip
     check_ranges(columns, ctf, rows, warnings)
     if excluded:
         first = excluded[0]
         warnings.append(f"{len(excluded)} of {len(columns)} particles excluded, first row {first.row}: {first.reason}")
+    tilted = columns.tilted()
     images = find_images(columns, pixel_size, datadir, strip_prefix)
     if star.whole_stacks:
         images.require_whole(columns)
@@ -282,28 +263,8 @@ def _particles_of(
         grid=common,
         excluded=tuple(excluded),
         warnings=tuple(map(star.words.said, warnings)),
-        tilted=_tilted(columns, rows),
+        tilted=None if tilted is None else tilted[rows],
     )
-
-
-def _tilted(columns: ParticleColumns, rows: IntArray) -> IntArray | None:
-    """The particle that each of the images at ``rows`` shows; None where the table says nothing of tilt series.
-
-    Raises:
-        InputError: images of other particles lie between those of one.
-    """
-    if PARTICLE not in columns:
-        return None
-    number = pd.factorize(columns.text(PARTICLE))[0].astype(np.int64)
-    torn = np.flatnonzero(np.diff(number) < 0)
-    if torn.size:
-        row = int(torn[0]) + 1
-        raise InputError(
-            "tomography.torn", "the images of a particle do not follow one another",
-            file=columns.path, field=PARTICLE, row=row, found=columns.text(PARTICLE)[row],
-            fix="sort the table by this column",
-        )  # fmt: skip
-    return number[rows]
 
 
 def _other_classes(columns: ParticleColumns, wanted: int | None, warnings: list[str]) -> list[Exclusion]:
@@ -321,8 +282,7 @@ def _other_classes(columns: ParticleColumns, wanted: int | None, warnings: list[
         return []
     if wanted not in counts:
         raise InputError(
-            "particles.no-such-class",
-            "no particle is of this class",
+            "particles.no-such-class", "no particle is of this class",
             file=columns.path, field=CLASS, expected=listed, found=columns.words.counted(CLASS, wanted),
             fix="--class with one of these",
         )  # fmt: skip

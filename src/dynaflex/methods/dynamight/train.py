@@ -103,8 +103,8 @@ class HalfTrainer:
         outside = torch.ones(len(data), dtype=torch.bool)
         outside[training] = False
         held_out = outside.nonzero()[:, 0]
-        judged = some_of(held_out, data.count(training), data.series(held_out))
-        self.likelihood = Likelihood(model, data, training, judged, self.poses)
+        some = some_of(held_out, data.count(training), data.series(held_out))
+        self.likelihood = Likelihood(model, data, training, some, self.poses)
         self.judges = data.some(held_out, MOST)
         self.trial_updates = self.trial_length(batches)
         enough = len(data.particle[held_out].unique()) >= how_stiff.FEWEST
@@ -190,17 +190,14 @@ class HalfTrainer:
                 kl = kl + self.poses.penalty(batch.index).mean()
         prediction = model.render(series.each(points), pose, batch.ctf)
         data = data_loss(prediction, batch.coefficients, weights).mean()
-        # What is known of a particle beforehand counts once, however many images show it.
-        prior = batch.particles / len(batch) * (self.progress.strength * geometry + kl)
-        (share * (data + prior)).backward()
+        # A particle has one prior, however many images show it.
+        (share * (data + batch.particles / len(batch) * (self.progress.strength * geometry + kl))).backward()
         with torch.no_grad():
             moved = (points - model.density.points()).square().sum(-1).mean().sqrt()
             left = self.data.power_left(prediction, batch)
             self.contrasts.seen(batch, prediction, weights)
-        figures = {
-            "data_loss": data.item(), "geometry": geometry.item(), "kl": kl.item(), "rms_displacement": moved.item(),
-        }  # fmt: skip
-        return Contribution(batch.index, figures, left)
+        terms = {"data_loss": data, "geometry": geometry, "kl": kl, "rms_displacement": moved}
+        return Contribution(batch.index, {name: term.item() for name, term in terms.items()}, left)
 
     def _finish_epoch(self, phase: str) -> None:
         state = self.progress
