@@ -71,10 +71,10 @@ class Particles:
         """Which image shows each particle, ``(p)``; copies by symmetry have one, otherwise it is its own number."""
         return self.files.numbers()
 
-    @property
+    @cached_property
     def particle(self) -> IntArray:
-        """Which particle each row shows, ``(p)``: one for all images of a tilt series, and all copies of an image."""
-        return self.image if self.tilted is None else self.tilted
+        """Which particle each row shows, ``(p)``, from 0: all images of a tilt series show one, and all copies do."""
+        return self.image if self.tilted is None else np.unique(self.tilted, return_inverse=True)[1].reshape(-1)
 
     @property
     def distinct(self) -> int:
@@ -159,8 +159,7 @@ class Particles:
         """An error for each of ``images`` ``(b h h)``, at positions ``index``, that cannot be used."""
         # A minimum is NaN where any value is, and infinite values are extreme ones: two passes tell all.
         lowest, highest = images.min(axis=(1, 2)), images.max(axis=(1, 2))
-        finite = np.isfinite(lowest) & np.isfinite(highest)
-        faults = []
+        finite, faults = np.isfinite(lowest) & np.isfinite(highest), []
         for i in np.flatnonzero(~finite | (lowest == highest)):
             stack, number, row = self.image_of(int(index[i]))
             problem = "has the same value everywhere" if finite[i] else "has NaN or infinite values"

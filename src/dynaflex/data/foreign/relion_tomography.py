@@ -44,12 +44,8 @@ def each_image(star: StarFile, datadir: Path | None) -> StarFile:
     Raises:
         InputError: a file that belongs to it is not there, or does not fit.
     """
-    tomograms: Path | None = None
-    listed = next((table for table in star.blocks.values() if _SET_PARTICLES in table), None)
-    if listed is not None:
-        particles = _named(star, listed, _SET_PARTICLES, datadir)
-        tomograms = _named(star, listed, _SET_TOMOGRAMS, datadir)
-        star = replace(read_star(particles), path=star.path)
+    tomograms = None if (listed := _set(star)) is None else _named(star, listed, _SET_TOMOGRAMS, datadir)
+    star = read_stacks(star, datadir)
     block = particle_block(star)
     table = star.blocks[block]
     if _VISIBLE not in table:
@@ -59,6 +55,30 @@ def each_image(star: StarFile, datadir: Path | None) -> StarFile:
     series = read_tilt_series(tomograms, datadir, set(table[TOMOGRAM]))
     flat = _flat(ParticleColumns.of(star, in_stacks=True), series)
     return replace(star, blocks={**star.blocks, block: flat}, whole_stacks=True)
+
+
+def read_stacks(star: StarFile, datadir: Path | None) -> StarFile:
+    """The particle table that an optimisation set names, or any other as it is.
+
+    Raises:
+        InputError: it is not there.
+    """
+    listed = _set(star)
+    if listed is None:
+        return star
+    return replace(read_star(_named(star, listed, _SET_PARTICLES, datadir)), path=star.path)
+
+
+def particle_names(table: pd.DataFrame) -> pd.Series[Any]:
+    """The names of the particles of a table of stacks, RELION's or made as it makes them."""
+    if PARTICLE in table:
+        return table[PARTICLE]
+    return table[TOMOGRAM] + [f"/{i + 1}" for i in range(len(table))]
+
+
+def _set(star: StarFile) -> pd.DataFrame | None:
+    """The one row of an optimisation set; None of another file."""
+    return next((table for table in star.blocks.values() if _SET_PARTICLES in table), None)
 
 
 def _named(star: StarFile, table: pd.DataFrame, label: str, datadir: Path | None) -> Path:
@@ -96,7 +116,7 @@ def _flat(columns: ParticleColumns, series: dict[str, TiltSeries]) -> pd.DataFra
     """The particle table with a row for each image."""
     columns.require((*_ANGLES, *_ORIGIN, *_PLACE, TOMOGRAM), "a particle in a tomogram", "use a table of RELION 5")
     table = columns.particles
-    names = table[PARTICLE] if PARTICLE in table else table[TOMOGRAM] + [f"/{i + 1}" for i in range(len(table))]
+    names = particle_names(table)
     repeated = np.flatnonzero(names.duplicated())
     if repeated.size:
         raise InputError(
