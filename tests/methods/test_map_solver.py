@@ -54,8 +54,8 @@ class Images:
     grid: Grid = GRID
 
     @property
-    def image(self) -> Tensor:
-        """Every particle has its own."""
+    def particle(self) -> Tensor:
+        """Every row shows its own."""
         return torch.arange(len(self.coefficients))
 
     def batch(self, index: Tensor, latents: Tensor | None = None) -> Batch:

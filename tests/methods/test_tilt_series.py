@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from dynaflex.config import RunConfig
 from dynaflex.data.columns import PARTICLE, TOMOGRAM
 from dynaflex.data.particles import read_particles
+from dynaflex.errors import UsageError
 from dynaflex.io.mrc import read_map
 from dynaflex.io.star import read_star, write_star
+from dynaflex.prepare.before_training import require_able
 from dynaflex.prepare.images import Imaging, ParticleImages
+from dynaflex.prepare.inputs import InputPaths, read_inputs
 from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.rigid import rigid_equations
 from dynaflex.simulation.particles import simulate
@@ -129,3 +133,12 @@ def test_what_treats_images_as_particles_is_refused(
     outcome = refuse("-o", tmp_path / "run", *given)
     assert outcome.code in (2, 3) and f"[{identifier}]" in outcome.err
     assert not (tmp_path / "run").exists()
+
+
+def test_what_does_not_know_tilt_series_says_so(tilted: Path, command: Callable[..., Any]) -> None:
+    files = (tilted / "optimisation_set.star", "--map", tilted / "consensus.mrc")
+    assert "[tomography.plan]" in command("check", *files, "--plan", "--method", "flex").err
+    inputs = read_inputs(InputPaths(files[0], tilted / "consensus.mrc"), RunConfig())
+    with pytest.raises(UsageError) as caught:
+        require_able(inputs, "flex", reads_tilt_series=True, in_a_crew=True)
+    assert caught.value.identifier == "tomography.ranks"

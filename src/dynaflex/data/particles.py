@@ -79,13 +79,12 @@ class Particles:
     @property
     def distinct(self) -> int:
         """How many particles there are, however many copies or images of them."""
-        return len(np.unique(self.particle))
+        return int(self.particle.max(initial=-1)) + 1
 
     @cached_property
     def originals(self) -> IntArray:
         """The first position ``(p)`` of the particle that each row shows."""
-        _, first, number = np.unique(self.particle, return_index=True, return_inverse=True)
-        return np.asarray(first[number.reshape(-1)])
+        return np.asarray(np.unique(self.particle, return_index=True)[1][self.particle])
 
     @property
     def conformations(self) -> IntArray:
@@ -234,7 +233,8 @@ def _particles_of(
     if not len(rows):
         raise InputError(
             "particles.none-left", "no particle can be used",
-            file=star.path, found=f"row 0: {excluded[0].reason}", fix=REFINED,
+            file=star.path, found=f"row 0: {excluded[0].reason}",
+            fix="use the particle table of a 3D refinement (run_data.star)",
         )  # fmt: skip
     check_ranges(columns, ctf, rows, warnings)
     if excluded:
