@@ -16,8 +16,9 @@ import pandas as pd
 import torch
 
 from dynaflex.data.columns import PARTICLE, TOMOGRAM, ParticleColumns, particle_block
-from dynaflex.data.foreign.tilt_series import DOSE, OPTICS, TiltSeries, read_tilt_series
+from dynaflex.data.foreign.tilt_series import OPTICS, TiltSeries, read_tilt_series
 from dynaflex.data.image_paths import find_file
+from dynaflex.data.optics import DOSE
 from dynaflex.errors import InputError
 from dynaflex.io.star import StarFile, read_star
 from dynaflex.rotations import euler_to_matrix, matrix_to_euler

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from dynaflex.data.image_paths import find_file
+from dynaflex.data.optics import DOSE
 from dynaflex.errors import InputError
 from dynaflex.io.star import StarFile, read_star
 from dynaflex.rotations import axis_angle_to_matrix
@@ -20,7 +21,7 @@ _NAME, _FILE, _HAND = "rlnTomoName", "rlnTomoTiltSeriesStarFile", "rlnTomoHand"
 _TURNS = ("rlnTomoXTilt", "rlnTomoYTilt", "rlnTomoZRot")
 _MATRIX = ("rlnTomoProjX", "rlnTomoProjY", "rlnTomoProjZ")
 _DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
-DOSE, _PER_ELECTRON = "rlnMicrographPreExposure", "rlnCtfBfactorPerElectronDose"
+_PER_ELECTRON = "rlnCtfBfactorPerElectronDose"
 OPTICS = {"rlnCtfBfactor": 0.0, "rlnCtfScalefactor": 1.0, "rlnPhaseShift": 0.0}
 """What a tilt series may say of the optics beside the defocus, and what it is where it does not."""
 
