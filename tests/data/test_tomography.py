@@ -15,6 +15,8 @@ from dynaflex.data.foreign.tables import read_table
 from dynaflex.data.halves import assign_halves, held_out
 from dynaflex.data.particles import read_particles
 from dynaflex.errors import InputError
+from dynaflex.imaging.ctf import transfer_function
+from dynaflex.io.mrc import write_stack
 from dynaflex.io.star import StarFile, read_star, write_star
 from dynaflex.rotations import euler_to_matrix
 from dynaflex.simulation.particles import simulate
@@ -106,6 +108,25 @@ def test_matrices_of_relion_4_turn_alike(own: Path) -> None:
 
         changed(path, with_matrices)
     assert torch.allclose(read_particles(own / "particles.star").pose.rotation, before, atol=1e-6)
+
+
+def test_stacks_multiplied_by_ctf_and_dose_are_seen_as_plain_ones(own: Path) -> None:
+    """RELION's extraction multiplies images by both, noise and all."""
+    plain = read_particles(own / "particles.star")
+    index = np.arange(len(plain))
+    ctf = transfer_function(plain.ctf, plain.grid)
+    before = torch.fft.rfft2(plain.restored(plain.images(index), index, 150.0))
+    multiplied = torch.fft.irfft2(torch.fft.rfft2(plain.images(index)) * ctf, s=(32, 32)).numpy()
+    for stack in plain.files.stacks:
+        mine = [plain.files.stacks[code] is stack for code in plain.files.stack]
+        write_stack(stack.path, multiplied[mine], plain.grid.pixel_size)
+    set_value("rlnCtfDataAreCtfPremultiplied", "1", block="optics")(own)
+    after = read_particles(own / "particles.star")
+    seen = torch.fft.rfft2(after.restored(after.images(index), index, 150.0))
+    clear = ctf.abs() > 0.15
+    assert float(clear.float().mean()) > 0.4
+    difference = (seen - before)[clear].abs().square().mean() / before[clear].abs().square().mean()
+    assert float(difference) < 1e-2, "but for the slope of the ice, which is taken off the images as they are"
 
 
 def matrices(tilts: object) -> np.ndarray:
