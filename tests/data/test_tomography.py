@@ -154,6 +154,20 @@ def set_value(label: str, value: str, row: int = 0, block: str = "particles") ->
     return spoil
 
 
+def in_file(name: str, label: str, value: str | None) -> Callable[[Path], None]:
+    """Put a value into all rows of a column of a file, or remove the column."""
+
+    def spoil(folder: Path) -> None:
+        def change(star: StarFile) -> None:
+            for block, table in star.blocks.items():
+                if label in table:
+                    star.blocks[block] = table.drop(columns=label) if value is None else table.assign(**{label: value})
+
+        changed(folder / name, change)
+
+    return spoil
+
+
 def lose(name: str) -> Callable[[Path], None]:
     """Remove a file."""
     return lambda folder: (folder / name).unlink()
@@ -174,6 +188,10 @@ def hide_a_tilt(folder: Path) -> None:
         (set_value("rlnTomoParticleName", "TS_001/2"), "tomography.repeated-particle"),
         (set_value("rlnImageDimensionality", "3", block="optics"), "star.tomography"),
         (hide_a_tilt, "tomography.stack"),
+        (in_file("tomograms.star", "rlnTomoHand", "left"), "star.not-a-number"),
+        (in_file("tilt_series/TS_001.star", "rlnDefocusU", "deep"), "star.not-a-number"),
+        (in_file("tilt_series/TS_001.star", "rlnTomoYTilt", None), "star.missing-column"),
+        (in_file("particles.star", "rlnTomoName", None), "star.missing-column"),
     ],
 )
 def test_what_does_not_fit_is_refused(own: Path, spoil: Callable[[Path], None], identifier: str) -> None:

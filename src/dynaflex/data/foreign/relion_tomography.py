@@ -51,10 +51,11 @@ def each_image(star: StarFile, datadir: Path | None) -> StarFile:
     table = star.blocks[block]
     if _VISIBLE not in table:
         return star
+    columns = ParticleColumns.of(star, in_stacks=True)
+    columns.require((*_ANGLES, *_ORIGIN, *_PLACE, TOMOGRAM), "a particle in a tomogram", "use a table of RELION 5")
     if tomograms is None:
         tomograms = _tomograms_beside(star.path, datadir)
-    series = read_tilt_series(tomograms, datadir, set(table[TOMOGRAM]))
-    flat = _flat(ParticleColumns.of(star, in_stacks=True), series)
+    flat = _flat(columns, read_tilt_series(tomograms, datadir, set(table[TOMOGRAM])))
     return replace(star, blocks={**star.blocks, block: flat}, whole_stacks=True)
 
 
@@ -115,7 +116,6 @@ def _tomograms_beside(particles: Path, datadir: Path | None) -> Path:
 
 def _flat(columns: ParticleColumns, series: dict[str, TiltSeries]) -> pd.DataFrame:
     """The particle table with a row for each image."""
-    columns.require((*_ANGLES, *_ORIGIN, *_PLACE, TOMOGRAM), "a particle in a tomogram", "use a table of RELION 5")
     table = columns.particles
     names = particle_names(table)
     repeated = np.flatnonzero(names.duplicated())

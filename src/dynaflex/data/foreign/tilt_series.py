@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ _NAME, _FILE, _HAND = "rlnTomoName", "rlnTomoTiltSeriesStarFile", "rlnTomoHand"
 _TURNS = ("rlnTomoXTilt", "rlnTomoYTilt", "rlnTomoZRot")
 _MATRIX = ("rlnTomoProjX", "rlnTomoProjY", "rlnTomoProjZ")
 _DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
-_PER_ELECTRON = "rlnCtfBfactorPerElectronDose"
+_SLOPE, _PER_ELECTRON = "rlnTomoDefocusSlope", "rlnCtfBfactorPerElectronDose"
 OPTICS = {"rlnCtfBfactor": 0.0, "rlnCtfScalefactor": 1.0, "rlnPhaseShift": 0.0}
 """What a tilt series may say of the optics beside the defocus, and what it is where it does not."""
 
@@ -58,7 +57,7 @@ def read_tilt_series(path: Path, datadir: Path | None, needed: set[str]) -> dict
     for row, name in enumerate(table[_NAME]):
         if name in needed:
             tilts, where = _table_of(star, table, row, name, datadir)
-            found[name] = _series(table.iloc[row], tilts, where)
+            found[name] = _series(_told(table, row, path), tilts, where)
     lost = sorted(needed - found.keys())
     if lost:
         raise InputError(
@@ -87,14 +86,19 @@ def _table_of(
     return next(iter(read_star(where).blocks.values())), where
 
 
-def _series(tomogram: pd.Series[Any], tilts: pd.DataFrame, path: Path) -> TiltSeries:
-    """Those of one tomogram, from its row and its ``tilts``."""
+def _told(table: pd.DataFrame, row: int, path: Path) -> tuple[float, float]:
+    """The sign and the slope of the defocus along the beam of a tomogram, and what of a B factor an electron adds."""
+    known = {name: _numbers(table, name, path)[row] for name in (_HAND, _SLOPE, _PER_ELECTRON) if name in table}
+    return known[_HAND] * known.get(_SLOPE, 1.0), known.get(_PER_ELECTRON, 0.0)
+
+
+def _series(told: tuple[float, float], tilts: pd.DataFrame, path: Path) -> TiltSeries:
+    """Those of one tomogram, of which this is ``told``, from its ``tilts``."""
     _require(tilts, (*_DEFOCUS, DOSE), path)
-    slope = float(tomogram[_HAND]) * float(tomogram.get("rlnTomoDefocusSlope", 1.0))
+    slope, per_electron = told
     optics = {name: _numbers(tilts, name, path) if name in tilts else np.full(len(tilts), default)
               for name, default in OPTICS.items()}  # fmt: skip
     dose = _numbers(tilts, DOSE, path)
-    per_electron = float(tomogram.get(_PER_ELECTRON, 0.0))
     if per_electron > 0.0:
         # Damage is then a B factor that grows with the dose, and nothing else.
         optics["rlnCtfBfactor"] = optics["rlnCtfBfactor"] + per_electron * dose
@@ -106,9 +110,16 @@ def _series(tomogram: pd.Series[Any], tilts: pd.DataFrame, path: Path) -> TiltSe
 def _rotation(tilts: pd.DataFrame, path: Path) -> Array:
     """``Rz(zrot) Ry(ytilt) Rx(xtilt)``, or the turns that matrices of RELION 4 hold."""
     if all(name in tilts for name in _MATRIX):
-        rows = [[[float(part) for part in text.strip("[]").split(",")[:3]] for text in tilts[name]] for name in _MATRIX]
-        matrix: Array = np.array(rows).transpose(1, 0, 2)
-        return matrix / np.cbrt(np.linalg.det(matrix))[:, None, None]
+        try:
+            rows = [[[float(part) for part in text.strip("[]").split(",")] for text in tilts[name]] for name in _MATRIX]
+            matrix: Array = np.array(rows)[..., :3].transpose(1, 0, 2)
+            turned: Array = matrix / np.cbrt(np.linalg.det(matrix))[:, None, None]
+        except (ValueError, IndexError, np.linalg.LinAlgError) as error:
+            raise InputError(
+                "star.not-a-list", "these are not the rows of a projection matrix",
+                file=path, field=_MATRIX[0], expected="[a,b,c,d]", fix="correct these columns",
+            ) from error  # fmt: skip
+        return turned
     _require(tilts, _TURNS[1:], path)
     total = torch.eye(3, dtype=torch.float64)
     for name, axis in zip(_TURNS, torch.eye(3, dtype=torch.float64), strict=True):
