@@ -225,8 +225,9 @@ def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
     grid = inputs.imaging.grid
     members = inputs.members(trained.half)
     learned = torch.from_numpy(np.flatnonzero(~inputs.held_out[members]))
-    learned = learned[:: -(-len(learned) // _SOLVED)]
     images = images_of(trained, inputs, inputs.imaging, device)
+    count = images.count(learned)
+    learned = learned[images.series(learned).images_of(torch.arange(0, count, -(-count // _SOLVED)))]
     region, latents = Region.sphere(grid, device), trained.latents.mean
     operator = Operator(method_of(run).field(run, trained.model, latents, region), trained.noise_power.to(device))
     batches = Passes(images, f"maps to judge half {trained.half} by", SWEEPS[_SOLVER], latents, learned)

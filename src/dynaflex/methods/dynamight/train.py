@@ -291,10 +291,9 @@ class HalfTrainer:
         key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_POOL)
         draws = self.data.draws(self.training, 64, self.config.latent_dim, key)
         with torch.no_grad():
-            chosen = torch.cat([
-                self.model.deformed(self.model.latents.posterior(self.data.batch(part, noise=noise)).mean)
-                for part, noise in islice(draws, 16)
-            ])  # fmt: skip
+            some = [self.data.batch(part, noise=noise) for part, noise in islice(draws, 16)]
+            latents = torch.cat([batch.series.one(self.model.latents.posterior(batch).mean) for batch in some])
+            chosen = torch.cat([self.model.deformed(z) for z in latents.split(64)])
             reference = self.model.density.points()
             pooled = min(self.config.pooled_particles, max(1, len(chosen) // 10))
             reference.copy_(closest_conformation(chosen, reference, pooled))

@@ -205,7 +205,8 @@ class FlexTrainer(InTurn[FlexConfig]):
     @torch.no_grad()
     def _end_motion(self) -> dict[str, Any]:
         if self.progress.epoch >= _SETTLED * self.epochs:
-            z = self.table.mean_of(self.likelihood.training[:_ASKED])
+            known = self.likelihood.training
+            z = self.table.mean_of(self.data.series(known).one(known)[:_ASKED])
             self.progress.strain = strains(self.model.deformed(z), self.moves.mesh).mean(dim=0)
         tried = {"tried": self.progress.tried} if self.progress.tried else {}
         return {"lambda": self.progress.rigidity, "coordinates": int(self.flow.active.sum()), **tried}
