@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from dynaflex.data.columns import PARTICLE, particle_block
-from dynaflex.data.foreign.relion_tomography import particle_names, read_stacks
 from dynaflex.data.halves import assign_halves
 from dynaflex.errors import InputError, UsageError
 from dynaflex.io.durable import make_folder
@@ -78,6 +77,9 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> Subset:
 def _of_whole_particles(run: Run, images: pd.DataFrame, kept: IntArray) -> tuple[StarFile, str, pd.DataFrame, IntArray]:
     """The table of particles that a run on tilt series was made from, and the rows of those that some rows of the
     table of their ``images`` show."""
+    # Whoever selects single particles does not wait for torch.
+    from dynaflex.data.foreign.relion_tomography import particle_names, read_stacks
+
     inputs = inputs_of(run)
     star = read_stacks(read_star(inputs.particles), inputs.datadir)
     block = particle_block(star)
