@@ -15,6 +15,7 @@ from dynaflex.latents.posterior import Laplace, Posterior
 from dynaflex.latents.prior import GAUSSIAN, LatentPrior
 from dynaflex.losses.data import data_loss
 from dynaflex.model import FlexModel
+from dynaflex.series import ALONE, Series
 from dynaflex.shapes import Tensor
 
 _DIFFERENCE = 0.05
@@ -50,29 +51,33 @@ def most_probable(
     renderings an iteration and one at the end, and no backward pass. A step that does not lower a particle's energy is
     refused and damped; without iterations the latents stay where they are. Far from the answer the steps are short,
     because the image is linear in z over a few Å of motion only: one wide sweep of :func:`descend` comes near sooner.
+    Images of a tilt series have one conformation: what they say of it adds up.
     """
-    z, damping = start.clone(), torch.full((len(start), 1, 1), 1e-2, device=start.device)
+    series = batch.series
+    z = series.one(start).clone()
+    damping = torch.full((len(z), 1, 1), 1e-2, device=z.device)
     energy, residual, jacobian = _linearise(model, batch, weights, z, prior)
-    curvature = _curvature(jacobian, weights, z, prior)
+    curvature = _curvature(batch, jacobian, weights, z, prior)
     for left in range(iterations, 0, -1):
-        gradient = _products(jacobian, residual[:, None], weights)[..., 0] + prior.gradient(z)
+        gradient = series.total(_products(jacobian, residual[:, None], weights))[..., 0] + prior.gradient(z)
         diagonal = torch.diag_embed(curvature.diagonal(dim1=1, dim2=2))
         step = torch.linalg.solve(curvature + damping * diagonal, gradient)
         step = step * (2.0 / step.norm(dim=1, keepdim=True).clamp(min=2.0))
         if left == 1:
             # No step is left that would need derivatives.
-            better = energy_of(model, batch, weights, z - step, prior) < energy
+            better = _energy(model, batch, weights, z - step, prior) < energy
             z = torch.where(better[:, None], z - step, z)
             break
         new_energy, new_residual, new_jacobian = _linearise(model, batch, weights, z - step, prior)
         better = new_energy < energy
         z = torch.where(better[:, None], z - step, z)
         energy = torch.where(better, new_energy, energy)
-        residual = torch.where(better[:, None, None, None], new_residual, residual)
-        jacobian = torch.where(better[:, None, None, None, None], new_jacobian, jacobian)
+        nearer = series.each(better)
+        residual = torch.where(nearer[:, None, None, None], new_residual, residual)
+        jacobian = torch.where(nearer[:, None, None, None, None], new_jacobian, jacobian)
         damping = torch.where(better[:, None, None], damping * 0.2, damping * 10.0)
-        curvature = _curvature(jacobian, weights, z, prior)
-    return z, curvature
+        curvature = _curvature(batch, jacobian, weights, z, prior)
+    return series.each(z), series.each(curvature)
 
 
 def log_evidence(
@@ -118,33 +123,33 @@ def descend(
     its neighbours: 5 renderings a coordinate. The width is the last parabola's, with the other coordinates held fixed;
     where coordinates hang together it is narrower than that of :func:`infer`.
     """
-    z = start.clone()
-    energy = energy_of(model, batch, weights, z, prior)
+    z = batch.series.one(start).clone()
+    energy = _energy(model, batch, weights, z, prior)
     precision = prior.curvature(z)
     for spacing in steps:
         for k in range(z.shape[1]):
 
             def energy_at(offset: Tensor, z: Tensor = z, k: int = k) -> Tensor:
-                return energy_of(model, batch, weights, _shifted(z, k, offset), prior)
+                return _energy(model, batch, weights, _shifted(z, k, offset), prior)
 
             offset, energy, bend = _line_search(energy_at, energy, spacing)
             z = _shifted(z, k, offset)
             precision[:, k] = torch.maximum(bend, prior.curvature(z)[:, k])
-    return Posterior(z, -0.5 * precision.log())
+    return Posterior(*map(batch.series.each, (z, -0.5 * precision.log())))
 
 
 @torch.no_grad()
 def energy_of(
     model: FlexModel, batch: Batch, weights: Tensor, latents: Tensor, prior: LatentPrior = GAUSSIAN
 ) -> Tensor:
-    """The energy in nats, up to a constant, of latents ``(b k)``: one value per particle ``(b)``."""
-    return misfit_of(model, batch, weights, latents) + prior.energy(latents)
+    """The energy in nats, up to a constant, of latents ``(b k)``: one value per particle, for each image ``(b)``."""
+    return batch.series.each(_energy(model, batch, weights, batch.series.one(latents), prior))
 
 
 @torch.no_grad()
 def misfit_of(model: FlexModel, batch: Batch, weights: Tensor, latents: Tensor) -> Tensor:
     """What latents ``(b k)`` leave of the images: the negative log-likelihood in nats, up to a constant, ``(b)``."""
-    return _misfit(_difference(model, batch, latents), weights)
+    return _misfit(_difference(model, batch, batch.series.one(latents)), weights)
 
 
 @torch.no_grad()
@@ -167,13 +172,14 @@ def find_latents(
     size: int = 64,
     prior: LatentPrior = GAUSSIAN,
     task: str = "latents",
+    series: Series = ALONE,
 ) -> Laplace:
     """Posterior of the particles ``index`` ``(p)``, from ``start`` ``(p k)`` or the best of ``candidates``.
 
-    ``task`` is what a person is told about it.
+    ``task`` is what a person is told about it, ``series`` which of them are images of one.
     """
     parts = []
-    for part in tell.each(torch.arange(len(index)).split(size), task):
+    for part in tell.each(series.parts(len(index), size), task):
         batch = batches(index[part])
         if start is None:
             origin, iterations = best_start(model, batch, weights, candidates, prior), FROM_NOTHING
@@ -186,9 +192,16 @@ def find_latents(
     return Laplace(mean, log_scale, covariance)
 
 
+def _energy(model: FlexModel, batch: Batch, weights: Tensor, z: Tensor, prior: LatentPrior) -> Tensor:
+    """The energy ``(g)`` of the particles at z ``(g k)``; here and below, a particle has a latent, and several images
+    where there are tilt series."""
+    return batch.series.total(_misfit(_difference(model, batch, z), weights)) + prior.energy(z)
+
+
 def _difference(model: FlexModel, batch: Batch, z: Tensor) -> Tensor:
     """Prediction minus image, as real numbers ``(b h w 2)``."""
-    return torch.view_as_real(model.render(model.deformed(z), batch.pose, batch.ctf) - batch.coefficients)
+    points = batch.series.each(model.deformed(z))
+    return torch.view_as_real(model.render(points, batch.pose, batch.ctf) - batch.coefficients)
 
 
 def _misfit(difference: Tensor, weights: Tensor) -> Tensor:
@@ -199,18 +212,19 @@ def _misfit(difference: Tensor, weights: Tensor) -> Tensor:
 def _linearise(
     model: FlexModel, batch: Batch, weights: Tensor, z: Tensor, prior: LatentPrior
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Energy ``(b)``, difference ``(b h w 2)`` and its derivatives ``(b k h w 2)`` at z."""
+    """Energy ``(g)``, difference ``(b h w 2)`` and its derivatives ``(b k h w 2)`` at z."""
     here = _difference(model, batch, z)
     columns = [
         (_difference(model, batch, _shifted(z, k, z.new_tensor(_DIFFERENCE))) - here) / _DIFFERENCE
         for k in range(z.shape[1])
     ]
-    return _misfit(here, weights) + prior.energy(z), here, torch.stack(columns, dim=1)
+    energy = batch.series.total(_misfit(here, weights)) + prior.energy(z)
+    return energy, here, torch.stack(columns, dim=1)
 
 
-def _curvature(jacobian: Tensor, weights: Tensor, z: Tensor, prior: LatentPrior) -> Tensor:
-    """The second derivatives ``(b k k)`` of the energy at z, where the image is linear in it."""
-    return _products(jacobian, jacobian, weights) + torch.diag_embed(prior.curvature(z))
+def _curvature(batch: Batch, jacobian: Tensor, weights: Tensor, z: Tensor, prior: LatentPrior) -> Tensor:
+    """The second derivatives ``(g k k)`` of the energy at z, where the images are linear in it."""
+    return batch.series.total(_products(jacobian, jacobian, weights)) + torch.diag_embed(prior.curvature(z))
 
 
 def _line_search(

@@ -16,10 +16,9 @@ from dynaflex.cache.folder import remove
 from dynaflex.config import RunConfig, Stage
 from dynaflex.costs.account import Account, accounted
 from dynaflex.costs.plan import kept, key_of
-from dynaflex.data.halves import too_few
 from dynaflex.errors import StoppedOnRequest
 from dynaflex.io.star import write_star
-from dynaflex.prepare.before_training import Check, checked
+from dynaflex.prepare.before_training import Check, checked, require_able, require_enough
 from dynaflex.prepare.fingerprint import fingerprint
 from dynaflex.prepare.inputs import InputPaths, Inputs, looked_at, read_inputs
 from dynaflex.prepare.memory import CACHE, at_hand, memory_need, place_again, place_of_images, require_room
@@ -82,6 +81,7 @@ def start_run(
     with stoppable(path, to_resume(path)) as stop, spent.counted() as taken:
         with spent.on("reading"):
             inputs = read_inputs(paths, config)
+            require_able(inputs, method.name, method.reads_tilt_series, task.crew is not None)
             place = place_of_images(task.cache, path, inputs, config, task.copies)
             if place is None or task.until == "prepare":
                 # A cache looks at every image while it is made.
@@ -122,6 +122,7 @@ def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Co
             run = Run.open(path)
             config = settings_again(run, method, asked)
             inputs = reopened(run, moved)
+            require_able(inputs, method.name, method.reads_tilt_series, task.crew is not None)
             plan = method.examine(inputs, config)
         work = Work(run, inputs, config, plan, task.device)
         with run.locked(), exit_markers(path), accounted(run, taken) as account, task.reported(run):
@@ -130,19 +131,6 @@ def resume_run(method: Method[Config, Plan], path: Path, moved: Moved, asked: Co
             place = place_again(task.cache, run, inputs, config, task.copies)
             _go_on(work, method, task, stop, place, account)
     return run
-
-
-def require_enough(inputs: Inputs, config: RunConfig) -> None:
-    """Refuse halves that are too small to train.
-
-    Raises:
-        InputError: they are.
-    """
-    few = too_few(
-        inputs.particles.half, inputs.held_out, config.trained_halves, config.batch_size, inputs.paths.particles
-    )
-    if few is not None:
-        raise few
 
 
 def _go_on(
@@ -246,8 +234,12 @@ def prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
     particles = inputs.particles
     excluded = [{"row": item.row, "reason": item.reason} for item in particles.excluded]
     used = len(particles)
-    counts = {"table": used + len(excluded), "used": used, "excluded": excluded}
-    run.write_provenance(counts=counts if inputs.unit is None else {**counts, "images": particles.distinct})
+    counts: dict[str, object] = {"table": used + len(excluded), "used": used, "excluded": excluded}
+    if inputs.unit is not None:
+        counts["images"] = particles.distinct
+    if particles.tilted is not None:
+        counts["tilted"] = particles.distinct
+    run.write_provenance(counts=counts)
     for message in inputs.warnings:
         run.warn(message)
     write_frame(run, inputs.frame, inputs.imaging.grid)
@@ -265,6 +257,8 @@ def prepare(work: Work[Config, Plan], method: Method[Config, Plan]) -> None:
 def _used(inputs: Inputs, config: RunConfig) -> str:
     particles = inputs.particles
     excluded = len(particles.excluded) // particles.copies
+    if particles.tilted is not None:
+        return f"{particles.distinct} particles used, in {len(particles)} images of tilt series; {excluded} excluded"
     if inputs.unit is None:
         return f"{len(particles)} particles used, {excluded} excluded"
     whose = "within its mask" if inputs.given_mask is None and inputs.paths.mask is not None else "found in the map"

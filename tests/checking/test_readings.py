@@ -53,7 +53,8 @@ def optics() -> CtfParams:
     return CtfParams(
         defocus_u=defocus + 1500.0, defocus_v=defocus - 1500.0, defocus_angle=3.0 * torch.rand(N, generator=seeded(2)),
         voltage_kv=300.0 * one, cs_mm=2.7 * one, amplitude_contrast=0.1 * one, phase_shift=0.3 * one, b_factor=zero,
-        scale=one, beam_tilt=torch.zeros(N, 2), odd_zernike=torch.zeros(N, 0), even_zernike=torch.zeros(N, 0),
+        scale=one, dose=zero, beam_tilt=torch.zeros(N, 2),
+        odd_zernike=torch.zeros(N, 0), even_zernike=torch.zeros(N, 0),
     )  # fmt: skip
 
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial.transform import Rotation
 
 from dynaflex.data.particles import read_particles
 from dynaflex.errors import InputError
 from dynaflex.io.mrc import write_stack
+from dynaflex.io.star import StarFile, read_star, write_star
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 FILES = sorted([*SHARED.glob("*/*.star"), *SHARED.glob("*/*.cs")])
@@ -91,7 +93,8 @@ EXPECTED: dict[str, Good | str] = {
     ),
     # No angles.
     "star/ml-struct-bio_cryodrgn__data_toy_projections_13.star": "star.missing-column",
-    "star/recovar_relion5tomo__particles.star": "star.tomography",
+    # Tilt series, without the tables of them.
+    "star/recovar_relion5tomo__particles.star": "tomography.no-tilt-series",
     "star/simplecryoem_hist__data_particles.first250.star": Good(
         250, 1.244531, 256, (-27.06145, 7.977661, -144.05007), (0.348960, 0.348955)
     ),
@@ -153,3 +156,40 @@ def test_every_table_is_read_right_or_refused(name: str, tmp_path: Path) -> None
     lens = particles.treatment.magnification[0]
     shift = np.linalg.solve(lens.T, np.negative(expected.origin))
     np.testing.assert_allclose(particles.pose.shift[0].numpy(), shift, rtol=1e-6)
+
+
+TILTED = SHARED / "star/recovar_relion5tomo__particles.star"
+
+
+@pytest.mark.skipif(not TILTED.exists(), reason=f"no tilt series in {SHARED}")
+def test_particles_of_tilt_series_are_read_with_made_up_tilts(tmp_path: Path) -> None:
+    """Ten rows of RELION 5: as many images as there are visible frames, that of no tilt turned as its particle is."""
+    table = read_star(TILTED).blocks["particles"]
+    seen = [np.flatnonzero(np.array(text.strip("[]").split(",")) == "1") for text in table["rlnTomoVisibleFrames"]]
+    tilts = np.arange(-20, 21) * 3.0
+    columns = {
+        **dict.fromkeys(("rlnTomoZRot", "rlnDefocusAngle"), 0.0 * tilts), "rlnTomoYTilt": tilts,
+        **dict.fromkeys(("rlnDefocusU", "rlnDefocusV"), 3e4 + tilts), "rlnMicrographPreExposure": np.abs(tilts),
+    }  # fmt: skip
+    names = sorted(set(table["rlnTomoName"]))
+    series = {
+        name: pd.DataFrame({key: [f"{x:g}" for x in values] for key, values in columns.items()}) for name in names
+    }
+    listed = pd.DataFrame({"rlnTomoName": names, "rlnTomoHand": ["-1"] * len(names)})
+    write_star(StarFile(tmp_path, {"global": listed, **series}), tmp_path / "tomograms.star")
+    (tmp_path / TILTED.name).write_bytes(TILTED.read_bytes())
+    text = " ".join(f"{len(frames)}@{name}" for frames, name in zip(seen, table["rlnImageName"], strict=True))
+    (tmp_path / "images.txt").write_text(text)
+    stand_ins(tmp_path / "images.txt", 384, tmp_path)
+    particles = read_particles(tmp_path / TILTED.name)
+    assert particles.distinct == 10 and len(particles) == sum(map(len, seen)) > 350
+    assert particles.grid.pixel_size == 1.62 and particles.half.tolist()[:: len(particles) - 1] == [1, 1]
+    for row, frames in enumerate(seen):
+        mine = np.flatnonzero(particles.particle == row)
+        assert len(mine) == len(frames)
+        level = mine[np.flatnonzero(tilts[frames] == 0.0)]
+        angles = table.iloc[row][["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]].astype(float)
+        rotation = Rotation.from_euler("ZYZ", angles.tolist(), degrees=True).as_matrix().T
+        assert np.allclose(particles.pose.rotation[level].numpy(), rotation, atol=1e-6)
+        height = float(table["rlnCenteredCoordinateZAngst"][row])
+        assert np.allclose(particles.ctf.defocus_u[level].numpy(), 3e4 - height, atol=1e-3)

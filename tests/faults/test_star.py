@@ -206,7 +206,7 @@ FAULTS = [
     Fault("S-13", "no particles", edited(without_rows), 3,
           ("particles.star", "labels and no rows", "table of a job that kept particles")),
     Fault("S-14", "a tilt series", changed(lambda table: table.assign(rlnTomoVisibleFrames="[1,1]")), 3,  # type: ignore[attr-defined]
-          ("particles.star", "tilt series, which are not supported", "single-particle images")),
+          ("particles.star", "a particle in a tomogram needs this column", "a table of RELION 5")),
     Fault("S-15", "positions instead of particles", positions, 3,
           ("column rlnImageName", "a table of positions on micrographs", "run_data.star")),
     Fault("S-16", "cut in its last row", edited(lambda text: text.rstrip().rsplit(None, 1)[0] + "\n"), 3,

@@ -58,7 +58,8 @@ def particles(latents: Tensor, noise: float, seed: int = 0) -> list[Batch]:
         CtfParams(
             defocus_u=every(15000.0) + torch.arange(count) * 20.0, defocus_v=every(15000.0), defocus_angle=every(0.0),
             voltage_kv=every(300.0), cs_mm=every(2.7), amplitude_contrast=every(0.1), phase_shift=every(0.0),
-            b_factor=every(0.0), scale=every(1.0), beam_tilt=torch.zeros(count, 2, dtype=torch.float64),
+            b_factor=every(0.0), scale=every(1.0), dose=every(0.0),
+            beam_tilt=torch.zeros(count, 2, dtype=torch.float64),
             odd_zernike=torch.zeros(count, 0, dtype=torch.float64),
             even_zernike=torch.zeros(count, 0, dtype=torch.float64),
         ),

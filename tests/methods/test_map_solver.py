@@ -54,8 +54,8 @@ class Images:
     grid: Grid = GRID
 
     @property
-    def image(self) -> Tensor:
-        """Every particle has its own."""
+    def particle(self) -> Tensor:
+        """Every row shows its own."""
         return torch.arange(len(self.coefficients))
 
     def batch(self, index: Tensor, latents: Tensor | None = None) -> Batch:
@@ -126,10 +126,10 @@ def test_particles_in_training_are_explained_as_those_held_out_are(signal: float
     model = model_of(ball(28.0))
     images = images_of(model, signal)
     maps = solved(model, images)
-    folds = by_fold(images.batch(TRAINED), images.image)
+    folds = by_fold(images.batch(TRAINED), images.particle)
     crossed = []
     for batch in folds:
-        with of_the_others(on_map(model), maps, batch, images.image):
+        with of_the_others(on_map(model), maps, batch, images.particle):
             crossed.append(gains(model, images, batch.index))
     training = torch.cat(crossed)
     either, held_out = (
@@ -180,12 +180,12 @@ def test_the_model_keeps_its_map() -> None:
     kept = density.values.clone()
     images = images_of(model, 1.0)
     maps = torch.stack([kept + 1.0, kept + 2.0])
-    for batch in by_fold(images.batch(torch.arange(7)), images.image):
+    for batch in by_fold(images.batch(torch.arange(7)), images.particle):
         fold = int(batch.index[0]) % 2
-        with of_the_others(density, maps, batch, images.image):
+        with of_the_others(density, maps, batch, images.particle):
             assert torch.equal(density.values, maps[1 - fold])
-        with pytest.raises(MemoryError), of_the_others(density, maps, batch, images.image):
+        with pytest.raises(MemoryError), of_the_others(density, maps, batch, images.particle):
             raise MemoryError
-        with of_the_others(density, torch.zeros(0), batch, images.image):
+        with of_the_others(density, torch.zeros(0), batch, images.particle):
             assert torch.equal(density.values, kept)
     assert torch.equal(density.values, kept)

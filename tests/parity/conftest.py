@@ -69,6 +69,7 @@ def random_optics(n: int, generator: torch.Generator) -> CtfParams:
         phase_shift=uniform(0.0, 0.5),
         b_factor=uniform(0.0, 80.0),
         scale=uniform(0.7, 1.3),
+        dose=torch.zeros(n, dtype=torch.float64),
         beam_tilt=torch.zeros(n, 2, dtype=torch.float64),
         odd_zernike=torch.zeros(n, 0, dtype=torch.float64),
         even_zernike=torch.zeros(n, 0, dtype=torch.float64),

@@ -40,6 +40,7 @@ def random_optics(seed: int, n: int = IMAGES) -> CtfParams:
         phase_shift=uniform(0.0, 2.0),
         b_factor=torch.zeros(n, dtype=torch.float64),
         scale=torch.ones(n, dtype=torch.float64),
+        dose=torch.zeros(n, dtype=torch.float64),
         beam_tilt=torch.zeros(n, 2, dtype=torch.float64),
         odd_zernike=torch.zeros(n, 0, dtype=torch.float64),
         even_zernike=torch.zeros(n, 0, dtype=torch.float64),

@@ -145,6 +145,7 @@ def test_published_projections_of_one_point(exact: Callable[..., Tensor], correl
         phase_shift=phase_shift.deg2rad(),
         b_factor=b_factor,
         scale=scale,
+        dose=torch.zeros_like(scale),
         beam_tilt=torch.zeros(n, 2, dtype=torch.float64),
         odd_zernike=torch.zeros(n, 0, dtype=torch.float64),
         even_zernike=torch.zeros(n, 0, dtype=torch.float64),

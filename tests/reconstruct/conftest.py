@@ -80,7 +80,8 @@ def views() -> Callable[..., Batch]:
         optics = CtfParams(
             defocus_u=defocus, defocus_v=defocus - 300.0, defocus_angle=every(0.3),
             voltage_kv=every(300.0), cs_mm=every(2.7), amplitude_contrast=every(0.1), phase_shift=every(0.0),
-            b_factor=every(0.0), scale=every(1.0), beam_tilt=torch.zeros(n, 2, dtype=torch.float64),
+            b_factor=every(0.0), scale=every(1.0), dose=every(0.0),
+            beam_tilt=torch.zeros(n, 2, dtype=torch.float64),
             odd_zernike=torch.zeros(n, 0, dtype=torch.float64), even_zernike=torch.zeros(n, 0, dtype=torch.float64),
         )  # fmt: skip
         pose = Pose(random_rotations(n, generator).float(), torch.randn(n, 2, generator=generator) * 3)

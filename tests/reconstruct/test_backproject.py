@@ -49,7 +49,8 @@ def optics(n: int) -> CtfParams:
     return CtfParams(
         defocus_u=every(12000.0) + torch.arange(n) * 500, defocus_v=every(11500.0), defocus_angle=every(0.3),
         voltage_kv=every(300.0), cs_mm=every(2.7), amplitude_contrast=every(0.1), phase_shift=every(0.0),
-        b_factor=every(20.0), scale=every(1.1), beam_tilt=torch.full((n, 2), 40.0, dtype=torch.float64),
+        b_factor=every(20.0), scale=every(1.1), dose=every(0.0),
+        beam_tilt=torch.full((n, 2), 40.0, dtype=torch.float64),
         odd_zernike=torch.zeros(n, 0, dtype=torch.float64), even_zernike=torch.zeros(n, 0, dtype=torch.float64),
     )  # fmt: skip
 

@@ -82,7 +82,7 @@ def test_an_image_in_reference_orientation_is_the_projection_along_z(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(microscope, "transfer_function", no_ctf)
-    monkeypatch.setattr(microscope, "_random_euler", identity_euler)
+    monkeypatch.setattr(microscope, "random_euler", identity_euler)
     monkeypatch.setattr(microscope, "OFFSET_SD", 0.0)
     truth = simulate(tmp_path, 3, BOX, PIXEL, math.inf, "two-hinge", 2)
     images = images_of(tmp_path)
@@ -169,7 +169,7 @@ def test_the_table_is_a_refinement_in_relions_dialect(noisy: tuple[Path, Truth])
 
 def test_directions_are_uniform_and_offsets_as_wide_as_stated() -> None:
     random = np.random.default_rng(0)
-    euler = np.deg2rad(microscope._random_euler(20_000, random))
+    euler = np.deg2rad(microscope.random_euler(20_000, random))
     matrices = Rotation.from_euler("ZYZ", euler).as_matrix()
     # For uniform rotations every matrix element has mean 0 and variance 1/3.
     assert np.abs(matrices.mean(axis=0)).max() < 4.0 * math.sqrt(1.0 / 3.0 / 20_000)
@@ -247,7 +247,7 @@ def test_segments_are_the_domains_of_the_nearest_atoms_inside_the_mask(noisy: tu
 
 def test_heavier_atoms_make_brighter_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microscope, "transfer_function", no_ctf)
-    monkeypatch.setattr(microscope, "_random_euler", identity_euler)
+    monkeypatch.setattr(microscope, "random_euler", identity_euler)
     monkeypatch.setattr(microscope, "OFFSET_SD", 0.0)
     grid, random = Grid(BOX, PIXEL), np.random.default_rng(0)
     points, weights = random.normal(0.0, 20.0, (3, 9, 3)), random.uniform(1.0, 5.0, 9)

@@ -130,8 +130,8 @@ def test_images_are_held_once_and_count_once(once: Particles) -> None:
     assert torch.equal(batch.coefficients, alone.batch(torch.tensor([3, 3, 10])).coefficients)
     values = torch.randn(len(once), generator=torch.Generator().manual_seed(0))
     everyone = torch.arange(len(many))
-    assert torch.allclose(copies.per_image(values.repeat_interleave(3), everyone), values)
-    assert copies.per_image(everyone[:1].float(), everyone[:1]).tolist() == [0.0]
+    assert torch.allclose(copies.per_particle(values.repeat_interleave(3), everyone), values)
+    assert copies.per_particle(everyone[:1].float(), everyone[:1]).tolist() == [0.0]
 
 
 def test_a_batch_reads_an_image_of_several_copies_once(once: Particles, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,6 +210,7 @@ def simulate(
     contrast_spread: float = 0.0,
     ramp_spread: float = 0.0,
     symmetry: str = "C1",
+    tilts: int = 0,
 ) -> Simulated:
     """Particles of a flexible molecule whose motion is known, to try a run on; as ``dynaflex simulate``.
 
@@ -226,6 +227,7 @@ def simulate(
         contrast_spread: that of the logarithm of how strongly particles show; 0.3 is ice of very uneven thickness.
         ramp_spread: that of how much images rise over their width, in noise standard deviations.
         symmetry: point group of an assembly whose units move each for itself, such as ``"C4"``.
+        tilts: images of each particle in a tilt series, as RELION 5's tomography has them; 0 for none.
 
     Raises:
         UsageError: this cannot be simulated, or a file that is not of a simulation would be replaced.
@@ -242,4 +244,5 @@ def simulate(
         return simulated(
             Path(out), particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed,
             contrast_spread=contrast_spread, ramp_spread=ramp_spread, symmetry=symmetry,
+            tilts=tilts,
         )  # fmt: skip

@@ -233,6 +233,7 @@ class Run:
         from dynaflex.prepare.fingerprint import own_files
         from dynaflex.products import selection
         from dynaflex.products.names import ANALYSIS
+        from dynaflex.products.subset import write_subset
 
         outline = None
         if polygon is not None:
@@ -243,7 +244,7 @@ class Run:
         )  # fmt: skip
         if out is not None:
             with durable.sparing(own_files(self.path)):
-                selection.write_subset(self._directory, rows, Path(out))
+                write_subset(self._directory, rows, Path(out))
         return np.unique(rows)
 
     @speaks_python

@@ -98,8 +98,9 @@ def _look_at_counts(report: Report, particles: Particles) -> None:
     """Too few particles for any training are an error, too few for one with the usual settings a warning."""
     usual = RunConfig()
     apart = held_out(particles.rows[particles.originals], particles.half, usual.held_out_fraction, usual.seed)
+    one = particles.conformations
     few = [
-        too_few(particles.half, apart, usual.trained_halves, batch_size, particles.source.path)
+        too_few(particles.half[one], apart[one], usual.trained_halves, batch_size, particles.source.path)
         for batch_size in (1, usual.batch_size)
     ]
     if few[0] is not None and report.ok:

@@ -12,6 +12,7 @@ from dynaflex.checking.duplicates import picked_twice
 from dynaflex.checking.findings import Report
 from dynaflex.checking.image_checks import check_images
 from dynaflex.checking.volume_checks import look_at_map, look_at_mask
+from dynaflex.data.columns import PARTICLE
 from dynaflex.data.particles import Particles, read_particles
 from dynaflex.data.placed import Frame, require_grid, same_pixel_size
 from dynaflex.data.views import views_of_halves
@@ -72,12 +73,16 @@ def check_inputs(
 def _describe(report: Report, particles: Particles, seed: int) -> None:
     report.warnings += particles.warnings
     table = particles.source.blocks[particles.particles_block]
-    halves = [int((particles.half == half).sum()) for half in (1, 2)]
+    one = particles.conformations
+    halves = [int((particles.half[one] == half).sum()) for half in (1, 2)]
     defocus = particles.ctf.defocus_u
+    listed = len(table) if particles.tilted is None else table[PARTICLE].nunique()
+    if particles.tilted is not None:
+        report.facts["tilt_images"] = len(particles)
     report.facts |= {
-        "particles_in_table": len(table),
-        "particles_used": len(particles),
-        "particles_excluded": len(particles.excluded),
+        "particles_in_table": listed,
+        "particles_used": len(one),
+        "particles_excluded": listed - len(one),
         "excluded": [{"row": exclusion.row, "reason": exclusion.reason} for exclusion in particles.excluded],
         "half_sets": particles.words.said(_HALF) if _HALF in table else f"drawn with seed {seed}",
         "half1": halves[0],
@@ -143,7 +148,7 @@ def _check_halves(report: Report, particles: Particles, halves: list[int]) -> No
                 fix="use the table of a 3D auto-refinement, or remove the column: halves that are drawn share poses",
             )
         )
-    elif min(halves) < 0.4 * len(particles):
+    elif min(halves) < 0.4 * sum(halves):
         report.warnings.append(f"the half-sets are unequal: {halves[0]} and {halves[1]} particles")
     image = particles.files.stack * (1 + particles.files.index.max()) + particles.files.index
     pairs = np.unique(np.stack([image, particles.half]), axis=1)

@@ -82,21 +82,22 @@ def _particles(facts: dict[str, Any]) -> list[str]:
     voltages = " and ".join(f"{voltage:g}" for voltage in facts["voltage_kv"])
     return [
         f"particles: {facts['particles_used']:,} used, {facts['particles_excluded']:,} excluded, "
-        f"of {facts['particles_in_table']:,} in the table",
+        f"of {facts['particles_in_table']:,} in the table"
+        + (f"; each in a tilt series, in all {facts['tilt_images']:,} images" if "tilt_images" in facts else ""),
         f"half-sets: {facts['half1']:,} and {facts['half2']:,}, "
         + (facts["half_sets"] if facts["half_sets"].startswith("drawn") else f"from {facts['half_sets']}"),
         f"images: {facts['box']} pixels of {facts['pixel_size']:.5g} Å; {facts['images_in_files']:,} in "
         + counted(facts["image_files"], "file"),
-        f"optics: {voltages} kV; {_groups(facts['optics_groups'])}",
+        f"optics: {voltages} kV; {_groups(facts['optics_groups'], 'image' if 'tilt_images' in facts else 'particle')}",
         f"defocus: {lowest:,.0f} to {highest:,.0f} Å, median {usual:,.0f} Å",
         f"shifts: up to {facts['largest_shift']:.1f} Å",
     ]
 
 
-def _groups(sizes: dict[str, int]) -> str:
+def _groups(sizes: dict[str, int], thing: str) -> str:
     if len(sizes) > _GROUPS:
-        return f"{len(sizes)} groups of {min(sizes.values()):,} to {max(sizes.values()):,} particles"
-    listed = ", ".join(f"{name} with {counted(size, 'particle')}" for name, size in sizes.items())
+        return f"{len(sizes)} groups of {min(sizes.values()):,} to {max(sizes.values()):,} {thing}s"
+    listed = ", ".join(f"{name} with {counted(size, thing)}" for name, size in sizes.items())
     return f"{'group' if len(sizes) == 1 else 'groups'} {listed}"
 
 

@@ -14,6 +14,8 @@ from dynaflex.errors import InputError, Words
 from dynaflex.io.star import StarFile
 from dynaflex.shapes import Array, IntArray
 
+PARTICLE, TOMOGRAM = "rlnTomoParticleName", "rlnTomoName"
+"""Which particle of a tilt series an image shows, and in which tomogram that lies."""
 _MISSING_VALUES = ("", "nan", "<na>", "none", "null")
 
 
@@ -33,16 +35,18 @@ class ParticleColumns:
     _optics_row: IntArray
 
     @classmethod
-    def of(cls, star: StarFile) -> ParticleColumns:
+    def of(cls, star: StarFile, *, in_stacks: bool = False) -> ParticleColumns:
         """Find the particle and optics tables of a file, in either order and of any RELION version.
 
+        A row is an image, or where ``in_stacks`` a particle with a stack of two-dimensional images.
+
         Raises:
-            InputError: no particle table, no particles, tomography, or an optics group that does not exist.
+            InputError: no particle table, no particles, subtomograms, or an optics group that does not exist.
         """
         optics = star.blocks.get("optics")
         block = particle_block(star)
         particles = star.blocks[block]
-        _refuse_tomography(star.path, particles, optics)
+        _refuse_subtomograms(star.path, particles, optics, in_stacks)
         if not len(particles):
             raise InputError(
                 "star.no-particles",
@@ -128,6 +132,25 @@ class ParticleColumns:
         vectors: Array = padded[codes]
         return vectors
 
+    def tilted(self) -> IntArray | None:
+        """The number of the particle that each image shows, ``(p)``; None where the table says nothing of tilt series.
+
+        Raises:
+            InputError: images of other particles lie between those of one.
+        """
+        if PARTICLE not in self:
+            return None
+        number: IntArray = pd.factorize(self.text(PARTICLE))[0].astype(np.int64)
+        torn = np.flatnonzero(np.diff(number) < 0)
+        if torn.size:
+            row = int(torn[0]) + 1
+            raise InputError(
+                "tomography.torn", "the images of a particle do not follow one another",
+                file=self.path, field=PARTICLE, row=row, found=self.text(PARTICLE)[row],
+                fix="sort the table by this column",
+            )  # fmt: skip
+        return number
+
 
 def particle_block(star: StarFile) -> str:
     """The block that is the particle table: ``particles`` since RELION 3.1, before that whichever lists images.
@@ -182,17 +205,20 @@ def _is_tomography(table: pd.DataFrame) -> bool:
     return any(str(name).startswith("rlnTomo") for name in table.columns) or "rlnCtfImage" in table
 
 
-def _refuse_tomography(path: Path, particles: pd.DataFrame, optics: pd.DataFrame | None) -> None:
+def _refuse_subtomograms(path: Path, particles: pd.DataFrame, optics: pd.DataFrame | None, in_stacks: bool) -> None:
+    """Refuse particles that are no images: of tomography those can be read that lie in stacks, an image for each tilt,
+    and those that have a row for each image."""
     tables = [particles] if optics is None else [particles, optics]
     flat = all("rlnImageDimensionality" not in t or set(t["rlnImageDimensionality"]) <= {"2"} for t in tables)
-    if flat and not any(map(_is_tomography, tables)):
+    images = in_stacks or (PARTICLE in particles and "rlnDefocusU" in particles)
+    if flat and "rlnCtfImage" not in particles and (images or not any(map(_is_tomography, tables))):
         return
     raise InputError(
         "star.tomography",
-        "this table lists subtomograms or tilt series, which are not supported",
+        "this table lists subtomograms, which are not supported",
         file=path,
-        expected="two-dimensional single-particle images",
-        fix="use a table of single-particle images",
+        expected="two-dimensional images",
+        fix="extract these particles as 2D stacks in RELION 5, and give its optimisation_set.star",
     )
 
 

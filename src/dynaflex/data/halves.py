@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dynaflex.data.columns import PARTICLE, TOMOGRAM
 from dynaflex.errors import InputError
 from dynaflex.shapes import BoolArray, IntArray
 
@@ -22,16 +23,21 @@ def assign_halves(table: pd.DataFrame, seed: int, warnings: list[str], file: Pat
 
     ``rlnRandomSubset`` is used where the table has it. Otherwise halves are drawn with ``seed`` per micrograph, so that
     neighbours and duplicates stay together; per image where the table names no two micrographs, or one holds so many
-    particles that the halves would be more unequal than 45 to 55. Neither the order of the rows nor the run changes the
-    draw. ``file`` is named in errors.
+    particles that the halves would be more unequal than 45 to 55. Of tilt series they are drawn per tomogram, or per
+    particle. Neither the order of the rows nor the run changes the draw. ``file`` is named in errors.
 
     Raises:
-        InputError: ``rlnRandomSubset`` holds anything but 1 and 2.
+        InputError: ``rlnRandomSubset`` holds anything but 1 and 2, or tears the images of a particle apart.
     """
+    tilted = PARTICLE in table
     if "rlnRandomSubset" in table:
-        return _halves_given(table["rlnRandomSubset"], file)
+        halves = _halves_given(table["rlnRandomSubset"], file)
+        if tilted:
+            _require_whole(table[PARTICLE], halves, file)
+        return halves
     warnings.append(f"no rlnRandomSubset: halves are drawn with seed {seed}, and share the poses of the consensus")
-    micrograph, image = (_groups(table, name) for name in ("rlnMicrographName", "rlnImageName"))
+    columns = (TOMOGRAM, PARTICLE) if tilted else ("rlnMicrographName", "rlnImageName")
+    micrograph, image = (_groups(table, name) for name in columns)
     if micrograph is None:
         return np.ones(len(table), dtype=np.int64) if image is None else _draw(*image, seed)
     halves = _draw(*micrograph, seed)
@@ -102,6 +108,20 @@ def _halves_given(column: pd.Series[str], file: Path | str | None) -> IntArray:
         )
     halves: IntArray = values.astype(np.int64)
     return halves
+
+
+def _require_whole(particle: pd.Series[str], halves: IntArray, file: Path | str | None) -> None:
+    """Refuse a particle with images in both halves."""
+    code = pd.factorize(particle)[0]
+    first = np.unique(code, return_index=True)[1][code]
+    torn = np.flatnonzero(halves != halves[first])
+    if torn.size:
+        row = int(torn[0])
+        raise InputError(
+            "halves.torn", "the images of one particle are in both half-sets",
+            file=file, field="rlnRandomSubset", row=row, expected=int(halves[first[row]]), found=int(halves[row]),
+            fix="give all images of a particle one half",
+        )  # fmt: skip
 
 
 def _groups(table: pd.DataFrame, column: str) -> tuple[IntArray, list[str]] | None:

@@ -56,6 +56,21 @@ class ImageFiles:
         rank[np.argsort(first)] = np.arange(len(first))
         return np.asarray(rank[number.reshape(-1)])
 
+    def require_whole(self, columns: ParticleColumns) -> None:
+        """Refuse stacks that hold other images than the table has rows for, of all particles of a table.
+
+        Raises:
+            InputError: one does: which image shows which tilt is then not known.
+        """
+        listed = np.bincount(self.stack, minlength=len(self.stacks))
+        for code, stack in enumerate(self.stacks):
+            if stack.n_images != listed[code]:
+                raise InputError(
+                    "tomography.stack", "this stack has not an image for each tilt in which its particle is seen",
+                    file=stack.path, expected=f"{listed[code]} images, as {columns.path} says", found=stack.n_images,
+                    fix="give the table that was written with these stacks",
+                )  # fmt: skip
+
     def read(self, positions: IntArray, grid: Grid) -> FloatArray:
         """The images at ``positions`` ``(n)``, white, on ``grid``, float32 ``(n h h)``."""
         images = np.empty((len(positions), grid.box, grid.box), dtype=np.float32)

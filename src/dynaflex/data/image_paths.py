@@ -60,6 +60,15 @@ def find_files(
     return [found[name] for name in names], roots.pop() if len(roots) == 1 else None
 
 
+def find_file(table: Path, name: str, datadir: Path | None) -> Path | None:
+    """A file that a table names beside images, looked for where these are; None where it is not there.
+
+    Raises:
+        InputError: two different files may be meant.
+    """
+    return _Search(table, datadir).file(cleaned(name), 0)
+
+
 @dataclass(frozen=True)
 class _Search:
     table: Path

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynaflex.data.columns import ParticleColumns
+from dynaflex.data.columns import PARTICLE, ParticleColumns
 from dynaflex.data.treatment import Treatment
 from dynaflex.errors import InputError
 from dynaflex.shapes import Array, IntArray
 
 REFINED = "use the particle table of a 3D refinement (run_data.star)"
 
+DOSE = "rlnMicrographPreExposure"
+"""The dose before an image, in electrons per Å²."""
 _CTF = ("rlnDefocusU", "rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 _PIXEL_SIZES = ("rlnImagePixelSize", "rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
 # What a pixel of a microscope can be, in Å; others are in another unit.
@@ -178,6 +180,8 @@ def ctf_fields(columns: ParticleColumns) -> dict[str, Array]:
         "phase_shift": np.deg2rad(columns.number("rlnPhaseShift", 0.0)),
         "b_factor": columns.number("rlnCtfBfactor", 0.0),
         "scale": columns.number("rlnCtfScalefactor", 1.0),
+        # Of single particles a weight for what came before is in the micrograph, or in nothing that RELION models.
+        "dose": columns.number(DOSE, 0.0) if PARTICLE in columns else np.zeros(len(columns)),
         "beam_tilt": np.stack([columns.number("rlnBeamTiltX", 0.0), columns.number("rlnBeamTiltY", 0.0)], axis=1),
         "odd_zernike": columns.vector("rlnOddZernike"),
         "even_zernike": columns.vector("rlnEvenZernike"),

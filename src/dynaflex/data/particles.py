@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dynaflex.data.columns import ParticleColumns
-from dynaflex.data.foreign.cryosparc import read_cryosparc
+from dynaflex.data.foreign.tables import read_table
 from dynaflex.data.halves import assign_halves
 from dynaflex.data.image_files import ImageFiles, find_images
 from dynaflex.data.optics import REFINED, check_ranges, ctf_fields, pixel_sizes, shifts, treatment
@@ -22,7 +22,7 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.ctf import CtfParams
 from dynaflex.imaging.pose import Pose
 from dynaflex.io.foreign.cs import looks_like_cs
-from dynaflex.io.star import StarFile, read_star
+from dynaflex.io.star import StarFile
 from dynaflex.rotations import euler_to_matrix
 from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray, Tensor
 
@@ -44,7 +44,8 @@ class Particles:
 
     ``rows``, ``half`` (1 or 2) and ``group`` (optics group) are ``(p)``; ``pose`` and ``ctf`` are float64. Used plus
     ``excluded`` is the whole table, unless the particles were :meth:`take` n from a larger set. There
-    are ``copies`` rows for each row of the file, more than one after an expansion by symmetry.
+    are ``copies`` rows for each row of the file, more than one after an expansion by symmetry. Of tilt series a row is
+    an image, and ``tilted`` ``(p)`` the particle that it shows, whose images follow one another; None elsewhere.
     """
 
     source: StarFile
@@ -60,6 +61,7 @@ class Particles:
     excluded: tuple[Exclusion, ...]
     warnings: tuple[str, ...]
     copies: int = 1
+    tilted: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,15 +71,25 @@ class Particles:
         """Which image shows each particle, ``(p)``; copies by symmetry have one, otherwise it is its own number."""
         return self.files.numbers()
 
+    @cached_property
+    def particle(self) -> IntArray:
+        """Which particle each row shows, ``(p)``, from 0: all images of a tilt series show one, and all copies do."""
+        return self.image if self.tilted is None else np.unique(self.tilted, return_inverse=True)[1].reshape(-1)
+
     @property
     def distinct(self) -> int:
-        """How many particles there are, however many copies of them."""
-        return len(np.unique(self.image))
+        """How many particles there are, however many copies or images of them."""
+        return int(self.particle.max(initial=-1)) + 1
 
     @cached_property
     def originals(self) -> IntArray:
-        """The first position ``(p)`` with the same image as each particle."""
-        return np.asarray(np.unique(self.image, return_index=True)[1][self.image])
+        """The first position ``(p)`` of the particle that each row shows."""
+        return np.asarray(np.unique(self.particle, return_index=True)[1][self.particle])
+
+    @property
+    def conformations(self) -> IntArray:
+        """A position for each conformation that is looked for: of a tilt series its first image, else every row."""
+        return np.arange(len(self)) if self.tilted is None else np.unique(self.originals)
 
     @property
     def image_paths(self) -> tuple[Path, ...]:
@@ -110,6 +122,7 @@ class Particles:
             group=self.group[positions],
             files=self.files.take(positions),
             treatment=self.treatment.take(positions),
+            tilted=None if self.tilted is None else self.tilted[positions],
         )
 
     def images(self, index: IntArray) -> Tensor:
@@ -142,40 +155,24 @@ class Particles:
         return self.files.read(np.asarray(index, dtype=np.int64), self.grid)
 
     def image_faults(self, index: IntArray, images: FloatArray) -> list[InputError]:
-        """One error for each of ``images`` ``(b h h)``, at positions ``index``, that cannot be used."""
+        """An error for each of ``images`` ``(b h h)``, at positions ``index``, that cannot be used."""
         # A minimum is NaN where any value is, and infinite values are extreme ones: two passes tell all.
         lowest, highest = images.min(axis=(1, 2)), images.max(axis=(1, 2))
-        finite = np.isfinite(lowest) & np.isfinite(highest)
-        faults = []
+        finite, faults = np.isfinite(lowest) & np.isfinite(highest), []
         for i in np.flatnonzero(~finite | (lowest == highest)):
             stack, number, row = self.image_of(int(index[i]))
             problem = "has the same value everywhere" if finite[i] else "has NaN or infinite values"
-            faults.append(
-                InputError(
-                    "particles.bad-image",
-                    f"image {number} {problem}",
-                    file=stack,
-                    expected="finite values that vary",
-                    found=row,
-                    fix="remove this particle from the table, or extract it again",
-                )
-            )
+            faults.append(InputError(
+                "particles.bad-image", f"image {number} {problem}",
+                file=stack, expected="finite values that vary", found=row,
+                fix="remove this particle from the table, or extract it again",
+            ))  # fmt: skip
         return list(map(self.words.error, faults))
 
     def image_of(self, position: int) -> tuple[Path, int, str]:
         """Where the image of a particle lies, for messages: its stack, its number there from 1, its row in words."""
         row = f"particle row {int(self.rows[position]) // self.copies} of {self.source.path}"
         return self.image_paths[self.files.stack[position]], int(self.files.index[position]) + 1, row
-
-
-def read_table(path: Path | str, class_number: int | None = None) -> StarFile:
-    """The tables of a STAR file, or those that RELION would have written for a ``.cs`` file.
-
-    Raises:
-        InputError: the file is missing, damaged or something else.
-    """
-    path = Path(path)
-    return read_cryosparc(path, class_number) if looks_like_cs(path) else read_star(path)
 
 
 def read_particles(
@@ -187,7 +184,8 @@ def read_particles(
     grid: Grid | None = None,
     strip_prefix: str | None = None,
 ) -> Particles:
-    """Read a particle STAR file of RELION 3.0 to 5, or a ``.cs`` file of cryoSPARC, and find its images.
+    """Read a particle STAR file of RELION 3.0 to 5, an optimisation set of RELION 5's tomography, or a ``.cs`` file of
+    cryoSPARC, and find its images.
 
     A value of the particle table wins over that of the optics table. A particle whose pose or optics is not a number is
     excluded and listed, and so is one of another class where ``class_number`` is given (from 1 in ``rlnClassNumber``,
@@ -198,7 +196,7 @@ def read_particles(
     Raises:
         InputError: anything that makes the table unusable, with the file, column, row and remedy.
     """
-    star = read_table(path, class_number)
+    star = read_table(path, class_number, datadir)
     with star.words.spoken():
         return _particles_of(star, datadir, seed, class_number, grid, strip_prefix)
 
@@ -242,7 +240,10 @@ def _particles_of(
     if excluded:
         first = excluded[0]
         warnings.append(f"{len(excluded)} of {len(columns)} particles excluded, first row {first.row}: {first.reason}")
+    tilted = columns.tilted()
     images = find_images(columns, pixel_size, datadir, strip_prefix)
+    if star.whole_stacks:
+        images.require_whole(columns)
     files, common = on_one_grid(columns, images, rows, source, grid, warnings)
     half = assign_halves(columns.particles, seed, warnings, star.path)[rows]
     rotation = euler_to_matrix(torch.from_numpy(np.deg2rad(degrees[rows])))
@@ -261,6 +262,7 @@ def _particles_of(
         grid=common,
         excluded=tuple(excluded),
         warnings=tuple(map(star.words.said, warnings)),
+        tilted=None if tilted is None else tilted[rows],
     )
 
 
@@ -279,8 +281,7 @@ def _other_classes(columns: ParticleColumns, wanted: int | None, warnings: list[
         return []
     if wanted not in counts:
         raise InputError(
-            "particles.no-such-class",
-            "no particle is of this class",
+            "particles.no-such-class", "no particle is of this class",
             file=columns.path, field=CLASS, expected=listed, found=columns.words.counted(CLASS, wanted),
             fix="--class with one of these",
         )  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from dynaflex import fourier, ranks
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose
+from dynaflex.series import ALONE, Series
 from dynaflex.shapes import Tensor
 
 
@@ -25,10 +26,11 @@ class Share:
 
 @dataclass(frozen=True)
 class Batch:
-    """b particles of a set, as a model sees them.
+    """b particles of a set, as a model sees them; of tilt series, b images of whole particles.
 
     ``index`` ``(b)`` counts particles of the set, ``ctf`` is ``(b h w)``. ``noise`` ``(b k)`` is the standard normal
     draw of a sampler, ``latents`` ``(b k)`` the conformations where they are given; without them nothing moves.
+    ``particle`` ``(b)`` says which images of tilt series show the same one, and is empty where each shows its own.
     ``read`` fetches ``coefficients``: what goes through all particles again and again needs their images once.
     Where there is a ``share``, other ranks have the rest of it.
     """
@@ -40,6 +42,7 @@ class Batch:
     noise: Tensor = field(default_factory=lambda: torch.zeros(0))
     latents: Tensor | None = None
     share: Share | None = None
+    particle: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -48,6 +51,16 @@ class Batch:
     def coefficients(self) -> Tensor:
         """The transforms ``(b h w)`` of the normalised images."""
         return self.read()
+
+    @cached_property
+    def series(self) -> Series:
+        """Which images are of one particle, and share its conformation."""
+        return Series(self.particle) if len(self.particle) else ALONE
+
+    @property
+    def particles(self) -> int:
+        """How many particles there are."""
+        return self.series.count(len(self))
 
     @property
     def everyone(self) -> Tensor:
@@ -76,13 +89,14 @@ class Batch:
             noise=self.noise[which] if len(self.noise) else self.noise,
             latents=None if self.latents is None else self.latents[which],
             share=self.share,
+            particle=self.particle[which] if len(self.particle) else self.particle,
         )
 
     def split(self, size: int) -> list[Batch]:
-        """The same particles in batches of at most ``size``."""
+        """The same particles in batches of at most ``size`` images, or of one particle where it has more."""
         if len(self) <= size:
             return [self]
-        return [self.take(part) for part in torch.arange(len(self), device=self.index.device).split(size)]
+        return [self.take(part.to(self.index.device)) for part in self.series.parts(len(self), size)]
 
     def filtered(self, factor: Tensor) -> Batch:
         """The same particles seen through a filter ``(b h w)``: images and CTFs are multiplied by it."""

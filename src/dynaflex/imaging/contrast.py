@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from dynaflex.series import Series
 from dynaflex.shapes import Tensor
 
 _SURE = 3.0
@@ -23,6 +24,16 @@ def matching(prediction: Tensor, images: Tensor, weights: Tensor) -> tuple[Tenso
     g, y = torch.view_as_real(prediction), torch.view_as_real(images)
     norm = (g.square() * weights[..., None]).sum(dim=(1, 2, 3)).clamp(min=1e-12)
     return (g * y * weights[..., None]).sum(dim=(1, 2, 3)) / norm, norm.rsqrt()
+
+
+def in_common(factor: Tensor, error: Tensor, series: Series) -> tuple[Tensor, Tensor]:
+    """The factor of each particle, and its standard error, for each of its images ``(b)``: the mean of theirs, each as
+    much as it is known."""
+    if series.alone:
+        return factor, error
+    trust = error.square().reciprocal()
+    total = series.shared(trust)
+    return series.shared(factor * trust) / total, total.rsqrt()
 
 
 def contrasts(factor: Tensor, error: Tensor, of: Tensor, kind: Tensor | None = None) -> Tensor:

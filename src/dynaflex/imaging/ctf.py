@@ -15,8 +15,9 @@ from dynaflex.shapes import Tensor
 class CtfParams:
     """The optics of b images. All tensors are float64 ``(b)`` unless a shape is given.
 
-    ``beam_tilt`` ``(b 2)`` is in mrad. ``odd_zernike`` and ``even_zernike`` ``(b m)`` hold RELION's coefficients in
-    radians, in RELION's order; ``m`` may be 0.
+    ``dose`` is what the specimen had before the image, in electrons per Å². ``beam_tilt`` ``(b 2)`` is in mrad.
+    ``odd_zernike`` and ``even_zernike`` ``(b m)`` hold RELION's coefficients in radians, in RELION's order; ``m`` may
+    be 0.
     """
 
     defocus_u: Tensor
@@ -28,6 +29,7 @@ class CtfParams:
     phase_shift: Tensor
     b_factor: Tensor
     scale: Tensor
+    dose: Tensor
     beam_tilt: Tensor
     odd_zernike: Tensor
     even_zernike: Tensor
@@ -57,17 +59,29 @@ def electron_wavelength(voltage_kv: Tensor) -> Tensor:
 def transfer_function(ctf: CtfParams, grid: Grid) -> Tensor:
     """The CTF of every image on the rfft grid, ``(b h w)``: float32, or complex64 where odd aberrations are present.
 
-    ``-sin(gamma) exp(-B k²/4) scale``, positive at low frequency for molecules that are white. Phases are computed in
-    float64: at high defocus they exceed a thousand radians. Odd aberrations multiply the prediction by ``exp(i phi)``.
+    ``-sin(gamma) exp(-B k²/4) scale``, positive at low frequency for molecules that are white, times what the dose has
+    left of each frequency. Phases are computed in float64: at high defocus they exceed a thousand radians. Odd
+    aberrations multiply the prediction by ``exp(i phi)``.
     """
     kx, ky = (k.to(torch.float64) for k in grid.frequencies(ctf.defocus_u.device, torch.float64))
     gamma = _phase(ctf, kx, ky)
     radius2 = kx.square() + ky.square()
     envelope = torch.exp(-0.25 * _column(ctf.b_factor) * radius2) * _column(ctf.scale)
+    if ctf.dose.any():
+        envelope = envelope * what_is_left(_column(ctf.dose), radius2.sqrt())
     real = -torch.sin(gamma) * envelope
     if not ctf.has_odd_aberrations:
         return real.to(torch.float32)
     return torch.polar(real.abs(), _odd_phase(ctf, kx, ky) + math.pi * (real < 0)).to(torch.complex64)
+
+
+def what_is_left(dose: Tensor, frequency: Tensor) -> Tensor:
+    """By how much amplitudes at some ``frequency`` in 1/Å are left after a ``dose`` in electrons per Å².
+
+    ``exp(-dose / 2 Nc)`` with the critical exposure ``Nc = 0.245 k^-1.665 + 2.81`` that Grant and Grigorieff (2015)
+    measured at 300 kV. RELION weights tilt images by it, at any voltage.
+    """
+    return torch.exp(-0.5 * dose / (0.245 * frequency.pow(-1.665) + 2.81))
 
 
 def _column(values: Tensor) -> Tensor:

@@ -38,7 +38,8 @@ class StarFile:
     """The tables of a STAR file in file order, every value a string exactly as written.
 
     ``lists`` names the blocks that are simple lists (``_name value``) rather than loops; each is a table of one row.
-    ``notices`` say what about the file is unusual, though it could be read; ``words`` are those of its user.
+    ``notices`` say what about the file is unusual, though it could be read; ``words`` are those of its user. A table
+    that was made from one of stacks has ``whole_stacks``: a row for every image of each.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class StarFile:
     lists: frozenset[str] = frozenset()
     notices: tuple[str, ...] = ()
     words: Words = field(default_factory=Words)
+    whole_stacks: bool = False
 
 
 def read_star(path: Path | str) -> StarFile:

@@ -33,7 +33,7 @@ from dynaflex.results.trained import config_of, displacements, load_half
 from dynaflex.results.volumes import carried_map
 from dynaflex.rotations import point_group
 from dynaflex.run.directory import PROVENANCE, Run
-from dynaflex.run.files import UNIT, has_map, read_grids, read_latents, read_map
+from dynaflex.run.files import UNIT, has_map, particles_shown, read_grids, read_latents, read_map
 from dynaflex.shapes import Array, FloatArray, IntArray, Tensor
 from dynaflex.validate.cryobench import RADII, fsc_area, neighbourhood_similarity
 from dynaflex.validate.score import (
@@ -217,8 +217,11 @@ def half_maps(run: Path, half: int) -> dict[str, Tensor]:
 
 
 def latents_of(run: Path, half: int) -> tuple[IntArray, FloatArray]:
-    """Rows of the input table ``(p)`` and mean latents ``(p k)`` of one half."""
-    return read_latents(Run.open(run)).of_half(half)
+    """Rows of the input table ``(p)`` and mean latents ``(p k)`` of one half, one row for each particle."""
+    opened = Run.open(run)
+    rows, latents = read_latents(opened).of_half(half)
+    one = np.isin(rows, particles_shown(opened))
+    return rows[one], latents[one]
 
 
 class KnownField(Field):

@@ -20,10 +20,10 @@ class Encoder(Latents):
         self.third = torch.nn.Linear(widths[1], 2 * latent_dim)
 
     def posterior(self, batch: Batch) -> Posterior:
-        """Posterior ``(b k)`` from the images alone."""
+        """Posterior ``(b k)`` from the images alone, in the mean over those of a tilt series."""
         box = batch.coefficients.shape[-2]
         cropped = fourier.crop_coefficients(batch.coefficients, self.box, 2) * (self.box / box) ** 2
         small = fourier.inverse_transform(cropped, 2).flatten(1)
         hidden = torch.relu(self.second(torch.relu(self.first(small))))
-        mean, log_scale = self.third(hidden).chunk(2, dim=1)
+        mean, log_scale = batch.series.mean(self.third(hidden)).chunk(2, dim=1)
         return Posterior(mean, log_scale.clamp(-6.0, 2.0))

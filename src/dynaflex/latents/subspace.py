@@ -219,7 +219,7 @@ def _expectation(
 ) -> tuple[list[_Latent], Tensor]:
     """The exact posterior of every batch, and the noise power ``(s)`` that the images leave under it.
 
-    The posterior is normal with precision ``1 + U* P* C W C P U``, one small matrix per image.
+    The posterior is normal with precision ``1 + U* P* C W C P U``, one small matrix per particle, over its images.
     """
     grid, weights = slices.grid, noise_weights(power, slices.grid) * (slices.whitening(power) > 0)
     posteriors, left, total = [], torch.zeros_like(weights), 0
@@ -228,9 +228,9 @@ def _expectation(
         difference, parts = batch.coefficients - images[:, 0], images[:, 1:]
         real = torch.view_as_real(parts.contiguous()).flatten(2)
         weighted = real * weights[..., None].expand(-1, -1, 2).flatten()
-        precision = weighted @ real.transpose(1, 2) + torch.eye(len(components), device=real.device)
-        covariance = torch.linalg.inv(precision)
-        explained = (weighted @ torch.view_as_real(difference).flatten(1)[..., None])[..., 0]
+        seen = batch.series.shared(weighted @ real.transpose(1, 2))
+        covariance = torch.linalg.inv(seen + torch.eye(len(components), device=real.device))
+        explained = batch.series.shared((weighted @ torch.view_as_real(difference).flatten(1)[..., None])[..., 0])
         z = (covariance @ explained[..., None])[..., 0]
         posteriors.append(_Latent(z, covariance + z[:, :, None] * z[:, None, :]))
         unexplained = difference - torch.einsum("bk,bkhw->bhw", z.to(parts.dtype), parts)

@@ -21,8 +21,12 @@ class LatentTable(Latents):
         self.table = torch.nn.Embedding.from_pretrained(torch.cat([mean, log_scale], dim=1), freeze=False, sparse=True)
 
     def posterior(self, batch: Batch) -> Posterior:
-        """Posterior ``(b k)`` of the particles of a batch, whose images are not looked at."""
-        return self.posterior_of(batch.index)
+        """Posterior ``(b k)`` of the particles of a batch, whose images are not looked at.
+
+        Images of a tilt series share that in the row of the first.
+        """
+        found = self.posterior_of(batch.series.one(batch.index))
+        return Posterior(*map(batch.series.each, (found.mean, found.log_scale)))
 
     def posterior_of(self, index: Tensor) -> Posterior:
         """Posterior ``(b k)`` of the rows ``index``."""

@@ -16,13 +16,14 @@ from dynaflex import spent, tell
 from dynaflex.config import RunConfig
 from dynaflex.costs.laws import Cost
 from dynaflex.costs.plan import Plan, keep, key_of
+from dynaflex.errors import UsageError
 from dynaflex.kernels import native
-from dynaflex.pipeline import gather, prepare, reconstruct, require_enough
+from dynaflex.pipeline import gather, prepare, reconstruct
 from dynaflex.planning.extrapolate import Few, Full, Many, Seen, plan_of
 from dynaflex.planning.miniature import miniature
 from dynaflex.planning.training import only_ended, trained
 from dynaflex.planning.watch import OnlyOne, Rates, cost_of, forget_peak, peak_mb
-from dynaflex.prepare.before_training import checked
+from dynaflex.prepare.before_training import checked, require_enough
 from dynaflex.prepare.fingerprint import fingerprint
 from dynaflex.prepare.inputs import InputPaths, looked_at, read_inputs
 from dynaflex.prepare.memory import place_of_images
@@ -76,6 +77,8 @@ def planned(asked: Asked) -> Plan:
 def _read(asked: Asked) -> tuple[Full, dict[str, Any]]:
     """What a run does with its files before it looks at all images, and their fingerprint."""
     inputs = read_inputs(asked.paths, asked.config)
+    if inputs.particles.tilted is not None:
+        raise UsageError("tomography.plan", "what a run on tilt series takes is not planned", fix="leave --plan out")
     place = place_of_images(asked.cache, asked.out, inputs, asked.config)
     checked(inputs)
     made = asked.method.examine(inputs, asked.config)

@@ -1,4 +1,5 @@
-"""The check before a run: nothing is trained on a table that is read in another way than it was meant."""
+"""The check before a run: nothing is trained on a table that is read in another way than it was meant, or that is not
+enough."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dynaflex.checking.check import as_dict, compare_readings, refusal, warnings
+from dynaflex.config import RunConfig
+from dynaflex.data.halves import too_few
+from dynaflex.errors import InputError, UsageError
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.run.directory import Run
 
@@ -46,3 +50,35 @@ def checked(inputs: Inputs) -> Fit:
 def unchecked(_: Inputs) -> Fit:
     """That nobody asked."""
     return Fit(None, ("--skip-check: whether the particles match the map was not checked",))
+
+
+def require_enough(inputs: Inputs, config: RunConfig) -> None:
+    """Refuse halves that are too small to train.
+
+    Raises:
+        InputError: they are.
+    """
+    particles, one = inputs.particles, inputs.particles.conformations
+    few = too_few(
+        particles.half[one], inputs.held_out[one], config.trained_halves, config.batch_size, inputs.paths.particles
+    )
+    if few is not None:
+        raise few
+
+
+def require_able(inputs: Inputs, method: str, reads_tilt_series: bool, in_a_crew: bool) -> None:
+    """Refuse tilt series where nobody adds up what their images say of one conformation.
+
+    Raises:
+        InputError: the method does not.
+        UsageError: several processes would share out the images of a half.
+    """
+    if inputs.particles.tilted is None:
+        return
+    if not reads_tilt_series:
+        raise InputError(
+            "tomography.method", f"these are tilt series, and {method} takes every image for a particle",
+            file=inputs.paths.particles, fix="dynaflex flex",
+        )  # fmt: skip
+    if in_a_crew:
+        raise UsageError("tomography.ranks", "tilt series are not shared out among processes", fix="one process a half")

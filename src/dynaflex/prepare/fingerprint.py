@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 def fingerprint(paths: InputPaths, particles: Particles) -> dict[str, Any]:
     """Size, time of the last change and SHA-256 of every input file but the images, and the columns of the table."""
     found: dict[str, Any] = {name: _of_file(path) for name, path in input_files(paths)}
+    if particles.tilted is not None:
+        found["particles"]["tilted"] = True
     found["particles"]["columns"] = [str(name) for name in particles.source.blocks[particles.particles_block]]
     return found
 
@@ -104,9 +106,14 @@ def changes(run: Run, paths: InputPaths) -> list[str]:
         if name not in before:
             sentences.append(f"{path} was given, and the run was started without")
         elif path.is_file() and _of_file(path, before[name])["sha256"] != before[name]["sha256"]:
-            how = _changed_rows(run, path, before[name]["columns"]) if name == "particles" else ""
+            how = _changed_rows(run, paths, before[name]["columns"]) if name == "particles" else ""
             if how is not None:
                 sentences.append(f"{path} has changed{how}, or is another file")
+        elif name == "particles" and before[name].get("tilted") and path.is_file():
+            # Poses and optics are in other files too.
+            how = _changed_rows(run, paths, before[name]["columns"])
+            if how is not None:
+                sentences.append(f"what belongs to {path} has changed{how}")
     return sentences
 
 
@@ -153,12 +160,12 @@ def _of_file(path: Path, before: dict[str, Any] | None = None) -> dict[str, Any]
     return {"size": stat.st_size, "changed": stat.st_mtime_ns, "sha256": digest}
 
 
-def _changed_rows(run: Run, path: Path, columns: list[str]) -> str | None:
+def _changed_rows(run: Run, paths: InputPaths, columns: list[str]) -> str | None:
     """How the table differs from the run's own copy, in words; None if only the way it is written does."""
-    from dynaflex.data.particles import read_table as read_particle_table
+    from dynaflex.data.foreign.tables import read_table as read_particle_table
 
     try:
-        now = _particles(read_particle_table(path, run.config().get("class_number")))
+        now = _particles(read_particle_table(paths.particles, run.config().get("class_number"), paths.datadir))
         before = _particles(read_table(run))
     except DynaflexError as error:
         return f" and cannot be compared: {error.problem}"

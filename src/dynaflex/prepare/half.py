@@ -109,22 +109,24 @@ class HalfSet(ParticleImages):
     def draws(
         self, index: Tensor, size: int, latent_dim: int, key: tuple[int, ...], skip: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches over the particles ``index``, as particles ``(b)`` and noise ``(b k)``, but for the first ``skip``.
+        """Batches of ``size`` particles of ``index``, as rows ``(b)`` and noise ``(b k)``, but for the first ``skip``.
 
         Both are functions of ``key`` alone, the same on every rank. Images that are stored are fetched before their
         turn.
         """
         generator = keyed_generator(*key)
         noise = torch.randn(len(self), latent_dim, generator=generator)
-        order = index[mixed(len(index), generator)]
+        series = self.series(index)
+        order = mixed(series.count(len(index)), generator)
         fetched = done = skip * size
         for number, part in enumerate(order.split(size)[skip:]):
             # A window is fetched as a whole, which disks are quick at, once it is clear that all of it is wanted.
             needed = done + _SOON * size if number < _SURE else (done // WINDOW + 2) * WINDOW
             if needed > fetched:
-                self.expect(order[fetched:needed])
+                self.expect(index[series.images_of(order[fetched:needed])])
                 fetched = needed
-            yield part, noise[part]
+            rows = index[series.images_of(part)]
+            yield rows, noise[rows]
             done += len(part)
 
     def expect(self, index: Tensor) -> None:

@@ -20,6 +20,7 @@ from dynaflex.imaging.noise import residual_power, shell_counts
 from dynaflex.imaging.noise_groups import GroupNoise
 from dynaflex.imaging.pose import Pose
 from dynaflex.imaging.pose_refinement import PoseRefinement
+from dynaflex.series import ALONE, Series
 from dynaflex.shapes import Tensor
 
 _ENOUGH = 256
@@ -99,6 +100,9 @@ class ParticleImages:
         self.particles = particles
         self.image = torch.from_numpy(particles.image)
         """Which image shows each particle, ``(p)``, see :attr:`Particles.image`."""
+        self.particle = torch.from_numpy(particles.particle)
+        """Which particle each row shows, ``(p)``, see :attr:`Particles.particle`."""
+        self.tilted = particles.tilted is not None
         self.imaging = imaging
         self.grid = imaging.grid
         self.device = device
@@ -148,15 +152,39 @@ class ParticleImages:
         one = torch.empty_like(image).scatter_(0, number, index)
         return self.imaging.normalise(self.particles, one)[number].to(self.device).float()
 
-    def per_image(self, values: Tensor, index: Tensor) -> Tensor:
-        """The ``values`` ``(b)`` of the particles ``index`` ``(b)``, averaged over those that have one image.
+    def series(self, index: Tensor) -> Series:
+        """Which of the images ``index`` ``(b)`` are of one particle, and share its conformation."""
+        return Series(self.particle[index.cpu()]) if self.tilted else ALONE
 
-        Copies of a particle by symmetry share the noise of its image: in a standard error they count once.
-        """
-        image, number = self.image[index].unique(return_inverse=True)
-        if len(image) == len(index):
+    def count(self, index: Tensor) -> int:
+        """How many particles the rows ``index`` ``(b)`` are, or show."""
+        return self.series(index).count(len(index))
+
+    def parts(self, index: Tensor, size: int) -> list[Tensor]:
+        """The particles ``index`` ``(b)`` in parts of at most ``size`` images; no particle is torn apart."""
+        return [index[part] for part in self.series(index).parts(len(index), size)]
+
+    def some(self, index: Tensor, count: int) -> Tensor:
+        """The first ``count`` particles of ``index`` ``(b)``, with all their images."""
+        series = self.series(index)
+        return index[series.images_of(torch.arange(min(count, series.count(len(index)))))]
+
+    def over_series(self, values: Tensor, index: Tensor) -> Tensor:
+        """What ``values`` ``(b)`` of the images ``index`` ``(b)`` add up to over those of a particle, for each."""
+        if not self.tilted:
             return values
-        total = values.new_zeros(len(image)).index_add_(0, number.to(values.device), values)
+        return self.series(index).shared(values.cpu()).to(values.device)
+
+    def per_particle(self, values: Tensor, index: Tensor) -> Tensor:
+        """The ``values`` ``(b)`` of the rows ``index`` ``(b)``, averaged over those that show one particle.
+
+        Copies of a particle by symmetry share the noise of its image, and so does whatever is said of a particle for
+        each image of its tilt series: in a standard error they count once.
+        """
+        particle, number = self.particle[index.cpu()].unique(return_inverse=True)
+        if len(particle) == len(index):
+            return values
+        total = values.new_zeros(len(particle)).index_add_(0, number.to(values.device), values)
         return total / number.bincount().to(values)
 
     def powers(self, of: Tensor, kinds: int) -> Tensor:
@@ -181,6 +209,7 @@ class ParticleImages:
             read=lambda: fourier.transform(self.normalised(index), 2),
             noise=torch.zeros(0) if noise is None else noise.to(self.device),
             latents=None if latents is None else latents.to(self.device),
+            particle=self.particle[index.cpu()].to(self.device) if self.tilted else self.particle[:0],
         )
         if not self.noise.differs:
             return batch

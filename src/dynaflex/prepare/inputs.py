@@ -78,8 +78,8 @@ class Inputs:
 
     @property
     def images_held_out(self) -> int:
-        """How many particles nothing is learned from, however many copies of them."""
-        return len(np.unique(self.particles.image[self.held_out]))
+        """How many particles nothing is learned from, however many copies or images of them."""
+        return len(np.unique(self.particles.particle[self.held_out]))
 
     def without_table(self) -> Inputs:
         """The same for work that asks for no line of the input table: that is as large as all else."""
@@ -97,9 +97,13 @@ class Inputs:
         return replace(self, warnings=(*self.warnings, *report.warnings))
 
     def some_held_out(self, most: int) -> Particles:
-        """At most so many of the particles that nothing is learned from, always the same."""
-        held_out = np.flatnonzero(self.held_out)
-        return self.particles.take(np.sort(np.random.default_rng(0).permutation(held_out)[:most]))
+        """At most so many of the particles that nothing is learned from, always the same, with all images of each."""
+        held_out, tilted = np.flatnonzero(self.held_out), self.particles.tilted
+        random = np.random.default_rng(0)
+        if tilted is None:
+            return self.particles.take(np.sort(random.permutation(held_out)[:most]))
+        chosen = random.permutation(np.unique(tilted[held_out]))[:most]
+        return self.particles.take(held_out[np.isin(tilted[held_out], chosen)])
 
 
 def read_inputs(paths: InputPaths, config: RunConfig) -> Inputs:
@@ -180,7 +184,7 @@ def looked_at(inputs: Inputs) -> Inputs:
     """
     report = Report()
     particles = inputs.particles
-    check_images(report, particles.take(np.unique(particles.originals)))
+    check_images(report, particles.take(np.unique(particles.image, return_index=True)[1]))
     return inputs.warned(report)
 
 

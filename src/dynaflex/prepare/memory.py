@@ -215,16 +215,16 @@ def _plan(inputs: Inputs, key: str = "") -> stored.CachePlan:
     if boxes[_FULL] == boxes[_TRAIN]:
         del boxes[_FULL]
     particles, order = inputs.particles, _order(inputs)
-    place = np.empty(len(particles), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    return stored.CachePlan(key, particles.rows, place[particles.originals], boxes)
+    place = np.empty(len(order), dtype=np.int64)
+    place[particles.image[order]] = np.arange(len(order))
+    return stored.CachePlan(key, particles.rows, place[particles.image], boxes)
 
 
 def _order(inputs: Inputs) -> IntArray:
     """A particle of each image, those of half 1 and those of half 2, each in the order of the table: a half is read
     from end to end."""
     particles = inputs.particles
-    first = np.unique(particles.originals)
+    first = np.sort(np.unique(particles.image, return_index=True)[1])
     return np.asarray(first[np.lexsort((particles.rows[first], particles.half[first]))])
 
 

@@ -15,11 +15,12 @@ class Simulated:
     """The files of a simulation in its ``folder``."""
 
     folder: Path
+    tilted: bool = False
 
     @property
     def particles(self) -> Path:
-        """The particle table, RELION 3.1; the images lie beside it."""
-        return self.folder / "particles.star"
+        """The particle table, RELION 3.1, or the optimisation set of tilt series; the images lie beside it."""
+        return self.folder / ("optimisation_set.star" if self.tilted else "particles.star")
 
     @property
     def map(self) -> Path:
@@ -49,6 +50,7 @@ def simulated(
     contrast_spread: float,
     ramp_spread: float,
     symmetry: str = "C1",
+    tilts: int = 0,
 ) -> Simulated:
     """Simulate into the folder ``out``, in place of what was simulated there before.
 
@@ -57,5 +59,5 @@ def simulated(
         ResourceError, EnvironmentFault: the folder cannot be written to.
     """
     with replaced(out, "simulation") as staging:
-        simulate(staging, particles, box, pixel_size, snr, motion, seed, contrast_spread, ramp_spread, symmetry)
-    return Simulated(out)
+        simulate(staging, particles, box, pixel_size, snr, motion, seed, contrast_spread, ramp_spread, symmetry, tilts)
+    return Simulated(out, tilts > 0)

@@ -88,15 +88,18 @@ def analyse(
     """
     with tell.doing("where the particles lie"):
         space = conformation_space(run)
-    smallest = max(10, round(_SMALLEST_CLUSTER * len(space.rows)))
+    # A particle has as many rows as there are images of its tilt series, and lies in one place.
+    _, one, of = np.unique(space.particle, return_index=True, return_inverse=True)
+    motion, of = space.motion[one], of.reshape(-1)
+    smallest = max(10, round(_SMALLEST_CLUSTER * len(one)))
     with tell.doing("clusters"):
-        labels = {K_MEANS: k_means(space.motion, clusters), DENSITY: density_clusters(space.motion, smallest)}
-        plane = umap(space.motion) if with_umap else None
+        labels = {K_MEANS: k_means(motion, clusters)[of], DENSITY: density_clusters(motion, smallest)[of]}
+        plane = umap(motion)[of] if with_umap else None
     trained = load_half(run, half)
     series = main_series(space, half, frames)
     with tell.doing("domains"):
         domains = find_domains(run, trained, series, segments)
-    described = [one for kind, label in labels.items() for one in _described(space, kind, label)]
+    described = [found for kind, label in labels.items() for found in _described(space, kind, label, one)]
     return Analysis(run, half, trained, space, labels, described, plane, series, domains, motion_table(domains))
 
 
@@ -164,7 +167,7 @@ def summary(found: Analysis) -> dict[str, Any]:
     """What was found, for machines."""
     space = found.space
     return {
-        "particles": len(space.rows),
+        "particles": len(np.unique(space.particle)),
         "half_of_the_series": found.half,
         "latent_spaces_shared": space.shared,
         "latent_variance_share": {f"half{half}": axes.share.tolist() for half, axes in space.latent_axes.items()},
@@ -180,12 +183,13 @@ def summary(found: Analysis) -> dict[str, Any]:
     }
 
 
-def _described(space: ConformationSpace, kind: str, label: IntArray) -> Iterator[Cluster]:
+def _described(space: ConformationSpace, kind: str, label: IntArray, one: IntArray) -> Iterator[Cluster]:
+    """The clusters of particles, each of which has a row at the positions ``one``."""
     for name in range(1, int(label.max(initial=0)) + 1):
-        mine = np.flatnonzero(label == name)
+        mine = one[label[one] == name]
         first, second = (int((space.half[mine] == half).sum()) for half in (1, 2))
         middle = int(space.rows[mine[medoid(space.motion[mine])]])
-        yield Cluster(kind, name, len(mine), round(len(mine) / len(label), 4), first, second, middle)
+        yield Cluster(kind, name, len(mine), round(len(mine) / len(one), 4), first, second, middle)
 
 
 def _particles(found: Analysis) -> pd.DataFrame:

@@ -1,10 +1,10 @@
-"""A subset of the particles as a table of its own: rows are left out, nothing else is changed."""
+"""Which particles are chosen: of a cluster, a list, a range of latents, or inside an outline."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,18 +12,12 @@ import numpy as np
 import pandas as pd
 
 from dynaflex.analyze.select import inside_box, inside_polygon
-from dynaflex.data.columns import particle_block
-from dynaflex.data.halves import assign_halves
 from dynaflex.errors import InputError, UsageError
-from dynaflex.io.durable import make_folder
-from dynaflex.io.star import write_star
-from dynaflex.products.cryosparc.groups import write_subset as write_group_of
-from dynaflex.products.cryosparc.records import input_records, made_from_cryosparc
 from dynaflex.products.names import PARTICLES, Plane
 from dynaflex.products.stored import analysed_particles, numbered
 from dynaflex.results.settings import config_of
-from dynaflex.run.directory import PROVENANCE, Run
-from dynaflex.run.files import OURS, read_latents, read_table
+from dynaflex.run.directory import Run
+from dynaflex.run.files import read_latents
 from dynaflex.shapes import Array, IntArray
 
 AXES = get_args(Plane)
@@ -199,62 +193,6 @@ def read_rows(path: Path) -> IntArray:
         if value:
             rows.append(int(value))
     return np.array(rows, dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class Subset:
-    """What a subset holds: how many particles of half 1 and of half 2, out of how many in the whole table.
-
-    ``project`` is the folder from which the names of its images lead to them, where that is known: RELION is started
-    there.
-    """
-
-    halves: tuple[int, int]
-    total: int
-    project: Path | None
-
-
-def write_subset(run: Run, rows: IntArray, out: Path) -> Subset:
-    """Write these rows of the input table, in its order, every value as it was written, with the optics table.
-
-    What the run added is left out again, but for ``rlnRandomSubset`` where the table had none: particles must stay in
-    their half. A run on cryoSPARC's particles gives a ``.cs`` with the columns that it was made from, bit by bit, and a
-    ``.csg`` beside it, unless ``out`` ends with ``.star``.
-
-    Raises:
-        UsageError: no row is left, or ``out`` ends with ``.cs`` and the particles are not cryoSPARC's.
-        InputError: a row is not in the table.
-    """
-    star = read_table(run)
-    block = particle_block(star)
-    table = star.blocks[block]
-    kept = np.unique(rows)
-    if not len(kept):
-        raise UsageError("select.empty", "no particle is selected, and nothing was written", file=out)
-    if kept[-1] >= len(table):
-        raise InputError(
-            "select.beyond", "there is no such row in the particle table",
-            file=star.path, expected=f"0 to {len(table) - 1}", found=int(kept[-1]),
-            fix="count the rows from 0, the first of the input table",
-        )  # fmt: skip
-    columns = [name for name in table.columns if not name.startswith(OURS)]
-    subset = table.iloc[kept][columns]
-    for_cryosparc = out.suffix in (".cs", ".csg") or (out.suffix != ".star" and made_from_cryosparc(run))
-    records = input_records(run) if for_cryosparc else None
-    make_folder(out.parent)
-    if records is not None:
-        write_group_of(out.with_suffix(".cs"), records.of(kept), f"{len(kept)} of {len(table)} particles")
-    else:
-        write_star(replace(star, blocks={**star.blocks, block: subset}), out)
-    one = int((assign_halves(subset, 0, [], star.path) == 1).sum())
-    project = None if records is not None else _project(run, str(subset["rlnImageName"].iloc[0]))
-    return Subset((one, len(kept) - one), len(table), project)
-
-
-def _project(run: Run, image: str) -> Path | None:
-    """The folder that the run found its images from, if the name of an ``image`` leads to its file from there."""
-    known = run.read_json(PROVENANCE).get("inputs", {}).get("datadir")
-    return Path(known) if known and (Path(known) / image.partition("@")[2]).is_file() else None
 
 
 def _column(table: pd.DataFrame, axes: str, number: int, folder: Path) -> Array:

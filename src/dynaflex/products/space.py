@@ -10,6 +10,7 @@ import torch
 from dynaflex.analyze.axes import PrincipalAxes, principal_axes
 from dynaflex.results.trained import TrainedHalf, config_of, load_half
 from dynaflex.run.directory import Run
+from dynaflex.run.files import particles_shown
 from dynaflex.shapes import Array, IntArray, Tensor
 
 LANDMARKS = 200
@@ -59,10 +60,12 @@ class ConformationSpace:
     ``latents`` ``(p k)`` and their principal components ``pca`` ``(p m)`` are in units of the prior. Halves that were
     trained apart have latent spaces of their own: ``latent_axes`` ``(by half)`` differ, and numbers of one half cannot
     be compared with those of the other, unless they ``shared`` one model. ``motion`` ``(p m)`` can be: it is in the
-    coordinates of the ``frame``.
+    coordinates of the ``frame``. ``particle`` ``(p)`` is the row of the particle that a row shows: its own, or the
+    first of its tilt series.
     """
 
     rows: IntArray
+    particle: IntArray
     half: IntArray
     latents: Array
     pca: Array
@@ -103,6 +106,7 @@ def conformation_space(run: Run) -> ConformationSpace:
     motion = np.concatenate([frame.coordinates(part, part.latents.mean) for part in halves])
     return ConformationSpace(
         rows=rows[order],
+        particle=particles_shown(run),
         half=np.concatenate([np.full(len(part.rows), part.half, dtype=np.int64) for part in halves])[order],
         latents=everyone[order],
         pca=pca[order],

@@ -161,30 +161,33 @@ def _tried(run: Run, inputs: Inputs, trained: TrainedHalf, data: HalfSet, landma
         for name, loss in _losses(trained, data, found, maps, torch.where(fitting, 0.0, weights)).items():
             total[name] = total.get(name, torch.zeros(())) + loss
     everyone = torch.arange(len(data))
-    total = {name: data.per_image(loss, everyone) for name, loss in total.items()}
+    total = {name: data.per_particle(loss, everyone) for name, loss in total.items()}
     displacement = trained.displacements(means[0].to(landmarks), landmarks).double().cpu().numpy()
     return Trial(**{name: loss.double().cpu().numpy() for name, loss in total.items()}, displacement=displacement)
 
 
 def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, weights: Tensor) -> dict[str, Tensor]:
-    """The likelihoods of a :class:`Trial`, by the shells that ``weights`` ``(h w)`` leave."""
-    model, device = trained.model, data.device
-    random = torch.Generator().manual_seed(0)
-    draws = [found.sample(torch.randn(found.mean.shape, generator=random)).to(device) for _ in range(_DRAWS)]
+    """The likelihoods of a :class:`Trial`, by the shells that ``weights`` ``(h w)`` leave; images of a tilt series have
+    that of all of them."""
+    model, device, everyone = trained.model, data.device, torch.arange(len(data))
+    series, random = data.series(everyone), torch.Generator().manual_seed(0)
+    noise = [series.each(series.one(torch.randn(found.mean.shape, generator=random))) for _ in range(_DRAWS)]
+    draws = [found.sample(one).to(device) for one in noise]
     # Everybody gets the latents of another: the next in a random round.
-    order = torch.randperm(len(data), generator=random)
+    order = torch.randperm(series.count(len(data)), generator=random)
     other = torch.empty_like(order)
     other[order] = order.roll(1)
+    other = series.each(series.one(everyone)[other])
     still = model.deformed(found.mean.mean(dim=0, keepdim=True).to(device))
     names = ("own", "permuted", "rigid", "reversed", "still")
 
     def judged(mine: Tensor) -> tuple[Tensor, ...]:
         losses: dict[str, list[Tensor]] = {name: [] for name in names}
-        for part in tell.each(mine.split(_AT_ONCE), f"held-out particles, model of half {trained.half}"):
+        for part in tell.each(data.parts(mine, _AT_ONCE), f"held-out particles, model of half {trained.half}"):
             batch = data.batch(part)
 
             def loss(images: Tensor, batch: Batch = batch) -> Tensor:
-                return data_loss(images, batch.coefficients, weights)
+                return batch.series.shared(data_loss(images, batch.coefficients, weights))
 
             def carried(of: Tensor, batch: Batch = batch) -> Tensor:
                 return average([loss(maps.predicted("corrected", replace(batch, latents=z[of]))) for z in draws])
@@ -197,7 +200,7 @@ def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, 
             losses["still"].append(loss(model.render(still.expand_as(moved), batch.pose, batch.ctf)))
         return tuple(torch.cat(losses[name]) for name in names)
 
-    return dict(zip(names, ranks.rows(torch.arange(len(data)), judged), strict=True))
+    return dict(zip(names, ranks.rows(everyone, judged), strict=True))
 
 
 def average(losses: Sequence[Tensor]) -> Tensor:
@@ -222,8 +225,9 @@ def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
     grid = inputs.imaging.grid
     members = inputs.members(trained.half)
     learned = torch.from_numpy(np.flatnonzero(~inputs.held_out[members]))
-    learned = learned[:: -(-len(learned) // _SOLVED)]
     images = images_of(trained, inputs, inputs.imaging, device)
+    count = images.count(learned)
+    learned = learned[images.series(learned).images_of(torch.arange(0, count, -(-count // _SOLVED)))]
     region, latents = Region.sphere(grid, device), trained.latents.mean
     operator = Operator(method_of(run).field(run, trained.model, latents, region), trained.noise_power.to(device))
     batches = Passes(images, f"maps to judge half {trained.half} by", SWEEPS[_SOLVER], latents, learned)

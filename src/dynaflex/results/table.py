@@ -59,14 +59,14 @@ def _noise(half: TrainedHalf) -> dict[str, Any]:
 
 
 def _copies(particles: Particles) -> dict[str, IntArray]:
-    """For ``latents.npz``, where images have several copies: the row ``particle`` of the input that each is a copy of,
-    and the number ``copy`` of it, from 0, in the order of the table."""
-    image = particles.image
+    """For ``latents.npz``, where particles have several copies or images: the row ``particle`` of the input that each
+    is one of, and its number ``copy``, from 0, in the order of the table."""
+    particle = particles.particle
     if particles.distinct == len(particles):
         return {}
-    order = np.argsort(image, kind="stable")
-    number = np.empty_like(image)
-    number[order] = np.arange(len(image)) - np.searchsorted(image[order], image[order])
+    order = np.argsort(particle, kind="stable")
+    number = np.empty_like(particle)
+    number[order] = np.arange(len(particle)) - np.searchsorted(particle[order], particle[order])
     return {"particle": particles.rows[particles.originals] // particles.copies, "copy": number}
 
 

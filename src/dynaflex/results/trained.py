@@ -107,6 +107,7 @@ def embedded(half: TrainedHalf, data: HalfSet, prior: LatentPrior, seen: Tensor 
             candidates(half.latents.mean).to(data.device),
             prior=prior,
             task=f"held-out latents, model of half {half.half}",
+            series=data.series(mine),
         )
         return latents.mean, latents.log_scale, latents.covariance
 

@@ -15,7 +15,7 @@ from dynaflex.errors import DamagedCheckpointError, DynaflexError
 from dynaflex.io.mrc import MrcMap, Place
 from dynaflex.io.mrc import read_map as read_mrc
 from dynaflex.io.star import StarFile, read_star
-from dynaflex.run.directory import Run
+from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.shapes import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -110,6 +110,14 @@ def read_latents(run: Run) -> ParticleLatents:
     return ParticleLatents(
         index.astype(np.int64), half.astype(np.int64), mean.astype(np.float32), scale.astype(np.float32)
     )
+
+
+def particles_shown(run: Run) -> IntArray:
+    """The row of the particle ``(p)`` that each row of ``latents.npz`` shows: its own, or the first of its tilt series;
+    errors as :func:`read_latents`."""
+    if "tilted" not in run.read_json(PROVENANCE).get("counts", {}):
+        return read_latents(run).rows
+    return _arrays(run, LATENTS, ("particle",))["particle"].astype(np.int64)
 
 
 def read_motion(run: Run) -> StoredMotion:

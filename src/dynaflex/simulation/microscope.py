@@ -33,19 +33,23 @@ COORDINATES_AT_ONCE = 8_000_000
 
 @dataclass(frozen=True)
 class Optics:
-    """Per particle: the index of its micrograph, and that micrograph's defocus in Å and angle in degrees."""
+    """Per image: the index of its micrograph, the defocus in Å and its angle in degrees, the dose that the specimen had
+    before, in electrons per Å², and the ``scale`` of the CTF."""
 
     micrograph: IntArray
     defocus_u: Array
     defocus_v: Array
     defocus_angle: Array
+    dose: Array
+    scale: Array
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """How p particles were taken: RELION's ``euler`` (rot, tilt, psi) in degrees ``(p 3)`` and ``origin`` in Å
-    ``(p 2)``, the ``optics``, the ``half`` ``(p)`` of each, 1 or 2, the ``contrast`` ``(p)``: thin ice above 1, and the
-    ``ramp`` ``(p 2)`` of its ice: the rise over the width of the image along x and y, in noise standard deviations."""
+    """How p images were taken, of as many particles or of tilt series: RELION's ``euler`` (rot, tilt, psi) in degrees
+    ``(p 3)`` and ``origin`` in Å ``(p 2)``, the ``optics``, the ``half`` ``(p)`` of each, 1 or 2, the ``contrast``
+    ``(p)``: thin ice above 1, and the ``ramp`` ``(p 2)`` of its ice: the rise over the width of the image along x and
+    y, in noise standard deviations."""
 
     euler: Array
     origin: Array
@@ -73,7 +77,7 @@ def draw_acquisition(particles: int, random: np.random.Generator) -> Acquisition
 
     Whatever is written to the table with so many digits is drawn with those digits.
     """
-    euler = np.round(_random_euler(particles, random), 6)
+    euler = np.round(random_euler(particles, random), 6)
     origin = np.round(random.normal(0.0, OFFSET_SD, (particles, 2)), 6)
     optics = _random_optics(particles, random)
     half = random.permutation(np.arange(particles) % 2 + 1)
@@ -96,32 +100,50 @@ def in_uneven_ice(acquisition: Acquisition, contrast_spread: float, ramp_spread:
 def write_particles(
     out: Path, grid: Grid, atoms: Atoms, acquisition: Acquisition, snr: float, noise: np.random.Generator
 ) -> float:
-    """Write ``particles.star`` and ``particles.mrcs`` into the folder ``out``, which is made where it is missing.
+    """Write ``particles.star`` and ``particles.mrcs`` into the folder ``out``; as :func:`take_images`."""
+
+    def write(images: FloatArray) -> None:
+        write_stack(out / "particles.mrcs", images, grid.pixel_size)
+
+    amplitude = take_images(out, grid, atoms, acquisition, snr, noise, write)
+    write_star(StarFile(out / "particles.star", _tables(grid, acquisition)), out / "particles.star")
+    return amplitude
+
+
+def take_images(
+    out: Path,
+    grid: Grid,
+    atoms: Atoms,
+    acquisition: Acquisition,
+    snr: float,
+    noise: np.random.Generator,
+    write: Callable[[FloatArray], None],
+) -> float:
+    """Make the images ``(p h h)`` and ``write`` them into the folder ``out``, which is made where it is missing.
 
     The images are in noise standard deviations, but for an ``snr`` of ``inf``, which leaves the noise out. Returns the
     amplitude of an atom of weight 1 on their grey scale: 1 where signal or noise is left out.
 
     Raises EnvironmentFault ``simulate.not-writable`` where ``out`` cannot be written.
     """
-    particles = len(acquisition.euler)
+    count = len(acquisition.euler)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out) as scratch:
-            images = np.memmap(Path(scratch) / "images", np.float32, "w+", shape=(particles, grid.box, grid.box))
+            images = np.memmap(Path(scratch) / "images", np.float32, "w+", shape=(count, grid.box, grid.box))
             variance = _draw(images, grid, atoms, acquisition)
             amplitude = _add_noise(images, variance, snr, noise)
             _add_ramps(images, grid, acquisition.ramp)
-            write_stack(out / "particles.mrcs", images, grid.pixel_size)
+            write(images)
             del images
     except OSError as error:
         raise EnvironmentFault(
             "simulate.not-writable", "cannot write here", file=out, found=error.strerror, fix="choose another folder"
         ) from error
-    write_star(StarFile(out / "particles.star", _tables(grid, acquisition)), out / "particles.star")
     return amplitude
 
 
-def _random_euler(n: int, random: np.random.Generator) -> Array:
+def random_euler(n: int, random: np.random.Generator) -> Array:
     """(rot, tilt, psi) in degrees, uniform over all orientations, ``(n 3)``."""
     rot, psi = random.uniform(-180.0, 180.0, (2, n))
     tilt = np.degrees(np.arccos(random.uniform(-1.0, 1.0, n)))
@@ -136,7 +158,7 @@ def _random_optics(n: int, random: np.random.Generator) -> Optics:
     low, high = DEFOCUS_RANGE[0] + astigmatism / 2.0, DEFOCUS_RANGE[1] - astigmatism / 2.0
     mean, angle = random.uniform(low, high), random.uniform(0.0, 180.0, m)
     u, v = np.round(mean + astigmatism / 2.0, 2), np.round(mean - astigmatism / 2.0, 2)
-    return Optics(micrograph, u[micrograph], v[micrograph], np.round(angle, 4)[micrograph])
+    return Optics(micrograph, u[micrograph], v[micrograph], np.round(angle, 4)[micrograph], np.zeros(n), np.ones(n))
 
 
 def _ctf_params(optics: Optics) -> CtfParams:
@@ -154,7 +176,8 @@ def _ctf_params(optics: Optics) -> CtfParams:
         amplitude_contrast=every(AMPLITUDE_CONTRAST),
         phase_shift=every(0.0),
         b_factor=every(0.0),
-        scale=every(1.0),
+        scale=torch.from_numpy(optics.scale),
+        dose=torch.from_numpy(optics.dose),
         beam_tilt=torch.zeros(n, 2, dtype=torch.float64),
         odd_zernike=torch.zeros(n, 0, dtype=torch.float64),
         even_zernike=torch.zeros(n, 0, dtype=torch.float64),
@@ -207,7 +230,29 @@ def _batches(n: int, size: int) -> list[slice]:
 def _tables(grid: Grid, acquisition: Acquisition) -> dict[str, pd.DataFrame]:
     """The blocks of a RELION 3.1 STAR file."""
     euler, origin, optics = acquisition.euler, acquisition.origin, acquisition.optics
-    group = {
+    particles = {
+        "rlnImageName": [f"{i:06d}@particles.mrcs" for i in range(1, len(euler) + 1)],
+        "rlnMicrographName": [f"micrographs/mic_{i:05d}.mrc" for i in optics.micrograph + 1],
+        "rlnOpticsGroup": ["1"] * len(euler),
+        "rlnAngleRot": decimals(euler[:, 0], 6),
+        "rlnAngleTilt": decimals(euler[:, 1], 6),
+        "rlnAnglePsi": decimals(euler[:, 2], 6),
+        "rlnOriginXAngst": decimals(origin[:, 0], 6),
+        "rlnOriginYAngst": decimals(origin[:, 1], 6),
+        "rlnDefocusU": decimals(optics.defocus_u, 2),
+        "rlnDefocusV": decimals(optics.defocus_v, 2),
+        "rlnDefocusAngle": decimals(optics.defocus_angle, 4),
+        "rlnRandomSubset": [str(i) for i in acquisition.half],
+    }
+    return {
+        "optics": pd.DataFrame([optics_group(grid)], dtype=object),
+        "particles": pd.DataFrame(particles, dtype=object),
+    }
+
+
+def optics_group(grid: Grid) -> dict[str, str]:
+    """The one row of the optics table, by RELION's names."""
+    return {
         "rlnOpticsGroupName": "opticsGroup1",
         "rlnOpticsGroup": "1",
         "rlnVoltage": f"{VOLTAGE_KV:.6f}",
@@ -218,22 +263,8 @@ def _tables(grid: Grid, acquisition: Acquisition) -> dict[str, pd.DataFrame]:
         "rlnImageDimensionality": "2",
         "rlnCtfDataAreCtfPremultiplied": "0",
     }
-    particles = {
-        "rlnImageName": [f"{i:06d}@particles.mrcs" for i in range(1, len(euler) + 1)],
-        "rlnMicrographName": [f"micrographs/mic_{i:05d}.mrc" for i in optics.micrograph + 1],
-        "rlnOpticsGroup": ["1"] * len(euler),
-        "rlnAngleRot": _decimals(euler[:, 0], 6),
-        "rlnAngleTilt": _decimals(euler[:, 1], 6),
-        "rlnAnglePsi": _decimals(euler[:, 2], 6),
-        "rlnOriginXAngst": _decimals(origin[:, 0], 6),
-        "rlnOriginYAngst": _decimals(origin[:, 1], 6),
-        "rlnDefocusU": _decimals(optics.defocus_u, 2),
-        "rlnDefocusV": _decimals(optics.defocus_v, 2),
-        "rlnDefocusAngle": _decimals(optics.defocus_angle, 4),
-        "rlnRandomSubset": [str(i) for i in acquisition.half],
-    }
-    return {"optics": pd.DataFrame([group], dtype=object), "particles": pd.DataFrame(particles, dtype=object)}
 
 
-def _decimals(values: Array, digits: int) -> list[str]:
+def decimals(values: Array, digits: int) -> list[str]:
+    """Numbers as a table has them."""
     return [f"{value:.{digits}f}" for value in values]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from dynaflex.io.mrc import write_map
 from dynaflex.rotations import point_group
 from dynaflex.shapes import Array
 from dynaflex.simulation.assembly import make_assembly
-from dynaflex.simulation.microscope import Atoms, draw_acquisition, in_uneven_ice, write_particles
+from dynaflex.simulation.microscope import Atoms, draw_acquisition, in_uneven_ice, take_images, write_particles
 from dynaflex.simulation.molecule import make_molecule
 from dynaflex.simulation.motions import make_motion
+from dynaflex.simulation.tilts import draw_tilts, write_tilt_stacks, write_tilt_tables
 from dynaflex.simulation.truth import Truth, domain_labels, domain_mask, mean_volume
 
 ATOM_SIGMA = 2.0
@@ -33,6 +35,7 @@ def simulate(
     contrast_spread: float = 0.0,
     ramp_spread: float = 0.0,
     symmetry: str = "C1",
+    tilts: int = 0,
 ) -> Truth:
     """Write ``particles`` images of a flexible molecule into the folder ``out``, and the truth about them.
 
@@ -48,9 +51,14 @@ def simulate(
     over their width, along x and along y, in noise standard deviations: ice that grows thicker across them. With a
     ``symmetry`` it is an assembly of units that move each for itself, and the poses are those of the whole.
 
+    With ``tilts`` each particle is seen that often, in one conformation, in a tomogram that is turned from -60 to 60
+    degrees. ``optimisation_set.star`` and the files that it names are then those of RELION 5's tomography, with a stack
+    for each particle. The truth has a row for each image, in the order in which they are read. The dose, and the cosine
+    of the tilt, make images fainter; ``snr`` is the mean over all.
+
     Raises UsageError for impossible arguments and EnvironmentFault where ``out`` cannot be written.
     """
-    _check(particles, box, pixel_size, snr, contrast_spread, ramp_spread)
+    _check(particles, box, pixel_size, snr, contrast_spread, ramp_spread, tilts)
     grid = Grid(box, pixel_size)
     molecule = (
         make_molecule(grid.width, seed, motion)
@@ -59,14 +67,22 @@ def simulate(
     )
     kind = make_motion(motion, molecule)
     random, noise = (np.random.default_rng([seed, stream]) for stream in (1, 2))
-    acquisition = in_uneven_ice(draw_acquisition(particles, random), contrast_spread, ramp_spread, seed)
+    taken = draw_tilts(particles, tilts, random) if tilts else None
+    drawn = draw_acquisition(particles, random) if taken is None else taken.acquisition()
+    acquisition = in_uneven_ice(drawn, contrast_spread, ramp_spread, seed)
     coordinate = kind.sample(particles, random)
+    if taken is not None:
+        coordinate = coordinate[taken.of]
 
     def positions(rows: slice) -> Array:
         return kind.displace(molecule.points, molecule.domain, coordinate[rows])
 
     atoms = Atoms(positions, np.ones(len(molecule.points)), ATOM_SIGMA)
-    amplitude = write_particles(out, grid, atoms, acquisition, snr, noise)
+    if taken is None:
+        amplitude = write_particles(out, grid, atoms, acquisition, snr, noise)
+    else:
+        amplitude = take_images(out, grid, atoms, acquisition, snr, noise, partial(write_tilt_stacks, out, grid, taken))
+        write_tilt_tables(out, grid, taken)
     truth = Truth(
         points=molecule.points,
         domain=molecule.domain,
@@ -92,7 +108,9 @@ def simulate(
     return truth
 
 
-def _check(particles: int, box: int, pixel_size: float, snr: float, contrast_spread: float, ramp_spread: float) -> None:
+def _check(
+    particles: int, box: int, pixel_size: float, snr: float, contrast_spread: float, ramp_spread: float, tilts: int
+) -> None:
     """Refuse what cannot be simulated."""
     wrong = (
         ("--particles", particles >= 2, "at least 2, one per half-set", particles),
@@ -101,6 +119,7 @@ def _check(particles: int, box: int, pixel_size: float, snr: float, contrast_spr
         ("--snr", snr >= 0.0, "0 or a positive number, or inf", snr),
         ("--contrast-spread", 0.0 <= contrast_spread <= 1.0, "a number from 0 to 1", contrast_spread),
         ("--ramp-spread", 0.0 <= ramp_spread <= 100.0, "a number from 0 to 100", ramp_spread),
+        ("--tilts", 0 <= tilts <= 1000, "a number of images for each particle, or 0", tilts),
     )
     for field, fine, expected, found in wrong:
         if not fine:

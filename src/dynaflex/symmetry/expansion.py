@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dynaflex.data.particles import Exclusion, Particles
-from dynaflex.errors import InputError
+from dynaflex.errors import InputError, UsageError
 from dynaflex.io.foreign.cs import looks_like_cs
 from dynaflex.io.star import StarFile
 from dynaflex.rotations import matrix_to_euler, point_group
@@ -31,13 +31,18 @@ def expanded(particles: Particles, symmetry: str, warnings: list[str]) -> Partic
     taken as it is, and ``warnings`` gains a line.
 
     Raises:
-        UsageError: there is no such group.
+        UsageError: there is no such group, or particles are seen in tilt series.
         InputError: images occur more than once, and not as copies by this group, or in both halves; or the table is
             cryoSPARC's, which has an expansion of its own.
     """
     group = point_group(symmetry)
     if len(group) == 1:
         return particles
+    if particles.tilted is not None:
+        raise UsageError(
+            "tomography.symmetry", "particles of tilt series are not expanded by a symmetry", field="--symmetry",
+            expected="C1", found=symmetry, fix="leave it out",
+        )  # fmt: skip
     if particles.distinct < len(particles):
         _require_copies(particles, symmetry, group)
         warnings.append(

@@ -8,7 +8,7 @@ import torch
 
 from dynaflex import ranks
 from dynaflex.imaging.batch import Batch
-from dynaflex.imaging.contrast import contrasts, matching
+from dynaflex.imaging.contrast import contrasts, in_common, matching
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
@@ -46,7 +46,7 @@ class Contrasts:
         left = torch.zeros(len(self.data.kinds), self.data.grid.n_shells, device=self.data.device)
         mine = ranks.share(self.training)
         of = len(self.training) / ranks.counts(len(mine), len(self.training))
-        for part in mine.split(_AT_ONCE):
+        for part in self.data.parts(mine, _AT_ONCE):
             batch = self.data.batch(part)
             rigid = model.render(at_rest, batch.pose, batch.ctf)
             left += len(part) / of * self.data.power_left(rigid, batch)
@@ -54,7 +54,7 @@ class Contrasts:
         weights = noise_weights(power, self.data.grid)
 
         def look(index: Tensor) -> None:
-            for part in index.split(_AT_ONCE):
+            for part in self.data.parts(index, _AT_ONCE):
                 batch = self.data.batch(part)
                 self.seen(batch, model.render(at_rest, batch.pose, batch.ctf), weights)
 
@@ -74,15 +74,19 @@ class Contrasts:
 
     @torch.no_grad()
     def seen(self, batch: Batch, prediction: Tensor, weights: Tensor) -> None:
-        """Note at which contrast a batch is predicted best; ``prediction`` ``(b h w)`` has the present one."""
+        """Note at which contrast a batch is predicted best; ``prediction`` ``(b h w)`` has the present one.
+
+        Images of a tilt series have one: only what they share can be taken for a conformation, which they share too.
+        """
         now = self.data.contrast[batch.index]
-        factor, error = matching(prediction, batch.coefficients, weights)
+        factor, error = in_common(*matching(prediction, batch.coefficients, weights), batch.series)
         self.progress.factor[batch.index] = now * factor
         self.progress.factor_error[batch.index] = now * error
 
     def settle(self) -> dict[str, float]:
         """Let the images of the next epoch have the contrasts that were noted; their spread in training."""
         state = self.progress
-        state.contrast = contrasts(state.factor, state.factor_error, self.training, self.data.kinds.of)
+        training = self.data.series(self.training).one(self.training)
+        state.contrast = contrasts(state.factor, state.factor_error, training, self.data.kinds.of)
         self.restored()
         return {"contrast_spread": float(state.contrast[self.training].log().std(correction=0))}

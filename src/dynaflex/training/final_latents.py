@@ -37,13 +37,16 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
         return replace(found, pose=torch.no_grad()(trainer.poses.corrected)(found.index, found.pose))
 
     def found(mine: Tensor, start: Tensor | None, starts: Tensor, task: str) -> tuple[Tensor, ...]:
-        search = partial(inference.find_latents, model, batch, mine, weights, start, starts, prior=prior, task=task)
+        search = partial(
+            inference.find_latents, model, batch, mine, weights, start, starts,
+            prior=prior, task=task, series=data.series(mine),
+        )  # fmt: skip
         latents = in_smaller_batches(search, _AT_ONCE)
         return latents.mean, latents.log_scale, latents.covariance
 
     def from_trained(mine: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():
-            start = torch.cat([model.latents.posterior(data.batch(part)).mean for part in mine.split(256)])
+            start = torch.cat([model.latents.posterior(data.batch(part)).mean for part in data.parts(mine, 256)])
         return found(mine, start, start[:0], f"latents of half {data.half}")
 
     trained = Laplace(*ranks.rows(trainer.training, from_trained))
@@ -95,7 +98,7 @@ def _contrasts(trainer: Trainer, batch: Callable[[Tensor], Batch], weights: Tens
     """The contrasts ``(p)`` of all particles with latents ``(p k)``, which the images have from now on."""
 
     def look(mine: Tensor, size: int) -> None:
-        for index in tell.each(mine.split(size), f"how strongly half {trainer.data.half} shows"):
+        for index in tell.each(trainer.data.parts(mine, size), f"how strongly half {trainer.data.half} shows"):
             images, own = batch(index), mean[index].to(weights.device)
             predicted = trainer.model.render(trainer.model.deformed(own), images.pose, images.ctf)
             trainer.contrasts.seen(images, predicted, weights)
@@ -127,7 +130,12 @@ def _fit(
 
     everyone = torch.arange(len(mean))
     left, gain = ranks.rows(everyone, lambda mine: in_smaller_batches(partial(at, mine), _AT_ONCE))
-    return left / left[left.isfinite()].mean(), gain
+    left = left / left[left.isfinite()].mean()
+    if not data.tilted:
+        return left, gain
+    # What is said of a particle is said of all its images.
+    shown = data.over_series(torch.ones_like(left), everyone)
+    return data.over_series(left, everyone) / shown, data.over_series(gain, everyone)
 
 
 def candidates(latents: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from dynaflex.losses.data import data_loss
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.memory import in_smaller_batches
+from dynaflex.series import ALONE, Series
 from dynaflex.shapes import Tensor
 from dynaflex.training.steps import Progress
 
@@ -42,7 +43,7 @@ class Likelihood:
     ) -> None:
         self.model = model
         self.data = data
-        self.training = some_of(training, len(training))
+        self.training = some_of(training, data.count(training), data.series(training))
         self.held_out = held_out
         self.poses = poses
 
@@ -55,7 +56,7 @@ class Likelihood:
         training. In the first epoch this sets the noise.
         """
         middle = ranks.rows(self.training, self._latents_of).mean(dim=0)
-        at_rest = self.model.deformed(middle[None])[0]
+        at_rest, data = self.model.deformed(middle[None])[0], self.data
         if len(state.first_noise) == 0:
             state.first_noise = in_smaller_batches(partial(self._left, at_rest), _AT_ONCE)
         found: dict[str, float] = {}
@@ -63,6 +64,7 @@ class Likelihood:
             if len(index) == 0:
                 continue
             moved, rest = ranks.rows(index, partial(self._judged, at_rest, state.first_noise))
+            moved, rest = (data.per_particle(data.over_series(one, index), index) for one in (moved, rest))
             known = (moved + rest).isfinite()
             if bool(known.any()):
                 found[f"{prefix}log_likelihood"] = float(moved[known].mean())
@@ -82,7 +84,7 @@ class Likelihood:
         def found(mine: Tensor, size: int) -> Tensor:
             return torch.cat([
                 infer(self.model, batch, weights, self._latents(batch), 1, prior).mean
-                for batch in map(self.batch, mine.split(size))
+                for batch in map(self.batch, self.data.parts(mine, size))
             ])  # fmt: skip
 
         latents = ranks.rows(self.held_out, lambda mine: in_smaller_batches(partial(found, mine), _AT_ONCE))
@@ -101,7 +103,7 @@ class Likelihood:
         constant = torch.stack([log_normaliser(one, grid) for one in power])
         moved: list[Tensor] = []
         rest: list[Tensor] = []
-        for part in index.split(size):
+        for part in self.data.parts(index, size):
             batch = self.batch(part)
             kind = kinds.of[batch.index]
             for points, found in ((self.model.deformed(self._latents(batch)), moved), (at_rest, rest)):
@@ -115,7 +117,7 @@ class Likelihood:
         kinds = self.data.kinds
         total = torch.zeros(len(kinds), self.data.grid.n_shells, device=self.data.device)
         mine = ranks.share(self.training)
-        for part in mine.split(size):
+        for part in self.data.parts(mine, size):
             batch = self.batch(part)
             prediction = self.model.render(at_rest, batch.pose, batch.ctf)
             total += len(part) * self.data.power_left(prediction, batch)
@@ -124,7 +126,7 @@ class Likelihood:
         return power[0] if len(kinds) == 1 else power
 
     def _latents_of(self, index: Tensor) -> Tensor:
-        return torch.cat([self._latents(self.batch(part)) for part in index.split(_AT_ONCE)])
+        return torch.cat([self._latents(self.batch(part)) for part in self.data.parts(index, _AT_ONCE)])
 
     def _latents(self, batch: Batch) -> Tensor:
         return self.model.latents.posterior(batch).mean
@@ -135,10 +137,11 @@ class Likelihood:
         return batch if self.poses is None else replace(batch, pose=self.poses.corrected(batch.index, batch.pose))
 
 
-def some_of(index: Tensor, trained: int) -> Tensor:
+def some_of(index: Tensor, trained: int, series: Series = ALONE) -> Tensor:
     """At most 256 particles of ``index`` ``(p)``, spread evenly; of small sets fewer, so that it takes little time.
 
-    ``trained`` is how many particles an epoch trains on.
+    ``trained`` is how many particles an epoch trains on, ``series`` says which rows of ``index`` are images of one.
     """
-    count = min(len(index), MOST, max(_FEWEST, trained // _ONE_IN))
-    return index[torch.arange(count) * len(index) // max(count, 1)]
+    particles = series.count(len(index))
+    count = min(particles, MOST, max(_FEWEST, trained // _ONE_IN))
+    return index[series.images_of(torch.arange(count) * particles // max(count, 1))]

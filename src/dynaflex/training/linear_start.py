@@ -31,8 +31,8 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
     grid = coarse_grid(data.grid, config.shared_resolution)
     mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0).to(data.device)
     everyone = torch.arange(len(data))
-    some = everyone[:: -(-len(data) // MOST)]
-    batches = [data.batch(part).coarse(grid) for part in ranks.share(some).split(_AT_ONCE)]
+    some = everyone[data.series(everyone).images_of(torch.arange(0, data.count(everyone), -(-len(data) // MOST)))]
+    batches = [data.batch(part).coarse(grid) for part in data.parts(ranks.share(some), _AT_ONCE)]
     without_the_rest: Callable[[Batch], Batch] = lambda batch: batch  # noqa: E731
     if inputs.unit is not None:
         unit = fourier.resize(inputs.unit, grid.box, 3).clamp(0.0, 1.0).to(data.device)
@@ -46,6 +46,6 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
     def of(mine: Tensor) -> Iterable[Batch]:
         if len(data) <= MOST:
             return batches
-        return (without_the_rest(data.batch(part).coarse(grid)) for part in mine.split(_AT_ONCE))
+        return (without_the_rest(data.batch(part).coarse(grid)) for part in data.parts(mine, _AT_ONCE))
 
     return straight_coordinates(linear_latents(subspace, everyone, of).cpu(), subspace.variance.cpu(), count)

@@ -111,9 +111,11 @@ class Method(ABC, Generic[Config, Plan]):
     It is found by the entry point ``name`` in the group ``dynaflex.methods``, and is then a command, whose help begins
     with the ``summary``, and a method of :func:`dynaflex.train`. Its settings are ``config``; its plan is what both
     halves are built from, made once. The module that it stands in imports torch where it is asked, and not before.
+    A method ``reads_tilt_series`` if the images of one (:attr:`Batch.series`) share a conformation in it.
     """
 
     name: ClassVar[str]
+    reads_tilt_series: ClassVar[bool] = False
     summary: ClassVar[str]
     wording: ClassVar[Wording]
     config: type[Config]

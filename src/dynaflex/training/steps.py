@@ -253,13 +253,9 @@ class Steps:
     ) -> list[int]:
         """The particles that alone make the gradient something else than finite; none if half of them do."""
         everyone = torch.cat([batch.everyone for batch in batches]).tolist()
-        found = [
-            int(single.index)
-            for batch in batches
-            if len(batch)
-            for single in batch.split(1)
-            if not _finite(self._own([replace(single, share=None)], accumulate, optimisers), optimisers)
-        ]
+        alone = [replace(single, share=None) for batch in batches if len(batch) for single in batch.split(1)]
+        spoilt = [one for one in alone if not _finite(self._own([one], accumulate, optimisers), optimisers)]
+        found = [row for one in spoilt for row in one.index.tolist()]
         (said,) = ranks.summed_together([torch.tensor([float(one in found) for one in everyone])])
         found = [one for one, times in zip(everyone, said.tolist(), strict=True) if times > 0.0]
         return found if 2 * len(found) < len(everyone) else []

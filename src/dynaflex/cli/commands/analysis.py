@@ -127,6 +127,7 @@ def select_command(
 ) -> None:
     """Write a subset of the particles as a lossless copy of the input table: only rows are left out."""
     from dynaflex.products import selection
+    from dynaflex.products.subset import write_subset
     from dynaflex.results.settings import open_run
 
     opened = open_run(run)
@@ -136,7 +137,7 @@ def select_command(
         particles=None if particles is None else selection.read_rows(particles),
         latents=selection.read_ranges(latents or []),
     )  # fmt: skip
-    written = selection.write_subset(opened, rows, out)
+    written = write_subset(opened, rows, out)
     one, two = written.halves
     typer.echo(f"{one + two} of {written.total} particles in {out}: {one} of half 1, {two} of half 2")
     if not one or not two:

@@ -31,6 +31,9 @@ def simulate_command(
     symmetry: Annotated[
         str, typer.Option(help="Point group of an assembly whose units move each for itself: C4, D2, T, O, I.")
     ] = "C1",
+    tilts: Annotated[
+        int, typer.Option(help="Images of each particle in a tilt series, as RELION 5's tomography has them; 0: none.")
+    ] = 0,
 ) -> None:
     """Make particles of a flexible molecule whose motion is known."""
     from dynaflex.prepare.simulated import simulated
@@ -41,6 +44,7 @@ def simulate_command(
         made = simulated(
             out, particles=particles, box=box, pixel_size=pixel_size, snr=snr, motion=motion, seed=seed,
             contrast_spread=contrast_spread, ramp_spread=ramp_spread, symmetry=symmetry,
+            tilts=tilts,
         )  # fmt: skip
     typer.echo(f"{particles} particles in {made.particles}, map {made.map}, mask {made.mask}, truth {made.truth}")
     typer.echo(f"next: {typable('dynaflex', 'check', made.particles, '--map', made.map, '--mask', made.mask)}")

@@ -45,10 +45,11 @@ def balance(
     data_norm = prior_norm = 0.0
     for batch in batches:
         latents = model.latents.posterior(batch).sample(batch.noise).detach()
-        points = model.deformed(latents)
+        points = model.deformed(batch.series.one(latents))
         share = len(batch) / len(batch.everyone) * batch.count
-        data = share * data_loss(model.render(points, batch.pose, batch.ctf), batch.coefficients, weights).mean()
-        prior = share * geometry_loss(points, graph, bonded=bonded).mean()
+        images = model.render(batch.series.each(points), batch.pose, batch.ctf)
+        data = share * data_loss(images, batch.coefficients, weights).mean()
+        prior = share * batch.particles / len(batch) * geometry_loss(points, graph, bonded=bonded).mean()
         norms = (
             _norm(ranks.summed_together(torch.autograd.grad(data, parameters, retain_graph=True))),
             _norm(ranks.summed_together(torch.autograd.grad(prior, parameters))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from dynaflex.errors import UsageError
 from dynaflex.methods.dynamight.config import DynamightConfig
 from dynaflex.training.method import Method, Wording, Work
 
@@ -33,6 +34,7 @@ class Dynamight(Method[DynamightConfig, "Plan"]):
     """Gaussians that a network over latent and position moves."""
 
     name = "dynamight"
+    reads_tilt_series = True
     summary = "Learn the motion with DynaMight and reconstruct corrected half-maps."
     config = DynamightConfig
     wording = Wording(
@@ -48,11 +50,17 @@ class Dynamight(Method[DynamightConfig, "Plan"]):
     )
 
     def examine(self, inputs: Inputs, config: DynamightConfig) -> Plan:
-        """The plan; refuse an atomic model or a contour that leaves nothing to place.
+        """The plan; refuse an atomic model or a contour that leaves nothing to place, and poses of single tilts.
 
         Raises:
             InputError: they do.
+            UsageError: poses are to be refined, image by image, and these are tilt series.
         """
+        if config.refine_poses and inputs.particles.tilted is not None:
+            raise UsageError(
+                "tomography.poses", "the images of a tilt series do not tell their poses one by one",
+                field="--refine-poses", fix="leave it out",
+            )  # fmt: skip
         from dynaflex.methods.dynamight.plan import make_plan
 
         return make_plan(inputs, config)

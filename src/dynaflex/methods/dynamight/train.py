@@ -91,7 +91,7 @@ class HalfTrainer:
         self.training = training
         self.config = config
         self.bonds = bonds
-        batches = -(-len(training) // config.batch_size)
+        batches = -(-data.count(training) // config.batch_size)
         self.epochs = config.planned_epochs(batches)
         self.schedule = Schedule(config, self.epochs)
         self.progress = DynamightProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
@@ -102,10 +102,11 @@ class HalfTrainer:
         outside = torch.ones(len(data), dtype=torch.bool)
         outside[training] = False
         held_out = outside.nonzero()[:, 0]
-        self.likelihood = Likelihood(model, data, training, some_of(held_out, len(training)), self.poses)
-        self.judges = held_out[:MOST]
+        some = some_of(held_out, data.count(training), data.series(held_out))
+        self.likelihood = Likelihood(model, data, training, some, self.poses)
+        self.judges = data.some(held_out, MOST)
         self.trial_updates = self.trial_length(batches)
-        enough = len(data.image[held_out].unique()) >= how_stiff.FEWEST
+        enough = len(data.particle[held_out].unique()) >= how_stiff.FEWEST
         asked = config.regularisation is None and enough
         joint = lambda epoch: self.schedule.phase(epoch) == "joint"  # noqa: E731
         self.trials = how_stiff.sittings(self.epochs, joint) if asked else set()
@@ -142,7 +143,7 @@ class HalfTrainer:
         weights = noise_weights(state.noise_power, self.data.grid)
         if state.step == 0:
             self._begin_epoch(phase, weights)
-        total = -(-len(self.training) // self.config.batch_size)
+        total = -(-self.data.count(self.training) // self.config.batch_size)
         accumulate = partial(self._accumulate, weights=weights, phase=phase)
         active = [self.optimisers[name] for name in self.active(phase)]
         for batch in self._batches(_STREAM_EPOCH, skip=state.step):
@@ -178,28 +179,27 @@ class HalfTrainer:
 
     def _accumulate(self, batch: Batch, share: float, *, weights: Tensor, phase: str) -> Contribution:
         """Add the share of a batch to the gradient of all that the phase trains."""
-        model, moving = self.model, phase != "warm-up"
-        points = model.density.points()[None].expand(len(batch.index), -1, -1)
+        model, moving, series = self.model, phase != "warm-up", batch.series
+        points = model.density.points()[None].expand(batch.particles, -1, -1)
         pose, geometry, kl = batch.pose, torch.zeros(()), torch.zeros(())
         if moving:
             posterior = model.latents.posterior(batch)
-            points = model.deformed(posterior.sample(batch.noise))
+            points = model.deformed(series.one(posterior.sample(batch.noise)))
             geometry = geometry_loss(points, self.graph, bonded=self.bonds is not None).mean()
-            kl = posterior.divergence().mean()
+            kl = series.one(posterior.divergence()).mean()
             if self.poses is not None:
                 pose = self.poses.corrected(batch.index, pose)
                 kl = kl + self.poses.penalty(batch.index).mean()
-        prediction = model.render(points, pose, batch.ctf)
+        prediction = model.render(series.each(points), pose, batch.ctf)
         data = data_loss(prediction, batch.coefficients, weights).mean()
-        (share * (data + self.progress.strength * geometry + kl)).backward()
+        # A particle has one prior, however many images show it.
+        (share * (data + batch.particles / len(batch) * (self.progress.strength * geometry + kl))).backward()
         with torch.no_grad():
             moved = (points - model.density.points()).square().sum(-1).mean().sqrt()
             left = self.data.power_left(prediction, batch)
             self.contrasts.seen(batch, prediction, weights)
-        figures = {
-            "data_loss": data.item(), "geometry": geometry.item(), "kl": kl.item(), "rms_displacement": moved.item(),
-        }  # fmt: skip
-        return Contribution(batch.index, figures, left)
+        terms = {"data_loss": data, "geometry": geometry, "kl": kl, "rms_displacement": moved}
+        return Contribution(batch.index, {name: term.item() for name, term in terms.items()}, left)
 
     def _finish_epoch(self, phase: str) -> None:
         state = self.progress
@@ -275,10 +275,10 @@ class HalfTrainer:
             start = lambda batch: latents.posterior(batch).mean  # noqa: E731
 
             def found(mine: Tensor) -> Tensor:
-                still = map(self.likelihood.batch, mine.split(_AT_ONCE))
+                still = map(self.likelihood.batch, self.data.parts(mine, _AT_ONCE))
                 return find_evidence(self.model, still, start, weights, self.config.latent_prior)
 
-            return self.data.per_image(ranks.rows(self.judges, found), self.judges)
+            return self.data.per_particle(ranks.rows(self.judges, found), self.judges)
 
     def _match_scale(self) -> None:
         """Give the Gaussians the amplitude at which their images fit the particles best."""
@@ -291,10 +291,9 @@ class HalfTrainer:
         key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_POOL)
         draws = self.data.draws(self.training, 64, self.config.latent_dim, key)
         with torch.no_grad():
-            chosen = torch.cat([
-                self.model.deformed(self.model.latents.posterior(self.data.batch(part, noise=noise)).mean)
-                for part, noise in islice(draws, 16)
-            ])  # fmt: skip
+            some = [self.data.batch(part, noise=noise) for part, noise in islice(draws, 16)]
+            latents = torch.cat([batch.series.one(self.model.latents.posterior(batch).mean) for batch in some])
+            chosen = torch.cat([self.model.deformed(z) for z in latents.split(64)])
             reference = self.model.density.points()
             pooled = min(self.config.pooled_particles, max(1, len(chosen) // 10))
             reference.copy_(closest_conformation(chosen, reference, pooled))

@@ -23,6 +23,7 @@ class Flex(MeshMethod[FlexConfig, "LabelledMesh"]):
     """A mesh whose vertices a network moves, and the canonical map that it carries. Its plan is the mesh."""
 
     name = "flex"
+    reads_tilt_series = True
     summary = "Learn the motion with 3DFlex and reconstruct corrected half-maps at full resolution."
     config = FlexConfig
     wording = Wording(

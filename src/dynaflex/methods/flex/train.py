@@ -77,14 +77,14 @@ class FlexTrainer(InTurn[FlexConfig]):
         start: Callable[[], Tensor] | None = None,
     ) -> None:
         """``start()`` gives the latents ``(p k)`` to begin with; they stand still as long as the map does."""
-        batches = -(-len(training) // config.batch_size)
+        batches = -(-data.count(training) // config.batch_size)
         epochs = config.planned_epochs(batches)
         progress = FlexProgress(noise_power=torch.ones(data.grid.n_shells, device=data.device))
         super().__init__(model, data, training, config, epochs, progress)
         self.start = start
         self.trials = trials(config.fixed_map_epochs, epochs)
         self.trial_updates = self.trial_length(batches)
-        few = len(data.image[self.held_out].unique()) < how_stiff.FEWEST
+        few = len(data.particle[self.held_out].unique()) < how_stiff.FEWEST
         if few:
             self.trials = set()
         self.cuts = config.cut == "auto" and not few
@@ -149,8 +149,7 @@ class FlexTrainer(InTurn[FlexConfig]):
         from nothing as there were; and what came of it: segments, gain and error."""
         points, whole = self.map.landmarks(), self.model
         with torch.no_grad():
-            latents = self.table.mean_of(self.likelihood.training[:_ASKED])
-            moved = points + self.flow.displacement(latents, points)
+            moved = points + self.flow.displacement(self._some_latents(), points)
         cut = where_cut.proposed(self.flow.mesh, self.map, points, moved)
         if cut is None:
             return {}
@@ -196,7 +195,7 @@ class FlexTrainer(InTurn[FlexConfig]):
 
     def _covariances(self, index: Tensor, weights: Tensor) -> Tensor:
         """Those ``(b k k)`` of the latents of particles ``index`` ``(b)``."""
-        found = [self._found(self._still(part), weights).covariances() for part in index.split(_AT_ONCE)]
+        found = [self._found(self._still(part), weights).covariances() for part in self.data.parts(index, _AT_ONCE)]
         return torch.cat(found)
 
     def _evidence_with(self, rigidity: float, weights: Tensor) -> Tensor:
@@ -216,17 +215,18 @@ class FlexTrainer(InTurn[FlexConfig]):
         start = lambda batch: self.table.mean_of(batch.index) * self.flow.active  # noqa: E731
 
         def found(mine: Tensor) -> Tensor:
-            batches = map(self._still, mine.split(_AT_ONCE))
+            batches = map(self._still, self.data.parts(mine, _AT_ONCE))
             return find_evidence(self.model, batches, start, weights, self.prior)
 
-        return self.data.per_image(ranks.rows(self.held_out, found), self.held_out)
+        return self.data.per_particle(ranks.rows(self.held_out, found), self.held_out)
 
     def _end_epoch(self) -> None:
         """Add a stretch where the plan ends and particles held out still gain."""
         state, stretch = self.progress, how_long.stretch(self.planned)
         if self.as_planned or state.epoch not in (self.planned - stretch, self.epochs):
             return
-        constant = self.data.per_image(self.data.log_normalisers(state.noise_power, self.held_out), self.held_out)
+        constant = self.data.over_series(self.data.log_normalisers(state.noise_power, self.held_out), self.held_out)
+        constant = self.data.per_particle(constant, self.held_out)
         evidence = self._evidence(self.weights()) - constant.float()
         more = state.added < how_long.MOST * stretch and len(state.evidence) > 0
         if more and how_long.still_gains(state.evidence, evidence):
@@ -239,12 +239,14 @@ class FlexTrainer(InTurn[FlexConfig]):
         The flow is judged over the posterior of the latents, by one draw, rather than at its mean. A coordinate that
         the images do not determine is drawn all over its prior, and a flow that moved anything along it would pay.
         """
-        found = self._found(batch, weights)
-        destinations = self.model.deformed(found.sample(batch.noise))
-        prediction = self.model.render(destinations, batch.pose, batch.ctf)
+        found, series = self._found(batch, weights), batch.series
+        destinations = self.model.deformed(series.one(found.sample(batch.noise)))
+        prediction = self.model.render(series.each(destinations), batch.pose, batch.ctf)
         data = data_loss(prediction, batch.coefficients, weights).mean()
         rigid = rigidity(destinations, self.rigidity_table).mean()
-        (share * (data + self.progress.rigidity * rigid)).backward()
+        # A particle is strained once, however many images show it.
+        strain = self.progress.rigidity * batch.particles / len(batch) * rigid
+        (share * (data + strain)).backward()
         figures = {"data_loss": data.item(), "geometry": rigid.item(), "kl": found.divergence().mean().item()}
         return self._contribution(batch, weights, found.mean, destinations, prediction, figures)
 
@@ -262,8 +264,12 @@ class FlexTrainer(InTurn[FlexConfig]):
     def _settle_strain(self) -> None:
         """Find out where the molecule gives, once that is known."""
         if self.progress.epoch >= _SETTLED * self.epochs:
-            z = self.table.mean_of(self.likelihood.training[:_ASKED])
-            self.progress.strain = strains(self.model.deformed(z), self.flow.mesh).mean(dim=0)
+            self.progress.strain = strains(self.model.deformed(self._some_latents()), self.flow.mesh).mean(dim=0)
+
+    def _some_latents(self) -> Tensor:
+        """Those ``(m k)`` of some particles in training, each once."""
+        known = self.likelihood.training
+        return self.table.mean_of(self.data.series(known).one(known)[:_ASKED])
 
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
         return self._found(batch, weights).mean

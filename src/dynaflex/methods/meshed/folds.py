@@ -29,33 +29,33 @@ class MapProgress(Progress):
     added: int = 0
 
 
-def fold_of(index: Tensor, image: Tensor) -> Tensor:
-    """The fold, 0 or 1, of the particles ``index`` ``(b)`` of a half whose images are ``image`` ``(p)``.
+def fold_of(index: Tensor, particle: Tensor) -> Tensor:
+    """The fold, 0 or 1, of the rows ``index`` ``(b)`` of a half that show particles ``particle`` ``(p)``.
 
-    Copies of a particle by symmetry have one image, and are in one fold.
+    Copies of a particle by symmetry, and images of its tilt series, are in one fold.
     """
-    return image.to(index.device)[index] % FOLDS
+    return particle.to(index.device)[index] % FOLDS
 
 
-def by_fold(batch: Batch, image: Tensor) -> list[Batch]:
-    """The same particles in batches of one fold each; ``image`` as in :func:`fold_of`."""
-    present = fold_of(batch.everyone, image).unique()
+def by_fold(batch: Batch, particle: Tensor) -> list[Batch]:
+    """The same particles in batches of one fold each; ``particle`` as in :func:`fold_of`."""
+    present = fold_of(batch.everyone, particle).unique()
 
     def of(fold: Tensor) -> Batch:
-        return batch.where(lambda index: fold_of(index, image) == fold)
+        return batch.where(lambda index: fold_of(index, particle) == fold)
 
     return [of(fold) for fold in present]
 
 
 @contextmanager
-def of_the_others(density: CanonicalMap, maps: Tensor, batch: Batch, image: Tensor) -> Iterator[None]:
+def of_the_others(density: CanonicalMap, maps: Tensor, batch: Batch, particle: Tensor) -> Iterator[None]:
     """The map, of ``maps`` ``(2 n)``, that was made without the particles of a batch, which is of one fold.
 
-    ``image`` is as in :func:`fold_of`. Where there are no maps yet it is the one that both folds were given.
+    ``particle`` is as in :func:`fold_of`. Where there are no maps yet it is the one that both folds were given.
     """
     kept = density.values
     if len(maps):
-        density.values = maps[1 - int(fold_of(batch.index[0], image))]
+        density.values = maps[1 - int(fold_of(batch.index[0], particle))]
     try:
         yield
     finally:

@@ -62,7 +62,7 @@ class InTurn(ABC, Generic[C]):
         self.prior = config.latent_prior
         outside = torch.ones(len(data), dtype=torch.bool)
         outside[training] = False
-        self.held_out = outside.nonzero()[:MOST, 0]
+        self.held_out = data.some(outside.nonzero()[:, 0], MOST)
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.take(model)
         self.trials: set[int] = set()
@@ -175,7 +175,7 @@ class InTurn(ABC, Generic[C]):
         state, weights = self.progress, self.weights()
         if state.step == 0:
             state.begin_epoch()
-        steps = -(-len(self.training) // self.config.batch_size)
+        steps = -(-self.data.count(self.training) // self.config.batch_size)
         accumulate = partial(self._cross_fitted, weights=weights)
         for batches in self._updates(skip=state.step):
             for part in self._update(batches, accumulate):
@@ -196,7 +196,7 @@ class InTurn(ABC, Generic[C]):
 
     def _cross_fitted(self, batch: Batch, share: float, *, weights: Tensor) -> Contribution:
         """As :meth:`_accumulate`, against the map of the fold that the particles of a batch do not belong to."""
-        with of_the_others(self.map, self.progress.fold_maps, batch, self.data.image):
+        with of_the_others(self.map, self.progress.fold_maps, batch, self.data.particle):
             return self._accumulate(batch, share, weights=weights)
 
     @torch.no_grad()
@@ -213,7 +213,7 @@ class InTurn(ABC, Generic[C]):
         def look(index: Tensor) -> None:
             nonlocal flexible, rigid
             count = ranks.counts(len(index), len(self.held_out))
-            for batch in map(self._still, index.split(_MICRO_BATCH)):
+            for batch in map(self._still, self.data.parts(index, _MICRO_BATCH)):
                 z = self._infer(batch, weights)
                 self.table.set_mean(batch.index, z)
                 prediction, at_rest = (self._predicted(batch, latents) for latents in (z, torch.zeros_like(z)))
@@ -229,7 +229,8 @@ class InTurn(ABC, Generic[C]):
         return {"held_out_loss": flexible, "held_out_rigid_loss": rigid}
 
     def _predicted(self, batch: Batch, z: Tensor) -> Tensor:
-        return self.model.render(self.model.deformed(z), batch.pose, batch.ctf)
+        points = batch.series.each(self.model.deformed(batch.series.one(z)))
+        return self.model.render(points, batch.pose, batch.ctf)
 
     def _map_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
         band = band_limit(
@@ -259,7 +260,7 @@ class InTurn(ABC, Generic[C]):
             self.training, size, self.config.latent_dim, key, skip * each, self.progress.quarantine
         )
         while pending := list(islice(batches, each)):
-            yield [part for batch in pending for part in by_fold(batch, self.data.image)]
+            yield [part for batch in pending for part in by_fold(batch, self.data.particle)]
 
     def _match_scale(self) -> None:
         """Give the map the scale at which its projections fit the particles best."""

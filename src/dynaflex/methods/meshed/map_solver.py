@@ -49,7 +49,7 @@ class MapSolver:
 
     def __init__(self, model: FlexModel, density: CanonicalMap, data: HalfSet, training: Tensor) -> None:
         self.data = data
-        self.folds = [training[fold_of(training, data.image) == fold] for fold in range(FOLDS)]
+        self.folds = [training[fold_of(training, data.particle) == fold] for fold in range(FOLDS)]
         self.field = ModelField(model, density)
 
     def solved(

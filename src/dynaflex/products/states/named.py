@@ -9,7 +9,7 @@ import pandas as pd
 
 from dynaflex.data.columns import particle_block
 from dynaflex.data.foreign.cs_table import UID
-from dynaflex.data.particles import read_table as read_particle_table
+from dynaflex.data.foreign.tables import read_table as read_particle_table
 from dynaflex.errors import InputError
 from dynaflex.io.arrays import UNREADABLE, read_arrays
 from dynaflex.products.selection import read_rows

@@ -87,7 +87,7 @@ def asked(method: str, provenance: Record, shared: bool) -> str:
     inputs, counts = provenance.get("inputs"), provenance.get("counts")
     if not isinstance(inputs, dict) or not isinstance(inputs.get("particles"), str):
         return ""
-    used = counts.get("images", counts.get("used")) if isinstance(counts, dict) else None
+    used = counts.get("tilted", counts.get("images", counts.get("used"))) if isinstance(counts, dict) else None
     many = f"{used:,} particles of " if isinstance(used, int) else "the particles of "
     start = inputs.get("consensus")
     began = f", starting from {Path(start).name}" if isinstance(start, str) else ""
@@ -137,6 +137,12 @@ def counts_sentence(counts: Record) -> tuple[str, str | None]:
         images = counts.get("images")
         if isinstance(images, int):
             sentence = f"Of {images:,} particles there are {used:,} copies by symmetry: of each, one unit moves."
+        tilted = counts.get("tilted")
+        if isinstance(tilted, int):
+            sentence = (
+                f"{tilted:,} particles were used, each in one conformation. "
+                f"{table:,} images of their tilt series = {used:,} used + {len(excluded):,} excluded."
+            )
         return sentence, None
     return (
         f"{table:,} particles in the table, {used:,} used, {len(excluded):,} listed as excluded.",
@@ -146,9 +152,12 @@ def counts_sentence(counts: Record) -> tuple[str, str | None]:
 
 
 def particles(counts: Record) -> Tile:
-    """How many particles were used, and left out; of a run with a symmetry also how many copies of them there are."""
-    used, images = int(counts["used"]), counts.get("images")
+    """How many particles were used, and left out; of a run with a symmetry also how many copies of them there are, of
+    tilt series how many images."""
+    used, images, tilted = int(counts["used"]), counts.get("images"), counts.get("tilted")
     left_out = len(excluded_rows(counts))
+    if isinstance(tilted, int):
+        return Tile("Particles", f"{tilted:,}", f"used, in {used:,} images; {left_out:,} images excluded")
     if not isinstance(images, int) or not images:
         return Tile("Particles", f"{used:,}", f"used; {left_out:,} excluded")
     return Tile(
