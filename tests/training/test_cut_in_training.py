@@ -78,3 +78,15 @@ def test_a_training_with_a_cut_is_resumed(make_flex: MakeFlex) -> None:
     places = trainer.map.landmarks()
     assert torch.equal(other.flow.displacement(z, places), trainer.flow.displacement(z, places))
     assert other.optimisers["flow"].param_groups[0]["params"][0] is next(other.flow.parameters())
+
+
+@pytest.mark.parametrize(("settings", "asked"), [({}, False), ({"cut": "auto"}, True)])
+def test_a_mesh_is_cut_where_somebody_asks_for_it(
+    make_flex: MakeFlex, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], asked: bool
+) -> None:
+    trainer = make_flex(share=0.9, **settings)
+    monkeypatch.setattr(trainer, "_choose_mesh", lambda _weights: {"cut": [3, 0.1, 0.2]})
+    trainer.progress.epoch = trainer.config.fixed_map_epochs - 1
+    assert ("cut" in trainer._end_motion()) == asked
+    trainer.progress.epoch += 1
+    assert "cut" not in trainer._end_motion()

@@ -33,8 +33,8 @@ class FlexConfig(MapConfig):
         default=False, description="Make low density stiffer, for small or noisy particles."
     )
 
-    cut: Annotated[Literal["auto", "off"], Option(MAP)] = Field(
-        default="auto", description="Cut a mesh of one segment between bodies that slide, if held-out images gain."
+    cut: Annotated[Literal["off", "auto"], Option(MAP)] = Field(
+        default="off", description="auto: cut the mesh between bodies that slide, if held-out images gain. Look at it."
     )
 
     latent_dim: Annotated[int, Option(MOTION, "N")] = Field(
