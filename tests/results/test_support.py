@@ -11,10 +11,15 @@ from typing import Any
 import pytest
 import torch
 
+from dynaflex import fourier
 from dynaflex.grid import Grid
 from dynaflex.imaging.noise import alternate_shells
 from dynaflex.losses.data import data_loss
-from dynaflex.results.support import SUPPORT, Support
+from dynaflex.reconstruct.field import Region
+from dynaflex.results.reopen import reopened
+from dynaflex.results.support import SUPPORT, Support, _solved
+from dynaflex.results.trained import load_half
+from dynaflex.run.directory import Run
 from dynaflex.simulation.particles import simulate
 
 Brief = Callable[..., tuple[Path, Any]]
@@ -39,6 +44,19 @@ def test_nothing_supports_a_motion_that_is_not_there(tmp_path: Path, brief_of: B
     run, outcome = brief_of(method, "--epochs", 12, "--until", "train", "--skip-check", data=tmp_path / "data")
     assert outcome.code == 0, outcome.err
     assert not any(half.holds for half in supports(run))
+
+
+def test_nothing_around_the_molecule_is_judged(flex_run: Path) -> None:
+    """Maps are solved for in the whole sphere of the box: the more of it is empty, the more noise is in them."""
+    run = Run.open(flex_run)
+    inputs, device = reopened(run), torch.device("cpu")
+    grid = inputs.imaging.grid
+    around = Region.sphere(grid, device).from_volume(fourier.resize(inputs.mask, grid.box, 3)) <= 0.0
+    maps = _solved(run, inputs, load_half(run, 1), device)
+    assert 0.3 < float(around.float().mean()) < 1.0
+    for name in ("rigid", "corrected"):
+        voxels = maps.voxels[name]
+        assert not voxels[around].any() and float(voxels[~around].std()) > 0.0
 
 
 def test_report_and_validation_tell_the_same_number(

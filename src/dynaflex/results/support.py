@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from dynaflex import ranks, tell
+from dynaflex import fourier, ranks, tell
 from dynaflex.data.particles import Particles
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import alternate_shells, noise_weights
@@ -232,4 +232,8 @@ def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
     operator = Operator(method_of(run).field(run, trained.model, latents, region), trained.noise_power.to(device))
     batches = Passes(images, f"maps to judge half {trained.half} by", SWEEPS[_SOLVER], latents, learned)
     rigid, corrected = both_maps(operator, batches, _SOLVER)
-    return _Maps(operator, {"rigid": region.from_volume(rigid), "corrected": region.from_volume(corrected)})
+    # Noise around the molecule would be judged too: the more of it, the larger the box.
+    inside = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0).to(device)
+    return _Maps(operator, {
+        "rigid": region.from_volume(rigid * inside), "corrected": region.from_volume(corrected * inside)
+    })  # fmt: skip
