@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.spatial import Delaunay
 
+from deformed_cells import DEGENERATE, deformed, separate_cells
 from dynaflex.kernels import RigidityTable, compiled, native, reference
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
@@ -27,19 +28,6 @@ def irregular_mesh() -> tuple[Tensor, Tensor]:
 VERTICES, CELLS = irregular_mesh()
 WEIGHTS = torch.rand(len(CELLS), generator=seeded(1), dtype=torch.float64) + 0.5
 TABLE = RigidityTable(VERTICES, CELLS, WEIGHTS)
-
-
-def separate_cells(count: int) -> tuple[Tensor, RigidityTable]:
-    """Unit corners that share no vertex, so that each can be given any deformation: vertices ``(4 t 3)`` and table."""
-    corner = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double()
-    vertices = corner.repeat(count, 1)
-    cells = torch.arange(4 * count).view(count, 4)
-    return vertices, RigidityTable(vertices, cells, torch.ones(count))
-
-
-def deformed(vertices: Tensor, F: Tensor) -> Tensor:
-    """Positions ``(1 3 v)`` of :func:`separate_cells` where cell i has the deformation gradient F[i]."""
-    return torch.einsum("tij,tkj->tki", F, vertices.view(len(F), 4, 3)).reshape(1, -1, 3).transpose(1, 2)
 
 
 def evaluate(module: object, positions: Tensor, table: RigidityTable) -> tuple[Tensor, Tensor]:
@@ -115,19 +103,6 @@ def test_random_deformations_agree_with_a_decomposition(module: object) -> None:
     error = (ours - 2 * (F - R)).abs().amax(dim=(1, 2)) * torch.from_numpy(values[:, 1] + values[:, 2])
     assert error.max() < (1e-9 if module is reference else 1e-3)
     assert error.quantile(0.99) < (1e-12 if module is reference else 2e-5)
-
-
-DEGENERATE = {
-    "nothing": [0.0, 0.0, 0.0],
-    "hardly anything": [1e-12, 1e-12, 1e-12],
-    "a line": [1.0, 0.0, 0.0],
-    "a plane": [1.0, 1.0, 0.0],
-    "a mirror": [1.0, 1.0, -1.0],
-    "nearly a mirror": [1.0, 1.0, -1.0 + 1e-6],
-    "a point reflection": [-1.0, -1.0, -1.0],
-    "equal values": [2.0, 1.0, 1.0],
-    "a huge needle": [1e4, 1e-4, -1e-4],
-}
 
 
 @pytest.mark.parametrize("module", BACKENDS)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.spatial import Delaunay
 
+from deformed_cells import DEGENERATE, deformed, separate_cells
 from dynaflex.kernels import RigidityTable, reference
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
@@ -35,17 +36,6 @@ def truth(positions: Tensor, table: RigidityTable) -> tuple[Tensor, Tensor]:
     return energies.detach(), torch.autograd.grad(energies.sum(), given)[0]
 
 
-def separate_cells(count: int) -> tuple[Tensor, RigidityTable]:
-    """Unit corners that share no vertex, so that each can be given any deformation: vertices ``(4 t 3)`` and table."""
-    vertices = torch.cat([torch.zeros(1, 3), torch.eye(3)]).repeat(count, 1)
-    return vertices, RigidityTable(vertices, torch.arange(4 * count).view(count, 4), torch.ones(count))
-
-
-def deformed(vertices: Tensor, F: Tensor) -> Tensor:
-    """Positions ``(1 3 v)`` of :func:`separate_cells` where cell i has the deformation gradient F[i]."""
-    return torch.einsum("tij,tkj->tki", F, vertices.double().view(len(F), 4, 3)).reshape(1, -1, 3).mT
-
-
 @pytest.mark.parametrize("batch", [1, 3])
 def test_energies_and_gradients_are_those_of_torch(batch: int) -> None:
     """Cells fill more than one block; with this noise some of the smaller ones are turned inside out."""
@@ -67,19 +57,6 @@ def test_rigid_motion_is_free() -> None:
     moved = random_rotations(3, torch.Generator().manual_seed(2)).float() @ VERTICES.T + 10 * drawn(3, 3, 1)
     energies, gradient = evaluate(moved, TABLE)
     assert energies.abs().max() < 1e-6 and gradient.abs().max() < 1e-2
-
-
-DEGENERATE = {
-    "nothing": [0.0, 0.0, 0.0],
-    "hardly anything": [1e-12, 1e-12, 1e-12],
-    "a line": [1.0, 0.0, 0.0],
-    "a plane": [1.0, 1.0, 0.0],
-    "a mirror": [1.0, 1.0, -1.0],
-    "nearly a mirror": [1.0, 1.0, -1.0 + 1e-6],
-    "a point reflection": [-1.0, -1.0, -1.0],
-    "equal values": [2.0, 1.0, 1.0],
-    "a huge needle": [1e4, 1e-4, -1e-4],
-}
 
 
 @pytest.mark.parametrize("values", DEGENERATE.values(), ids=DEGENERATE.keys())

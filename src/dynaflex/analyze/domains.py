@@ -60,7 +60,7 @@ def rigid_motion(start: Array, end: Array) -> RigidMotion:
         across = translation - slide * axis
         # A turn about the axis through ``point`` carries the centroid by the part of the translation across the axis.
         point = center + 0.5 * across + 0.5 * np.cross(axis, across) / np.tan(0.5 * angle)
-    moved = (start - center) @ rotation.T + center + translation
+    moved = carried(start, (rotation, center, translation))
     return RigidMotion(
         rotation, center, translation, angle, axis, point, slide, rmsd=_rms(end - start), residual=_rms(end - moved)
     )
@@ -101,6 +101,12 @@ def kabsch(start: Array, end: Array) -> tuple[Array, Array, Array]:
     return (left * sign) @ right, center, goal - center
 
 
+def carried(points: Array, motion: tuple[Array, Array, Array]) -> Array:
+    """Where a ``motion`` of :func:`kabsch` takes points ``(n 3)``."""
+    rotation, center, translation = motion
+    return np.asarray((points - center) @ rotation.T + center + translation)
+
+
 def relative_to(frame: RigidMotion, points: Array) -> Array:
     """Points ``(n 3)`` as seen from a body that made the motion ``frame``: what the body did is undone."""
     return np.asarray((points - frame.center - frame.translation) @ frame.rotation + frame.center)
@@ -131,15 +137,16 @@ def ever_more_domains(points: Array, moved: Array, most: int, seed: int = 0) -> 
     displacement = np.ascontiguousarray((moved - points).transpose(1, 0, 2)).reshape(len(points), -1)
     near = cKDTree(points).query(points, k=min(_NEIGHBOURS, len(points)))[1].reshape(len(points), -1)
     labels = np.zeros(len(points), dtype=np.int64)
+    cost = _costs(points, moved, labels)
     while True:
-        cost = _costs(points, moved, labels)
         yield labels, _left(cost, labels)
         count = int(labels.max()) + 2
         if count > min(most, len(points) // _NEIGHBOURS) or not cost.max() > 0.0:
             return
         starts = _split(points, moved, cost, labels, seed), _alike(points, displacement, count, seed)
-        found = [_settled(points, moved, near, start) for start in starts]
-        labels = min(found, key=lambda one: _left(_costs(points, moved, one), one))
+        settled = [_settled(points, moved, near, start) for start in starts]
+        found = [(_costs(points, moved, one), one) for one in settled]
+        cost, labels = min(found, key=lambda one: _left(*one))
         if labels.max() + 1 < count:
             return
 
@@ -167,8 +174,7 @@ def _costs(points: Array, moved: Array, labels: IntArray) -> Array:
     for body in range(cost.shape[1]):
         mine = labels == body
         for frame in moved:
-            rotation, center, translation = kabsch(points[mine], frame[mine])
-            error = (points - center) @ rotation.T + center + translation - frame
+            error = carried(points, kabsch(points[mine], frame[mine])) - frame
             cost[:, body] += np.square(error).sum(axis=1) / len(moved)
     return cost
 
@@ -183,10 +189,7 @@ def _split(points: Array, moved: Array, cost: Array, labels: IntArray, seed: int
     own = np.take_along_axis(cost, labels[:, None], axis=1)[:, 0]
     worst = int(np.bincount(labels, own).argmax())
     mine = np.flatnonzero(labels == worst)
-    errors = []
-    for frame in moved:
-        rotation, center, translation = kabsch(points[mine], frame[mine])
-        errors.append((points[mine] - center) @ rotation.T + center + translation - frame[mine])
+    errors = [carried(points[mine], kabsch(points[mine], frame[mine])) - frame[mine] for frame in moved]
     halves = KMeans(2, n_init=4, random_state=seed).fit_predict(np.concatenate(errors, axis=1))
     split = labels.copy()
     split[mine[halves == 1]] = labels.max() + 1

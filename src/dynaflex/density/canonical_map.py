@@ -78,8 +78,12 @@ class CanonicalMap(Density):
 
     def own_volume(self) -> Tensor:
         """V ``(d d d)``, each voxel in its place on the grid whatever is at rest, zero outside the mesh."""
-        volume = self.values.new_zeros(self.grid.box**3)
-        volume[self.voxels] = self.values
+        return self.in_place(self.values, 0)
+
+    def in_place(self, values: Tensor, elsewhere: int) -> Tensor:
+        """One of the ``values`` ``(n)`` at each voxel of the map, and ``elsewhere`` at all others, ``(d d d)``."""
+        volume = values.new_full((self.grid.box**3,), elsewhere)
+        volume[self.voxels] = values
         return volume.view(self.grid.box, self.grid.box, self.grid.box)
 
     def volume(self, grid: Grid) -> Tensor:

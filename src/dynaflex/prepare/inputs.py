@@ -72,6 +72,10 @@ class Inputs:
         """The voxels of the consensus, which volumes that belong to it are brought to."""
         return Frame(self.full_imaging.grid, self.place)
 
+    def mask_on(self, grid: Grid) -> Tensor:
+        """The mask ``(d d d)`` at the voxels of a grid of the same width."""
+        return fourier.resize(self.mask, grid.box, 3).clamp(0.0, 1.0)
+
     def members(self, half: int) -> BoolArray:
         """Which particles a half holds, ``(p)``; half 0 holds all."""
         return self.particles.half == half if half else np.ones(len(self.particles), dtype=bool)

@@ -37,7 +37,7 @@ def reconstruct_run(
     imaging = recipe.imaging(run, inputs)
     grid = imaging.grid
     run.files.forget(FSC)
-    mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0)
+    mask = inputs.mask_on(grid)
     made = make_half_maps(run, inputs, imaging, mask, device, each, recipe)
     for name, volume in {**made.named(), "mask": mask}.items():
         write_volume(run, name, volume, grid)

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from dynaflex import fourier, ranks, tell
+from dynaflex import ranks, tell
 from dynaflex.data.particles import Particles
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import alternate_shells, noise_weights
@@ -233,7 +233,7 @@ def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
     batches = Passes(images, f"maps to judge half {trained.half} by", SWEEPS[_SOLVER], latents, learned)
     rigid, corrected = both_maps(operator, batches, _SOLVER)
     # Noise around the molecule would be judged too: the more of it, the larger the box.
-    inside = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0).to(device)
+    inside = inputs.mask_on(grid).to(device)
     return _Maps(operator, {
         "rigid": region.from_volume(rigid * inside), "corrected": region.from_volume(corrected * inside)
     })  # fmt: skip

@@ -22,7 +22,7 @@ FACTOR = 4.0
 """From one strength to the next: half as much strain, roughly."""
 FEWEST = 20
 """Particles held out without which nothing can be told."""
-SURE = 3.0
+_SURE = 3.0
 """Standard errors by which a softer molecule must be the likelier: softness lets noise in, which is hard to get rid of
 again, and lets the flow make up for what the map still lacks."""
 STRENGTHS = 3
@@ -69,7 +69,7 @@ def chosen(present: float, first: float, evidence: Callable[[float], Tensor]) ->
     tried = [Tried(present, 0.0, 0.0), softer]
     if present >= first:
         tried.insert(0, _tried(present * FACTOR, evidence(present * FACTOR), before))
-    if softer.gain > SURE * softer.error:
+    if softer.gain > _SURE * softer.error:
         return softer.rigidity, tried
     return (tried[0].rigidity if tried[0].gain >= -tried[0].error else present), tried
 

@@ -29,7 +29,7 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
     some of all, evenly. Of a symmetric assembly one unit has components, and the others are taken off.
     """
     grid = coarse_grid(data.grid, config.shared_resolution)
-    mask = fourier.resize(inputs.mask, grid.box, 3).clamp(0.0, 1.0).to(data.device)
+    mask = inputs.mask_on(grid).to(data.device)
     everyone = torch.arange(len(data))
     some = everyone[data.series(everyone).images_of(torch.arange(0, data.count(everyone), -(-len(data) // MOST)))]
     batches = [data.batch(part).coarse(grid) for part in data.parts(ranks.share(some), _AT_ONCE)]

@@ -31,7 +31,7 @@ from dynaflex.shapes import Tensor
 from dynaflex.training import how_stiff
 from dynaflex.training.steps import Contribution, Diverged
 from dynaflex.training.undone import undone
-from dynaflex.validate.controls import mean_and_error
+from dynaflex.validate.controls import SURE, mean_and_error
 
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
@@ -164,7 +164,7 @@ class FlexTrainer(InTurn[FlexConfig]):
             remembered = copy.deepcopy(self.optimisers["flow"].state_dict())
             self.take(whole)
         gain, error = mean_and_error((apart - held).double().cpu().numpy())
-        if gain > how_stiff.SURE * error:
+        if gain > SURE * error:
             self.take(at_rest)
             self.model.load_state_dict(found)
             self.optimisers["flow"].load_state_dict(remembered)

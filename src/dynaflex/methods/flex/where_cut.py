@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dynaflex import ranks
-from dynaflex.analyze.domains import STILL, ever_more_domains, kabsch
+from dynaflex.analyze.domains import STILL, carried, ever_more_domains, kabsch
 from dynaflex.density.canonical_map import CanonicalMap
 from dynaflex.mesh.fuse import segmented_mesh
 from dynaflex.mesh.segments import Contact, LabelledMesh, contacts, expand_labels, suggest_connections
@@ -51,14 +51,11 @@ def proposed(mesh: TetMesh, density: CanonicalMap, points: Tensor, moved: Tensor
 
 
 def _cut(mesh: TetMesh, density: CanonicalMap, points: Array, moved: Array, bodies: IntArray) -> LabelledMesh | None:
-    grid, inside = density.grid, density.voxels.cpu()
-    labels = torch.full((grid.box**3,), -1)
-    at = (torch.from_numpy(points) / grid.pixel_size).round().long() + grid.center
-    labels[(at[:, 2] * grid.box + at[:, 1]) * grid.box + at[:, 0]] = torch.from_numpy(bodies)
-    mask = torch.zeros(grid.box**3)
-    mask[inside] = 1.0
-    shape = (grid.box,) * 3
-    labels = expand_labels(labels.view(shape), mask.view(shape))
+    grid, mask = density.grid, density.in_place(torch.ones_like(density.values), 0).cpu()
+    x, y, z = ((torch.from_numpy(points) / grid.pixel_size).round().long() + grid.center).unbind(dim=1)
+    labels = torch.full(mask.shape, -1)
+    labels[z, y, x] = torch.from_numpy(bodies)
+    labels = expand_labels(labels, mask)
     touching = contacts(labels, grid, density.own_volume().cpu())
     motions = [
         [kabsch(points[bodies == body], frame[bodies == body]) for frame in moved] for body in range(bodies.max() + 1)
@@ -77,12 +74,7 @@ def _slide(contact: Contact, motions: Sequence[Sequence[tuple[Array, Array, Arra
     faces = contact.faces.numpy()
     first, second = (motions[body] for body in contact.pair)
     apart = [
-        np.square(_carried(faces, one) - _carried(faces, other)).sum(axis=1).mean()
+        np.square(carried(faces, one) - carried(faces, other)).sum(axis=1).mean()
         for one, other in zip(first, second, strict=True)
     ]
     return math.sqrt(float(np.mean(apart)))
-
-
-def _carried(points: Array, motion: tuple[Array, Array, Array]) -> Array:
-    rotation, center, translation = motion
-    return np.asarray((points - center) @ rotation.T + center + translation)

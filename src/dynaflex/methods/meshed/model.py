@@ -77,10 +77,8 @@ def _labels(run: Run, moves: OnMesh, density: CanonicalMap) -> LabelledMesh:
     stored = load_mesh(run.verified(MESH))
     if len(stored.mesh.vertices) == len(moves.vertices):
         return stored
-    shape = (density.grid.box,) * 3
-    labels = torch.full((density.grid.box**3,), -1)
-    labels[density.voxels.cpu()] = moves.segment[density.cell].cpu()
-    return LabelledMesh(moves.mesh, expand_labels(labels.view(shape), torch.ones(shape)), density.grid)
+    labels = density.in_place(moves.segment[density.cell], -1).cpu()
+    return LabelledMesh(moves.mesh, expand_labels(labels, torch.ones(labels.shape)), density.grid)
 
 
 def on_mesh(model: FlexModel) -> tuple[OnMesh, CanonicalMap]:

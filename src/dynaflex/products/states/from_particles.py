@@ -91,7 +91,7 @@ class FromParticles:
     ) -> None:
         self.at_rest, self.grid = map_at_rest(run, surroundings.halves[1])
         self.around = [surroundings.around(node, count) for node in nodes]
-        self.mask = fourier.resize(inputs.mask, self.grid.box, 3).clamp(0.0, 1.0)
+        self.mask = inputs.mask_on(self.grid)
         self.reach, self._halves = surroundings.reach, surroundings.halves
         imaging = inputs.full_imaging.on(self.grid)
         self._images = {number: images_of(half, inputs, imaging, device) for number, half in self._halves.items()}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynaflex import fourier, tell
+from dynaflex import tell
 from dynaflex.analyze.domains import moving_part
 from dynaflex.density.contour import level_enclosing
 from dynaflex.errors import UsageError
@@ -121,7 +121,7 @@ def _warn_of_gaps(inputs: Inputs, state: State) -> None:
 
 def _mask(inputs: Inputs, imaging: Imaging, both: Surroundings, state: State) -> Tensor:
     """The mask of the run where the molecule is in the state, by the model of either half."""
-    mask = fourier.resize(inputs.mask, imaging.grid.box, 3).clamp(0.0, 1.0)
+    mask = inputs.mask_on(imaging.grid)
     moved = torch.zeros_like(mask)
     for half, trained in both.halves.items():
         model, origin = trained.model, state.parts[half].origin
