@@ -138,9 +138,11 @@ def _whole_run(run: Run, stop: Stop, moved: Moved, recipe: Recipe, device: str, 
 def _lines(said: dict[str, Any]) -> list[str]:
     """What the state is, and what correcting its motion is worth, for people."""
     one, two = said["particles"].values()
+    images = sum(said["images"].values())
+    seen = "" if images == one + two else f" in {images:,} images"
     known = said["particle_error_A"]
     lines = [
-        f"{said['what']}: {one + two} particles, {one} of half 1 and {two} of half 2",
+        f"{said['what']}: {one + two:,} particles{seen}, {one:,} of half 1 and {two:,} of half 2",
         f"they lie {said['rms_distance_A']:.2g} Å rms and at most {said['largest_distance_A']:.2g} Å of motion from "
         f"their mean; those of the halves are {said['halves_apart_A']:.2g} Å apart"
         + (f"; a particle is known to {known:.2g} Å" if known else ""),
