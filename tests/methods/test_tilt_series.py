@@ -165,8 +165,10 @@ def test_what_treats_images_as_particles_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_what_does_not_know_tilt_series_says_so(tilted: Path, command: Callable[..., Any]) -> None:
+def test_what_does_not_know_tilt_series_says_so(tilted: Path, trained: Brief, command: Callable[..., Any]) -> None:
     files = (tilted / "optimisation_set.star", "--map", tilted / "consensus.mrc")
+    run, _ = trained("flex")
+    assert "[export.several-rows]" in command("export", run, "--to", "cryodrgn").err
     assert "[tomography.plan]" in command("check", *files, "--plan", "--method", "flex").err
     inputs = read_inputs(InputPaths(files[0], tilted / "consensus.mrc"), RunConfig())
     with pytest.raises(UsageError) as caught:

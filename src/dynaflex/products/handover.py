@@ -16,6 +16,7 @@ from dynaflex.io import durable
 from dynaflex.io.mrc import write_map
 from dynaflex.palettes import CORRECTED, HALVES, RIGID, SCALE_OF, limits_of
 from dynaflex.products.chimerax.script import Played, Script, play
+from dynaflex.products.cryodrgn import to_cryodrgn
 from dynaflex.products.cryosparc.handed import ForCryosparc, to_cryosparc
 from dynaflex.products.names import Program
 from dynaflex.products.series import main_series, write_series
@@ -53,7 +54,7 @@ def export(run: Run, program: Program, out: Path, named: Path, also: ForCryospar
             "export.for-cryosparc", "only cryoSPARC is handed particles of its own, and a path",
             expected="--to cryosparc", fix="leave out --particles and --path",
         )  # fmt: skip
-    return {"relion": _to_relion, "chimerax": _to_chimerax}[program](run, out, named)
+    return {"relion": _to_relion, "chimerax": _to_chimerax, "cryodrgn": to_cryodrgn}[program](run, out, named)
 
 
 def _to_relion(run: Run, out: Path, named: Path) -> list[str]:
