@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 
 from dynaflex.report.drawing import curves, player
@@ -133,6 +133,11 @@ def _still(key: str, svg: bytes, caption: str, beside: str | None) -> str:
 
 def _link(target: str, text: str) -> str:
     return f'<a href="{escape(target)}">{escape(text)}</a>'
+
+
+def links(before: str, targets: Mapping[str, str]) -> str:
+    """A line of links to files beside the page, by what they are called."""
+    return f"<p>{escape(before)} {' · '.join(_link(target, text) for text, target in targets.items())}</p>"
 
 
 def inline(key: str, svg: bytes, label: str) -> str:

@@ -69,8 +69,8 @@ def write_maps(
     ending: str = "",
     first: int = 0,
 ) -> list[str]:
-    """Write ``vol_000.mrc ...``, or from another ``first`` number on, for pairs of a half and latents ``(k)``, their names
-    with an ``ending``; returns these.
+    """Write ``vol_000.mrc ...``, or from another ``first`` number on, for pairs of a half and latents ``(k)``, their
+    names with an ``ending``; returns these.
 
     The map that :func:`map_at_rest` gives for the ``source`` is carried by the flow of the half. All maps keep its grey
     scale.

@@ -90,6 +90,7 @@ def reconstruct_command(
     """Rebuild the half-maps of a trained run, corrected and rigid, or make those of one state."""
     from dynaflex.products.states.asked import Asked, reconstruct_state
     from dynaflex.products.states.written import SCRIPT
+    from dynaflex.report.reported import rewrite
     from dynaflex.results.half_maps.made import Recipe
     from dynaflex.results.reopen import Moved
     from dynaflex.results.settings import open_run
@@ -103,6 +104,9 @@ def reconstruct_command(
         moved = Moved(table, map, mask, datadir, strip_prefix)
         if asked is not None:
             found, folder = reconstruct_state(opened, asked, moved, recipe, out, pick_device(device), stop, cache)
+            if out is None:
+                with opened.locked():
+                    rewrite(opened)
             lines = [*_lines(found), f"state: {folder}; open {folder / SCRIPT} in ChimeraX"]
         elif out is not None:
             raise UsageError(

@@ -16,8 +16,8 @@ from dynaflex.io import durable
 from dynaflex.io.mrc import write_map
 from dynaflex.palettes import CORRECTED, HALVES, RIGID, SCALE_OF, limits_of
 from dynaflex.products.chimerax.script import Played, Script, play
-from dynaflex.products.cryodrgn import to_cryodrgn
 from dynaflex.products.cryosparc.handed import ForCryosparc, to_cryosparc
+from dynaflex.products.handover.cryodrgn import to_cryodrgn
 from dynaflex.products.names import Program
 from dynaflex.products.series import main_series, write_series
 from dynaflex.products.space import conformation_space

@@ -49,9 +49,9 @@ def to_cryodrgn(run: Run, out: Path, named: Path) -> list[str]:
             fix="dynaflex analyze and dynaflex view show these",
         )  # fmt: skip
     epoch = max((int(line["epoch"]) for line in run.metrics.lines() if "epoch" in line), default=1)
-    z = (space.latents if space.shared else space.motion).astype(np.float32)
+    z = space.latents if space.shared else space.motion
     _write_particles(run, space.rows, out, named)
-    write_pickled(out / f"z.{epoch}.pkl", z)
+    write_pickled(out / f"z.{epoch}.pkl", z.astype(np.float32))
     durable.write_text(out / "config.yaml", _settings(run, z.shape[1], named))
     analysis = out / f"analyze.{epoch}"
     _write_umap(run, space, analysis)
@@ -119,10 +119,11 @@ def _write_clusters(run: Run, halves: list[TrainedHalf], rows: IntArray, z: Arra
 
 def _write_paths(run: Run, halves: list[TrainedHalf], rows: IntArray, z: Array, analysis: Path) -> None:
     """Particles along each of the first principal components, and their maps."""
-    axes = principal_axes(z.astype(np.float64), min(2, z.shape[1]))
-    along = axes.coordinates(z.astype(np.float64))
+    axes = principal_axes(z, min(2, z.shape[1]))
+    along = axes.coordinates(z)
     for number in range(along.shape[1]):
-        steps = np.linspace(*np.percentile(along[:, number], _ENDS), _ALONG)
+        low, high = (float(np.percentile(along[:, number], share)) for share in _ENDS)
+        steps = np.linspace(low, high, _ALONG)
         shown = _nearest(z, axes.mean + steps[:, None] * axes.axes[number])
         _write_shown(run, halves, rows, z, shown, analysis / f"pc{number + 1}", f"maps of component {number + 1}")
 
