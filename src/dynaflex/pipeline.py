@@ -258,13 +258,15 @@ def _used(inputs: Inputs, config: RunConfig) -> str:
     particles = inputs.particles
     excluded = len(particles.excluded) // particles.copies
     if particles.tilted is not None:
-        return f"{particles.distinct} particles used, in {len(particles)} images of tilt series; {excluded} excluded"
+        return (
+            f"{particles.distinct:,} particles used, in {len(particles):,} images of tilt series; {excluded:,} excluded"
+        )
     if inputs.unit is None:
-        return f"{len(particles)} particles used, {excluded} excluded"
+        return f"{len(particles):,} particles used, {excluded:,} excluded"
     whose = "within its mask" if inputs.given_mask is None and inputs.paths.mask is not None else "found in the map"
     return (
-        f"{particles.distinct} particles used, {excluded} excluded; {config.symmetry}: {len(particles)} copies, one "
-        f"for each unit; what moves is one unit, {whose}"
+        f"{particles.distinct:,} particles used, {excluded:,} excluded; {config.symmetry}: {len(particles):,} copies, "
+        f"one for each unit; what moves is one unit, {whose}"
     )
 
 

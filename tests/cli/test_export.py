@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from collections.abc import Callable
@@ -34,6 +35,21 @@ def test_relion_finds_both_halves_unchanged(brief_run: Path, few: Path, command:
     assert float(options["--angpix"]) == read_map(first).pixel_size
     assert np.allclose(read_map(options["--mask"]).data, read_map(few / "mask.mrc").data, atol=1e-5)
     assert (tmp_path / "to relion" / "particles.star").read_bytes() == (brief_run / "particles.star").read_bytes()
+
+
+def test_relion_is_asked_to_sharpen_only_where_a_slope_can_be_read(
+    brief_run: Path, command: Command, tmp_path: Path
+) -> None:
+    """Its line is fitted from 10 Å on: of maps that end there it would be one of nothing."""
+    for finest, sharpens in (("4.5", True), ("12.0", False), ("null", False)):
+        run = tmp_path / finest
+        shutil.copytree(brief_run, run)
+        fsc = json.loads((run / "fsc.json").read_text())
+        fsc["deformed"]["resolution"]["0.143"] = json.loads(finest)
+        rewrite(run, "fsc.json", lambda _, fsc=fsc: json.dumps(fsc))
+        outcome = command("export", run, "--to", "relion")
+        assert outcome.code == 0, outcome.err
+        assert ("--auto_bfac" in outcome.out) is sharpens and ("--adhoc_bfac" in outcome.out) is not sharpens
 
 
 def test_the_inputs_need_not_be_there_any_more(brief_run: Path, command: Command, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ CHOICES = {
     "simulate": "--motion [hinge|two-hinge|touching|five|twist|none]",
     "reconstruct": "--field [decoder|inverse]",
     "select": "--axes [motion|pca|latent|umap]",
-    "export": "--to [relion|cryosparc|chimerax]",
+    "export": "--to [relion|cryosparc|chimerax|cryodrgn]",
     "volumes": "--half [1|2]",
     "flex": "--until [prepare|train|reconstruct|report]",
 }

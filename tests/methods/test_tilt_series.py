@@ -21,8 +21,10 @@ from dynaflex.io.star import read_star, write_star
 from dynaflex.prepare.before_training import require_able
 from dynaflex.prepare.images import Imaging, ParticleImages
 from dynaflex.prepare.inputs import InputPaths, read_inputs
+from dynaflex.products.states.surroundings import Surroundings
 from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.rigid import rigid_equations
+from dynaflex.run.directory import Run
 from dynaflex.simulation.particles import simulate
 from dynaflex.simulation.truth import true_volume
 from dynaflex.validate.fsc import fourier_shell_correlation
@@ -85,6 +87,34 @@ def test_a_subset_is_a_table_of_particles_as_relion_has_it(
     assert after.equals(before.iloc[[3, 50, 69]].reset_index(drop=True))
 
 
+def test_a_state_has_whole_particles_counted_once(trained: Brief, tmp_path: Path, command: Callable[..., Any]) -> None:
+    """Around a conformation as from a table of RELION's own, wherever that lies."""
+    run, _ = trained("flex")
+    both = Surroundings(Run.open(run))
+    names = read_star(run / "particles.star").blocks["particles"][PARTICLE].to_numpy()
+    for half, found in both.around((both.halves[1], both.halves[1].latents.mean[0]), 21).items():
+        seen = names[both.halves[half].rows.numpy()[found.index]]
+        assert found.particles == len(set(seen)) <= 21
+        assert len(seen) == np.isin(names, seen).sum() == len(found.distance)
+    (tmp_path / "rows.txt").write_text("\n".join(map(str, range(0, len(names), 5))))
+    subset = tmp_path / "subset.star"
+    assert command("select", run, "--particles", tmp_path / "rows.txt", "-o", subset).code == 0
+    outcome = command("reconstruct", run, "--particles", subset, "-o", tmp_path / "state")
+    assert outcome.code == 0, outcome.err
+    said = json.loads((tmp_path / "state" / "state.json").read_text())
+    chosen = set(names[::5])
+    assert sum(said["particles"].values()) == len(chosen)
+    assert sum(said["images"].values()) == np.isin(names, list(chosen)).sum() > len(chosen)
+
+
+def test_relion_is_handed_its_own_table_back(trained: Brief, tilted: Path, tmp_path: Path, command: Any) -> None:
+    run, _ = trained("flex")
+    outcome = command("export", run, "--to", "relion", "-o", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    before, after = (read_star(one / "particles.star").blocks["particles"] for one in (tilted, tmp_path / "out"))
+    assert after.equals(before) and "optimisation set" in outcome.out
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_particle_of_one_image_is_as_in_single_particle_work(
     few: Path, tmp_path: Path, brief_of: Brief, method: str
@@ -135,8 +165,10 @@ def test_what_treats_images_as_particles_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_what_does_not_know_tilt_series_says_so(tilted: Path, command: Callable[..., Any]) -> None:
+def test_what_does_not_know_tilt_series_says_so(tilted: Path, trained: Brief, command: Callable[..., Any]) -> None:
     files = (tilted / "optimisation_set.star", "--map", tilted / "consensus.mrc")
+    run, _ = trained("flex")
+    assert "[export.several-rows]" in command("export", run, "--to", "cryodrgn").err
     assert "[tomography.plan]" in command("check", *files, "--plan", "--method", "flex").err
     inputs = read_inputs(InputPaths(files[0], tilted / "consensus.mrc"), RunConfig())
     with pytest.raises(UsageError) as caught:

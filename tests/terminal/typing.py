@@ -26,7 +26,7 @@ CONTEXT.set_forkserver_preload(
     ["dynaflex.cli.app", "dynaflex.report.reported", "dynaflex.prepare.before_training",
      "dynaflex.pipeline", "dynaflex.judge.scoring", "dynaflex.judge.validation",
      "dynaflex.simulation.particles",
-     "dynaflex.products.handover", "dynaflex.report.analysis", "dynaflex.viewer.serve"]
+     "dynaflex.products.handover.export", "dynaflex.report.analysis", "dynaflex.viewer.serve"]
 )  # fmt: skip
 
 PATIENCE = 120.0

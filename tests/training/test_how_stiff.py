@@ -161,4 +161,6 @@ def test_the_report_says_where_a_mesh_was_cut() -> None:
     ]
     said = cuts_sentence(lines)
     assert "half 1 was cut into 3 segments (+0.18 ± 0.04" in said and "half 2 was left whole (−0.05" in said
+    nothing = "Nothing slides that a cut would part in half"
+    assert cuts_sentence([{"half": 2, "cut": [1, 0.0, 0.0]}]) == f"{nothing} 2: left whole."
     assert cuts_sentence(lines[2:]) == ""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
+
+from dynaflex.config import Stage
 
 _GROUPS = 6
 """Optics groups that are listed one by one."""
@@ -41,6 +44,14 @@ def counted(number: int, thing: str) -> str:
 def typable(*parts: object) -> str:
     """A command that can be typed as it stands, whatever its paths hold."""
     return shlex.join(map(str, parts))
+
+
+def done(run: Path, until: Stage) -> list[str]:
+    """Where a run is, and what to type next once it is complete."""
+    if until != "report":
+        return [f"done: {run}"]
+    ask, look = typable("dynaflex", "validate", run), typable("dynaflex", "view", run)
+    return [f"done: {run}", f"next: {ask}    (would this motion be found if it were not there?)", f"      {look}"]
 
 
 def described(facts: dict[str, Any]) -> list[str]:

@@ -19,5 +19,5 @@ otherwise."""
 Plane = Literal["motion", "pca", "latent", "umap"]
 """Coordinates in which an outline can be drawn; those of ``pca`` and ``latent`` belong to one half."""
 
-Program = Literal["relion", "cryosparc", "chimerax"]
+Program = Literal["relion", "cryosparc", "chimerax", "cryodrgn"]
 """The programs that ``export`` writes for."""

@@ -70,8 +70,7 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> Subset:
     else:
         write_star(replace(star, blocks={**star.blocks, block: subset}), out)
     one = int((assign_halves(subset, 0, [], star.path) == 1).sum())
-    project = None if records is not None else _project(run, str(subset["rlnImageName"].iloc[0]))
-    return Subset((one, len(kept) - one), len(table), project)
+    return Subset((one, len(kept) - one), len(table), None if records is not None else project_of(run))
 
 
 def _of_whole_particles(run: Run, images: pd.DataFrame, kept: IntArray) -> tuple[StarFile, str, pd.DataFrame, IntArray]:
@@ -91,7 +90,9 @@ def _of_whole_particles(run: Run, images: pd.DataFrame, kept: IntArray) -> tuple
     return star, block, table, np.flatnonzero(names.isin(set(images[PARTICLE].iloc[kept])))
 
 
-def _project(run: Run, image: str) -> Path | None:
-    """The folder that the run found its images from, if the name of an ``image`` leads to its file from there."""
+def project_of(run: Run) -> Path | None:
+    """The folder that the run found its images from, if the names in its table lead to them from there."""
+    star = read_table(run)
+    image = str(star.blocks[particle_block(star)]["rlnImageName"].iloc[0])
     known = run.read_json(PROVENANCE).get("inputs", {}).get("datadir")
     return Path(known) if known and (Path(known) / image.partition("@")[2]).is_file() else None

@@ -24,6 +24,7 @@ from dynaflex.report.facts.resolution import docking_sentence, resolution_senten
 from dynaflex.report.facts.supported import support_sentence
 from dynaflex.report.facts.taken import taken_rows
 from dynaflex.report.facts.tried import TRIED_HEAD, coordinates_sentence, cuts_sentence, tried_rows
+from dynaflex.report.states import reconstructed
 from dynaflex.report.views import Views
 from dynaflex.run.directory import PAGE
 from dynaflex.run.files import NOISE
@@ -95,6 +96,7 @@ class _Report:
         found: list[tuple[str, str, Iterable[str]]] = [
             ("before-and-after", "Before and after", chain(compared, shown.resolution(), sharp)),
             ("motion-found", "Where and how far it moves", chain(carried, shown.moved())),
+            ("states", "States from their own particles", reconstructed(shown) if views else ()),
             ("certainty", "How sure that is", chain(self._controls(), self._shared())),
             ("latent-space", "Latent space", [shown.latent_space()]),
             (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 
 from dynaflex.report.drawing import curves, player
@@ -65,15 +65,15 @@ tbody th { width: 34%; font-weight: 500; }
 .numbers th, .numbers td { width: auto; padding-right: 1.2rem; white-space: nowrap; }
 .numbers :is(th, td):last-child { padding-right: 0; white-space: normal; }
 [id] { scroll-margin-top: 3.5rem; }
-.contents { position: sticky; top: 0; z-index: 1; margin: 1rem -20px 0; padding: .5rem 20px; overflow-x: auto;
+.contents { position: sticky; top: 0; z-index: 1; margin: 1rem -20px 0; padding: .5rem 20px;
   background: var(--paper); border-bottom: 1px solid var(--line); font-size: .85rem; }
-.contents ol { display: flex; gap: 1.1rem; margin: 0; padding: 0; list-style: none; white-space: nowrap; }
+.contents ol { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: 0; padding: 0; list-style: none; }
 .contents a { color: var(--soft); text-decoration: none; }
 .contents a:hover { color: var(--ink); text-decoration: underline; }
 @media (min-width: 1270px) {
   [id] { scroll-margin-top: 1rem; }
   .contents { position: fixed; top: 2.6rem; left: calc(50% - 630px); width: 160px; margin: 0; padding: 0; border: 0; }
-  .contents ol { flex-direction: column; gap: .55rem; white-space: normal; line-height: 1.35; }
+  .contents ol { flex-direction: column; gap: .55rem; line-height: 1.35; }
 }
 @media print {
   :root { color-scheme: light; }
@@ -133,6 +133,11 @@ def _still(key: str, svg: bytes, caption: str, beside: str | None) -> str:
 
 def _link(target: str, text: str) -> str:
     return f'<a href="{escape(target)}">{escape(text)}</a>'
+
+
+def links(before: str, targets: Mapping[str, str]) -> str:
+    """A line of links to files beside the page, by what they are called."""
+    return f"<p>{escape(before)} {' · '.join(_link(target, text) for text, target in targets.items())}</p>"
 
 
 def inline(key: str, svg: bytes, label: str) -> str:

@@ -14,7 +14,7 @@ from dynaflex.prepare.device import pick_device
 from dynaflex.prepare.paths import AUTO
 from dynaflex.report.facts.ending import Ending
 from dynaflex.report.html import write_report
-from dynaflex.run.directory import Run
+from dynaflex.run.directory import PAGE, Run
 from dynaflex.workers.crew import Crew
 
 
@@ -50,6 +50,12 @@ def reported(run: Run, command: str, *, when_done: bool = True) -> Iterator[None
         _try_to_write(run, Ending.of(error, command))
         raise
     if when_done:
+        _try_to_write(run, None)
+
+
+def rewrite(run: Run) -> None:
+    """Write the whole report again, of a run that has one: something that it shows has been added."""
+    if (run.path / PAGE).is_file():
         _try_to_write(run, None)
 
 

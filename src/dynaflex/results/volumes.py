@@ -67,15 +67,17 @@ def write_maps(
     source: Source = "merged",
     title: str = "maps",
     ending: str = "",
+    first: int = 0,
 ) -> list[str]:
-    """Write ``vol_000.mrc ...`` for pairs of a half and latents ``(k)``, their names with an ``ending``; returns these.
+    """Write ``vol_000.mrc ...``, or from another ``first`` number on, for pairs of a half and latents ``(k)``, their
+    names with an ``ending``; returns these.
 
     The map that :func:`map_at_rest` gives for the ``source`` is carried by the flow of the half. All maps keep its grey
     scale.
     """
     halves = {trained.half: trained for trained, _ in conformations}
     at_rest = {half: carried_map(run, trained, source) for half, trained in halves.items()}
-    names = [f"vol_{number:03d}{ending}.mrc" for number in range(len(conformations))]
+    names = [f"vol_{first + number:03d}{ending}.mrc" for number in range(len(conformations))]
     for name, (trained, z) in zip(names, tell.each(conformations, title), strict=True):
         carried = at_rest[trained.half]
         place = place_of(run, carried.grid)

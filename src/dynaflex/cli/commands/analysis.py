@@ -164,7 +164,7 @@ def export_command(
     """Hand a run over to another program: tables, half-maps and scripts under the names that it expects."""
     from dynaflex.io.arrays import read_vectors
     from dynaflex.products.cryosparc.handed import ForCryosparc
-    from dynaflex.products.handover import export
+    from dynaflex.products.handover.export import export
     from dynaflex.results.settings import open_run
     from dynaflex.run.files import read_latents
     from dynaflex.run.monitor import shown

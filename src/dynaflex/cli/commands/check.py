@@ -86,11 +86,13 @@ def check_command(
         for line in described(report.facts):
             typer.echo(line)
         if findings.comparison is not None:
-            _print_readings(findings.comparison)
+            _print_readings(findings.comparison, "image" if "tilt_images" in report.facts else "particle")
         elif map is None:
             typer.echo("not compared with a map: --map scores the table against the images")
         if findings.leaks is not None:
-            typer.echo(f"copies across the half-sets: {len(findings.leaks.copies)} in {findings.leaks.images} images")
+            typer.echo(
+                f"copies across the half-sets: {len(findings.leaks.copies):,} in {findings.leaks.images:,} images"
+            )
         for warning in report.warnings:
             typer.echo(f"warning: {warning}")
         for problem in report.problems:
@@ -152,13 +154,13 @@ def _next(particles: Path, given: Mapping[str, object], method: str | None) -> s
     return typable("dynaflex", method or names()[0], particles, *options, "-o", "run")
 
 
-def _print_readings(comparison: Comparison) -> None:
+def _print_readings(comparison: Comparison, thing: str) -> None:
     """A table of the best readings, the one as given and chance, and what it means."""
     from dynaflex.checking.check import HAND, ranked, verdict
 
     rows = [score for score in ranked(comparison) if not score.same or score is comparison.given]
     shown = [s for i, s in enumerate(rows) if i < _ROWS or s in (comparison.given, comparison.control)]
-    typer.echo(f"readings of the table, on {comparison.particles} particles:")
+    typer.echo(f"readings of the table, on {counted(comparison.particles, thing)}:")
     typer.echo("  correlation       z  against given  reading")
     for score in shown:
         gain = "" if score is comparison.given else f"{score.gain:+.1f}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dynaflex.cli.words import counted, typable
 from dynaflex.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def convert_command(
         )
     make_folder(out.parent)
     write_star(star, out)
-    typer.echo(f"{len(star.blocks['particles'])} particles in {out}")
-    typer.echo("next: dynaflex check, which says whether the images agree, and which contrast they have")
+    typer.echo(f"{counted(len(star.blocks['particles']), 'particle')} in {out}")
+    typer.echo(f"next: {typable('dynaflex', 'check', out)} --map MAP.mrc --mask MASK.mrc")
 
 
 def _of_cryodrgn(poses: Path, ctf: Path, images: Path, out: Path) -> StarFile:

@@ -11,6 +11,7 @@ import typer
 from dynaflex.cli import inputs
 from dynaflex.cli.help import Command
 from dynaflex.cli.settings import MethodCommand, with_settings
+from dynaflex.cli.words import done
 from dynaflex.config import RunConfig
 from dynaflex.errors import EnvironmentFault
 from dynaflex.prepare.paths import AUTO, InputPaths
@@ -79,7 +80,8 @@ def command_of(method: AnyMethod) -> Callable[..., None]:
                 if resume:
                     tell.say(f"{out} holds no run to resume: a new one is started")
                 start_run(method, out, paths, config, task, unchecked if skip_check else checked)
-        typer.echo(f"done: {out}")
+        for line in done(out, until):
+            typer.echo(line)
 
     return command
 

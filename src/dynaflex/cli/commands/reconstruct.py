@@ -90,6 +90,7 @@ def reconstruct_command(
     """Rebuild the half-maps of a trained run, corrected and rigid, or make those of one state."""
     from dynaflex.products.states.asked import Asked, reconstruct_state
     from dynaflex.products.states.written import SCRIPT
+    from dynaflex.report.reported import rewrite
     from dynaflex.results.half_maps.made import Recipe
     from dynaflex.results.reopen import Moved
     from dynaflex.results.settings import open_run
@@ -103,6 +104,9 @@ def reconstruct_command(
         moved = Moved(table, map, mask, datadir, strip_prefix)
         if asked is not None:
             found, folder = reconstruct_state(opened, asked, moved, recipe, out, pick_device(device), stop, cache)
+            if out is None:
+                with opened.locked():
+                    rewrite(opened)
             lines = [*_lines(found), f"state: {folder}; open {folder / SCRIPT} in ChimeraX"]
         elif out is not None:
             raise UsageError(
@@ -138,9 +142,11 @@ def _whole_run(run: Run, stop: Stop, moved: Moved, recipe: Recipe, device: str, 
 def _lines(said: dict[str, Any]) -> list[str]:
     """What the state is, and what correcting its motion is worth, for people."""
     one, two = said["particles"].values()
+    images = sum(said["images"].values())
+    seen = "" if images == one + two else f" in {images:,} images"
     known = said["particle_error_A"]
     lines = [
-        f"{said['what']}: {one + two} particles, {one} of half 1 and {two} of half 2",
+        f"{said['what']}: {one + two:,} particles{seen}, {one:,} of half 1 and {two:,} of half 2",
         f"they lie {said['rms_distance_A']:.2g} Å rms and at most {said['largest_distance_A']:.2g} Å of motion from "
         f"their mean; those of the halves are {said['halves_apart_A']:.2g} Å apart"
         + (f"; a particle is known to {known:.2g} Å" if known else ""),

@@ -7,6 +7,7 @@ import typer
 from dynaflex.cli import inputs
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedParticles, MovedPrefix
 from dynaflex.cli.options import Cache, Device, Gpus, RunFolder, Threads
+from dynaflex.cli.words import done
 from dynaflex.prepare.paths import AUTO
 
 
@@ -40,4 +41,5 @@ def resume_command(
     with shown(), with_threads(threads), crew_of(gpus, device) as crew:
         task = reported_task(until, device, to_resume(run), cache, crew)
         resume_run(method_of(open_run(run)), run, Moved(particles, map, mask, datadir, strip_prefix), None, task)
-    typer.echo(f"done: {run}")
+    for line in done(run, until):
+        typer.echo(line)

@@ -1,4 +1,4 @@
-"""cryoDRGN's poses and CTF parameters as the tables of a RELION file.
+"""cryoDRGN's poses and CTF parameters as the tables of a RELION file, and back.
 
 Its rotations are RELION's matrices; its translations are RELION's origins as fractions of the box. Whether molecules
 are black or white in its images the files do not say.
@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 
 from dynaflex.data.columns import ParticleColumns
-from dynaflex.data.optics import check_ranges, ctf_fields, require_pixel_sizes
+from dynaflex.data.optics import check_ranges, ctf_fields, pixel_sizes, require_pixel_sizes, shifts
 from dynaflex.errors import InputError, Words
 from dynaflex.io.mrc import ImageStack
 from dynaflex.io.star import StarFile
-from dynaflex.rotations import matrix_to_euler
-from dynaflex.shapes import Array
+from dynaflex.rotations import euler_to_matrix, matrix_to_euler
+from dynaflex.shapes import Array, FloatArray, IntArray
 
 _CTF = ("box", "pixel size", "defocus U", "defocus V", "defocus angle", "kV", "Cs", "amplitude contrast", "phase shift")
 
@@ -80,6 +80,30 @@ def relion_tables(poses: list[Array], ctf: list[Array], files: tuple[Path, Path]
     star = StarFile(files[1], {name: pd.DataFrame(table, dtype=object) for name, table in tables.items()}, words=_WORDS)
     _check(star)
     return star
+
+
+def cryodrgn_arrays(star: StarFile, rows: IntArray, box: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Rotations ``(p 3 3)``, translations ``(p 2)`` in fractions of the box, and CTF parameters ``(p 9)`` of the
+    particles at ``rows`` ``(p)`` of a RELION table, whose images are ``box`` pixels wide where it does not say so.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    columns, ignored = ParticleColumns.of(star), list[str]()
+    angles = np.stack([columns.number(f"rlnAngle{which}") for which in ("Rot", "Tilt", "Psi")], axis=1)
+    size, _ = pixel_sizes(columns, ignored)
+    boxes = columns.number("rlnImageSize", float(box))
+    fields = ctf_fields(columns)
+    parameters = [
+        boxes, size, fields["defocus_u"], fields["defocus_v"], np.rad2deg(fields["defocus_angle"]),
+        fields["voltage_kv"], fields["cs_mm"], fields["amplitude_contrast"], np.rad2deg(fields["phase_shift"]),
+    ]  # fmt: skip
+    rotation = euler_to_matrix(torch.from_numpy(np.deg2rad(angles[rows]))).numpy()
+    translation = -shifts(columns, size, ignored)[rows] / (boxes * size)[rows, None]
+    return (
+        rotation.astype(np.float32), translation.astype(np.float32),
+        np.stack(parameters, axis=1)[rows].astype(np.float32),
+    )  # fmt: skip
 
 
 def _check(star: StarFile) -> None:

@@ -12,7 +12,6 @@ the cells that its own ``tm_tetraidx_map`` gives them. A file written here has (
 from __future__ import annotations
 
 import itertools
-import pickle  # noqa: TID251  (cryoSPARC reads nothing else; only arrays and numbers are written)
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaflex.errors import InputError
-from dynaflex.io.durable import write_bytes
+from dynaflex.io.foreign.pickled import write_pickled
 from dynaflex.io.foreign.restricted_pickle import load_arrays
 from dynaflex.io.mesh_file import MeshArrays, require_sound
 from dynaflex.shapes import Array, FloatArray, IntArray
@@ -91,9 +90,7 @@ def write_product_mesh(
     }
     if mesh.labels is not None:
         content["segmask_exp"] = mesh.labels.astype(np.int32)
-    # Protocol 3 spells out names of modules, and only the name of numpy 1 is known to numpy 1 and 2.
-    written = pickle.dumps(content, protocol=3)
-    write_bytes(path, written.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"))
+    write_pickled(path, content)
 
 
 def _arrays(

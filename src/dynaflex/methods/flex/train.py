@@ -146,13 +146,13 @@ class FlexTrainer(InTurn[FlexConfig]):
 
     def _choose_mesh(self, weights: Tensor) -> dict[str, list[float]]:
         """Cut the mesh where bodies slide along each other, if held-out particles are likelier after as many updates
-        from nothing as there were; and what came of it: segments, gain and error."""
+        from nothing as there were; and what came of it: segments, gain and error. One segment: nothing slides."""
         points, whole = self.map.landmarks(), self.model
         with torch.no_grad():
             moved = points + self.flow.displacement(self._some_latents(), points)
         cut = where_cut.proposed(self.flow.mesh, self.map, points, moved)
         if cut is None:
-            return {}
+            return {"cut": [1, 0.0, 0.0]}
         held = self._evidence(weights)
         generator = keyed_generator(self.config.seed, self.data.half, _STREAM_CUT)
         at_rest = cut_model(whole, cut, self.config, generator).to(self.data.device)

@@ -141,7 +141,8 @@ def _latents(run: Run, place: Place) -> FloatArray:
         if values.shape != (count,) or not np.isfinite(values).all():
             raise UsageError(
                 "state.latents", "this is no place in the latent space of the run",
-                field="--around", expected=f"{count} numbers", found=f"{values.size} of them",
+                field="--around", expected=f"{count} numbers, one for each latent", found=f"{values.size} of them",
+                fix="give all of them, or a row of a file of latents: --around RUN/analysis/dense/path.npy:4",
             )  # fmt: skip
         return values
     path, row = place

@@ -38,19 +38,21 @@ class Chosen:
 
 @dataclass(frozen=True)
 class State:
-    """The particles of each half, and its ``parts`` by half: with the conformation in their middle.
+    """How many particles of each half, ``counts``, and its ``parts`` by half: with the conformation in their middle.
 
-    ``distance`` ``(q)`` by half is how far each particle is from the mean of those of its half, and ``apart`` how far
-    these two means are from each other, in Å of motion, rms over the molecule.
+    Parts hold images, of which a particle in a tilt series has several. ``distance`` ``(q)`` by half is how far each is
+    from the mean of those of its half, and ``apart`` how far these two means are from each other, in Å of motion, rms
+    over the molecule.
     """
 
+    counts: dict[int, int]
     parts: dict[int, Part]
     distance: dict[int, Array]
     apart: float
 
     @property
-    def counts(self) -> dict[int, int]:
-        """How many particles of each half."""
+    def images(self) -> dict[int, int]:
+        """How many images of each half."""
         return {half: len(part.index) for half, part in self.parts.items()}
 
     @property
@@ -102,7 +104,8 @@ def state_of(run: Run, both: Surroundings, chosen: Chosen) -> State:
     used = sum(map(len, index.values()))
     if used < len(np.unique(chosen.rows)):
         tell.warn(f"{len(np.unique(chosen.rows)) - used} of these particles were not used by the run, and are left out")
-    few = [f"half {half} has {len(mine)}" for half, mine in index.items() if len(mine) < FEWEST]
+    counts = {half: both.count(half, mine) for half, mine in index.items()}
+    few = [f"half {half} has {count}" for half, count in counts.items() if count < FEWEST]
     if few:
         raise UsageError(
             "state.too-few", f"{chosen.what}: too few for half-maps", file=run.path,
@@ -115,7 +118,7 @@ def state_of(run: Run, both: Surroundings, chosen: Chosen) -> State:
     with tell.doing("the conformation in the middle"):
         origin = _middle(run, both, where)
     parts = {half: Part(mine, origin[half]) for half, mine in where.items()}
-    return State(parts, distance, float(np.linalg.norm(mean[1] - mean[2])))
+    return State(counts, parts, distance, float(np.linalg.norm(mean[1] - mean[2])))
 
 
 def views_needed(inputs: Inputs) -> int:

@@ -174,7 +174,7 @@ def _write_maps(run: Run, grid: Grid, found: ParticlesMap, folder: Path, name: s
 
 def in_numbers(around: dict[int, Around], found: ParticlesMap | None, agreement: Agreement | None) -> dict[str, float]:
     """What is known of a node, by the names of ``COLUMNS``; NaN where there is no such number."""
-    counts = {f"particles_half{half}": len(part.index) for half, part in around.items()}
+    counts = {f"particles_half{half}": part.particles for half, part in around.items()}
     means = {f"distance_half{half}_A": part.mean_distance for half, part in around.items()}
     return counts | means | {
         "resolution_A": (found and found.resolution) or math.nan,
@@ -187,7 +187,7 @@ def in_numbers(around: dict[int, Around], found: ParticlesMap | None, agreement:
 def lack(around: dict[int, Around]) -> str:
     """Which half has too few particles for a map, in words; empty if both have enough."""
     return " and ".join(
-        f"half {half} has {len(part.index)} of the {FEWEST} particles that it takes"
+        f"half {half} has {part.particles} of the {FEWEST} particles that it takes"
         for half, part in around.items()
         if not part.enough
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ import pandas as pd
 
 from dynaflex.data.columns import particle_block
 from dynaflex.data.foreign.cs_table import UID
+from dynaflex.data.foreign.relion_tomography import each_image, read_stacks
 from dynaflex.data.foreign.tables import read_table as read_particle_table
 from dynaflex.errors import InputError
 from dynaflex.io.arrays import UNREADABLE, read_arrays
+from dynaflex.io.star import read_star
 from dynaflex.products.selection import read_rows
-from dynaflex.run.directory import Run
+from dynaflex.results.settings import inputs_of
+from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import OURS, read_table
 from dynaflex.shapes import IntArray
 
@@ -55,7 +59,14 @@ def rows_named(run: Run, path: Path) -> IntArray | None:
 
 def _particles(run: Run, path: Path | None) -> pd.DataFrame:
     """The particles of a table, or of the run's own copy of its input, every value as text."""
-    star = read_table(run) if path is None else read_particle_table(path, run.config().get("class_number"))
+    if path is None:
+        star = read_table(run)
+    elif "tilted" in run.read_json(PROVENANCE).get("counts", {}):
+        # A subset that has gone elsewhere was taken in the tilt series that the run knows.
+        known = inputs_of(run)
+        star = each_image(replace(read_stacks(read_star(path), known.datadir), path=known.particles), known.datadir)
+    else:
+        star = read_particle_table(path, run.config().get("class_number"))
     return star.blocks[particle_block(star)].reset_index(drop=True)
 
 

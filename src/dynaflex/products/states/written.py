@@ -114,9 +114,9 @@ def _made_from(run: Run, chosen: Chosen, recipe: Recipe) -> dict[str, Any]:
 
 def _warn_of_gaps(inputs: Inputs, state: State) -> None:
     needed = views_needed(inputs)
-    few = [f"half {half} has {count}" for half, count in state.counts.items() if count < needed]
+    few = [f"half {half} has {count}" for half, count in state.images.items() if count < needed]
     if few:
-        tell.warn(f"{' and '.join(few)} particles: fewer than {needed} views leave gaps in Fourier space at Nyquist")
+        tell.warn(f"{' and '.join(few)} images: fewer than {needed} views leave gaps in Fourier space at Nyquist")
 
 
 def _mask(inputs: Inputs, imaging: Imaging, both: Surroundings, state: State) -> Tensor:
@@ -161,6 +161,7 @@ def _said(run: Run, chosen: Chosen, state: State, recipe: Recipe, fsc: dict[str,
         "name": chosen.name,
         "what": chosen.what,
         "particles": {f"half{half}": count for half, count in state.counts.items()},
+        "images": {f"half{half}": count for half, count in state.images.items()},
         "rms_distance_A": float(np.sqrt(np.square(distance).mean())),
         "largest_distance_A": float(distance.max()),
         "halves_apart_A": state.apart,

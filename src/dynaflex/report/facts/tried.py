@@ -34,12 +34,17 @@ def coordinates_sentence(records: Sequence[Mapping[str, object]]) -> str:
 
 
 def cuts_sentence(records: Sequence[Mapping[str, object]]) -> str:
-    """Where bodies slide along each other, whether the mesh of a half was cut between them; empty where none do."""
-    told = []
+    """Whether bodies slide along each other, and the mesh of a half was cut between them; empty where nobody asked."""
+    told, whole = [], []
     for line in records:
         match line.get("cut"):
+            case [1, *_]:
+                whole.append(str(line.get("half")))
             case [int() as segments, int() | float() as gain, int() | float() as error]:
                 found = f"{gain:+.2f} ± {error:.2f}".replace("-", "−")
                 kept = f"cut into {segments} segments" if line.get("segments") == segments else "left whole"
                 told.append(f"half {line.get('half')} was {kept} ({found} nats a held-out particle with the cuts)")
-    return f"Bodies slide along each other, and the mesh of {'; that of '.join(told)}." if told else ""
+    sentences = [f"Bodies slide along each other, and the mesh of {'; that of '.join(told)}."] if told else []
+    if whole:
+        sentences.append(f"Nothing slides that a cut would part in half {' and in half '.join(whole)}: left whole.")
+    return " ".join(sentences)

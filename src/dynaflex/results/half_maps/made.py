@@ -144,7 +144,7 @@ def make_half_maps(
         NumericalError: a voxel is not finite.
     """
     group, need = recipe.group(run, inputs), required_memory(imaging.grid, _AT_ONCE)
-    tell.say(f"reconstruction in a box of {imaging.grid.box}: at most {need / 1e9:.1f} GB a half")
+    tell.say(f"reconstruction in a box of {imaging.grid.box}: at most {need / 1e9:.2g} GB a half")
     from_half = partial(_from_half, run, inputs.without_table(), imaging, mask, device, recipe, parts or {})
     made = HalfMaps(imaging.grid, mask, {}, {}, {})
     for half, (model, rigid, corrected) in each(from_half, (1, 2), need).items():

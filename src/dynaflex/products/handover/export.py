@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
@@ -16,17 +17,21 @@ from dynaflex.io.mrc import write_map
 from dynaflex.palettes import CORRECTED, HALVES, RIGID, SCALE_OF, limits_of
 from dynaflex.products.chimerax.script import Played, Script, play
 from dynaflex.products.cryosparc.handed import ForCryosparc, to_cryosparc
+from dynaflex.products.handover.cryodrgn import to_cryodrgn
 from dynaflex.products.names import Program
 from dynaflex.products.series import main_series, write_series
 from dynaflex.products.space import conformation_space
+from dynaflex.products.subset import project_of, write_subset
 from dynaflex.results.trained import load_half
 from dynaflex.results.volumes import coarse, level_at_rest, merged_map
 from dynaflex.run.directory import Run
-from dynaflex.run.files import FSC, LATENT_COLUMN, TABLE, has_map, read_map
+from dynaflex.run.files import FSC, LATENT_COLUMN, TABLE, has_map, particles_shown, read_latents, read_map
 from dynaflex.shapes import Tensor
 
 RELION_HALF = "run_half{}_class001_unfil.mrc"
 _FRAMES = 11
+_GUINIER_FROM, _FOR_GUINIER = 10.0, 8.0
+"""A B-factor is the slope of the power of the map between 10 Å and its resolution, which must leave room for a line."""
 _RESOLUTION = "local_resolution"
 
 
@@ -49,12 +54,12 @@ def export(run: Run, program: Program, out: Path, named: Path, also: ForCryospar
             "export.for-cryosparc", "only cryoSPARC is handed particles of its own, and a path",
             expected="--to cryosparc", fix="leave out --particles and --path",
         )  # fmt: skip
-    return {"relion": _to_relion, "chimerax": _to_chimerax}[program](run, out, named)
+    return {"relion": _to_relion, "chimerax": _to_chimerax, "cryodrgn": to_cryodrgn}[program](run, out, named)
 
 
 def _to_relion(run: Run, out: Path, named: Path) -> list[str]:
     """The table with the latents, the half-maps under the names that PostProcess pairs, the merged map, mask."""
-    _copy(run.verified(TABLE), out / "particles.star")
+    table = _table_for_relion(run, out / "particles.star", named / "particles.star")
     for half in (1, 2):
         _copy(run.verified(f"maps/map_half{half}.mrc"), out / RELION_HALF.format(half))
     _copy(run.verified("maps/map.mrc"), out / "run_class001.mrc")
@@ -62,13 +67,30 @@ def _to_relion(run: Run, out: Path, named: Path) -> list[str]:
     pixel_size = read_map(run, "map").pixel_size
     command = ["relion_postprocess", "--i", str(named / RELION_HALF.format(1)), "--o", str(named / "postprocess")]
     command += ["--mask", str(named / "mask.mrc"), "--angpix", f"{pixel_size:g}"]
-    command += ["--auto_bfac", "--autob_lowres", "10"]
-    return [
-        "with RELION, typed where you are:",
-        f"  {shlex.join(command)}",
-        f"{named / 'particles.star'} is your table with the latents as columns _{LATENT_COLUMN}1 and on; use it in the "
-        "folder of your RELION project, from which the paths in it lead to the images",
-    ]
+    finest = run.require_json(FSC)["deformed"]["resolution"]["0.143"]
+    sharpens = finest is not None and finest < _FOR_GUINIER
+    if sharpens:
+        command += ["--auto_bfac", "--autob_lowres", f"{_GUINIER_FROM:g}"]
+    lines = ["with RELION, typed where you are:", f"  {shlex.join(command)}"]
+    if not sharpens:
+        lines.append(
+            f"it will not sharpen: a B-factor is read from beyond {_GUINIER_FROM:g} Å, and the maps end too near to "
+            "that; --adhoc_bfac takes one of yours"
+        )
+    return [*lines, table]
+
+
+def _table_for_relion(run: Run, out: Path, named: Path) -> str:
+    """Write the table that RELION knows and say what it is: of tilt series that of whole particles, without latents."""
+    rows = read_latents(run).rows
+    project = project_of(run)
+    where = "" if project is None else f", {project}"
+    use = f"use it in the folder of your RELION project{where}, from which the paths in it lead to the images"
+    if len(np.unique(particles_shown(run))) < len(rows):
+        write_subset(run, rows, out)
+        return f"{named} has a row for each particle, in the place of particles.star in your optimisation set; {use}"
+    _copy(run.verified(TABLE), out)
+    return f"{named} is your table with the latents as columns _{LATENT_COLUMN}1 and on; {use}"
 
 
 def _to_chimerax(run: Run, out: Path, named: Path) -> list[str]:
