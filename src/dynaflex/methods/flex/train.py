@@ -31,7 +31,7 @@ from dynaflex.shapes import Tensor
 from dynaflex.training import how_stiff
 from dynaflex.training.steps import Contribution, Diverged
 from dynaflex.training.undone import undone
-from dynaflex.validate.controls import SURE, mean_and_error
+from dynaflex.validate.controls import SURE, gain
 
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
@@ -163,12 +163,12 @@ class FlexTrainer(InTurn[FlexConfig]):
             found = {name: value.clone() for name, value in self.model.state_dict().items()}
             remembered = copy.deepcopy(self.optimisers["flow"].state_dict())
             self.take(whole)
-        gain, error = mean_and_error((apart - held).double().cpu().numpy())
-        if gain > SURE * error:
+        gained, error = gain(apart, held)
+        if gained > SURE * error:
             self.take(at_rest)
             self.model.load_state_dict(found)
             self.optimisers["flow"].load_state_dict(remembered)
-        return {"cut": [int(cut.mesh.segment.max()) + 1, gain, error]}
+        return {"cut": [int(cut.mesh.segment.max()) + 1, gained, error]}
 
     def _repeat_on_fixed_map(self, weights: Tensor) -> None:
         """The updates of all epochs in which the map stands still, and latents with it, once more."""
