@@ -99,9 +99,7 @@ class HalfTrainer:
         self.optimisers = rates.optimisers_of(model, self.poses, config)
         self.steps = Steps(data, self.progress, config.batch_size)
         self.contrasts = Contrasts(data, training, self.progress)
-        outside = torch.ones(len(data), dtype=torch.bool)
-        outside[training] = False
-        held_out = outside.nonzero()[:, 0]
+        held_out = data.without(training)
         some = some_of(held_out, data.count(training), data.series(held_out))
         self.likelihood = Likelihood(model, data, training, some, self.poses)
         self.judges = data.some(held_out, MOST)
