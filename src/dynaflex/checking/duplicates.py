@@ -37,7 +37,7 @@ def picked_twice(particles: Particles, mask: FloatArray | None) -> list[InputErr
     if mask is not None and mask.shape[0] == particles.grid.box and mask.max() > 0.5:
         diameter = particle_diameter(particles.grid, torch.from_numpy(mask))
     place = _positions(particles, columns)
-    known = (np.abs(place) < _FARTHEST).all(axis=1)
+    known: BoolArray = np.all(np.abs(place) < _FARTHEST, axis=1)
     codes, names = pd.factorize(columns.text(_MICROGRAPH)[particles.rows])
     # A third coordinate keeps micrographs farther apart than any two particles of one.
     apart = np.column_stack([place, codes * (2.0 * CLOSE * diameter)])
