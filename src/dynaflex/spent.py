@@ -21,8 +21,9 @@ from typing import Literal, get_args
 Stage = Literal[
     "reading", "first latents", "stiffness", "training", "final latents", "motion", "reconstruction", "report"
 ]
-"""Files and the check of them, images made ready; latents to begin with; trials of how stiff the molecule is; all else
-of the training; the last latents; whether and how far everything moves; the maps; the report."""
+"""Files and the check of them, images made ready; latents to begin with; trials of how stiff the molecule is,
+and whether it slides; all else of the training; the last latents; whether and how far everything moves; the maps; the
+report."""
 STAGES: tuple[Stage, ...] = get_args(Stage)
 _STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

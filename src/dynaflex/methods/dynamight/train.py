@@ -108,6 +108,7 @@ class HalfTrainer:
         asked = config.regularisation is None and enough
         joint = lambda epoch: self.schedule.phase(epoch) == "joint"  # noqa: E731
         self.trials = how_stiff.sittings(self.epochs, joint) if asked else set()
+        self.retaken: Mapping[str, int] = {}
         self.renew_graph()
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dynaflex import ranks
+from dynaflex import ranks, spent
 from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.imaging.batch import Batch
 from dynaflex.inference import descend, find_evidence, infer
@@ -88,6 +88,8 @@ class FlexTrainer(InTurn[FlexConfig]):
         if few:
             self.trials = set()
         self.cuts = config.cut == "auto" and not few
+        if self.cuts:
+            self.retaken = {self.kind(): config.fixed_map_epochs}
         self.as_planned = few or config.epochs is not None
         progress.rigidity = how_stiff.FIRST if config.rigidity is None else config.rigidity
         self.rigidity_table = self._rigidity_table()
@@ -144,6 +146,7 @@ class FlexTrainer(InTurn[FlexConfig]):
         state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
         state.tried = how_stiff.told(tried)
 
+    @spent.on("stiffness")
     def _choose_mesh(self, weights: Tensor) -> dict[str, list[float]]:
         """Cut the mesh where bodies slide along each other, if held-out particles are likelier after as many updates
         from nothing as there were; and what came of it: segments, gain and error."""

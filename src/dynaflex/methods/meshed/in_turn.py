@@ -64,6 +64,7 @@ class InTurn(ABC, Generic[C]):
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.take(model)
         self.trials: set[int] = set()
+        self.retaken: Mapping[str, int] = {}
         self.steps = Steps(data, self.progress, _MICRO_BATCH)
         self.contrasts = Contrasts(data, training, self.progress)
 
