@@ -71,8 +71,11 @@ site: setup ## make a site of the pages, in site/; a dead link is an error
 sdist: setup ## what a release is made from, in dist/
 	$(BIN)/python -m build --sdist --no-isolation
 
+# Those that time something and end within minutes. The others ask what is found: they train for an hour, or want runs.
+BENCHMARKS := startup kernels epoch_cost solvers inference gpu
+
 bench: setup ## run the benchmarks that fit a laptop, one JSON line each
-	@set -e; for script in benchmarks/*.py; do echo "# $$script" >&2; $(BIN)/python $$script; done
+	@set -e; for name in $(BENCHMARKS); do echo "# $$name" >&2; $(BIN)/python benchmarks/$$name.py; done
 
 clean: ## remove what was built, the environment included
 	rm -rf $(VENV) build dist site demo src/*.egg-info src/dynaflex/kernels/_native.so

@@ -30,7 +30,7 @@ from dynaflex.imaging.noise import noise_weights
 from dynaflex.inference import descend, energy_of, infer
 from dynaflex.kernels import native
 from dynaflex.latents.table import LatentTable
-from dynaflex.methods.flex.carrier import carried, make_carrier
+from dynaflex.methods.flex.carrier import make_carrier
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet, keyed_generator
@@ -114,14 +114,15 @@ def main() -> None:
 
 def fitted_model(inputs: Inputs, truth: Truth, latents: Tensor, steps: int = 1500) -> CountingModel:
     """The true map on the default mesh, and a flow that moves its vertices as the nearest atoms truly move."""
-    grid, mesh = inputs.imaging.grid, make_carrier(inputs, FlexConfig())
+    grid, labelled = inputs.imaging.grid, make_carrier(inputs, FlexConfig())
+    mesh = labelled.mesh
     volume = true_volume(truth, np.zeros(latents.shape[1]), inputs.full_imaging.grid)
-    density = CanonicalMap(fourier.resize(volume, grid.box, 3), grid, mesh.mesh, carried(mesh, grid))
+    density = CanonicalMap(fourier.resize(volume, grid.box, 3), grid, mesh, labelled.carrier(grid))
     flow = MeshFlow(
-        mesh.mesh, latents.shape[1], grid.points()[density.voxels], density.cell, grid.pixel_size,
+        mesh, latents.shape[1], grid.points()[density.voxels], density.cell, grid.pixel_size,
         generator=keyed_generator(1),
     )  # fmt: skip
-    vertices = mesh.mesh.vertices.double().numpy()
+    vertices = mesh.vertices.double().numpy()
     target = torch.from_numpy(truth_displacement(truth, inputs.particles.rows, vertices)).float()
     optimiser = torch.optim.Adam(flow.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)

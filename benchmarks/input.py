@@ -33,7 +33,6 @@ import torch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.io.star import read_star, write_star
 from dynaflex.methods.dynamight.config import DynamightConfig
-from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.images import ParticleImages
 from dynaflex.prepare.inputs import read_inputs
 from dynaflex.prepare.memory import at_hand
@@ -41,7 +40,9 @@ from dynaflex.prepare.paths import InputPaths
 from dynaflex.results.reopen import remember
 from dynaflex.run.directory import Run
 from dynaflex.simulation.particles import simulate
+from dynaflex.spent import memory_mb
 from dynaflex.training.installed import method_named
+from dynaflex.training.loop import half_set
 from dynaflex.training.method import Work
 
 CPU = torch.device("cpu")
@@ -94,14 +95,14 @@ def measured(data: str, way: str, train_box: int, steps: int) -> dict[str, Any]:
     inputs = read_inputs(InputPaths(*(folder / name for name in names)), config)
     run = Run.create(folder / "run", "dynamight", config.model_dump(), inputs.paths.as_dict())
     remember(run, inputs)
-    table, began = peak(), time.process_time()
+    plan = method.examine(inputs, config)
+    table, began = memory_mb(), time.process_time()
     if way == "cache":
         inputs = at_hand(run, inputs, folder / "run" / "cache", make=True)
-    mine = inputs.members(1)
-    half = HalfSet(inputs.particles.take(mine), 1, inputs.imaging, CPU)
+    work = Work(run, inputs, config, plan, CPU)
+    half, training = half_set(work, 1)
     taken = time.process_time() - began
-    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
-    trainer = method.trainer(Work(run, inputs, config, method.examine(inputs, config), CPU), half, training)
+    trainer = method.trainer(work, half, training)
     weights = noise_weights(trainer.progress.noise_power, half.grid)
     accumulate = partial(trainer._accumulate, weights=weights, phase="joint")  # type: ignore[attr-defined]
     waiting = Waiting(half.normalised)
@@ -113,7 +114,7 @@ def measured(data: str, way: str, train_box: int, steps: int) -> dict[str, Any]:
     stepping, working = time.monotonic() - began, time.process_time() - working
     whole = ParticleImages(inputs.particles, inputs.full_imaging, CPU)
     dropped(inputs.full_imaging.stored)
-    order = torch.from_numpy(np.flatnonzero(mine))[:2000]
+    order = torch.from_numpy(np.flatnonzero(inputs.members(1)))[:2000]
     began = time.monotonic()
     for part in order.split(16):
         whole.normalised(part)
@@ -124,7 +125,7 @@ def measured(data: str, way: str, train_box: int, steps: int) -> dict[str, Any]:
         "pass_cpu": round(taken, 2), "step_ms": round(1e3 * stepping / steps, 2),
         "wait": round(waiting.seconds / stepping, 4), "wait_cpu": round(waiting.cpu / working, 4),
         "whole_ms": round(1e3 * reading / len(order), 3),
-        "table_mb": round(table), "peak_mb": round(peak()), "load": round(os.getloadavg()[0], 1),
+        "table_mb": round(table), "peak_mb": round(memory_mb()), "load": round(os.getloadavg()[0], 1),
     }  # fmt: skip
 
 
@@ -148,12 +149,6 @@ def dropped(stored: Any) -> None:
     if stored is not None:
         with stored.path.open("rb") as stream:
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def peak() -> float:
-    """The largest memory of this process so far, in MB."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return float(lines["VmHWM"].split()[0]) / 1e3
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ Prints one JSON line per measurement. Times are CPU time, medians over rounds in
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import multiprocessing
 import time
@@ -30,6 +28,7 @@ from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.mesh.voxels import cell_of_voxels
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
+from dynaflex.spent import forget_memory, memory_mb
 
 CUBES = 16
 BATCHES = {64: 8, 128: 4}
@@ -196,20 +195,10 @@ def _peak_memory(name: str, box: int) -> float:
     mesh, _, table = carried_ellipsoid(box)
     splat_step(name, box, 1, mesh, table)()
     step = splat_step(name, box, MEMORY_BATCH, mesh, table)
-    # What was freed goes back to the system first, or it would be used again without being seen.
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    with open("/proc/self/clear_refs", "w") as reset:
-        reset.write("5")
-    before = _resident("VmRSS")
+    forget_memory()
+    before = memory_mb()
     step()
-    return round(1e-3 * (_resident("VmHWM") - before), 1)
-
-
-def _resident(field: str) -> float:
-    """A line of this process's status, in kB."""
-    with open("/proc/self/status") as status:
-        return next(float(line.split()[1]) for line in status if line.startswith(field + ":"))
+    return round(memory_mb() - before, 1)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from dynaflex import ranks
 from dynaflex.prepare.device import with_threads
-from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import read_inputs
 from dynaflex.prepare.paths import InputPaths
 from dynaflex.run.directory import Run
@@ -32,6 +30,7 @@ from dynaflex.run.stop import Stop
 from dynaflex.simulation.particles import simulate
 from dynaflex.training.final_latents import find_final_latents
 from dynaflex.training.installed import method_named
+from dynaflex.training.loop import half_set
 from dynaflex.training.method import AnyMethod, AnyWork
 from dynaflex.workers.crew import LocalCrew
 from dynaflex.workers.halves import Halves
@@ -94,11 +93,7 @@ def timed(name: str, data: Path, path: Path, count: int, batch_size: int, epochs
 
 def measured(work: AnyWork, method: AnyMethod, epochs: int, half: int, _stop: Stop) -> dict[str, Any]:
     """CPU and wall seconds of every rank, after a first epoch in which all is found that is found once."""
-    inputs = work.inputs
-    mine = inputs.members(half)
-    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
-    data = HalfSet(inputs.particles.take(mine), half, inputs.imaging, CPU)
-    trainer = method.trainer(work, data, training)
+    trainer = method.trainer(work, *half_set(work, half))
     parts: dict[str, Any] = {}
 
     def epoch() -> None:
@@ -115,7 +110,7 @@ def measured(work: AnyWork, method: AnyMethod, epochs: int, half: int, _stop: St
     if hasattr(trainer, "solver"):
         noise = trainer.progress.noise_power
         taken("map", lambda: trainer.solver.solved(
-            trainer.table.mean_of, noise, band=inputs.imaging.grid.n_shells - 2, iterations=3,
+            trainer.table.mean_of, noise, band=work.inputs.imaging.grid.n_shells - 2, iterations=3,
             every_batch=lambda _done, _total: None,
         ))  # fmt: skip
     taken("latents", lambda: find_final_latents(work.run, trainer))

@@ -64,8 +64,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         truth = simulate(Path(scratch), PARTICLES, BOX, PIXEL_SIZE, SNR, "hinge", 0)
-        images = all_images(Path(scratch) / "particles.star", truth)
-    problem = pose_problem(truth, images)
+        problem = pose_problem(truth, all_images(Path(scratch) / "particles.star", truth))
     rest = np.zeros(1)
     true, mask = true_volume(truth, rest, truth.grid), domain_mask(truth, rest, truth.grid)
 

@@ -62,12 +62,15 @@ def soak(folder: Path, minutes: float, period: float) -> dict[str, float]:
         resumed = RESUMED.search(said)
         if newest is not None and resumed is not None and resumed[1] == "1":
             lost += (int(resumed[2]), int(resumed[3] or 0)) < newest
-        lines = (run / "metrics.jsonl").read_text().splitlines()
-        memory.append(json.loads(lines[-1])["memory_mb"])
+        metrics = run / "metrics.jsonl"
+        if metrics.exists():
+            memory.append(json.loads(metrics.read_text().splitlines()[-1])["memory_mb"])
         rounds += 1
         if process.returncode == 0:
             finished += 1
             shutil.rmtree(run)
+    if not memory:
+        sys.exit(f"nothing was trained in {period:g} s: give a longer --period")
     return {
         "minutes": minutes, "rounds": rounds, "runs_finished": finished, "rounds_that_lost_a_checkpoint": lost,
         "longest_stop_s": round(longest, 2), "memory_mb_first": round(memory[0]), "memory_mb_last": round(memory[-1]),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from pages import maker
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,12 +39,7 @@ NUMBERED = [("DM", number) for number in range(1, 15)] + [("3DF", number) for nu
 
 @pytest.fixture(scope="module")
 def equations() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_equations", ROOT / "docs" / "make_equations.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return maker("equations")
 
 
 @pytest.mark.parametrize("equation", NUMBERED)

@@ -6,21 +6,26 @@ time out of that one's, so that the times of all stages add up to what all of th
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import resource
 import sys
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 Stage = Literal[
     "reading", "first latents", "stiffness", "training", "final latents", "motion", "reconstruction", "report"
 ]
-"""Files and the check of them, images made ready; latents to begin with; trials of how stiff the molecule is; all else
-of the training; the last latents; whether and how far everything moves; the maps; the report."""
+"""Files and the check of them, images made ready; latents to begin with; trials of how stiff the molecule is,
+and whether it slides; all else of the training; the last latents; whether and how far everything moves; the maps; the
+report."""
 STAGES: tuple[Stage, ...] = get_args(Stage)
+_STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass
@@ -96,9 +101,21 @@ def elsewhere(processes: Collection[Spent]) -> None:
 
 
 def memory_mb() -> float:
-    """The largest resident memory of this process so far, in MB."""
+    """The largest resident memory of this process so far, in MB, or since it was last forgotten."""
+    with suppress(OSError, LookupError, ValueError):
+        lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+        return 1.024e-3 * float(lines["VmHWM"].split()[0])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+    return 1e-6 * peak if sys.platform == "darwin" else 1.024e-3 * peak
+
+
+def forget_memory() -> None:
+    """Begin anew to watch the memory of this process, where the system can; what was freed before is given back."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):
+        _FORGET.write_text("5")
 
 
 def _count(stage: str, seconds: float, cpu_seconds: float) -> None:

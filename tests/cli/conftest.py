@@ -23,7 +23,7 @@ def model(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An atomic model that lies on the map: some of the molecule's atoms, from the first voxel."""
     truth = read_truth(simulated / "truth.npz")
     corner = truth.grid.center * truth.grid.pixel_size
-    structure, model, chain = gemmi.Structure(), gemmi.Model(1), gemmi.Chain("A")
+    structure, model, chain = gemmi.Structure(), gemmi.Model("1"), gemmi.Chain("A")
     for number, (x, y, z) in enumerate(truth.points[::10] + corner, 1):
         residue, atom = gemmi.Residue(), gemmi.Atom()
         residue.name, residue.seqid = "ALA", gemmi.SeqId(number, " ")

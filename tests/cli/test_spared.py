@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynaflex.cli.spared import spared
+
 Command = Callable[..., Any]
 
 
@@ -65,6 +67,15 @@ def test_an_output_never_replaces_what_the_command_works_on(
         out.unlink()
     assert outcome.code == 2 and "[output.is-input]" in outcome.error_line(), outcome.err
     assert contents(project) == before
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_files_are_spared_whether_they_are_paths_yet_or_text(project: Path, kind: type) -> None:
+    """Which of both a command is told depends on the version of Typer."""
+    given = {"run": project / "run", "particles": project / "rows", "out": project / "points.npy"}
+    found = set(spared({name: kind(path) for name, path in given.items()} | {"most": 3, "halves": None}))
+    assert {project / "rows", project / "run" / "latents.npz", project / "data" / "particles.star"} <= found
+    assert project / "points.npy" not in found
 
 
 @pytest.mark.parametrize("kind", ["volumes", "export", "analyze", "simulate"])

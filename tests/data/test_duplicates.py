@@ -100,6 +100,22 @@ def test_the_mask_gives_the_diameter(placed: Blocks, save: Save) -> None:
     assert found(path, 0 * full) == [], "an empty mask says nothing"
 
 
+def test_coordinates_that_were_never_filled_in_make_no_pair_of_every_two(placed: Blocks, save: Save) -> None:
+    """All at one place: each particle of one half has a partner there, which is said of each once."""
+    for row in range(12):
+        put(placed, row, 0.0, 0.0)
+    halves = placed["particles"]["rlnRandomSubset"]
+    (said,) = found(save(placed))
+    assert f"{halves.count('1')} pairs" in said
+
+
+@pytest.mark.parametrize("empty", ["1", "2"])
+def test_a_half_without_places_has_no_pairs(placed: Blocks, save: Save, empty: str) -> None:
+    for row, half in enumerate(placed["particles"]["rlnRandomSubset"]):
+        put(placed, row, 1e12 if half == empty else 0.0)
+    assert found(save(placed)) == []
+
+
 def test_copies_of_one_image_are_left_to_another_check(placed: Blocks, save: Save) -> None:
     put(placed, 11, 0.0)
     placed["particles"]["rlnImageName"][11] = placed["particles"]["rlnImageName"][0]

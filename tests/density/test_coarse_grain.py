@@ -51,16 +51,6 @@ BASES = {
 ATOMIC_NUMBER = {"C": 6, "N": 7, "O": 8, "S": 16, "P": 15}
 
 
-@pytest.fixture(scope="module")
-def structures() -> Path:
-    """Deposited structures, kept beside the repository; not part of it."""
-    for parent in Path(__file__).resolve().parents[2:4]:
-        folder = parent / "shared" / "data" / "structures"
-        if folder.is_dir():
-            return folder
-    pytest.skip("no deposited structures at ../shared/data/structures: this law was NOT checked on real entries")
-
-
 def residue(name: str, names: str, number: int = 1, chain: str = "A", seed: int = 0) -> Atoms:
     """One residue with its atoms scattered at random."""
     atom_name = np.array(names.split())

@@ -56,16 +56,6 @@ LINES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def structures() -> Path:
-    """Deposited structures, kept beside the repository; not part of it."""
-    for parent in Path(__file__).resolve().parents[2:4]:
-        folder = parent / "shared" / "data" / "structures"
-        if folder.is_dir():
-            return folder
-    pytest.skip("no deposited structures at ../shared/data/structures: this law was NOT checked on real entries")
-
-
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     path = tmp_path / "small.pdb"

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from dynaflex.grid import Grid
-from dynaflex.io.mrc import read_map, write_map
+from dynaflex.io.mrc import write_map
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.meshed.marching import band_limit
 from dynaflex.prepare.mesh_store import load_mesh
@@ -21,17 +20,9 @@ from dynaflex.simulation.molecule import ARM, BODY
 from dynaflex.simulation.particles import simulate
 from dynaflex.simulation.truth import domain_mask, read_truth, true_volume, truth_displacement
 from dynaflex.validate.score import best_matching_state, knn_r2, mean_fsc, rms_displacement, variance_explained
+from written import latents_of, volume
 
 Brief = Callable[..., tuple[Path, Any]]
-
-
-def latents_of(run: Path) -> dict[str, np.ndarray]:
-    with np.load(run / "latents.npz") as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def volume(run: Path, name: str) -> torch.Tensor:
-    return torch.from_numpy(read_map(run / "maps" / f"{name}.mrc").data)
 
 
 @pytest.mark.parametrize("half", [1, 2])

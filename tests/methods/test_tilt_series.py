@@ -28,14 +28,10 @@ from dynaflex.run.directory import Run
 from dynaflex.simulation.particles import simulate
 from dynaflex.simulation.truth import true_volume
 from dynaflex.validate.fsc import fourier_shell_correlation
+from written import latents_of
 
 Brief = Callable[..., tuple[Path, Any]]
 METHODS = ("flex", "dynamight")
-
-
-def latents_of(run: Path) -> dict[str, np.ndarray]:
-    with np.load(run / "latents.npz") as stored:
-        return {name: stored[name] for name in stored.files}
 
 
 @pytest.fixture(scope="module")

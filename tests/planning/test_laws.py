@@ -27,6 +27,7 @@ def a_half(particles: int, **changed: Any) -> Trained:
     made: dict[str, Any] = {
         "particles": particles, "training": training, "images": linear(particles), "first": linear(particles),
         "kinds": {kind: linear(particles, 1.0 + number) for number, kind in enumerate(KINDS)}, "epochs": KINDS,
+        "retaken": {},
         "trial": linear(particles), "updates": 4, "updates_in_full": 32, "judged": particles - training, "sittings": 3,
         "tried_in": "flow", "batch_size": 16, "final": linear(particles),
     }  # fmt: skip
@@ -47,6 +48,12 @@ def test_a_training_of_linear_epochs_is_extrapolated_exactly() -> None:
         np.testing.assert_allclose(law.final(particles), linear(particles))
     late = (linear(500, 2.0) + linear(500, 3.0)) / 2
     np.testing.assert_allclose(law.later_epoch(500), late)
+
+
+def test_epochs_that_are_taken_once_more_cost_what_they_cost() -> None:
+    law = TrainingLaw(a_half(100), a_half(300, retaken={"map": 3}))
+    np.testing.assert_allclose(law.retaken(5000), 3 * linear(5000, 2.0))
+    assert not TrainingLaw(a_half(100), a_half(300)).retaken(5000).any()
 
 
 def test_trials_are_their_updates_and_what_is_done_for_every_particle_that_judges() -> None:

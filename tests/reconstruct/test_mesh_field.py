@@ -161,9 +161,7 @@ from dynaflex.reconstruct.iterative import solve
 from dynaflex.reconstruct.mesh_field import MeshField
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.reconstruct.rigid import RigidProblem
-
-def memory(kind):
-    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(kind))
+from dynaflex.spent import forget_memory, memory_mb
 
 box, batch = 80, 8
 grid = Grid(box, 3.0)
@@ -173,15 +171,15 @@ images = torch.fft.rfft2(torch.randn(batch, box, box))
 pose = Pose(torch.eye(3).repeat(batch, 1, 1), torch.zeros(batch, 2))
 index, ones = torch.arange(batch), torch.ones(batch, box, box // 2 + 1)
 views = Batch(index, pose, ones, lambda: images, latents=torch.zeros(batch, 1))
-open("/proc/self/clear_refs", "w").write("5")
-before = memory("VmRSS")
+forget_memory()
+before = memory_mb()
 operator = Operator(MeshField(region, mesh, lambda z: torch.zeros(len(z), len(mesh.vertices), 3)))
 problem = RigidProblem(grid, operator.noise_power)
 halves = operator.back_in_two(problem.added([views]))
 still = problem.equations()
 solve(still, 2)
 solve(operator.equations_of(halves, lambda: [views], still.ramp), 2)
-print(memory("VmHWM") - before)
+print(round(1e6 * (memory_mb() - before)))
 """
 
 

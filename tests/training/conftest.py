@@ -88,7 +88,7 @@ def data(inputs: Inputs) -> HalfSet:
 @pytest.fixture(scope="session")
 def make(inputs: Inputs, data: HalfSet) -> MakeTrainer:
     """A fresh trainer of half 1, of a share of its particles or of all but those held out; its settings by keyword."""
-    usual = torch.from_numpy(np.flatnonzero(~inputs.held_out[inputs.particles.half == 1]))
+    usual = inputs.learned_from(1)
 
     def trainer(share: float | None = None, **settings: Any) -> HalfTrainer:
         training = usual if share is None else torch.arange(round(share * len(data)))

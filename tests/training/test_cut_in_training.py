@@ -87,6 +87,7 @@ def test_a_mesh_is_cut_where_somebody_asks_for_it(
     trainer = make_flex(share=0.9, **settings)
     monkeypatch.setattr(trainer, "_choose_mesh", lambda _weights: {"cut": [3, 0.1, 0.2]})
     trainer.progress.epoch = trainer.config.fixed_map_epochs - 1
+    assert trainer.retaken == ({trainer.kind(): trainer.config.fixed_map_epochs} if asked else {})
     assert ("cut" in trainer._end_motion()) == asked
     trainer.progress.epoch += 1
     assert "cut" not in trainer._end_motion()

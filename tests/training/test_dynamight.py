@@ -29,21 +29,9 @@ from dynaflex.validate.score import (
     variance_explained,
 )
 from training.conftest import MAPS
+from written import latents_of, load_json, volume
 
 Brief = Callable[..., tuple[Path, Any]]
-
-
-def latents_of(run: Path) -> dict[str, np.ndarray]:
-    with np.load(run / "latents.npz") as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def load_json(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-def volume(run: Path, name: str) -> torch.Tensor:
-    return torch.from_numpy(read_map(run / "maps" / f"{name}.mrc").data)
 
 
 # The known motion

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from dynaflex.data.particles import read_particles
 from dynaflex.io.mrc import ImageStack, write_stack
 from dynaflex.io.star import read_star, write_star
 from dynaflex.run.metrics import Metrics
+from written import latents_of, load_json
 
 Brief = Callable[..., tuple[Path, Any]]
 Differing = Callable[[Path, Path, int], set[str]]
@@ -34,15 +34,6 @@ def brief_run(brief: Brief) -> Path:
     run, outcome = brief()
     assert outcome.code == 0, outcome.err
     return run
-
-
-def latents_of(run: Path) -> dict[str, np.ndarray]:
-    with np.load(run / "latents.npz") as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def load_json(path: Path) -> Any:
-    return json.loads(path.read_text())
 
 
 def test_the_run_can_be_read_as_particles_again_where_halves_were_drawn_and_one_was_excluded(

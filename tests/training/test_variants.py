@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,10 @@ from dynaflex.io.mrc import read_map, write_map
 from dynaflex.methods.dynamight.method import MODEL_BIAS
 from dynaflex.simulation.truth import read_truth
 from training.conftest import MAPS
+from written import latents_of, load_json, volume
 
 Brief = Callable[..., tuple[Path, Any]]
 Differing = Callable[[Path, Path, int], set[str]]
-
-
-def latents_of(run: Path) -> dict[str, np.ndarray]:
-    with np.load(run / "latents.npz") as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def load_json(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-def volume(run: Path, name: str) -> torch.Tensor:
-    return torch.from_numpy(read_map(run / "maps" / f"{name}.mrc").data)
 
 
 def contract_holds(run: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+import torch
 
 from dynaflex.validate.controls import (
     FAIL,
     PASS,
     WARN,
     agreement,
+    gain,
     group_leak,
     leak,
     must_exceed_zero,
@@ -37,6 +41,18 @@ def test_standard_errors_decide(mean: float, exceeds: str, vanishes: str) -> Non
     found = must_vanish("a", CENTRED + mean, "", "")
     assert found.verdict == vanishes
     assert (found.value, found.chance) == pytest.approx((mean, 1.0))
+
+
+def test_a_gain_is_that_of_one_evidence_over_another_particle_by_particle() -> None:
+    """However much particles differ: what they share is not in its error."""
+    before = 1e3 * torch.randn(200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert gain(before + torch.from_numpy(CENTRED) + 2.0, before) == pytest.approx((2.0, 1.0))
+    assert gain(before, before + torch.from_numpy(CENTRED) + 2.0) == pytest.approx((-2.0, 1.0))
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf])
+def test_a_model_that_breaks_down_is_surely_worse(broken: float) -> None:
+    assert gain(torch.full((1,), broken), torch.zeros(200)) == (-math.inf, 0.0)
 
 
 def test_a_motion_that_follows_the_nuisance_is_a_leak(random: np.random.Generator) -> None:

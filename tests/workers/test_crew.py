@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from dynaflex.errors import EnvironmentFault, InputError, ResourceError, UsageError
-from dynaflex.prepare.device import with_threads
 from dynaflex.run.directory import Run
 from dynaflex.run.stop import Stop
 from dynaflex.workers.crew import LocalCrew, Started, listed, started
@@ -22,13 +21,6 @@ from dynaflex.workers.halves import Halves
 from workers.tasks import added_up, alive, dying, faulty, when_all
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    made = Run.create(tmp_path / "run", "dynamight", {"seed": 0}, {})
-    with made.locked(), with_threads(2):
-        yield made
 
 
 def crew_of(count: int, folder: Path) -> LocalCrew:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -23,13 +22,6 @@ from survival import CONTEXT
 from workers.tasks import ALL, HALF_1, HOLDER, alive, ask, failing, hold, killing, noted, saving, when, who, wrong
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    made = Run.create(tmp_path / "run", "dynamight", {"seed": 0}, {})
-    with made.locked(), with_threads(2):
-        yield made
 
 
 def test_each_half_has_a_process_and_its_share_of_threads(run: Run) -> None:

@@ -11,7 +11,7 @@ from dynaflex.data.columns import ParticleColumns
 from dynaflex.data.particles import Particles
 from dynaflex.data.preprocess import particle_diameter
 from dynaflex.errors import InputError
-from dynaflex.shapes import Array, FloatArray, IntArray
+from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray
 
 _COORDINATES = ("rlnCoordinateX", "rlnCoordinateY")
 _MICROGRAPH, _PIXEL_SIZE = "rlnMicrographName", "rlnMicrographPixelSize"
@@ -37,14 +37,11 @@ def picked_twice(particles: Particles, mask: FloatArray | None) -> list[InputErr
     if mask is not None and mask.shape[0] == particles.grid.box and mask.max() > 0.5:
         diameter = particle_diameter(particles.grid, torch.from_numpy(mask))
     place = _positions(particles, columns)
-    known = (np.abs(place) < _FARTHEST).all(axis=1)
+    known: BoolArray = np.all(np.abs(place) < _FARTHEST, axis=1)
     codes, names = pd.factorize(columns.text(_MICROGRAPH)[particles.rows])
     # A third coordinate keeps micrographs farther apart than any two particles of one.
-    apart = np.column_stack([place, codes * (2.0 * CLOSE * diameter)])[known]
-    pairs = np.flatnonzero(known)[cKDTree(apart).query_pairs(CLOSE * diameter, output_type="ndarray")]
-    across = pairs[particles.half[pairs[:, 0]] != particles.half[pairs[:, 1]]]
-    stack, index = particles.files.stack[across], particles.files.index[across]
-    across = across[(stack[:, 0] != stack[:, 1]) | (index[:, 0] != index[:, 1])]
+    apart = np.column_stack([place, codes * (2.0 * CLOSE * diameter)])
+    across = _across(particles, apart, known, CLOSE * diameter)
     if not len(across):
         return []
     rows = particles.rows[across]
@@ -61,6 +58,24 @@ def picked_twice(particles: Particles, mask: FloatArray | None) -> list[InputErr
             f"--remove_duplicates {CLOSE * diameter:.0f} --image_angpix A, with the Å a pixel of the micrographs for A",
         )
     ]
+
+
+def _across(particles: Particles, place: Array, known: BoolArray, radius: float) -> IntArray:
+    """Pairs ``(m 2)``: every particle of half 1, and the nearest one of half 2 where that lies within a ``radius``.
+
+    Only those whose ``place`` ``(p 3)`` is ``known`` ``(p)``, and whose image is not in both halves anyway. Not all
+    pairs: where coordinates were never filled in, everything lies at one place, and every two would be one.
+    """
+    halves = [particles.half == half for half in (1, 2)]
+    shared = np.intersect1d(*(particles.image[members] for members in halves))
+    asked = known & ~np.isin(particles.image, shared)
+    first, second = (np.flatnonzero(asked & members) for members in halves)
+    # A tree cannot part what lies at one place, and would look at all of it for every particle.
+    places, one_there = np.unique(place[second], axis=0, return_index=True)
+    distance, nearest = cKDTree(places).query(place[first], distance_upper_bound=radius)
+    close = np.isfinite(distance)
+    pairs: IntArray = np.stack([first[close], second[one_there[nearest[close]]]], axis=1)
+    return pairs
 
 
 def _positions(particles: Particles, columns: ParticleColumns) -> Array:

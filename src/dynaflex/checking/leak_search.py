@@ -10,7 +10,7 @@ import torch
 from dynaflex.checking.leaks import COPIED, NOISE, SIMILAR, nearest, overlay, sketch, spread
 from dynaflex.data.particles import Particles
 from dynaflex.errors import InputError
-from dynaflex.shapes import BoolArray, IntArray, Tensor
+from dynaflex.shapes import IntArray, Tensor
 
 _AT_ONCE = 256
 _NAMED = 3
@@ -67,27 +67,20 @@ def find_leaks(particles: Particles) -> Leaks:
     likeness, partner = nearest(*sketches)
     candidates = np.flatnonzero((likeness > SIMILAR).numpy())
     first, second = halves[0][candidates], halves[1][partner.numpy()[candidates]]
-    other = _other_image(particles, first, second)
+    other = particles.image[first] != particles.image[second]
     return Leaks(len(halves[0]) + len(halves[1]), tuple(_confirmed(particles, first[other], second[other])))
 
 
 def _unique(particles: Particles, half: int) -> IntArray:
     """The positions of one particle for each image of a half."""
     members = np.flatnonzero(particles.half == half)
-    image = np.stack([particles.files.stack[members], particles.files.index[members]])
-    unique: IntArray = members[np.unique(image, axis=1, return_index=True)[1]]
+    unique: IntArray = members[np.unique(particles.image[members], return_index=True)[1]]
     return unique
 
 
 def _sketches(particles: Particles, members: IntArray) -> Tensor:
     batches = np.split(members, range(_AT_ONCE, len(members), _AT_ONCE))
     return torch.cat([sketch(torch.from_numpy(particles.unchecked_images(batch)).nan_to_num()) for batch in batches])
-
-
-def _other_image(particles: Particles, first: IntArray, second: IntArray) -> BoolArray:
-    stack, index = particles.files.stack, particles.files.index
-    other: BoolArray = (stack[first] != stack[second]) | (index[first] != index[second])
-    return other
 
 
 def _confirmed(particles: Particles, first: IntArray, second: IntArray) -> list[Copy]:

@@ -150,7 +150,7 @@ def _check_halves(report: Report, particles: Particles, halves: list[int]) -> No
         )
     elif min(halves) < 0.4 * sum(halves):
         report.warnings.append(f"the half-sets are unequal: {halves[0]} and {halves[1]} particles")
-    image = particles.files.stack * (1 + particles.files.index.max()) + particles.files.index
+    image = particles.image
     pairs = np.unique(np.stack([image, particles.half]), axis=1)
     shared = len(pairs[0]) - len(np.unique(image))
     if shared:

@@ -94,6 +94,11 @@ def write_text(path: Path | str, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def copy(source: Path, path: Path | str) -> None:
+    """Replace the file at ``path`` by what ``source`` holds; errors as :func:`write_stream`."""
+    write_bytes(path, source.read_bytes())
+
+
 def write_json(path: Path | str, content: object) -> None:
     """Replace the file at ``path`` by ``content`` as indented JSON; errors as :func:`write_stream`.
 

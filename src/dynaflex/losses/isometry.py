@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dynaflex import kernels
 from dynaflex.losses.graph import Graph
+from dynaflex.losses.rigidity import NM3
 from dynaflex.shapes import Tensor
 
-_NM3 = 1e-3
-"""nm³ in an Å³."""
 _DIRECTIONS = 7.5
 """What the squared strain of an edge is multiplied by to be that of the matter around: the mean of (n·e n)² over all
 directions n is 2/15 of the sum of the squares of a strain e that keeps volumes."""
@@ -33,4 +32,4 @@ def weight_of(rigidity: float, matter: float, graph: Graph) -> float:
 
     The same hinge then costs the same in a large molecule and in a small one, with many Gaussians or with few.
     """
-    return rigidity * matter * _NM3 * _DIRECTIONS / float(graph.rest.square().mean())
+    return rigidity * matter * NM3 * _DIRECTIONS / float(graph.rest.square().mean())

@@ -9,7 +9,7 @@ from dynaflex.kernels import RigidityTable
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.shapes import Tensor
 
-_NM3 = 1e-3
+NM3 = 1e-3
 """nm³ in an Å³."""
 _GIVE = 0.3
 """Of the mean strain: what is added to that of a cell, so that none is much stiffer than it would be by itself."""
@@ -30,7 +30,7 @@ def rigidity(destinations: Tensor, table: RigidityTable) -> Tensor:
 
 def amounts(mesh: TetMesh) -> Tensor:
     """What the strain of each cell ``(t)`` counts: its stiffness times its volume in nm³."""
-    return mesh.weights * mesh.volumes().to(mesh.weights) * _NM3
+    return mesh.weights * mesh.volumes().to(mesh.weights) * NM3
 
 
 @torch.no_grad()

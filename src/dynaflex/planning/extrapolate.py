@@ -118,7 +118,7 @@ def plan_of(method: str, device: torch.device, full: Full, seen: Seen, measured_
         + many.looked * images / many.inputs.particles.distinct
         + trained * law.images(particles),
         "first latents": trained * law.first(particles),
-        "stiffness": trained * law.trials(judged),
+        "stiffness": trained * (law.trials(judged) + law.retaken(particles)),
         "training": trained * law.epochs(particles),
         "final latents": trained * law.final(particles) + many.collected,
         "motion": _support(full, few, many, beside) + few.motion * len(full.inputs.particles) / few.count,

@@ -22,7 +22,7 @@ from dynaflex.pipeline import gather, prepare, reconstruct
 from dynaflex.planning.extrapolate import Few, Full, Many, Seen, plan_of
 from dynaflex.planning.miniature import miniature
 from dynaflex.planning.training import only_ended, trained
-from dynaflex.planning.watch import OnlyOne, Rates, cost_of, forget_peak, peak_mb
+from dynaflex.planning.watch import OnlyOne, Rates, cost_of
 from dynaflex.prepare.before_training import checked, require_enough
 from dynaflex.prepare.fingerprint import fingerprint
 from dynaflex.prepare.inputs import InputPaths, looked_at, read_inputs
@@ -57,11 +57,11 @@ def planned(asked: Asked) -> Plan:
         StoppedOnRequest: a signal asked to stop.
     """
     began = time.monotonic()
-    forget_peak()
+    spent.forget_memory()
     with _step(asked, 0), spent.counted() as taken, spent.on("reading"):
         full, known = _read(asked)
     full.reading = cost_of("reading", taken)
-    full.memory_mb = peak_mb()
+    full.memory_mb = spent.memory_mb()
     before = native.threads()
     try:
         native.set_threads(threads_each(full.config.trained_halves, asked.device) or before)
@@ -101,15 +101,15 @@ def _measured(asked: Asked, full: Full, known: dict[str, Any], scratch: Path) ->
             each, rates = OnlyOne(), Rates("maps of half")
             with tell.listening(rates), spent.counted() as maps:
                 reconstruct(few, each)
-        peak = peak_mb()
-        forget_peak()
+        peak = spent.memory_mb()
+        spent.forget_memory()
         with _step(asked, 3), spent.counted() as report, spent.on("report"):
             write_report(few.run.path)
     seen_few = Few(
         one, support, cost_of("motion", maps), cost_of("reconstruction", maps), each.half, rates.each() * rates.total,
-        cost_of("report", report), peak_mb(), few.inputs,
+        cost_of("report", report), spent.memory_mb(), few.inputs,
     )  # fmt: skip
-    forget_peak()
+    spent.forget_memory()
     many = _work(asked, full, known, scratch / "many", _MANY)
     with many.run.locked(), _step(asked, 4):
         prepare(many, method)
@@ -120,7 +120,7 @@ def _measured(asked: Asked, full: Full, known: dict[str, Any], scratch: Path) ->
         with spent.counted() as looked, spent.on("reading"):
             looked_at(many.inputs)
     seen_many = Many(one, support, collected, cost_of("reading", looked), many.inputs)
-    return Seen(seen_few, seen_many, max(peak, peak_mb()))
+    return Seen(seen_few, seen_many, max(peak, spent.memory_mb()))
 
 
 def _gathered(work: AnyWork) -> tuple[Cost, Cost]:

@@ -27,7 +27,8 @@ class Trained:
     Its ``images``; what comes ``first``, before any epoch; an epoch of each of ``kinds``; the ``trial`` of all
     strengths at one sitting, in an epoch of the kind ``tried_in``, each by ``updates`` of ``batch_size`` and
     ``judged`` by so many particles; the ``final`` latents. The whole training has so many ``epochs`` of each kind and
-    so many ``sittings``, and that of the run that is planned tries by ``updates_in_full``.
+    so many ``sittings``, and that of the run that is planned tries by ``updates_in_full``; the updates of ``retaken``
+    epochs of each kind are taken once more.
     """
 
     particles: int
@@ -36,6 +37,7 @@ class Trained:
     first: Cost
     kinds: Mapping[str, Cost]
     epochs: Mapping[str, int]
+    retaken: Mapping[str, int]
     trial: Cost
     updates: int
     updates_in_full: int
@@ -59,7 +61,9 @@ def trained(work: AnyWork, method: AnyMethod, half: int, batches: int) -> Traine
     for epoch in epochs_to_see(schedule, trainer.trials):
         taken = _epoch(work, trainer, epoch, digest)
         kinds[schedule[epoch]] = cost_of("training", taken)
-        first, trial = first + cost_of("first latents", taken), trial + cost_of("stiffness", taken)
+        first = first + cost_of("first latents", taken)
+        if epoch in trainer.trials:
+            trial = trial + cost_of("stiffness", taken)
     last = _ended(work, trainer, digest)
     # A strength is tried on one epoch's batches at most.
     own = -(-len(training) // trainer.config.batch_size)
@@ -70,6 +74,7 @@ def trained(work: AnyWork, method: AnyMethod, half: int, batches: int) -> Traine
         first=first,
         kinds=kinds,
         epochs=Counter(schedule),
+        retaken=trainer.retaken,
         trial=trial,
         updates=min(trainer.trial_length(own), own),
         updates_in_full=min(trainer.trial_length(batches), batches),
@@ -151,7 +156,11 @@ class TrainingLaw:
 
     def epochs(self, particles: int) -> Cost:
         """All epochs that are planned."""
-        return sum((count * self.epoch(kind, particles) for kind, count in self.more.epochs.items()), NOTHING)
+        return self._sum(self.more.epochs, particles)
+
+    def retaken(self, particles: int) -> Cost:
+        """The epochs that a trial takes once more; whether it does, few particles cannot tell for all."""
+        return self._sum(self.more.retaken, particles)
 
     def later_epoch(self, particles: int) -> Cost:
         """One of those that may be added: of all kinds that come last, as often as they come then."""
@@ -167,6 +176,9 @@ class TrainingLaw:
         arms = STRENGTHS * update
         beside = np.clip(seen.trial - seen.updates * arms, 0.0, None)
         return seen.sittings * (seen.updates_in_full * arms + beside * judged / seen.judged)
+
+    def _sum(self, epochs: Mapping[str, int], particles: int) -> Cost:
+        return sum((count * self.epoch(kind, particles) for kind, count in epochs.items()), NOTHING)
 
     def _line_of(self, kind: str) -> Line:
         few, many = self.fewer, self.more

@@ -1,13 +1,9 @@
-"""What is seen of work that is measured: how long a piece takes of which it tells, and how much memory it holds."""
+"""What is seen of work that is measured: what a piece takes, and what one half takes that stands for both."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 
@@ -15,8 +11,6 @@ from dynaflex import spent
 from dynaflex.costs.laws import NOTHING, Cost
 from dynaflex.spent import Spent
 from dynaflex.workers.halves import T, Work, in_turn
-
-_PEAK, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def cost_of(stage: spent.Stage, one: Spent) -> Cost:
@@ -74,20 +68,3 @@ class OnlyOne:
         found = in_turn(work, halves[:1], memory)[halves[0]]
         self.half = self.half + now() - began
         return dict.fromkeys(halves, found)
-
-
-def forget_peak() -> None:
-    """Begin anew to watch the memory of this process, where the system can; what was freed before is given back."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-    with suppress(OSError):
-        _FORGET.write_text("5")
-
-
-def peak_mb() -> float:
-    """The most memory in MB that this process held since it was last forgotten, or ever."""
-    with suppress(OSError, ValueError, IndexError):
-        line = next(line for line in _PEAK.read_text().splitlines() if line.startswith("VmHWM:"))
-        return 1.024e-3 * float(line.split()[1])
-    return spent.memory_mb()

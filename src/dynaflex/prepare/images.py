@@ -169,6 +169,12 @@ class ParticleImages:
         series = self.series(index)
         return index[series.images_of(torch.arange(min(count, series.count(len(index)))))]
 
+    def without(self, index: Tensor) -> Tensor:
+        """All rows but ``index`` ``(b)``."""
+        outside = torch.ones(len(self), dtype=torch.bool)
+        outside[index] = False
+        return outside.nonzero()[:, 0]
+
     def over_series(self, values: Tensor, index: Tensor) -> Tensor:
         """What ``values`` ``(b)`` of the images ``index`` ``(b)`` add up to over those of a particle, for each."""
         if not self.tilted:

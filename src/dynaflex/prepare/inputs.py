@@ -80,6 +80,10 @@ class Inputs:
         """Which particles a half holds, ``(p)``; half 0 holds all."""
         return self.particles.half == half if half else np.ones(len(self.particles), dtype=bool)
 
+    def learned_from(self, half: int) -> Tensor:
+        """Which of the particles of a half ``(p)`` are trained on, ``(t)``."""
+        return torch.from_numpy(np.flatnonzero(~self.held_out[self.members(half)]))
+
     @property
     def images_held_out(self) -> int:
         """How many particles nothing is learned from, however many copies or images of them."""

@@ -20,7 +20,6 @@ def solve(
     equations: Equations,
     iterations: int = ITERATIONS,
     *,
-    start: Tensor | None = None,
     band: int | None = None,
     prior: Prior | None = None,
 ) -> Tensor:
@@ -32,8 +31,8 @@ def solve(
 
     With a ``prior``, the solution is the most probable map and more iterations do no harm; with None it is the
     least-squares map, further iterations fit noise, and stopping early is what keeps it out. The prior counts on images
-    whose noise has the power that the operator was told. ``start`` ``(d d d)`` is a map to begin with, at the cost of
-    one more iteration. Frequencies above shell ``band`` are held at zero.
+    whose noise has the power that the operator was told. Frequencies above shell
+    ``band`` are held at zero.
     """
     region, normal, ramp = equations.region, equations.normal, equations.ramp
     if prior is not None:
@@ -41,8 +40,7 @@ def solve(
         normal, ramp = regularised(normal, region, precision), ramp.with_precision(precision)
     if band is not None:
         ramp = ramp.below(band)
-    first = None if start is None else region.from_volume(start)
-    steps = conjugate_gradients(normal, equations.right_hand_side, lambda v: equations.filtered(v, ramp), first)
+    steps = conjugate_gradients(normal, equations.right_hand_side, lambda v: equations.filtered(v, ramp))
     *_, last = islice(steps, iterations + 1)
     volume = region.to_volume(last.solution)
     return volume if band is None else _limited(volume, region, band)

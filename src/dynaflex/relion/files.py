@@ -66,7 +66,7 @@ def write_backprojected(job: Path, run: Run) -> None:
     half."""
     for name, ours in _BACKPROJECTED.items():
         durable.make_folder(job / BACK)
-        durable.write_bytes(job / BACK / name, run.verified(f"maps/{ours}.mrc").read_bytes())
+        durable.copy(run.verified(f"maps/{ours}.mrc"), job / BACK / name)
     durable.make_folder(job / MAPS)
     for half in (1, 2):
         trained = load_half(run, half)

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
 
 from dynaflex import ranks, tell
@@ -223,8 +222,7 @@ class _Maps:
 
 def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device) -> _Maps:
     grid = inputs.imaging.grid
-    members = inputs.members(trained.half)
-    learned = torch.from_numpy(np.flatnonzero(~inputs.held_out[members]))
+    learned = inputs.learned_from(trained.half)
     images = images_of(trained, inputs, inputs.imaging, device)
     count = images.count(learned)
     learned = learned[images.series(learned).images_of(torch.arange(0, count, -(-count // _SOLVED)))]

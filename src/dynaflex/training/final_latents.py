@@ -51,9 +51,7 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
 
     trained = Laplace(*ranks.rows(trainer.training, from_trained))
     starts = candidates(trained.mean).to(data.device)
-    outside = torch.ones(len(data), dtype=torch.bool)
-    outside[trainer.training] = False
-    held_out = outside.nonzero()[:, 0]
+    held_out = data.without(trainer.training)
     mean, log_scale = (
         torch.zeros(len(data), latent_dim),
         torch.zeros(len(data), latent_dim),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from dynaflex import spent
 from dynaflex.shapes import Tensor
-from dynaflex.validate.controls import mean_and_error
+from dynaflex.validate.controls import gain
 
 FIRST = 0.55
 """The rigidity to begin with, in nats per nm³ of matter and unit of squared strain: see ADR 0017."""
@@ -65,21 +65,17 @@ def chosen(present: float, first: float, evidence: Callable[[float], Tensor]) ->
     A molecule that was surely softer than with the ``first`` is not made stiffer again.
     """
     before = evidence(present)
-    softer = _tried(present / FACTOR, evidence(present / FACTOR), before)
+
+    def trial(rigidity: float) -> Tried:
+        return Tried(rigidity, *gain(evidence(rigidity), before))
+
+    softer = trial(present / FACTOR)
     tried = [Tried(present, 0.0, 0.0), softer]
     if present >= first:
-        tried.insert(0, _tried(present * FACTOR, evidence(present * FACTOR), before))
+        tried.insert(0, trial(present * FACTOR))
     if softer.gain > _SURE * softer.error:
         return softer.rigidity, tried
     return (tried[0].rigidity if tried[0].gain >= -tried[0].error else present), tried
-
-
-def _tried(rigidity: float, evidence: Tensor, before: Tensor) -> Tried:
-    """A strength with which a training breaks down is as bad as can be."""
-    difference = (evidence - before).double()
-    if not bool(difference.isfinite().all()):
-        return Tried(rigidity, -math.inf, 0.0)
-    return Tried(rigidity, *mean_and_error(difference.cpu().numpy()))
 
 
 def told(tried: list[Tried]) -> list[list[float]]:

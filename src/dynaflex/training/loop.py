@@ -8,9 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from dynaflex import ranks, spent, tell
 from dynaflex.data.halves import halves_digest
 from dynaflex.errors import DynaflexError, EnvironmentFault, NumericalError, ResourceError
@@ -66,9 +63,8 @@ def train_half(work: AnyWork, method: AnyMethod, half: int, stop: Stop) -> None:
 def half_set(work: AnyWork, half: int) -> tuple[HalfSet, Tensor]:
     """One half of the particles, and which of them ``(t)`` are trained on."""
     inputs = work.inputs
-    mine = inputs.members(half)
-    training = torch.from_numpy(np.flatnonzero(~inputs.held_out[mine]))
-    return HalfSet(inputs.particles.take(mine), half, inputs.imaging, work.device), training
+    members = inputs.particles.take(inputs.members(half))
+    return HalfSet(members, half, inputs.imaging, work.device), inputs.learned_from(half)
 
 
 def _at_newest(work: AnyWork, trainer: Trainer, digest: str) -> Trainer:

@@ -60,6 +60,9 @@ class Trainer(Protocol):
     trials: set[int]
     """The epochs, counted from 0, that begin with trials of how stiff the molecule is."""
 
+    retaken: Mapping[str, int]
+    """Epochs of each kind whose updates a trial of something else takes once more, if it comes to that."""
+
     def trial_length(self, batches: int) -> int:
         """How many updates a strength is tried by, in a training whose epoch has so many ``batches``."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.neighbors import KNeighborsRegressor
 
-from dynaflex.shapes import Array, IntArray
+from dynaflex.shapes import Array, IntArray, Tensor
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 SURE, UNSURE = 3.0, 1.0
@@ -45,6 +45,18 @@ class Control:
 def mean_and_error(values: Array) -> tuple[float, float]:
     """The mean of values ``(p)`` and its standard error."""
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def gain(now: Tensor, before: Tensor) -> tuple[float, float]:
+    """By how many nats particles are likelier ``now`` than ``before``, in the mean, and its standard error.
+
+    Both are the log-evidence ``(p)`` of the same particles. What is not finite comes of a model that broke down, which
+    is as bad as can be: minus infinity, for sure.
+    """
+    difference = (now - before).double()
+    if not bool(difference.isfinite().all()):
+        return -np.inf, 0.0
+    return mean_and_error(difference.cpu().numpy())
 
 
 def must_exceed_zero(name: str, values: Array, unit: str, words: str) -> Control:

@@ -99,9 +99,7 @@ class HalfTrainer:
         self.optimisers = rates.optimisers_of(model, self.poses, config)
         self.steps = Steps(data, self.progress, config.batch_size)
         self.contrasts = Contrasts(data, training, self.progress)
-        outside = torch.ones(len(data), dtype=torch.bool)
-        outside[training] = False
-        held_out = outside.nonzero()[:, 0]
+        held_out = data.without(training)
         some = some_of(held_out, data.count(training), data.series(held_out))
         self.likelihood = Likelihood(model, data, training, some, self.poses)
         self.judges = data.some(held_out, MOST)
@@ -110,6 +108,7 @@ class HalfTrainer:
         asked = config.regularisation is None and enough
         joint = lambda epoch: self.schedule.phase(epoch) == "joint"  # noqa: E731
         self.trials = how_stiff.sittings(self.epochs, joint) if asked else set()
+        self.retaken: Mapping[str, int] = {}
         self.renew_graph()
 
     @property

@@ -8,7 +8,7 @@ that a stretch earlier, particle by particle, and as long as it has surely risen
 from __future__ import annotations
 
 from dynaflex.shapes import Tensor
-from dynaflex.validate.controls import mean_and_error
+from dynaflex.validate.controls import gain
 
 MOST = 6
 """Stretches after the plan, however much they gain: two and a half times the plan in all."""
@@ -25,5 +25,5 @@ def stretch(epochs: int) -> int:
 
 def still_gains(before: Tensor, now: Tensor) -> bool:
     """True if the log-evidence ``(p)`` of the same particles has surely risen."""
-    gain, error = mean_and_error((now - before).double().cpu().numpy())
-    return gain > _SURE * error
+    gained, error = gain(now, before)
+    return gained > _SURE * error

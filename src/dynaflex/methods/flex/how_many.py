@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from dynaflex.shapes import Tensor
-from dynaflex.validate.controls import mean_and_error
+from dynaflex.validate.controls import gain
 
 
 def by_information(covariance: Tensor) -> Tensor:
@@ -34,8 +34,8 @@ def needed(active: Tensor, evidence: Callable[[Tensor], Tensor]) -> Tensor:
         fewer = active.clone()
         fewer[int(active.nonzero()[-1])] = 0.0
         without = evidence(fewer)
-        gain, error = mean_and_error((before - without).double().cpu().numpy())
-        if gain > error:
+        gained, error = gain(without, before)
+        if gained < -error:
             break
         active, before = fewer, without
     return active

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dynaflex import ranks
+from dynaflex import ranks, spent
 from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.imaging.batch import Batch
 from dynaflex.inference import descend, find_evidence, infer
@@ -31,7 +31,7 @@ from dynaflex.shapes import Tensor
 from dynaflex.training import how_stiff
 from dynaflex.training.steps import Contribution, Diverged
 from dynaflex.training.undone import undone
-from dynaflex.validate.controls import SURE, mean_and_error
+from dynaflex.validate.controls import SURE, gain
 
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
@@ -88,6 +88,8 @@ class FlexTrainer(InTurn[FlexConfig]):
         if few:
             self.trials = set()
         self.cuts = config.cut == "auto" and not few
+        if self.cuts:
+            self.retaken = {self.kind(): config.fixed_map_epochs}
         self.as_planned = few or config.epochs is not None
         progress.rigidity = how_stiff.FIRST if config.rigidity is None else config.rigidity
         self.rigidity_table = self._rigidity_table()
@@ -144,6 +146,7 @@ class FlexTrainer(InTurn[FlexConfig]):
         state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
         state.tried = how_stiff.told(tried)
 
+    @spent.on("stiffness")
     def _choose_mesh(self, weights: Tensor) -> dict[str, list[float]]:
         """Cut the mesh where bodies slide along each other, if held-out particles are likelier after as many updates
         from nothing as there were; and what came of it: segments, gain and error. One segment: nothing slides."""
@@ -163,12 +166,12 @@ class FlexTrainer(InTurn[FlexConfig]):
             found = {name: value.clone() for name, value in self.model.state_dict().items()}
             remembered = copy.deepcopy(self.optimisers["flow"].state_dict())
             self.take(whole)
-        gain, error = mean_and_error((apart - held).double().cpu().numpy())
-        if gain > SURE * error:
+        gained, error = gain(apart, held)
+        if gained > SURE * error:
             self.take(at_rest)
             self.model.load_state_dict(found)
             self.optimisers["flow"].load_state_dict(remembered)
-        return {"cut": [int(cut.mesh.segment.max()) + 1, gain, error]}
+        return {"cut": [int(cut.mesh.segment.max()) + 1, gained, error]}
 
     def _repeat_on_fixed_map(self, weights: Tensor) -> None:
         """The updates of all epochs in which the map stands still, and latents with it, once more."""

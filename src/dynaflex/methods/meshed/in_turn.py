@@ -60,12 +60,11 @@ class InTurn(ABC, Generic[C]):
         self.progress = progress
         self.poses: PoseRefinement | None = None
         self.prior = config.latent_prior
-        outside = torch.ones(len(data), dtype=torch.bool)
-        outside[training] = False
-        self.held_out = data.some(outside.nonzero()[:, 0], MOST)
+        self.held_out = data.some(data.without(training), MOST)
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.take(model)
         self.trials: set[int] = set()
+        self.retaken: Mapping[str, int] = {}
         self.steps = Steps(data, self.progress, _MICRO_BATCH)
         self.contrasts = Contrasts(data, training, self.progress)
 

@@ -59,7 +59,7 @@ def to_cryosparc(run: Run, out: Path, named: Path, also: ForCryosparc) -> list[s
                            f"{len(values)} frames of a path, in the components of the particles")  # fmt: skip
         lines.append(f"{named / 'latents.csg'}: the path, a row for each of its {len(values)} frames")
     _write_volumes(run, out)
-    durable.write_bytes(out / SCRIPT, Path(external_job.__file__).read_bytes())
+    durable.copy(Path(external_job.__file__), out / SCRIPT)
     return [
         *lines,
         f"maps: {named / 'volume.csg'} with half-maps and mask, the same without motion in volume_noflex.csg",
@@ -132,8 +132,8 @@ def _write_volumes(run: Run, out: Path) -> None:
     halves = {1: "A", 2: "B"}
     files = {"map": "map.mrc", **{f"map_half_{letter}": f"map_half_{letter}.mrc" for letter in halves.values()}}
     for slot, name in {"map": "map", "map_half_A": "map_half1", "map_half_B": "map_half2"}.items():
-        _copy(run, name, out / files[slot])
-    _copy(run, "mask", out / "mask.mrc")
+        durable.copy(run.verified(f"maps/{name}.mrc"), out / files[slot])
+    durable.copy(run.verified("maps/mask.mrc"), out / "mask.mrc")
     shown = "{} map of the particles of a flexible molecule, its half-maps and mask"
     groups.write_group(out, "volume", groups.maps(files | {"mask_refine": "mask.mrc"}, box, pixel_size),
                        shown.format("Corrected"))  # fmt: skip
@@ -144,7 +144,7 @@ def _write_volumes(run: Run, out: Path) -> None:
     merged, _ = merged_map(run, "rigid")
     write_map(out / rigid["map"], merged.numpy(), pixel_size, corrected.place)
     for number, letter in halves.items():
-        _copy(run, f"rigid_half{number}", out / rigid[f"map_half_{letter}"])
+        durable.copy(run.verified(f"maps/rigid_half{number}.mrc"), out / rigid[f"map_half_{letter}"])
     groups.write_group(out, "volume_noflex", groups.maps(rigid | {"mask_refine": "mask.mrc"}, box, pixel_size),
                        shown.format("Rigid"))  # fmt: skip
 
@@ -163,7 +163,3 @@ def _write_csv(run: Run, path: Path) -> None:
 def _table(run: Run) -> pd.DataFrame:
     star = read_table(run)
     return star.blocks[particle_block(star)]
-
-
-def _copy(run: Run, name: str, target: Path) -> None:
-    durable.write_bytes(target, run.verified(f"maps/{name}.mrc").read_bytes())

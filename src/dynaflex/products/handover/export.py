@@ -61,9 +61,9 @@ def _to_relion(run: Run, out: Path, named: Path) -> list[str]:
     """The table with the latents, the half-maps under the names that PostProcess pairs, the merged map, mask."""
     table = _table_for_relion(run, out / "particles.star", named / "particles.star")
     for half in (1, 2):
-        _copy(run.verified(f"maps/map_half{half}.mrc"), out / RELION_HALF.format(half))
-    _copy(run.verified("maps/map.mrc"), out / "run_class001.mrc")
-    _copy(run.verified("maps/mask.mrc"), out / "mask.mrc")
+        durable.copy(run.verified(f"maps/map_half{half}.mrc"), out / RELION_HALF.format(half))
+    durable.copy(run.verified("maps/map.mrc"), out / "run_class001.mrc")
+    durable.copy(run.verified("maps/mask.mrc"), out / "mask.mrc")
     pixel_size = read_map(run, "map").pixel_size
     command = ["relion_postprocess", "--i", str(named / RELION_HALF.format(1)), "--o", str(named / "postprocess")]
     command += ["--mask", str(named / "mask.mrc"), "--angpix", f"{pixel_size:g}"]
@@ -89,7 +89,7 @@ def _table_for_relion(run: Run, out: Path, named: Path) -> str:
     if len(np.unique(particles_shown(run))) < len(rows):
         write_subset(run, rows, out)
         return f"{named} has a row for each particle, in the place of particles.star in your optimisation set; {use}"
-    _copy(run.verified(TABLE), out)
+    durable.copy(run.verified(TABLE), out)
     return f"{named} is your table with the latents as columns _{LATENT_COLUMN}1 and on; {use}"
 
 
@@ -103,7 +103,7 @@ def _to_chimerax(run: Run, out: Path, named: Path) -> list[str]:
     before, after = merged_map(run, "rigid")[0], torch.from_numpy(stored.data)
     filled = coarse(run, after, grid).filled
     write_map(out / "before.mrc", before.numpy(), grid.pixel_size, stored.place)
-    _copy(run.verified("maps/map.mrc"), out / "after.mrc")
+    durable.copy(run.verified("maps/map.mrc"), out / "after.mrc")
     trained = load_half(run, 1)
     series = main_series(conformation_space(run), 1, _FRAMES)[0]
     names = [f"{series.name}/{name}" for name in write_series(run, trained, series, out / series.name)]
@@ -132,7 +132,7 @@ def _half_maps(run: Run, filled: int, out: Path) -> Script:
     """A script with the corrected half-maps, at the level at which their mean encloses so many voxels."""
     mean = torch.zeros(())
     for half in HALVES:
-        _copy(run.verified(f"maps/map_half{half}.mrc"), out / f"half{half}.mrc")
+        durable.copy(run.verified(f"maps/map_half{half}.mrc"), out / f"half{half}.mrc")
         mean = mean + torch.from_numpy(read_map(run, f"map_half{half}").data) / len(HALVES)
     level = level_enclosing(mean, filled)
     script = Script()
@@ -156,7 +156,3 @@ def _local_resolution(run: Run, after: Tensor, level: float, out: Path) -> Scrip
     script.key(SCALE_OF[_RESOLUTION], limits, "local resolution, Å")
     script.do("view")
     return script
-
-
-def _copy(source: Path, target: Path) -> None:
-    durable.write_bytes(target, source.read_bytes())
