@@ -26,7 +26,7 @@ class Contrasts:
 
     def __init__(self, data: HalfSet, training: Tensor, progress: Progress) -> None:
         self.data = data
-        self.training = training.to(data.device)
+        self.training = training
         self.progress = progress
         self.restored()
 
@@ -86,7 +86,7 @@ class Contrasts:
     def settle(self) -> dict[str, float]:
         """Let the images of the next epoch have the contrasts that were noted; their spread in training."""
         state = self.progress
-        training = self.data.series(self.training).one(self.training)
+        training = self.data.series(self.training).one(self.training).to(self.data.device)
         state.contrast = contrasts(state.factor, state.factor_error, training, self.data.kinds.of)
         self.restored()
         return {"contrast_spread": float(state.contrast[self.training].log().std(correction=0))}
