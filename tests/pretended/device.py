@@ -20,6 +20,9 @@ NAME = "pretended"
 _HERE = torch.device("cpu")
 _SOURCES = "/src/dynaflex/"
 
+# Before anything is differentiated in this process: torch counts its devices then, and never again.
+backend_registration._setup_privateuseone_for_python_backend(rename=NAME)
+
 Tensor = torch.Tensor
 aten = torch.ops.aten
 
@@ -107,7 +110,6 @@ class Device(TorchDispatchMode):
         self._lifts = False
 
     def __enter__(self) -> Device:
-        _register()
         self._lifts = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)
         super().__enter__()
@@ -124,17 +126,6 @@ class Device(TorchDispatchMode):
     def waited(self, why: str) -> None:
         """Remember that the CPU waits for the device, here."""
         self.waits[why, _place()] += 1
-
-
-_registered = False
-
-
-def _register() -> None:
-    """Make the name known to torch, once a process."""
-    global _registered
-    if not _registered:
-        backend_registration._setup_privateuseone_for_python_backend(rename=NAME)
-        _registered = True
 
 
 def _place() -> str:
@@ -231,7 +222,8 @@ def _lying(value: Any) -> Any:
 
 def _pretended(value: Any, known: dict[int, PretendedTensor]) -> Any:
     if isinstance(value, Tensor):
-        return known.get(id(value)) or PretendedTensor(value) if id(value) not in known else known[id(value)]
+        # A conjugate that is put off would not be known from outside.
+        return known[id(value)] if id(value) in known else PretendedTensor(value.resolve_conj().resolve_neg())
     return type(value)(_pretended(one, known) for one in value) if type(value) in (list, tuple) else value
 
 
