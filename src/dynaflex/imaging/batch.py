@@ -81,6 +81,9 @@ class Batch:
 
     def take(self, which: Tensor) -> Batch:
         """The particles at ``which`` (positions, or a mask ``(b)``)."""
+        if which.dtype == torch.bool:
+            # How many they are is waited for once, and not for every part of the batch.
+            which = which.nonzero()[:, 0].to(self.index.device)
         return Batch(
             index=self.index[which],
             pose=self.pose[which],

@@ -111,7 +111,7 @@ class ParticleImages:
             with torch.no_grad():
                 pose = poses.corrected(torch.arange(len(particles)), pose)
         self.pose: Pose = pose.to(device)
-        self.ctf: CtfParams = particles.ctf.to(device)
+        self.ctf: CtfParams = particles.ctf.looked_at().to(device)
         self.contrast = torch.ones(len(particles), device=device) if contrast is None else contrast.to(device)
         self.see(GroupNoise() if noise is None else noise)
 
@@ -121,7 +121,8 @@ class ParticleImages:
     def see(self, noise: GroupNoise) -> None:
         """Divide images and CTFs from now on by how the ``noise`` of each optics group differs."""
         self.noise = noise.to(self.device)
-        self._row = noise.rows(self.particles.group) if noise.differs else torch.zeros(0, dtype=torch.int64)
+        row = noise.rows(self.particles.group) if noise.differs else torch.zeros(0, dtype=torch.int64)
+        self._row = row.to(self.device)
         self._factor = self.noise.table().rsqrt()
 
     def seen_in(self, noise: GroupNoise) -> Self:
@@ -136,7 +137,7 @@ class ParticleImages:
         ``power`` ``(s)`` is that of all: see :func:`dynaflex.imaging.noise.log_normaliser`. Double precision.
         """
         found = self.noise.log_normalisers(power, self.grid).to(self.device)
-        return found[self._row[index.cpu()].to(self.device)] if self.noise.differs else found.expand(len(index))
+        return found[self._row[index]] if self.noise.differs else found.expand(len(index))
 
     def normalised(self, index: Tensor) -> Tensor:
         """The images ``index`` ``(b)`` on the device, float32 ``(b h h)``.
@@ -214,7 +215,7 @@ class ParticleImages:
         if not self.noise.differs:
             return batch
         shells = self.grid.shells(2, self.device).clamp(max=self.grid.n_shells - 1)
-        return batch.filtered(self._factor[self._row[index.cpu()].to(self.device)][:, shells])
+        return batch.filtered(self._factor[self._row[where]][:, shells])
 
 
 def seen_as_on(learned: Imaging, images: ParticleImages, noise: GroupNoise) -> ParticleImages:

@@ -128,15 +128,19 @@ class Contribution:
     latents: Tensor | None = None
     covariance: Tensor | None = None
 
-    def is_finite(self) -> bool:
-        """True if every number in it is."""
-        tensors = [self.left] if self.latents is None else [self.left, self.latents]
-        return all(map(math.isfinite, self.figures.values())) and all(bool(x.isfinite().all()) for x in tensors)
+    def tensors(self) -> list[Tensor]:
+        """Those in which every number is to be finite, as in the figures."""
+        return [self.left] if self.latents is None else [self.left, self.latents]
 
     def found(self) -> dict[str, Tensor]:
         """What it has a row of for each particle."""
         both = {"latents": self.latents, "covariance": self.covariance}
         return {name: value for name, value in both.items() if value is not None}
+
+
+def told(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """Figures from the device, waited for together."""
+    return dict(zip(terms, torch.stack([term.detach() for term in terms.values()]).tolist(), strict=True))
 
 
 Accumulate = Callable[[Batch, float], Contribution]
@@ -283,8 +287,10 @@ class Steps:
 def _finite(added: list[Contribution], optimisers: Iterable[torch.optim.Optimizer]) -> bool:
     """True if the figures and the gradients are."""
     gradients = [value.grad for value in _parameters(optimisers) if value.grad is not None]
-    checks = [(gradient._values() if gradient.is_sparse else gradient).isfinite().all() for gradient in gradients]
-    return all(part.is_finite() for part in added) and (not checks or bool(torch.stack(checks).all()))
+    numbers = [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]
+    numbers += [tensor for part in added for tensor in part.tensors()]
+    figures = all(math.isfinite(figure) for part in added for figure in part.figures.values())
+    return figures and (not numbers or bool(torch.stack([one.isfinite().all() for one in numbers]).all()))
 
 
 def _parameters(optimisers: Iterable[torch.optim.Optimizer]) -> list[Tensor]:

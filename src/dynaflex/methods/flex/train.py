@@ -247,8 +247,8 @@ class FlexTrainer(InTurn[FlexConfig]):
         # A particle is strained once, however many images show it.
         strain = self.progress.rigidity * batch.particles / len(batch) * rigid
         (share * (data + strain)).backward()
-        figures = {"data_loss": data.item(), "geometry": rigid.item(), "kl": found.divergence().mean().item()}
-        return self._contribution(batch, weights, found.mean, destinations, prediction, figures)
+        terms = {"data_loss": data, "geometry": rigid, "kl": found.divergence().mean()}
+        return self._contribution(batch, weights, found.mean, destinations, prediction, terms)
 
     def _end_motion(self) -> dict[str, Any]:
         self._settle_strain()

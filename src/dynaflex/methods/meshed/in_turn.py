@@ -36,7 +36,7 @@ from dynaflex.training.contrast import Contrasts
 from dynaflex.training.likelihood import MOST, Likelihood
 from dynaflex.training.method import EveryBatch, Report
 from dynaflex.training.scale import matching_scale
-from dynaflex.training.steps import Accumulate, Contribution, Steps
+from dynaflex.training.steps import Accumulate, Contribution, Steps, told
 
 _MICRO_BATCH = 64
 _STREAM_EPOCH = 1
@@ -97,16 +97,15 @@ class InTurn(ABC, Generic[C]):
         latents: Tensor,
         destinations: Tensor,
         prediction: Tensor,
-        figures: dict[str, float],
+        terms: dict[str, Tensor],
     ) -> Contribution:
         """What a batch adds with its ``latents`` ``(b k)``, predicted with the density at ``destinations``: its
-        ``figures``, and those that every motion has."""
+        ``terms`` as figures, and those that every motion has."""
         self.contrasts.seen(batch, prediction, weights)
         moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
-        everywhere = {
-            "rms_displacement": moved.item(), "latent_spread": latents.square().mean().sqrt().item(),
-        }  # fmt: skip
-        return Contribution(batch.index, figures | everywhere, self.data.power_left(prediction, batch), latents)
+        everywhere = {"rms_displacement": moved, "latent_spread": latents.square().mean().sqrt()}
+        left = self.data.power_left(prediction, batch)
+        return Contribution(batch.index, told(terms | everywhere), left, latents)
 
     def _begin(self) -> None:
         """What comes before the first update of all."""
