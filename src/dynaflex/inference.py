@@ -101,11 +101,12 @@ def find_evidence(
     prior: LatentPrior = GAUSSIAN,
 ) -> Tensor:
     """The :func:`log_evidence` ``(p)`` of all particles of some batches, whose latents lie near ``start(batch)``."""
-    evidence = []
-    for batch in batches:
+
+    def evidence(batch: Batch) -> Tensor:
         found = infer(model, batch, weights, start(batch), FROM_TRAINED, prior)
-        evidence.append(log_evidence(model, batch, weights, found, prior))
-    return torch.cat(evidence)
+        return log_evidence(model, batch, weights, found, prior)
+
+    return torch.cat([found for batch in batches for found in batch.in_pieces(evidence)])
 
 
 @torch.no_grad()
@@ -215,10 +216,7 @@ def _linearise(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Energy ``(g)``, difference ``(b h w 2)`` and its derivatives ``(b k h w 2)`` at z."""
     here = _difference(model, batch, z)
-    columns = [
-        (_difference(model, batch, _shifted(z, k, _DIFFERENCE)) - here) / _DIFFERENCE
-        for k in range(z.shape[1])
-    ]
+    columns = [(_difference(model, batch, _shifted(z, k, _DIFFERENCE)) - here) / _DIFFERENCE for k in range(z.shape[1])]
     energy = batch.series.total(_misfit(here, weights)) + prior.energy(z)
     return energy, here, torch.stack(columns, dim=1)
 

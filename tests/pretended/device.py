@@ -154,22 +154,19 @@ def _computed(operation: Any, args: Any, kwargs: dict[str, Any], device: Device 
     result = operation(*_lying(args), **{name: _lying(value) for name, value in kwargs.items()})
     known = {id(one.lies): one for one in there}
     if device is not None and device.before is not None and result_there:
-        device.before(operation, sum(one.nbytes for one in _tensors((result,)) if id(one) not in known and not one.is_sparse))
+        made = [one for one in _tensors((result,)) if id(one) not in known and one.layout == torch.strided]
+        device.before(operation, sum(one.nbytes for one in made))
     return _pretended(result, known) if result_there else result
 
 
 def _refuse_mixture(operation: Any, args: Any, tensors: list[Tensor], there: list[PretendedTensor]) -> None:
     """As a GPU would."""
-    if not there or len(there) == len(tensors):
-        if tensors and not there and operation in _BY_INDEX:
-            return
-        return
-    if operation in _MOVES:
+    if not there or len(there) == len(tensors) or operation in _MOVES:
         return
     here = [one for one in tensors if not isinstance(one, PretendedTensor)]
     if operation in _BY_INDEX:
         if not isinstance(args[0], PretendedTensor):
-            raise RuntimeError(f"indices should be either on cpu or on the same device as the indexed tensor (cpu): {operation}")
+            raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
         if len(args) > 2 and not isinstance(args[2], PretendedTensor) and args[2].dim() > 0:
             _refuse(operation)
         return
@@ -181,7 +178,8 @@ def _refuse_mixture(operation: Any, args: Any, tensors: list[Tensor], there: lis
 
 def _refuse(operation: Any) -> NoReturn:
     raise RuntimeError(
-        f"Expected all tensors to be on the same device, but found at least two devices, {NAME}:0 and cpu! ({operation})"
+        "Expected all tensors to be on the same device, but found at least two devices, "
+        f"{NAME}:0 and cpu! ({operation})"
     )
 
 

@@ -5,14 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 
 from dynaflex import fourier, ranks
+from dynaflex.errors import ResourceError
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose
+from dynaflex.machine import ran_out_of_memory
 from dynaflex.series import ALONE, Series
 from dynaflex.shapes import Tensor
+
+T = TypeVar("T")
+
+
+def none_fits(error: Exception) -> ResourceError:
+    """What is said where memory does not hold what a single particle takes."""
+    return ResourceError(
+        "memory.device",
+        "the memory of the device does not hold a single particle",
+        found=str(error).splitlines()[0] if str(error) else None,
+        fix="a smaller --train-box, or fewer Gaussians or cells, or --device cpu",
+    )
 
 
 @dataclass(frozen=True)
@@ -100,6 +115,25 @@ class Batch:
         if len(self) <= size:
             return [self]
         return [self.take(part.to(self.index.device)) for part in self.series.parts(len(self), size)]
+
+    def in_pieces(self, work: Callable[[Batch], T]) -> list[T]:
+        """What ``work`` gives of the batch, or, where memory does not hold that, of its parts in order.
+
+        Only what failed is done again, in halves, so that ranks that wait for each other never notice. ``work`` leaves
+        nothing behind where it fails.
+
+        Raises:
+            ResourceError: memory does not hold a single particle.
+        """
+        try:
+            return [work(self)]
+        except Exception as error:
+            if not ran_out_of_memory(error):
+                raise
+            if self.particles == 1:
+                raise none_fits(error) from error
+        # Not above: there the error still holds on to all that was in memory.
+        return [found for part in self.split(-(-len(self) // 2)) for found in part.in_pieces(work)]
 
     def filtered(self, factor: Tensor) -> Batch:
         """The same particles seen through a filter ``(b h w)``: images and CTFs are multiplied by it."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 
@@ -39,6 +40,11 @@ class CtfParams:
     present: frozenset[str] | None = None
     """Of the terms that images may lack, those that some have; None where nobody has looked."""
 
+    @classmethod
+    def of(cls, terms: Mapping[str, Tensor]) -> CtfParams:
+        """The optics with these ``terms`` by name: all that there are."""
+        return cls(**dict[str, Any](terms))
+
     def __len__(self) -> int:
         return self.defocus_u.shape[0]
 
@@ -65,7 +71,8 @@ class CtfParams:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> CtfParams:
         names = (field.name for field in fields(self) if field.name != "present")
-        return replace(self, **{name: change(getattr(self, name)) for name in names})
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        return replace(self, **changed)
 
 
 def electron_wavelength(voltage_kv: Tensor) -> Tensor:

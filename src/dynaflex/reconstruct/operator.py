@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 
@@ -53,7 +54,8 @@ class Operator:
         for batch in batches:
             for part in range(min(2, len(batch))):
                 mine = batch.take(torch.arange(part, len(batch), 2, device=batch.ctf.device))
-                total[part] += self.adjoint(mine.coefficients * self.weights, mine)
+                for found in mine.in_pieces(lambda piece: self.adjoint(piece.coefficients * self.weights, piece)):
+                    total[part] += found
         return ranks.summed(total)
 
     def equations(self, batches: Batches) -> Equations:
@@ -70,7 +72,8 @@ class Operator:
         def normal(values: Tensor) -> Tensor:
             total = values.new_zeros(values.shape)
             for batch in batches():
-                total += self.normal(values, batch)
+                for found in batch.in_pieces(partial(self.normal, values)):
+                    total += found
             return ranks.summed(total)
 
         return Equations(self.field.region, halves, normal, ramp)

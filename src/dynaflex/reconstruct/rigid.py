@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import torch
 
@@ -61,7 +62,9 @@ class RigidProblem:
     def seen(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The same ``batches``, of which poses and CTFs are put in on the way, and those of other ranks at the end."""
         for batch in batches:
-            self._power.add(batch.ctf.abs().square() * self._weights, batch.pose.rotation)
+            batch.in_pieces(
+                lambda piece: self._power.add(piece.ctf.abs().square() * self._weights, piece.pose.rotation)
+            )
             yield batch
         self._power.sum_over_ranks()
 
@@ -69,12 +72,16 @@ class RigidProblem:
         """The same ``batches``, which are put in on the way with their images."""
         self._images = [Lattice(self.grid, self.grid.box, 2.0, 2, self.device) for _ in range(2)]
         for batch in self.seen(batches):
-            centred = fourier.shift(batch.coefficients * batch.ctf.conj() * self._weights, self.grid, -batch.pose.shift)
-            for part, lattice in enumerate(self._images):
-                lattice.add(centred[part::2], batch.pose.rotation[part::2])
+            for part, lattice in enumerate(self._images[: len(batch)]):
+                mine = batch.take(torch.arange(part, len(batch), 2, device=batch.ctf.device))
+                mine.in_pieces(partial(self._put_into, lattice))
             yield batch
         for lattice in self._images:
             lattice.sum_over_ranks()
+
+    def _put_into(self, lattice: Lattice, batch: Batch) -> None:
+        seen = batch.coefficients * batch.ctf.conj() * self._weights
+        lattice.add(fourier.shift(seen, self.grid, -batch.pose.shift), batch.pose.rotation)
 
     def spread(self) -> Tensor:
         """What the normal operator makes of a point, ``(2d 2d 2d)`` with the point at sample d."""

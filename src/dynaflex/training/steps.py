@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from dynaflex import ranks
-from dynaflex.errors import NumericalError, ResourceError
-from dynaflex.imaging.batch import Batch
+from dynaflex.errors import NumericalError
+from dynaflex.imaging.batch import Batch, none_fits
 from dynaflex.imaging.noise import log_normaliser
 from dynaflex.imaging.noise_groups import GroupNoise
+from dynaflex.machine import ran_out_of_memory
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 
@@ -207,8 +208,12 @@ class Steps:
                     if len(batch)
                     for part in batch.split(self.micro_batch)
                 ]
-            except torch.OutOfMemoryError as error:
-                self._shrink(error)
+            except Exception as error:
+                if not ran_out_of_memory(error):
+                    raise
+                if self.micro_batch == 1:
+                    raise none_fits(error) from error
+                self.micro_batch //= 2
 
     def _of_all(
         self, added: list[Contribution], batches: list[Batch], optimisers: list[torch.optim.Optimizer]
@@ -242,15 +247,6 @@ class Steps:
             table[everyone] = next(sums)
         gradients.become(list(sums))
         return [Contribution(everyone, dict(zip(like.figures, figures.tolist(), strict=True)), left, **total)]
-
-    def _shrink(self, error: torch.OutOfMemoryError) -> None:
-        if self.micro_batch == 1:
-            raise ResourceError(
-                "memory.device", "the memory of the device does not hold a single particle",
-                found=str(error).splitlines()[0] if str(error) else None,
-                fix="a smaller --train-box, or fewer Gaussians or cells, or --device cpu",
-            ) from error  # fmt: skip
-        self.micro_batch = self.micro_batch // 2
 
     def _culprits(
         self, batches: list[Batch], accumulate: Accumulate, optimisers: list[torch.optim.Optimizer]

@@ -195,8 +195,9 @@ class FlexTrainer(InTurn[FlexConfig]):
 
     def _covariances(self, index: Tensor, weights: Tensor) -> Tensor:
         """Those ``(b k k)`` of the latents of particles ``index`` ``(b)``."""
-        found = [self._found(self._still(part), weights).covariances() for part in self.data.parts(index, _AT_ONCE)]
-        return torch.cat(found)
+        found = lambda batch: self._found(batch, weights).covariances()  # noqa: E731
+        parts = map(self._still, self.data.parts(index, _AT_ONCE))
+        return torch.cat([covariances for part in parts for covariances in part.in_pieces(found)])
 
     def _evidence_with(self, rigidity: float, weights: Tensor) -> Tensor:
         """That of the images held out ``(i)``, after some updates with another rigidity, which are undone."""

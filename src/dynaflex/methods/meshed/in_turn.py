@@ -209,16 +209,21 @@ class InTurn(ABC, Generic[C]):
         constant = float(self.data.log_normalisers(self.progress.noise_power, self.held_out).sum())
         flexible = rigid = constant / ranks.size()
 
+        def losses(batch: Batch) -> list[float]:
+            z = self._infer(batch, weights)
+            both = [self._predicted(batch, latents) for latents in (z, torch.zeros_like(z))]
+            found = torch.stack([data_loss(images, batch.coefficients, weights).sum() for images in both]).tolist()
+            self.contrasts.seen(batch, both[0], weights)
+            self.table.set_mean(batch.index, z)
+            return found
+
         def look(index: Tensor) -> None:
             nonlocal flexible, rigid
             count = ranks.counts(len(index), len(self.held_out))
-            for batch in map(self._still, self.data.parts(index, _MICRO_BATCH)):
-                z = self._infer(batch, weights)
-                self.table.set_mean(batch.index, z)
-                prediction, at_rest = (self._predicted(batch, latents) for latents in (z, torch.zeros_like(z)))
-                self.contrasts.seen(batch, prediction, weights)
-                flexible += count * float(data_loss(prediction, batch.coefficients, weights).sum())
-                rigid += count * float(data_loss(at_rest, batch.coefficients, weights).sum())
+            for part in map(self._still, self.data.parts(index, _MICRO_BATCH)):
+                for moved, unmoved in part.in_pieces(losses):
+                    flexible += count * moved
+                    rigid += count * unmoved
 
         self.contrasts.look(self.held_out, look)
         everyone = self.held_out.to(self.data.device)
