@@ -30,6 +30,32 @@ def none_fits(error: Exception) -> ResourceError:
     )
 
 
+def in_halves(work: Callable[[Tensor], T], index: Tensor) -> list[T]:
+    """What ``work`` gives of particles ``index`` ``(b)``, or, where memory does not hold that, of its halves in order.
+
+    Only what failed is done again, so that ranks that wait for each other never notice. ``work`` leaves nothing behind
+    where it fails.
+
+    Raises:
+        ResourceError: memory does not hold a single particle.
+    """
+    try:
+        return [work(index)]
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
+        if len(index) == 1:
+            raise none_fits(error) from error
+    # Not above: there the error still holds on to all that was in memory.
+    return [found for half in index.split(-(-len(index) // 2)) for found in in_halves(work, half)]
+
+
+def halved(work: Callable[[Tensor], Tensor], index: Tensor) -> Tensor:
+    """The rows ``(b ...)`` that ``work`` gives of particles ``index`` ``(b)``, by :func:`in_halves`."""
+    parts = in_halves(work, index)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
 @dataclass(frozen=True)
 class Share:
     """What a batch is a rank's share of: the particles ``whole`` ``(w)``, and how much each of its own counts in a sum
@@ -117,14 +143,7 @@ class Batch:
         return [self.take(part.to(self.index.device)) for part in self.series.parts(len(self), size)]
 
     def in_pieces(self, work: Callable[[Batch], T]) -> list[T]:
-        """What ``work`` gives of the batch, or, where memory does not hold that, of its parts in order.
-
-        Only what failed is done again, in halves, so that ranks that wait for each other never notice. ``work`` leaves
-        nothing behind where it fails.
-
-        Raises:
-            ResourceError: memory does not hold a single particle.
-        """
+        """As :func:`in_halves`, of batches; no particle is torn apart."""
         try:
             return [work(self)]
         except Exception as error:
@@ -132,12 +151,7 @@ class Batch:
                 raise
             if self.particles == 1:
                 raise none_fits(error) from error
-        # Not above: there the error still holds on to all that was in memory.
         return [found for part in self.split(-(-len(self) // 2)) for found in part.in_pieces(work)]
-
-    def filtered(self, factor: Tensor) -> Batch:
-        """The same particles seen through a filter ``(b h w)``: images and CTFs are multiplied by it."""
-        return replace(self, ctf=self.ctf * factor, read=lambda: self.read() * factor)
 
     def coarse(self, grid: Grid) -> Batch:
         """The same particles on a coarser ``grid``, their images kept: a few kB each."""

@@ -14,7 +14,7 @@ from dynaflex.data import preprocess
 from dynaflex.data.particles import Particles
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
-from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.batch import Batch, halved
 from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.noise import residual_power, shell_counts
 from dynaflex.imaging.noise_groups import GroupNoise
@@ -203,19 +203,30 @@ class ParticleImages:
     def batch(self, index: Tensor, *, noise: Tensor | None = None, latents: Tensor | None = None) -> Batch:
         """The particles ``index`` ``(b)``: with the sampler's draws ``noise`` or with ``latents``, each ``(b k)``."""
         where = index.to(self.device)
-        batch = Batch(
+        return Batch(
             index=where,
             pose=self.pose[where],
-            ctf=transfer_function(self.ctf[where], self.grid) * self.contrast[where, None, None],
-            read=lambda: fourier.transform(self.normalised(index), 2),
+            ctf=halved(self._seen_by, where),
+            read=lambda: halved(self._coefficients, index),
             noise=torch.zeros(0) if noise is None else noise.to(self.device),
             latents=None if latents is None else latents.to(self.device),
             particle=self.particle[index.cpu()].to(self.device) if self.tilted else self.particle[:0],
         )
+
+    def _seen_by(self, where: Tensor) -> Tensor:
+        """What the microscope makes of the particles ``where`` ``(b)``, on the device, ``(b h w)``."""
+        ctf = transfer_function(self.ctf[where], self.grid) * self.contrast[where, None, None]
+        return self._in_noise_of_all(ctf, where)
+
+    def _coefficients(self, index: Tensor) -> Tensor:
+        """The transforms ``(b h w)`` of the images ``index`` ``(b)``."""
+        return self._in_noise_of_all(fourier.transform(self.normalised(index), 2), index.to(self.device))
+
+    def _in_noise_of_all(self, values: Tensor, where: Tensor) -> Tensor:
         if not self.noise.differs:
-            return batch
+            return values
         shells = self.grid.shells(2, self.device).clamp(max=self.grid.n_shells - 1)
-        return batch.filtered(self._factor[self._row[where]][:, shells])
+        return values * self._factor[self._row[where]][:, shells]
 
 
 def seen_as_on(learned: Imaging, images: ParticleImages, noise: GroupNoise) -> ParticleImages:

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from dynaflex import ranks
-from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.batch import Batch, in_halves
 from dynaflex.imaging.noise import coefficient_weights
 from dynaflex.reconstruct.equations import Batches, Equations, RampFilter
 from dynaflex.reconstruct.field import Field
@@ -53,10 +53,14 @@ class Operator:
         total = torch.zeros(2, len(self.field.region), device=self.field.region.device)
         for batch in batches:
             for part in range(min(2, len(batch))):
-                mine = batch.take(torch.arange(part, len(batch), 2, device=batch.ctf.device))
-                for found in mine.in_pieces(lambda piece: self.adjoint(piece.coefficients * self.weights, piece)):
+                mine = torch.arange(part, len(batch), 2, device=batch.ctf.device)
+                for found in in_halves(partial(self._back, batch), mine):
                     total[part] += found
         return ranks.summed(total)
+
+    def _back(self, batch: Batch, which: Tensor) -> Tensor:
+        mine = batch.take(which)
+        return self.adjoint(mine.coefficients * self.weights, mine)
 
     def equations(self, batches: Batches) -> Equations:
         """The normal equations of all particles, for whose right-hand side their images are read; the filter of the

@@ -9,7 +9,7 @@ import torch
 
 from dynaflex import fourier
 from dynaflex.grid import Grid
-from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.batch import Batch, in_halves
 from dynaflex.imaging.noise import coefficient_weights
 from dynaflex.reconstruct.equations import Batches, Equations, RampFilter
 from dynaflex.reconstruct.field import Region
@@ -73,15 +73,16 @@ class RigidProblem:
         self._images = [Lattice(self.grid, self.grid.box, 2.0, 2, self.device) for _ in range(2)]
         for batch in self.seen(batches):
             for part, lattice in enumerate(self._images[: len(batch)]):
-                mine = batch.take(torch.arange(part, len(batch), 2, device=batch.ctf.device))
-                mine.in_pieces(partial(self._put_into, lattice))
+                mine = torch.arange(part, len(batch), 2, device=batch.ctf.device)
+                in_halves(partial(self._put_into, lattice, batch), mine)
             yield batch
         for lattice in self._images:
             lattice.sum_over_ranks()
 
-    def _put_into(self, lattice: Lattice, batch: Batch) -> None:
-        seen = batch.coefficients * batch.ctf.conj() * self._weights
-        lattice.add(fourier.shift(seen, self.grid, -batch.pose.shift), batch.pose.rotation)
+    def _put_into(self, lattice: Lattice, batch: Batch, which: Tensor) -> None:
+        mine = batch.take(which)
+        seen = mine.coefficients * mine.ctf.conj() * self._weights
+        lattice.add(fourier.shift(seen, self.grid, -mine.pose.shift), mine.pose.rotation)
 
     def spread(self) -> Tensor:
         """What the normal operator makes of a point, ``(2d 2d 2d)`` with the point at sample d."""

@@ -13,7 +13,7 @@ import torch
 
 from dynaflex import ranks
 from dynaflex.deformation.mesh_flow import MeshFlow
-from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.batch import Batch, halved
 from dynaflex.inference import descend, find_evidence, infer
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
@@ -265,7 +265,8 @@ class FlexTrainer(InTurn[FlexConfig]):
     def _settle_strain(self) -> None:
         """Find out where the molecule gives, once that is known."""
         if self.progress.epoch >= _SETTLED * self.epochs:
-            self.progress.strain = strains(self.model.deformed(self._some_latents()), self.flow.mesh).mean(dim=0)
+            strained = lambda latents: strains(self.model.deformed(latents), self.flow.mesh)  # noqa: E731
+            self.progress.strain = halved(strained, self._some_latents()).mean(dim=0)
 
     def _some_latents(self) -> Tensor:
         """Those ``(m k)`` of some particles in training, each once."""

@@ -1,0 +1,95 @@
+"""Laws of a run on another device: it ends where the CPU ends, and nothing lies in the wrong place on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dynaflex.io.mrc import read_map
+from dynaflex.run.directory import Run
+from dynaflex.simulation.particles import simulate
+from pretended.device import NAME
+
+TESTS = Path(__file__).parents[1]
+OPTIONS: dict[str, list[object]] = {
+    "flex": ["--epochs", 5, "--cells", 6, "--width", 16, "--layers", 2],
+    "dynamight": ["--epochs", 3, "--gaussians", 60, "--width", 16, "--layers", 2, "--refine-poses"],
+    "multibody": ["--epochs", 3, "--cells", 6],
+}
+MOST_WAITS = {"flex": 46, "dynamight": 10, "multibody": 42}
+"""How often an update of a training waits for the device at most."""
+
+
+@pytest.fixture(scope="session")
+def tiny(made_once: Callable[..., Path]) -> Path:
+    return made_once("tiny", lambda folder: simulate(folder, 100, 24, 8.0, 1.0, "hinge", 0))
+
+
+def there(waits: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command where there is a pretended device."""
+    path = os.pathsep.join([str(TESTS), *sys.path])
+    return subprocess.run(
+        [sys.executable, "-m", "pretended.program", waits, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def results(run: Path) -> dict[str, np.ndarray]:
+    """Maps, latents and models of a run."""
+    found = {name: read_map(run / "maps" / f"{name}.mrc").data for name in ("map_half1", "rigid_half2", "map")}
+    for series in ("half1", "latents2"):
+        loaded = Run.open(run).load_checkpoint(series)
+        assert loaded is not None
+        found |= {f"{series}.{name}": value.double().numpy() for name, value in loaded[0].items()}
+    return found
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    product = float((one * other).sum()), float((one**2).sum()), float((other**2).sum())
+    return 1.0 if product[1] == product[2] == 0.0 else product[0] / max((product[1] * product[2]) ** 0.5, 1e-30)
+
+
+@pytest.mark.parametrize("method", OPTIONS)
+def test_a_run_there_is_the_run_here(
+    method: str, tiny: Path, command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYNAFLEX_KERNELS", "reference")
+    files = [tiny / "particles.star", "--map", tiny / "consensus.mrc", "--mask", tiny / "mask.mrc"]
+    files += ["--segments", tiny / "segments.mrc"] if method == "multibody" else []
+    options = [*files, *OPTIONS[method], "--batch-size", 10, "--held-out-fraction", 0.2, "-o"]
+    outcome = command(method, *options, tmp_path / "here", "--until", "reconstruct", "--threads", 1)
+    assert outcome.code == 0, outcome.err
+
+    run, waits = tmp_path / "there", tmp_path / "waits.json"
+    trained = there(waits, method, *options, run, "--until", "train", "--device", NAME)
+    assert trained.returncode == 0, trained.stderr
+    # What a run is that was stopped before its last epoch.
+    for series in ("half2", "latents2"):
+        shutil.rmtree(Run(run).store.series(series)[-1])
+    resumed = there(tmp_path / "more.json", "resume", run, "--until", "reconstruct", "--device", NAME)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resumed after epoch" in resumed.stdout + resumed.stderr
+
+    one, other = results(tmp_path / "here"), results(run)
+    assert one.keys() == other.keys()
+    far = {name: found for name in one if one[name].size and (found := correlation(one[name], other[name])) < 0.999}
+    assert not far
+    counted: Counter[str] = Counter()
+    for count, why, place in json.loads(waits.read_text()):
+        counted[f"{why} {place}"] += count
+    assert counted, "the device was used"
+    validated = there(tmp_path / "more.json", "validate", run, "--device", NAME, "--json", "--most", 40)
+    assert validated.returncode in (0, 1), validated.stderr
+    assert torch.isfinite(torch.tensor(one["map"])).all()
