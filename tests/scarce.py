@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+
 class Scarce(TorchDispatchMode):
     """Counts the operations that take new memory for several particles at once, and lets one of them fail.
 

@@ -220,13 +220,13 @@ class ParticleImages:
 
     def _coefficients(self, index: Tensor) -> Tensor:
         """The transforms ``(b h w)`` of the images ``index`` ``(b)``."""
-        return self._in_noise_of_all(fourier.transform(self.normalised(index), 2), index.to(self.device))
+        return self._in_noise_of_all(fourier.transform(self.normalised(index), 2), index)
 
-    def _in_noise_of_all(self, values: Tensor, where: Tensor) -> Tensor:
+    def _in_noise_of_all(self, values: Tensor, index: Tensor) -> Tensor:
         if not self.noise.differs:
             return values
         shells = self.grid.shells(2, self.device).clamp(max=self.grid.n_shells - 1)
-        return values * self._factor[self._row[where]][:, shells]
+        return values * self._factor[self._row[index.to(self.device)]][:, shells]
 
 
 def seen_as_on(learned: Imaging, images: ParticleImages, noise: GroupNoise) -> ParticleImages:

@@ -174,12 +174,14 @@ class Steps:
         optimisers = list(optimisers)
         batches = self._without_quarantined(batches)
         added = self._gradients(batches, accumulate, optimisers)
-        if not _finite(added, optimisers):
+        finite = _finite(added, optimisers)
+        if not finite:
             culprits = self._culprits(batches, accumulate, optimisers)
             self.progress.quarantine.extend(culprits)
             batches = self._without_quarantined(batches) if culprits else []
             added = self._gradients(batches, accumulate, optimisers)
-        if not added or not _finite(added, optimisers):
+            finite = _finite(added, optimisers)
+        if not added or not finite:
             self._skip(optimisers)
             return []
         for optimiser in optimisers:
