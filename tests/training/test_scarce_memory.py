@@ -159,7 +159,7 @@ def survives(make: Callable[[], Stage], box: int, tries: int, error: Callable[[]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_memory_that_runs_out_once_changes_nothing(stages: dict[str, Callable[[], Stage]], name: str) -> None:
-    survives(stages[name], 32 if name in ("maps", "support") else BOX, 4)
+    survives(stages[name], 32 if name in ("maps", "support") else BOX, 3)
 
 
 @pytest.mark.slow
