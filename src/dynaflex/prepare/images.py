@@ -202,12 +202,13 @@ class ParticleImages:
 
     def batch(self, index: Tensor, *, noise: Tensor | None = None, latents: Tensor | None = None) -> Batch:
         """The particles ``index`` ``(b)``: with the sampler's draws ``noise`` or with ``latents``, each ``(b k)``."""
-        where = index.to(self.device)
+        # Whenever it is read, an image is in the noise that its CTF is in.
+        now, where = copy(self), index.to(self.device)
         return Batch(
             index=where,
             pose=self.pose[where],
-            ctf=halved(self._seen_by, where),
-            read=lambda: halved(self._coefficients, index),
+            ctf=halved(now._seen_by, where),
+            read=lambda: halved(now._coefficients, index),
             noise=torch.zeros(0) if noise is None else noise.to(self.device),
             latents=None if latents is None else latents.to(self.device),
             particle=self.particle[index.cpu()].to(self.device) if self.tilted else self.particle[:0],
