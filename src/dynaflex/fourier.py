@@ -99,9 +99,9 @@ def shell_sum(values: Tensor, grid: Grid, dim: int) -> Tensor:
     """Sum real rfft-layout values ``(... )`` over the Fourier shells up to Nyquist, counting both halves, ``(s)``."""
     shells = grid.shells(dim, values.device)
     weights = hermitian_weights(grid, dim, values.device)
-    inside = shells < grid.n_shells
-    total = torch.zeros(grid.n_shells, dtype=values.dtype, device=values.device)
-    return total.index_add_(0, shells[inside], (values * weights)[inside])
+    # What lies beyond Nyquist is counted, and left out: to select the others would be to wait for how many they are.
+    total = torch.zeros(grid.n_shells + 1, dtype=values.dtype, device=values.device)
+    return total.index_add_(0, shells.clamp(max=grid.n_shells).flatten(), (values * weights).flatten())[:-1]
 
 
 def shell_mean(values: Tensor, grid: Grid, dim: int) -> Tensor:

@@ -61,7 +61,8 @@ def most_probable(
     for left in range(iterations, 0, -1):
         gradient = series.total(_products(jacobian, residual[:, None], weights))[..., 0] + prior.gradient(z)
         diagonal = torch.diag_embed(curvature.diagonal(dim1=1, dim2=2))
-        step = torch.linalg.solve(curvature + damping * diagonal, gradient)
+        # Where there is no step it is not finite, and is refused below.
+        step = torch.linalg.solve_ex(curvature + damping * diagonal, gradient).result
         step = step * (2.0 / step.norm(dim=1, keepdim=True).clamp(min=2.0))
         if left == 1:
             # No step is left that would need derivatives.
@@ -100,11 +101,12 @@ def find_evidence(
     prior: LatentPrior = GAUSSIAN,
 ) -> Tensor:
     """The :func:`log_evidence` ``(p)`` of all particles of some batches, whose latents lie near ``start(batch)``."""
-    evidence = []
-    for batch in batches:
+
+    def evidence(batch: Batch) -> Tensor:
         found = infer(model, batch, weights, start(batch), FROM_TRAINED, prior)
-        evidence.append(log_evidence(model, batch, weights, found, prior))
-    return torch.cat(evidence)
+        return log_evidence(model, batch, weights, found, prior)
+
+    return torch.cat([found for batch in batches for found in batch.in_pieces(evidence)])
 
 
 @torch.no_grad()
@@ -214,10 +216,7 @@ def _linearise(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Energy ``(g)``, difference ``(b h w 2)`` and its derivatives ``(b k h w 2)`` at z."""
     here = _difference(model, batch, z)
-    columns = [
-        (_difference(model, batch, _shifted(z, k, z.new_tensor(_DIFFERENCE))) - here) / _DIFFERENCE
-        for k in range(z.shape[1])
-    ]
+    columns = [(_difference(model, batch, _shifted(z, k, _DIFFERENCE)) - here) / _DIFFERENCE for k in range(z.shape[1])]
     energy = batch.series.total(_misfit(here, weights)) + prior.energy(z)
     return energy, here, torch.stack(columns, dim=1)
 
@@ -247,8 +246,8 @@ def _line_search(
     return offset, torch.minimum(vertex_energy, lowest), bend / spacing**2
 
 
-def _shifted(z: Tensor, k: int, offset: Tensor) -> Tensor:
-    """Latents ``(b k)`` with ``offset`` ``(b)`` or ``()`` added to coordinate k."""
+def _shifted(z: Tensor, k: int, offset: Tensor | float) -> Tensor:
+    """Latents ``(b k)`` with ``offset`` ``(b)``, or one number, added to coordinate k."""
     shifted = z.clone()
     shifted[:, k] += offset
     return shifted

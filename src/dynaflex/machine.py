@@ -12,12 +12,25 @@ from pathlib import Path
 
 _CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _MEMORY = Path("/proc/meminfo")
+_RAN_OUT = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUFFT_ALLOC_FAILED",
+)
+"""What torch says in errors that have no class of their own."""
 
 
 def available_cores() -> int:
     """The cores that this process may run on, and no more than a control group lets it keep busy; at least one."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min([float(allowed), *_quotas()])))
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """True if an error says that the memory of this machine, or of one of its devices, holds no more."""
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or (isinstance(error, RuntimeError) and any(words in str(error) for words in _RAN_OUT))
 
 
 def available_memory() -> int | None:

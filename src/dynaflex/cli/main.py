@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 
 from dynaflex.errors import DynaflexError, StoppedOnRequest
+from dynaflex.machine import ran_out_of_memory
 from dynaflex.run.stop import stoppable
 
 _PROGRAM = "dynaflex"
@@ -30,9 +31,9 @@ def leave_after(program: Callable[[list[str]], None], typed: list[str]) -> None:
         sys.exit(stopped.exit_code)
     except DynaflexError as error:
         _fail(str(error), error.exit_code, debug)
-    except MemoryError as error:
-        _fail(f"out of memory: {error}. Fix: a smaller --train-box or --batch-size [memory]", 5, debug)
     except Exception as error:
+        if ran_out_of_memory(error):
+            _fail(f"out of memory: {error}. Fix: a smaller --train-box or --batch-size [memory]", 5, debug)
         _fail(f"{type(error).__name__}: {error}. This is a fault in dynaflex; --debug shows where [bug]", 1, debug)
 
 

@@ -254,7 +254,7 @@ def _particles_of(
         particles_block=columns.block,
         rows=rows,
         pose=Pose(rotation, torch.from_numpy(shift[rows])),
-        ctf=CtfParams(**{name: torch.from_numpy(values[rows]) for name, values in ctf.items()}),
+        ctf=CtfParams.of({name: torch.from_numpy(values[rows]) for name, values in ctf.items()}),
         half=half,
         group=columns.group[rows],
         files=files.take(rows),

@@ -5,14 +5,55 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 
 from dynaflex import fourier, ranks
+from dynaflex.errors import ResourceError
 from dynaflex.grid import Grid
 from dynaflex.imaging.pose import Pose
+from dynaflex.machine import ran_out_of_memory
 from dynaflex.series import ALONE, Series
 from dynaflex.shapes import Tensor
+
+T = TypeVar("T")
+
+
+def none_fits(error: Exception) -> ResourceError:
+    """What is said where memory does not hold what a single particle takes."""
+    return ResourceError(
+        "memory.device",
+        "the memory of the device does not hold a single particle",
+        found=str(error).splitlines()[0] if str(error) else None,
+        fix="a smaller --train-box, or fewer Gaussians or cells, or --device cpu",
+    )
+
+
+def in_halves(work: Callable[[Tensor], T], index: Tensor) -> list[T]:
+    """What ``work`` gives of particles ``index`` ``(b)``, or, where memory does not hold that, of its halves in order.
+
+    Only what failed is done again, so that ranks that wait for each other never notice. ``work`` leaves nothing behind
+    where it fails.
+
+    Raises:
+        ResourceError: memory does not hold a single particle.
+    """
+    try:
+        return [work(index)]
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
+        if len(index) == 1:
+            raise none_fits(error) from error
+    # Not above: there the error still holds on to all that was in memory.
+    return [found for half in index.split(-(-len(index) // 2)) for found in in_halves(work, half)]
+
+
+def halved(work: Callable[[Tensor], Tensor], index: Tensor) -> Tensor:
+    """The rows ``(b ...)`` that ``work`` gives of particles ``index`` ``(b)``, by :func:`in_halves`."""
+    parts = in_halves(work, index)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 @dataclass(frozen=True)
@@ -81,6 +122,9 @@ class Batch:
 
     def take(self, which: Tensor) -> Batch:
         """The particles at ``which`` (positions, or a mask ``(b)``)."""
+        if which.dtype == torch.bool:
+            # How many they are is waited for once, and not for every part of the batch.
+            which = which.nonzero()[:, 0].to(self.index.device)
         return Batch(
             index=self.index[which],
             pose=self.pose[which],
@@ -98,9 +142,16 @@ class Batch:
             return [self]
         return [self.take(part.to(self.index.device)) for part in self.series.parts(len(self), size)]
 
-    def filtered(self, factor: Tensor) -> Batch:
-        """The same particles seen through a filter ``(b h w)``: images and CTFs are multiplied by it."""
-        return replace(self, ctf=self.ctf * factor, read=lambda: self.read() * factor)
+    def in_pieces(self, work: Callable[[Batch], T]) -> list[T]:
+        """As :func:`in_halves`, of batches; no particle is torn apart."""
+        try:
+            return [work(self)]
+        except Exception as error:
+            if not ran_out_of_memory(error):
+                raise
+            if self.particles == 1:
+                raise none_fits(error) from error
+        return [found for part in self.split(-(-len(self) // 2)) for found in part.in_pieces(work)]
 
     def coarse(self, grid: Grid) -> Batch:
         """The same particles on a coarser ``grid``, their images kept: a few kB each."""

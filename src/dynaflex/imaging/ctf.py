@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 
 from dynaflex.grid import Grid
 from dynaflex.shapes import Tensor
+
+_MAY_LACK = ("dose", "beam_tilt", "odd_zernike", "even_zernike")
 
 
 @dataclass(frozen=True)
@@ -33,21 +37,42 @@ class CtfParams:
     beam_tilt: Tensor
     odd_zernike: Tensor
     even_zernike: Tensor
+    present: frozenset[str] | None = None
+    """Of the terms that images may lack, those that some have; None where nobody has looked."""
+
+    @classmethod
+    def of(cls, terms: Mapping[str, Tensor]) -> CtfParams:
+        """The optics with these ``terms`` by name: all that there are."""
+        return cls(**dict[str, Any](terms))
 
     def __len__(self) -> int:
         return self.defocus_u.shape[0]
 
     def __getitem__(self, index: Tensor) -> CtfParams:
-        return CtfParams(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        return self._each(lambda values: values[index])
 
     def to(self, device: torch.device) -> CtfParams:
         """The same optics on a device; the precision stays float64."""
-        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return self._each(lambda values: values.to(device))
+
+    def looked_at(self) -> CtfParams:
+        """The same optics, of which is known what some images have: no batch of them has to wait for a device to say
+        whether it has any."""
+        return replace(self, present=frozenset(name for name in _MAY_LACK if self.has(name)))
+
+    def has(self, name: str) -> bool:
+        """True where some image has the term ``name``."""
+        return bool(getattr(self, name).any()) if self.present is None else name in self.present
 
     @property
     def has_odd_aberrations(self) -> bool:
         """True where the transfer function is complex: beam tilt or odd Zernike terms."""
-        return bool(self.beam_tilt.any()) or bool(self.odd_zernike.any())
+        return self.has("beam_tilt") or self.has("odd_zernike")
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> CtfParams:
+        names = (field.name for field in fields(self) if field.name != "present")
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        return replace(self, **changed)
 
 
 def electron_wavelength(voltage_kv: Tensor) -> Tensor:
@@ -67,7 +92,7 @@ def transfer_function(ctf: CtfParams, grid: Grid) -> Tensor:
     gamma = _phase(ctf, kx, ky)
     radius2 = kx.square() + ky.square()
     envelope = torch.exp(-0.25 * _column(ctf.b_factor) * radius2) * _column(ctf.scale)
-    if ctf.dose.any():
+    if ctf.has("dose"):
         envelope = envelope * what_is_left(_column(ctf.dose), radius2.sqrt())
     real = -torch.sin(gamma) * envelope
     if not ctf.has_odd_aberrations:
@@ -99,7 +124,7 @@ def _phase(ctf: CtfParams, kx: Tensor, ky: Tensor) -> Tensor:
     spherical = 0.5 * math.pi * _column(ctf.cs_mm) * 1e7 * wavelength**3 * radius2.square()
     amplitude = torch.atan(ctf.amplitude_contrast / (1.0 - ctf.amplitude_contrast.square()).sqrt())
     gamma = -math.pi * wavelength * defocus + spherical - _column(ctf.phase_shift + amplitude)
-    if ctf.even_zernike.any():
+    if ctf.has("even_zernike"):
         gamma = gamma + _zernike_sum(ctf.even_zernike, kx, ky, odd=False)
     return gamma
 
@@ -110,7 +135,7 @@ def _odd_phase(ctf: CtfParams, kx: Tensor, ky: Tensor) -> Tensor:
     tilt = ctf.beam_tilt
     strength = -2.0 * math.pi * _column(ctf.cs_mm) * 1e7 * wavelength.square() * 1e-3
     phi = strength * (_column(tilt[:, 0]) * kx + _column(tilt[:, 1]) * ky) * (kx.square() + ky.square())
-    if ctf.odd_zernike.any():
+    if ctf.has("odd_zernike"):
         phi = phi + _zernike_sum(ctf.odd_zernike, kx, ky, odd=True)
     return phi
 

@@ -109,12 +109,16 @@ def insert(lattice: Tensor, values: Tensor, rows: Tensor, taps: Tensor) -> None:
     powers = beyond[..., None] ** torch.arange(len(taps), device=at.device)
     x, y, z = (powers @ taps.to(powers.dtype)).unbind(dim=1)
     flat = lattice.view(-1, lattice.shape[3])
+    start = (first[:, 2] * lattice.shape[1] + first[:, 1]) * lattice.shape[2] + first[:, 0]
+    # All memory that is needed is here before the first node is changed: either all is added or nothing.
+    node, share, part, taps_yz = (torch.empty_like(like) for like in (start, values, values, z[:, 0]))
     for k in range(4):
         for j in range(4):
-            start = ((first[:, 2] + k) * lattice.shape[1] + first[:, 1] + j) * lattice.shape[2] + first[:, 0]
-            share = (z[:, k] * y[:, j])[:, None] * values
+            torch.mul(z[:, k], y[:, j], out=taps_yz)
+            torch.mul(taps_yz[:, None], values, out=share)
             for i in range(4):
-                flat.index_add_(0, start + i, share * x[:, i, None])
+                torch.add(start, (k * lattice.shape[1] + j) * lattice.shape[2] + i, out=node)
+                flat.index_add_(0, node, torch.mul(share, x[:, i, None], out=part))
 
 
 def rigidity(positions: Tensor, table: RigidityTable) -> Tensor:

@@ -51,7 +51,7 @@ class Laplace(Posterior):
     @classmethod
     def around(cls, mean: Tensor, curvature: Tensor) -> Laplace:
         """Those of an energy with these second derivatives ``(b k k)`` at its minimum ``(b k)``."""
-        covariance = torch.linalg.inv(curvature)
+        covariance = torch.linalg.inv_ex(curvature).inverse
         variance = covariance.diagonal(dim1=1, dim2=2)
         return cls(mean, 0.5 * variance.clamp(min=1e-12).log(), covariance)
 

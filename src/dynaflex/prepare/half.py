@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ import torch
 from dynaflex import ranks, tell
 from dynaflex.cache.stored import PRECISION
 from dynaflex.data.particles import Particles
-from dynaflex.imaging.batch import Batch, Share
+from dynaflex.imaging.batch import Batch, Share, halved
 from dynaflex.imaging.noise import residual_power
 from dynaflex.imaging.noise_groups import GroupNoise, NoiseKinds
 from dynaflex.prepare.images import Imaging, ParticleImages
@@ -52,7 +53,7 @@ class HalfSet(ParticleImages):
         self.images = torch.empty(held, self.grid.box, self.grid.box, dtype=PRECISION)
         if held:
             for part in tell.each(torch.arange(held).split(_READ), f"images of {self.whose}"):
-                self.images[part] = imaging.normalise(particles, first[part])
+                self.images[part] = halved(partial(imaging.normalise, particles), first[part])
 
     @property
     def whose(self) -> str:

@@ -14,7 +14,7 @@ from dynaflex.data import preprocess
 from dynaflex.data.particles import Particles
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
-from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.batch import Batch, halved
 from dynaflex.imaging.ctf import CtfParams, transfer_function
 from dynaflex.imaging.noise import residual_power, shell_counts
 from dynaflex.imaging.noise_groups import GroupNoise
@@ -111,7 +111,7 @@ class ParticleImages:
             with torch.no_grad():
                 pose = poses.corrected(torch.arange(len(particles)), pose)
         self.pose: Pose = pose.to(device)
-        self.ctf: CtfParams = particles.ctf.to(device)
+        self.ctf: CtfParams = particles.ctf.looked_at().to(device)
         self.contrast = torch.ones(len(particles), device=device) if contrast is None else contrast.to(device)
         self.see(GroupNoise() if noise is None else noise)
 
@@ -121,7 +121,8 @@ class ParticleImages:
     def see(self, noise: GroupNoise) -> None:
         """Divide images and CTFs from now on by how the ``noise`` of each optics group differs."""
         self.noise = noise.to(self.device)
-        self._row = noise.rows(self.particles.group) if noise.differs else torch.zeros(0, dtype=torch.int64)
+        row = noise.rows(self.particles.group) if noise.differs else torch.zeros(0, dtype=torch.int64)
+        self._row = row.to(self.device)
         self._factor = self.noise.table().rsqrt()
 
     def seen_in(self, noise: GroupNoise) -> Self:
@@ -136,7 +137,7 @@ class ParticleImages:
         ``power`` ``(s)`` is that of all: see :func:`dynaflex.imaging.noise.log_normaliser`. Double precision.
         """
         found = self.noise.log_normalisers(power, self.grid).to(self.device)
-        return found[self._row[index.cpu()].to(self.device)] if self.noise.differs else found.expand(len(index))
+        return found[self._row[index]] if self.noise.differs else found.expand(len(index))
 
     def normalised(self, index: Tensor) -> Tensor:
         """The images ``index`` ``(b)`` on the device, float32 ``(b h h)``.
@@ -207,20 +208,32 @@ class ParticleImages:
 
     def batch(self, index: Tensor, *, noise: Tensor | None = None, latents: Tensor | None = None) -> Batch:
         """The particles ``index`` ``(b)``: with the sampler's draws ``noise`` or with ``latents``, each ``(b k)``."""
-        where = index.to(self.device)
-        batch = Batch(
+        # Whenever it is read, an image is in the noise that its CTF is in.
+        now, where = copy(self), index.to(self.device)
+        return Batch(
             index=where,
             pose=self.pose[where],
-            ctf=transfer_function(self.ctf[where], self.grid) * self.contrast[where, None, None],
-            read=lambda: fourier.transform(self.normalised(index), 2),
+            ctf=halved(now._seen_by, where),
+            read=lambda: halved(now._coefficients, index),
             noise=torch.zeros(0) if noise is None else noise.to(self.device),
             latents=None if latents is None else latents.to(self.device),
             particle=self.particle[index.cpu()].to(self.device) if self.tilted else self.particle[:0],
         )
+
+    def _seen_by(self, where: Tensor) -> Tensor:
+        """What the microscope makes of the particles ``where`` ``(b)``, on the device, ``(b h w)``."""
+        ctf = transfer_function(self.ctf[where], self.grid) * self.contrast[where, None, None]
+        return self._in_noise_of_all(ctf, where)
+
+    def _coefficients(self, index: Tensor) -> Tensor:
+        """The transforms ``(b h w)`` of the images ``index`` ``(b)``."""
+        return self._in_noise_of_all(fourier.transform(self.normalised(index), 2), index)
+
+    def _in_noise_of_all(self, values: Tensor, index: Tensor) -> Tensor:
         if not self.noise.differs:
-            return batch
+            return values
         shells = self.grid.shells(2, self.device).clamp(max=self.grid.n_shells - 1)
-        return batch.filtered(self._factor[self._row[index.cpu()].to(self.device)][:, shells])
+        return values * self._factor[self._row[index.to(self.device)]][:, shells]
 
 
 def seen_as_on(learned: Imaging, images: ParticleImages, noise: GroupNoise) -> ParticleImages:

@@ -17,8 +17,9 @@ from dynaflex.checking.image_checks import ImageLook
 from dynaflex.config import RunConfig
 from dynaflex.data.preprocess import paired
 from dynaflex.errors import ResourceError
+from dynaflex.imaging.batch import none_fits
 from dynaflex.io.paths import absolute
-from dynaflex.machine import available_memory, free_disk
+from dynaflex.machine import available_memory, free_disk, ran_out_of_memory
 from dynaflex.prepare.fingerprint import IMAGES, of_prepared
 from dynaflex.prepare.images import Imaging
 from dynaflex.prepare.inputs import Inputs
@@ -44,13 +45,11 @@ def in_smaller_batches(work: Callable[[int], T], size: int) -> T:
     while True:
         try:
             return work(size)
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
+            if not ran_out_of_memory(error):
+                raise
             if size == 1:
-                raise ResourceError(
-                    "memory.device",
-                    "the memory of the device does not hold a single particle",
-                    fix="a smaller box, or --device cpu",
-                ) from error
+                raise none_fits(error) from error
             size //= 2
 
 

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from dynaflex.deformation.base import Moves
 from dynaflex.grid import Grid
+from dynaflex.imaging.batch import halved
 from dynaflex.mesh.build import lattice
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.reconstruct.field import FAR, NEAR, Region, faded
@@ -61,14 +62,14 @@ def suitable_lattice(region: Region, motion: Motion, latents: Tensor, anchors: T
     trusted = region.points.cpu()[_away(region.points, anchors) < NEAR]
     points = trusted[:: max(1, len(trusted) // _VOXELS)]
     some = latents[:: max(1, len(latents) // _CONFORMATIONS)].to(region.device)
-    meant = motion(points.to(region.device))(some).cpu()
+    meant = halved(motion(points.to(region.device)), some).cpu()
     inside = region.to_volume(torch.ones(len(region), device=region.device)).cpu() > 0.0
     parts = 1
     while True:
         mesh = lattice(inside, grid, edge=COARSEST / parts)
         cell = mesh.locate(points)
         corners, used = torch.unique(mesh.cells[cell], return_inverse=True)
-        at_corners = motion(mesh.vertices[corners].to(region.device))(some).cpu()
+        at_corners = halved(motion(mesh.vertices[corners].to(region.device)), some).cpu()
         carried = torch.einsum("bnci,nc->bni", at_corners[:, used], mesh.barycentric(points, cell))
         if astray(carried - meant) <= tolerated(grid) or COARSEST / (parts + 1) < 2.0 * grid.pixel_size:
             return mesh

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 
 from dynaflex import ranks
-from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.batch import Batch, in_halves
 from dynaflex.imaging.noise import coefficient_weights
 from dynaflex.reconstruct.equations import Batches, Equations, RampFilter
 from dynaflex.reconstruct.field import Field
@@ -52,9 +53,14 @@ class Operator:
         total = torch.zeros(2, len(self.field.region), device=self.field.region.device)
         for batch in batches:
             for part in range(min(2, len(batch))):
-                mine = batch.take(torch.arange(part, len(batch), 2, device=batch.ctf.device))
-                total[part] += self.adjoint(mine.coefficients * self.weights, mine)
+                mine = torch.arange(part, len(batch), 2, device=batch.ctf.device)
+                for found in in_halves(partial(self._back, batch), mine):
+                    total[part] += found
         return ranks.summed(total)
+
+    def _back(self, batch: Batch, which: Tensor) -> Tensor:
+        mine = batch.take(which)
+        return self.adjoint(mine.coefficients * self.weights, mine)
 
     def equations(self, batches: Batches) -> Equations:
         """The normal equations of all particles, for whose right-hand side their images are read; the filter of the
@@ -70,7 +76,8 @@ class Operator:
         def normal(values: Tensor) -> Tensor:
             total = values.new_zeros(values.shape)
             for batch in batches():
-                total += self.normal(values, batch)
+                for found in batch.in_pieces(partial(self.normal, values)):
+                    total += found
             return ranks.summed(total)
 
         return Equations(self.field.region, halves, normal, ramp)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import torch
 
 from dynaflex import fourier
 from dynaflex.grid import Grid
-from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.batch import Batch, in_halves
 from dynaflex.imaging.noise import coefficient_weights
 from dynaflex.reconstruct.equations import Batches, Equations, RampFilter
 from dynaflex.reconstruct.field import Region
@@ -61,7 +62,9 @@ class RigidProblem:
     def seen(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The same ``batches``, of which poses and CTFs are put in on the way, and those of other ranks at the end."""
         for batch in batches:
-            self._power.add(batch.ctf.abs().square() * self._weights, batch.pose.rotation)
+            batch.in_pieces(
+                lambda piece: self._power.add(piece.ctf.abs().square() * self._weights, piece.pose.rotation)
+            )
             yield batch
         self._power.sum_over_ranks()
 
@@ -69,12 +72,17 @@ class RigidProblem:
         """The same ``batches``, which are put in on the way with their images."""
         self._images = [Lattice(self.grid, self.grid.box, 2.0, 2, self.device) for _ in range(2)]
         for batch in self.seen(batches):
-            centred = fourier.shift(batch.coefficients * batch.ctf.conj() * self._weights, self.grid, -batch.pose.shift)
-            for part, lattice in enumerate(self._images):
-                lattice.add(centred[part::2], batch.pose.rotation[part::2])
+            for part, lattice in enumerate(self._images[: len(batch)]):
+                mine = torch.arange(part, len(batch), 2, device=batch.ctf.device)
+                in_halves(partial(self._put_into, lattice, batch), mine)
             yield batch
         for lattice in self._images:
             lattice.sum_over_ranks()
+
+    def _put_into(self, lattice: Lattice, batch: Batch, which: Tensor) -> None:
+        mine = batch.take(which)
+        seen = mine.coefficients * mine.ctf.conj() * self._weights
+        lattice.add(fourier.shift(seen, self.grid, -mine.pose.shift), mine.pose.rotation)
 
     def spread(self) -> Tensor:
         """What the normal operator makes of a point, ``(2d 2d 2d)`` with the point at sample d."""

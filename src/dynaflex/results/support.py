@@ -24,6 +24,7 @@ from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import Inputs
+from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.reconstruct.field import Region
 from dynaflex.reconstruct.mesh_field import required_memory
 from dynaflex.reconstruct.operator import Operator
@@ -180,9 +181,9 @@ def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, 
     still = model.deformed(found.mean.mean(dim=0, keepdim=True).to(device))
     names = ("own", "permuted", "rigid", "reversed", "still")
 
-    def judged(mine: Tensor) -> tuple[Tensor, ...]:
+    def judged(mine: Tensor, size: int) -> tuple[Tensor, ...]:
         losses: dict[str, list[Tensor]] = {name: [] for name in names}
-        for part in tell.each(data.parts(mine, _AT_ONCE), f"held-out particles, model of half {trained.half}"):
+        for part in tell.each(data.parts(mine, size), f"held-out particles, model of half {trained.half}"):
             batch = data.batch(part)
 
             def loss(images: Tensor, batch: Batch = batch) -> Tensor:
@@ -199,7 +200,8 @@ def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, 
             losses["still"].append(loss(model.render(still.expand_as(moved), batch.pose, batch.ctf)))
         return tuple(torch.cat(losses[name]) for name in names)
 
-    return dict(zip(names, ranks.rows(everyone, judged), strict=True))
+    losses = ranks.rows(everyone, lambda mine: in_smaller_batches(partial(judged, mine), _AT_ONCE))
+    return dict(zip(names, losses, strict=True))
 
 
 def average(losses: Sequence[Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.images import Imaging, ParticleImages, seen_as_on
 from dynaflex.prepare.inputs import Inputs
+from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.results.settings import config_of as config_of
 from dynaflex.results.settings import method_of as method_of
 from dynaflex.run.directory import Run
@@ -27,6 +29,8 @@ from dynaflex.run.files import read_grids
 from dynaflex.shapes import FloatArray, IntArray, Tensor
 from dynaflex.training.checkpoint import final, model_state
 from dynaflex.training.final_latents import candidates
+
+_AT_ONCE = 64
 
 ALIGNMENT = "alignment.json"
 _PARTICLES_AT_ONCE = 32
@@ -98,7 +102,8 @@ def embedded(half: TrainedHalf, data: HalfSet, prior: LatentPrior, seen: Tensor 
     data = data.seen_in(half.noise)
 
     def found(mine: Tensor) -> tuple[Tensor, ...]:
-        latents = inference.find_latents(
+        search = partial(
+            inference.find_latents,
             half.model,
             data.batch,
             mine,
@@ -109,6 +114,7 @@ def embedded(half: TrainedHalf, data: HalfSet, prior: LatentPrior, seen: Tensor 
             task=f"held-out latents, model of half {half.half}",
             series=data.series(mine),
         )
+        latents = in_smaller_batches(search, _AT_ONCE)
         return latents.mean, latents.log_scale, latents.covariance
 
     return Laplace(*ranks.rows(torch.arange(len(data)), found))

@@ -26,7 +26,7 @@ class Contrasts:
 
     def __init__(self, data: HalfSet, training: Tensor, progress: Progress) -> None:
         self.data = data
-        self.training = training.to(data.device)
+        self.training = training
         self.progress = progress
         self.restored()
 
@@ -47,16 +47,19 @@ class Contrasts:
         mine = ranks.share(self.training)
         of = len(self.training) / ranks.counts(len(mine), len(self.training))
         for part in self.data.parts(mine, _AT_ONCE):
-            batch = self.data.batch(part)
-            rigid = model.render(at_rest, batch.pose, batch.ctf)
-            left += len(part) / of * self.data.power_left(rigid, batch)
+            for power in self.data.batch(part).in_pieces(
+                lambda batch: len(batch) * self.data.power_left(model.render(at_rest, batch.pose, batch.ctf), batch)
+            ):
+                left += power / of
         power = self.progress.tell_groups_apart(ranks.summed(left), self.data, self.training)
         weights = noise_weights(power, self.data.grid)
 
+        def see(batch: Batch) -> None:
+            self.seen(batch, model.render(at_rest, batch.pose, batch.ctf), weights)
+
         def look(index: Tensor) -> None:
             for part in self.data.parts(index, _AT_ONCE):
-                batch = self.data.batch(part)
-                self.seen(batch, model.render(at_rest, batch.pose, batch.ctf), weights)
+                self.data.batch(part).in_pieces(see)
 
         self.look(torch.arange(len(self.data)), look)
         self.settle()
@@ -86,7 +89,7 @@ class Contrasts:
     def settle(self) -> dict[str, float]:
         """Let the images of the next epoch have the contrasts that were noted; their spread in training."""
         state = self.progress
-        training = self.data.series(self.training).one(self.training)
+        training = self.data.series(self.training).one(self.training).to(self.data.device)
         state.contrast = contrasts(state.factor, state.factor_error, training, self.data.kinds.of)
         self.restored()
         return {"contrast_spread": float(state.contrast[self.training].log().std(correction=0))}

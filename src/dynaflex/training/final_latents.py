@@ -46,7 +46,11 @@ def find_final_latents(run: Run, trainer: Trainer) -> None:
 
     def from_trained(mine: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():
-            start = torch.cat([model.latents.posterior(data.batch(part)).mean for part in data.parts(mine, 256)])
+            start = torch.cat([
+                mean
+                for part in data.parts(mine, 256)
+                for mean in data.batch(part).in_pieces(lambda batch: model.latents.posterior(batch).mean)
+            ])  # fmt: skip
         return found(mine, start, start[:0], f"latents of half {data.half}")
 
     trained = Laplace(*ranks.rows(trainer.training, from_trained))

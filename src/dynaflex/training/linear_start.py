@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 
@@ -12,6 +13,7 @@ from dynaflex.imaging.batch import Batch
 from dynaflex.latents.subspace import beside, coarse_grid, fit_subspace, linear_latents, straight_coordinates
 from dynaflex.prepare.half import HalfSet, keyed_generator
 from dynaflex.prepare.inputs import Inputs
+from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.shapes import Tensor
 from dynaflex.symmetry.asymmetric_unit import OF_UNIT
 
@@ -28,11 +30,17 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
     The images that the components are found from are kept at that resolution, a few kB each; those of large halves are
     some of all, evenly. Of a symmetric assembly one unit has components, and the others are taken off.
     """
+    found = partial(_linear_start, inputs, data, config, count)
+    # Ranks exchange sums on the way, and none can begin again alone.
+    return in_smaller_batches(found, _AT_ONCE) if ranks.size() == 1 else found(_AT_ONCE)
+
+
+def _linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int, size: int) -> Tensor:
     grid = coarse_grid(data.grid, config.shared_resolution)
     mask = inputs.mask_on(grid).to(data.device)
     everyone = torch.arange(len(data))
     some = everyone[data.series(everyone).images_of(torch.arange(0, data.count(everyone), -(-len(data) // MOST)))]
-    batches = [data.batch(part).coarse(grid) for part in data.parts(ranks.share(some), _AT_ONCE)]
+    batches = [data.batch(part).coarse(grid) for part in data.parts(ranks.share(some), size)]
     without_the_rest: Callable[[Batch], Batch] = lambda batch: batch  # noqa: E731
     if inputs.unit is not None:
         unit = fourier.resize(inputs.unit, grid.box, 3).clamp(0.0, 1.0).to(data.device)
@@ -46,6 +54,6 @@ def linear_start(inputs: Inputs, data: HalfSet, config: RunConfig, count: int) -
     def of(mine: Tensor) -> Iterable[Batch]:
         if len(data) <= MOST:
             return batches
-        return (without_the_rest(data.batch(part).coarse(grid)) for part in data.parts(mine, _AT_ONCE))
+        return (without_the_rest(data.batch(part).coarse(grid)) for part in data.parts(mine, size))
 
     return straight_coordinates(linear_latents(subspace, everyone, of).cpu(), subspace.variance.cpu(), count)

@@ -21,11 +21,14 @@ def matching_scale(model: FlexModel, data: HalfSet, batches: Iterable[Batch]) ->
     Raises:
         InputError: the images are the negative of the density.
     """
-    cross = norm = 0.0
-    for batch in batches:
+
+    def products(batch: Batch) -> list[float]:
         prediction = model.render(model.density.points(), batch.pose, batch.ctf)
-        cross += batch.count * float((prediction * batch.coefficients.conj()).real.sum())
-        norm += batch.count * float(prediction.abs().square().sum())
+        both = (prediction * batch.coefficients.conj()).real.sum(), prediction.abs().square().sum()
+        return (batch.count * torch.stack(both)).tolist()
+
+    found = [both for batch in batches for both in batch.in_pieces(products)]
+    cross, norm = (math.fsum(values) for values in zip(*found, strict=True))
     cross, norm = ranks.summed_together([torch.tensor([cross, norm], dtype=torch.float64)])[0].tolist()
     # Noise of unit variance has box² times the power of a pixel in every coefficient.
     if cross < -5.0 * data.grid.box * math.sqrt(norm):

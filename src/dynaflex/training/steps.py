@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from dynaflex import ranks
-from dynaflex.errors import NumericalError, ResourceError
-from dynaflex.imaging.batch import Batch
+from dynaflex.errors import NumericalError
+from dynaflex.imaging.batch import Batch, none_fits
 from dynaflex.imaging.noise import log_normaliser
 from dynaflex.imaging.noise_groups import GroupNoise
+from dynaflex.machine import ran_out_of_memory
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 
@@ -128,15 +129,19 @@ class Contribution:
     latents: Tensor | None = None
     covariance: Tensor | None = None
 
-    def is_finite(self) -> bool:
-        """True if every number in it is."""
-        tensors = [self.left] if self.latents is None else [self.left, self.latents]
-        return all(map(math.isfinite, self.figures.values())) and all(bool(x.isfinite().all()) for x in tensors)
+    def tensors(self) -> list[Tensor]:
+        """Those in which every number is to be finite, as in the figures."""
+        return [self.left] if self.latents is None else [self.left, self.latents]
 
     def found(self) -> dict[str, Tensor]:
         """What it has a row of for each particle."""
         both = {"latents": self.latents, "covariance": self.covariance}
         return {name: value for name, value in both.items() if value is not None}
+
+
+def told(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """Figures from the device, waited for together."""
+    return dict(zip(terms, torch.stack([term.detach() for term in terms.values()]).tolist(), strict=True))
 
 
 Accumulate = Callable[[Batch, float], Contribution]
@@ -169,12 +174,14 @@ class Steps:
         optimisers = list(optimisers)
         batches = self._without_quarantined(batches)
         added = self._gradients(batches, accumulate, optimisers)
-        if not _finite(added, optimisers):
+        finite = _finite(added, optimisers)
+        if not finite:
             culprits = self._culprits(batches, accumulate, optimisers)
             self.progress.quarantine.extend(culprits)
             batches = self._without_quarantined(batches) if culprits else []
             added = self._gradients(batches, accumulate, optimisers)
-        if not added or not _finite(added, optimisers):
+            finite = _finite(added, optimisers)
+        if not added or not finite:
             self._skip(optimisers)
             return []
         for optimiser in optimisers:
@@ -203,8 +210,12 @@ class Steps:
                     if len(batch)
                     for part in batch.split(self.micro_batch)
                 ]
-            except torch.OutOfMemoryError as error:
-                self._shrink(error)
+            except Exception as error:
+                if not ran_out_of_memory(error):
+                    raise
+                if self.micro_batch == 1:
+                    raise none_fits(error) from error
+                self.micro_batch //= 2
 
     def _of_all(
         self, added: list[Contribution], batches: list[Batch], optimisers: list[torch.optim.Optimizer]
@@ -238,15 +249,6 @@ class Steps:
             table[everyone] = next(sums)
         gradients.become(list(sums))
         return [Contribution(everyone, dict(zip(like.figures, figures.tolist(), strict=True)), left, **total)]
-
-    def _shrink(self, error: torch.OutOfMemoryError) -> None:
-        if self.micro_batch == 1:
-            raise ResourceError(
-                "memory.device", "the memory of the device does not hold a single particle",
-                found=str(error).splitlines()[0] if str(error) else None,
-                fix="a smaller --train-box, or fewer Gaussians or cells, or --device cpu",
-            ) from error  # fmt: skip
-        self.micro_batch = self.micro_batch // 2
 
     def _culprits(
         self, batches: list[Batch], accumulate: Accumulate, optimisers: list[torch.optim.Optimizer]
@@ -283,8 +285,10 @@ class Steps:
 def _finite(added: list[Contribution], optimisers: Iterable[torch.optim.Optimizer]) -> bool:
     """True if the figures and the gradients are."""
     gradients = [value.grad for value in _parameters(optimisers) if value.grad is not None]
-    checks = [(gradient._values() if gradient.is_sparse else gradient).isfinite().all() for gradient in gradients]
-    return all(part.is_finite() for part in added) and (not checks or bool(torch.stack(checks).all()))
+    numbers = [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]
+    numbers += [tensor for part in added for tensor in part.tensors()]
+    figures = all(math.isfinite(figure) for part in added for figure in part.figures.values())
+    return figures and (not numbers or bool(torch.stack([one.isfinite().all() for one in numbers]).all()))
 
 
 def _parameters(optimisers: Iterable[torch.optim.Optimizer]) -> list[Tensor]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 
 from dynaflex import ranks
-from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.batch import Batch, Share
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.graph import Graph
 from dynaflex.losses.isometry import deformed_lengths, isometry
@@ -43,17 +44,21 @@ def balance(
     # Of two layers none is hidden, and the weights of none have no gradient.
     parameters = [value for value in model.deformation.parameters() if value.numel()]
     data_norm = prior_norm = 0.0
-    for batch in batches:
+
+    def gradients(batch: Batch) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         latents = model.latents.posterior(batch).sample(batch.noise).detach()
         points = model.deformed(batch.series.one(latents))
         share = len(batch) / len(batch.everyone) * batch.count
         images = model.render(batch.series.each(points), batch.pose, batch.ctf)
         data = share * data_loss(images, batch.coefficients, weights).mean()
         prior = share * batch.particles / len(batch) * geometry_loss(points, graph, bonded=bonded).mean()
-        norms = (
-            _norm(ranks.summed_together(torch.autograd.grad(data, parameters, retain_graph=True))),
-            _norm(ranks.summed_together(torch.autograd.grad(prior, parameters))),
-        )
+        of_data = torch.autograd.grad(data, parameters, retain_graph=True)
+        return of_data, torch.autograd.grad(prior, parameters)
+
+    for batch in batches:
+        whole = replace(batch, share=batch.share or Share(batch.index, batch.count))
+        found = zip(*whole.in_pieces(gradients), strict=True)
+        norms = tuple(_norm(ranks.summed_together([sum(one) for one in zip(*parts, strict=True)])) for parts in found)
         # A particle that spoils its batch is found when the batch is trained on; lambda does without the batch.
         if all(map(math.isfinite, norms)):
             data_norm += norms[0]

@@ -39,7 +39,7 @@ from dynaflex.training.contrast import Contrasts
 from dynaflex.training.likelihood import MOST, Likelihood, some_of
 from dynaflex.training.method import EveryBatch, Report
 from dynaflex.training.scale import matching_scale
-from dynaflex.training.steps import Contribution, Diverged, Progress, Steps
+from dynaflex.training.steps import Contribution, Diverged, Progress, Steps, told
 from dynaflex.training.undone import undone
 
 FIRST = how_stiff.FIRST / 16.0
@@ -180,7 +180,7 @@ class HalfTrainer:
         """Add the share of a batch to the gradient of all that the phase trains."""
         model, moving, series = self.model, phase != "warm-up", batch.series
         points = model.density.points()[None].expand(batch.particles, -1, -1)
-        pose, geometry, kl = batch.pose, torch.zeros(()), torch.zeros(())
+        pose, geometry, kl = batch.pose, *weights.new_zeros(2)
         if moving:
             posterior = model.latents.posterior(batch)
             points = model.deformed(series.one(posterior.sample(batch.noise)))
@@ -198,7 +198,7 @@ class HalfTrainer:
             left = self.data.power_left(prediction, batch)
             self.contrasts.seen(batch, prediction, weights)
         terms = {"data_loss": data, "geometry": geometry, "kl": kl, "rms_displacement": moved}
-        return Contribution(batch.index, {name: term.item() for name, term in terms.items()}, left)
+        return Contribution(batch.index, told(terms), left)
 
     def _finish_epoch(self, phase: str) -> None:
         state = self.progress

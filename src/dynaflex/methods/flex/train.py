@@ -13,7 +13,7 @@ import torch
 
 from dynaflex import ranks, spent
 from dynaflex.deformation.mesh_flow import MeshFlow
-from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.batch import Batch, halved
 from dynaflex.inference import descend, find_evidence, infer
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
@@ -198,8 +198,9 @@ class FlexTrainer(InTurn[FlexConfig]):
 
     def _covariances(self, index: Tensor, weights: Tensor) -> Tensor:
         """Those ``(b k k)`` of the latents of particles ``index`` ``(b)``."""
-        found = [self._found(self._still(part), weights).covariances() for part in self.data.parts(index, _AT_ONCE)]
-        return torch.cat(found)
+        found = lambda batch: self._found(batch, weights).covariances()  # noqa: E731
+        parts = map(self._still, self.data.parts(index, _AT_ONCE))
+        return torch.cat([covariances for part in parts for covariances in part.in_pieces(found)])
 
     def _evidence_with(self, rigidity: float, weights: Tensor) -> Tensor:
         """That of the images held out ``(i)``, after some updates with another rigidity, which are undone."""
@@ -250,8 +251,8 @@ class FlexTrainer(InTurn[FlexConfig]):
         # A particle is strained once, however many images show it.
         strain = self.progress.rigidity * batch.particles / len(batch) * rigid
         (share * (data + strain)).backward()
-        figures = {"data_loss": data.item(), "geometry": rigid.item(), "kl": found.divergence().mean().item()}
-        return self._contribution(batch, weights, found.mean, destinations, prediction, figures)
+        terms = {"data_loss": data, "geometry": rigid, "kl": found.divergence().mean()}
+        return self._contribution(batch, weights, found.mean, destinations, prediction, terms)
 
     def _end_motion(self) -> dict[str, Any]:
         self._settle_strain()
@@ -267,7 +268,8 @@ class FlexTrainer(InTurn[FlexConfig]):
     def _settle_strain(self) -> None:
         """Find out where the molecule gives, once that is known."""
         if self.progress.epoch >= _SETTLED * self.epochs:
-            self.progress.strain = strains(self.model.deformed(self._some_latents()), self.flow.mesh).mean(dim=0)
+            strained = lambda latents: strains(self.model.deformed(latents), self.flow.mesh)  # noqa: E731
+            self.progress.strain = halved(strained, self._some_latents()).mean(dim=0)
 
     def _some_latents(self) -> Tensor:
         """Those ``(m k)`` of some particles in training, each once."""

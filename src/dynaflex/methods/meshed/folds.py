@@ -30,18 +30,19 @@ class MapProgress(Progress):
 
 
 def fold_of(index: Tensor, particle: Tensor) -> Tensor:
-    """The fold, 0 or 1, of the rows ``index`` ``(b)`` of a half that show particles ``particle`` ``(p)``.
+    """The fold, 0 or 1, of the rows ``index`` ``(b)`` of a half that show particles ``particle`` ``(p)``: found where
+    those are, of which there are many more.
 
     Copies of a particle by symmetry, and images of its tilt series, are in one fold.
     """
-    return particle.to(index.device)[index] % FOLDS
+    return particle[index.to(particle.device)] % FOLDS
 
 
 def by_fold(batch: Batch, particle: Tensor) -> list[Batch]:
     """The same particles in batches of one fold each; ``particle`` as in :func:`fold_of`."""
-    present = fold_of(batch.everyone, particle).unique()
+    present = fold_of(batch.everyone, particle).unique().tolist()
 
-    def of(fold: Tensor) -> Batch:
+    def of(fold: int) -> Batch:
         return batch.where(lambda index: fold_of(index, particle) == fold)
 
     return [of(fold) for fold in present]

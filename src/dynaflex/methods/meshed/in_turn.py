@@ -36,7 +36,7 @@ from dynaflex.training.contrast import Contrasts
 from dynaflex.training.likelihood import MOST, Likelihood
 from dynaflex.training.method import EveryBatch, Report
 from dynaflex.training.scale import matching_scale
-from dynaflex.training.steps import Accumulate, Contribution, Steps
+from dynaflex.training.steps import Accumulate, Contribution, Steps, told
 
 _MICRO_BATCH = 64
 _STREAM_EPOCH = 1
@@ -96,16 +96,15 @@ class InTurn(ABC, Generic[C]):
         latents: Tensor,
         destinations: Tensor,
         prediction: Tensor,
-        figures: dict[str, float],
+        terms: dict[str, Tensor],
     ) -> Contribution:
         """What a batch adds with its ``latents`` ``(b k)``, predicted with the density at ``destinations``: its
-        ``figures``, and those that every motion has."""
+        ``terms`` as figures, and those that every motion has."""
         self.contrasts.seen(batch, prediction, weights)
         moved = (destinations - self.model.density.points()).square().sum(-1).mean().sqrt()
-        everywhere = {
-            "rms_displacement": moved.item(), "latent_spread": latents.square().mean().sqrt().item(),
-        }  # fmt: skip
-        return Contribution(batch.index, figures | everywhere, self.data.power_left(prediction, batch), latents)
+        everywhere = {"rms_displacement": moved, "latent_spread": latents.square().mean().sqrt()}
+        left = self.data.power_left(prediction, batch)
+        return Contribution(batch.index, told(terms | everywhere), left, latents)
 
     def _begin(self) -> None:
         """What comes before the first update of all."""
@@ -209,16 +208,21 @@ class InTurn(ABC, Generic[C]):
         constant = float(self.data.log_normalisers(self.progress.noise_power, self.held_out).sum())
         flexible = rigid = constant / ranks.size()
 
+        def losses(batch: Batch) -> list[float]:
+            z = self._infer(batch, weights)
+            both = [self._predicted(batch, latents) for latents in (z, torch.zeros_like(z))]
+            found = torch.stack([data_loss(images, batch.coefficients, weights).sum() for images in both]).tolist()
+            self.contrasts.seen(batch, both[0], weights)
+            self.table.set_mean(batch.index, z)
+            return found
+
         def look(index: Tensor) -> None:
             nonlocal flexible, rigid
             count = ranks.counts(len(index), len(self.held_out))
-            for batch in map(self._still, self.data.parts(index, _MICRO_BATCH)):
-                z = self._infer(batch, weights)
-                self.table.set_mean(batch.index, z)
-                prediction, at_rest = (self._predicted(batch, latents) for latents in (z, torch.zeros_like(z)))
-                self.contrasts.seen(batch, prediction, weights)
-                flexible += count * float(data_loss(prediction, batch.coefficients, weights).sum())
-                rigid += count * float(data_loss(at_rest, batch.coefficients, weights).sum())
+            for part in map(self._still, self.data.parts(index, _MICRO_BATCH)):
+                for moved, unmoved in part.in_pieces(losses):
+                    flexible += count * moved
+                    rigid += count * unmoved
 
         self.contrasts.look(self.held_out, look)
         everyone = self.held_out.to(self.data.device)

@@ -72,11 +72,11 @@ class BodyTrainer(InTurn[MultibodyConfig]):
         z, curvature = self._found(batch, weights)
         destinations = self.model.deformed(z)
         prediction = self.model.render(destinations, batch.pose, batch.ctf)
-        figures = {
-            "data_loss": data_loss(prediction, batch.coefficients, weights).mean().item(),
-            "kl": 0.5 * z.square().sum(1).mean().item(),
+        terms = {
+            "data_loss": data_loss(prediction, batch.coefficients, weights).mean(),
+            "kl": 0.5 * z.square().sum(1).mean(),
         }
-        added = self._contribution(batch, weights, z, destinations, prediction, figures)
+        added = self._contribution(batch, weights, z, destinations, prediction, terms)
         return replace(added, covariance=torch.linalg.inv(curvature))
 
     def _update(self, batches: list[Batch], accumulate: Accumulate) -> list[Contribution]:
