@@ -50,6 +50,10 @@ class Grid:
         z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
         return torch.stack([x, y, z], dim=-1).reshape(-1, 3)
 
+    def nearest(self, points: Tensor) -> Tensor:
+        """The indices x, y, z ``(n 3)`` of the voxels nearest to ``points`` ``(n 3)`` in Å, which may lie outside."""
+        return (points / self.pixel_size).round().long() + self.center
+
     def radius_of_points(self, device: torch.device | None = None) -> Tensor:
         """Distance of every voxel from the origin in Å, ``(box³)``, in the memory order of ``[z, y, x]``."""
         return self.points(device).norm(dim=1)

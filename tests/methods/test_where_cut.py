@@ -12,6 +12,7 @@ from dynaflex.mesh.build import lattice
 from dynaflex.mesh.segments import LabelledMesh
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.methods.flex import where_cut
+from dynaflex.methods.flex.where_cut import Conformations
 from dynaflex.shapes import Tensor
 
 GRID = Grid(32, 4.0)
@@ -57,38 +58,42 @@ def carried() -> tuple[TetMesh, CanonicalMap]:
     return mesh, CanonicalMap(volume, GRID, mesh, torch.where(body >= 0, labelled.carrier(GRID), -1))
 
 
-def proposal(carried: tuple[TetMesh, CanonicalMap], *bars: int) -> LabelledMesh | None:
-    mesh, density = carried
+def motion(density: CanonicalMap, *bars: int) -> Conformations:
     body = two_bars_on_a_base().flatten()[density.voxels]
-    return where_cut.proposed(mesh, density, density.sites, moved(density.sites, body, bars))
+    return Conformations.of_all_ranks(density.sites, moved(density.sites, body, bars))
 
 
 def test_bodies_that_slide_are_cut_apart_and_stay_on_what_they_turn_on(carried: tuple[TetMesh, CanonicalMap]) -> None:
-    cut = proposal(carried, LEFT, RIGHT)
-    assert cut is not None and cut.labels is not None
-    body, density = two_bars_on_a_base(), carried[1]
-    found = cut.labels.flatten()[density.voxels]
-    names = [int(found[body.flatten()[density.voxels] == one].mode().values) for one in (BASE, LEFT, RIGHT)]
-    assert len(set(names)) == 3 and int(cut.mesh.segment.max()) == 2
-    own = torch.tensor(names)[body.flatten()[density.voxels]]
-    assert (found == own).float().mean() > 0.9
+    mesh, density = carried
+    shown = motion(density, LEFT, RIGHT)
+    found = where_cut.that_slide(density, shown)
+    assert found is not None
+    body = two_bars_on_a_base().flatten()[density.voxels]
+    names = [int(found[body == one].mode().values) for one in (BASE, LEFT, RIGHT)]
+    assert len(set(names)) == 3
+    assert (found == torch.tensor(names)[body]).float().mean() > 0.9
 
-    vertices = [set(cut.mesh.cells[cut.mesh.segment == name].flatten().tolist()) for name in names]
-    base, left, right = vertices
+    cut = where_cut.joined(mesh, density, found, shown)
+    base, left, right = (set(cut.mesh.cells[cut.mesh.segment == name].flatten().tolist()) for name in names)
     assert not left & right and len(base & left) > 3 and len(base & right) > 3
-    assert torch.equal(
-        cut.carrier(GRID).flatten()[density.voxels] >= 0, torch.ones(len(density.voxels), dtype=torch.bool)
-    )
+    assert bool((cut.carrier(GRID).flatten()[density.voxels] >= 0).all())
+
+    alone = where_cut.apart(mesh, density, found)
+    base, left, right = (set(alone.mesh.cells[alone.mesh.segment == name].flatten().tolist()) for name in names)
+    assert not left & right and not base & left and not base & right
+    assert bool((alone.carrier(GRID).flatten()[density.voxels] >= 0).all())
+
+
+@pytest.mark.parametrize("shorter", [1.0, 0.1])
+def test_what_slides_does_not_depend_on_how_far(carried: tuple[TetMesh, CanonicalMap], shorter: float) -> None:
+    _, density = carried
+    shown = motion(density, LEFT, RIGHT)
+    less = Conformations(shown.points, shown.points + shorter * (shown.moved - shown.points))
+    assert where_cut.that_slide(density, less) is not None
 
 
 @pytest.mark.parametrize("bars", [(), (LEFT,)], ids=["still", "one turns"])
 def test_where_nothing_slides_nothing_is_cut(carried: tuple[TetMesh, CanonicalMap], bars: tuple[int, ...]) -> None:
     """One bar that turns beside one that stands slides too, but along the body that it turns on."""
-    cut = proposal(carried, *bars)
-    assert cut is None
-
-
-def test_a_mesh_is_cut_once(carried: tuple[TetMesh, CanonicalMap]) -> None:
-    cut = proposal(carried, LEFT, RIGHT)
-    assert cut is not None
-    assert proposal((cut.mesh, carried[1]), LEFT, RIGHT) is None
+    _, density = carried
+    assert where_cut.that_slide(density, motion(density, *bars)) is None

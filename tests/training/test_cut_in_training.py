@@ -19,6 +19,7 @@ from dynaflex.model import FlexModel
 from dynaflex.results.trained import load_half
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
+from dynaflex.training.steps import Diverged
 
 MakeFlex = Callable[..., FlexTrainer]
 
@@ -45,7 +46,10 @@ def test_a_cut_changes_no_voxel_of_the_map(flex_run: Path) -> None:
 def test_held_out_particles_decide(make_flex: MakeFlex, monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
     trainer = make_flex(share=0.9)
     whole, before = trainer.model, {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    monkeypatch.setattr(where_cut, "proposed", lambda *_: halved(whole))
+    monkeypatch.setattr(where_cut, "that_slide", lambda *_: torch.arange(2))
+    monkeypatch.setattr(trainer, "_told_apart", lambda _points, bodies: bodies)
+    for cutting in ("apart", "joined"):
+        monkeypatch.setattr(where_cut, cutting, lambda *_: halved(whole))
     random = torch.Generator().manual_seed(0)
 
     def evidence(_weights: Tensor) -> Tensor:
@@ -67,6 +71,22 @@ def test_held_out_particles_decide(make_flex: MakeFlex, monkeypatch: pytest.Monk
         assert float(moved.detach().norm(dim=2).max()) > 0.5
 
 
+def test_a_trial_that_breaks_down_leaves_nothing_behind(make_flex: MakeFlex, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_flex(share=0.9)
+    whole, before = trainer.model, {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    monkeypatch.setattr(where_cut, "that_slide", lambda *_: torch.arange(2))
+    monkeypatch.setattr(trainer, "_told_apart", lambda _points, bodies: bodies)
+    monkeypatch.setattr(where_cut, "apart", lambda *_: halved(whole))
+
+    def breaks_down(*_: object, **__: object) -> None:
+        raise Diverged("train.diverged", "a loss that is not a number")
+
+    monkeypatch.setattr(trainer, "_update", breaks_down)
+    assert trainer._choose_mesh(trainer.weights()) == {"cut": [2, 0.0, 0.0]}
+    assert trainer.model is whole and trainer.solver.field.table is trainer.map.table
+    assert all(torch.equal(value, before[name]) for name, value in whole.state_dict().items())
+
+
 def test_a_training_with_a_cut_is_resumed(make_flex: MakeFlex) -> None:
     trainer, other = make_flex(share=0.9), make_flex(share=0.9)
     generator = torch.Generator().manual_seed(0)
@@ -80,14 +100,14 @@ def test_a_training_with_a_cut_is_resumed(make_flex: MakeFlex) -> None:
     assert other.optimisers["flow"].param_groups[0]["params"][0] is next(other.flow.parameters())
 
 
-@pytest.mark.parametrize(("settings", "asked"), [({}, False), ({"cut": "auto"}, True)])
-def test_a_mesh_is_cut_where_somebody_asks_for_it(
+@pytest.mark.parametrize(("settings", "asked"), [({}, True), ({"cut": "off"}, False)])
+def test_a_mesh_is_cut_unless_somebody_forbids_it(
     make_flex: MakeFlex, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], asked: bool
 ) -> None:
     trainer = make_flex(share=0.9, **settings)
     monkeypatch.setattr(trainer, "_choose_mesh", lambda _weights: {"cut": [3, 0.1, 0.2]})
     trainer.progress.epoch = trainer.config.fixed_map_epochs - 1
-    assert trainer.retaken == ({trainer.kind(): trainer.config.fixed_map_epochs} if asked else {})
+    assert trainer.retaken == ({trainer.kind(): 2 * trainer.config.fixed_map_epochs} if asked else {})
     assert ("cut" in trainer._end_motion()) == asked
     trainer.progress.epoch += 1
     assert "cut" not in trainer._end_motion()

@@ -103,7 +103,7 @@ def moved_labels(labels: Tensor, grid: Grid, points: Tensor, rest: Tensor, moved
     """
     _, nearest = cKDTree(moved.cpu().numpy()).query(points.cpu().numpy())
     near = torch.from_numpy(nearest).to(points.device)
-    index = ((points - (moved - rest)[near]) / grid.pixel_size).round().long() + grid.center
+    index = grid.nearest(points - (moved - rest)[near])
     inside = ((index >= 0) & (index < grid.box)).all(dim=1)
     x, y, z = index.clamp(0, grid.box - 1).unbind(dim=1)
     return torch.where(inside, labels.to(points.device)[z, y, x], -1)

@@ -19,7 +19,7 @@ def require_on_map(path: Path, points: Tensor, mask: Tensor, grid: Grid) -> None
     Raises:
         InputError: less than a quarter of the model lies in the mask.
     """
-    voxel = (points / grid.pixel_size).round().long() + grid.center
+    voxel = grid.nearest(points)
     in_box = ((voxel >= 0) & (voxel < grid.box)).all(dim=1)
     x, y, z = voxel[in_box].unbind(dim=1)
     inside = int((mask[z, y, x] > 0.5).sum())

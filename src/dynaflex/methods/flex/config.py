@@ -34,7 +34,7 @@ class FlexConfig(MapConfig):
     )
 
     cut: Annotated[Literal["off", "auto"], Option(MAP)] = Field(
-        default="off", description="auto: cut the mesh between bodies that slide, if held-out images gain. Look at it."
+        default="auto", description="auto: cut the mesh between bodies that slide, if held-out images gain."
     )
 
     latent_dim: Annotated[int, Option(MOTION, "N")] = Field(

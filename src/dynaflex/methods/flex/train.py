@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -11,8 +10,7 @@ from typing import Any
 
 import torch
 
-from dynaflex import ranks, spent
-from dynaflex.deformation.mesh_flow import MeshFlow
+from dynaflex import ranks
 from dynaflex.imaging.batch import Batch, halved
 from dynaflex.inference import descend, find_evidence, infer
 from dynaflex.kernels import RigidityTable
@@ -20,27 +18,22 @@ from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
-from dynaflex.methods.flex import how_long, how_many, where_cut
-from dynaflex.methods.flex.build import cut_model, empty_model
+from dynaflex.methods.flex import how_long, how_many
 from dynaflex.methods.flex.config import FlexConfig
+from dynaflex.methods.flex.cutting import TrainerOnMesh
 from dynaflex.methods.meshed.folds import MapProgress
-from dynaflex.methods.meshed.in_turn import InTurn
 from dynaflex.model import FlexModel
-from dynaflex.prepare.half import HalfSet, keyed_generator
+from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 from dynaflex.training import how_stiff
 from dynaflex.training.steps import Contribution, Diverged
 from dynaflex.training.undone import undone
-from dynaflex.validate.controls import SURE, gain
 
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
 _AT_ONCE = 64
-_STREAM_CUT = 5
 _SETTLED = 0.4
 """The share of the epochs after which it is known where the molecule gives."""
-_ASKED = 64
-"""How many particles tell it."""
 _SHOWN = 32
 """Updates by which a stiffness shows what it does."""
 _EPOCHS_OF_THE_MAP = 2
@@ -62,7 +55,7 @@ class FlexProgress(MapProgress):
     evidence: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
-class FlexTrainer(InTurn[FlexConfig]):
+class FlexTrainer(TrainerOnMesh):
     """Trains the flow by gradients, and finds the latents of every batch anew."""
 
     motion = "flow"
@@ -89,22 +82,10 @@ class FlexTrainer(InTurn[FlexConfig]):
             self.trials = set()
         self.cuts = config.cut == "auto" and not few
         if self.cuts:
-            self.retaken = {self.kind(): config.fixed_map_epochs}
+            self.retaken = {self.kind(): 2 * config.fixed_map_epochs}
         self.as_planned = few or config.epochs is not None
         progress.rigidity = how_stiff.FIRST if config.rigidity is None else config.rigidity
         self.rigidity_table = self._rigidity_table()
-
-    def take(self, model: FlexModel) -> None:
-        """Train this ``model`` from now on."""
-        super().take(model)
-        assert isinstance(self.moves, MeshFlow)
-        self.flow = self.moves
-        self.optimisers["flow"] = torch.optim.Adam(self.flow.parameters(), lr=self.config.flow_rate)
-
-    def expect(self, state: Mapping[str, Tensor]) -> None:
-        """Make room for the ``state`` of a model, whose mesh may have been cut."""
-        if len(state["deformation.vertices"]) != len(self.flow.vertices):
-            self.take(empty_model(state, len(self.data), self.data.grid, self.config).to(self.data.device))
 
     def trial_length(self, batches: int) -> int:
         """How many updates a rigidity is tried by, in a training whose epoch of the flow has so many ``batches``."""
@@ -145,41 +126,6 @@ class FlexTrainer(InTurn[FlexConfig]):
         state, evidence = self.progress, partial(self._evidence_with, weights=weights)
         state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
         state.tried = how_stiff.told(tried)
-
-    @spent.on("stiffness")
-    def _choose_mesh(self, weights: Tensor) -> dict[str, list[float]]:
-        """Cut the mesh where bodies slide along each other, if held-out particles are likelier after as many updates
-        from nothing as there were; and what came of it: segments, gain and error. One segment: nothing slides."""
-        points, whole = self.map.landmarks(), self.model
-        with torch.no_grad():
-            moved = points + self.flow.displacement(self._some_latents(), points)
-        cut = where_cut.proposed(self.flow.mesh, self.map, points, moved)
-        if cut is None:
-            return {"cut": [1, 0.0, 0.0]}
-        held = self._evidence(weights)
-        generator = keyed_generator(self.config.seed, self.data.half, _STREAM_CUT)
-        at_rest = cut_model(whole, cut, self.config, generator).to(self.data.device)
-        with undone(self):
-            self.take(at_rest)
-            self._repeat_on_fixed_map(weights)
-            apart = self._evidence(weights)
-            found = {name: value.clone() for name, value in self.model.state_dict().items()}
-            remembered = copy.deepcopy(self.optimisers["flow"].state_dict())
-            self.take(whole)
-        gained, error = gain(apart, held)
-        if gained > SURE * error:
-            self.take(at_rest)
-            self.model.load_state_dict(found)
-            self.optimisers["flow"].load_state_dict(remembered)
-        return {"cut": [int(cut.mesh.segment.max()) + 1, gained, error]}
-
-    def _repeat_on_fixed_map(self, weights: Tensor) -> None:
-        """The updates of all epochs in which the map stands still, and latents with it, once more."""
-        for epoch in range(self.config.fixed_map_epochs):
-            self.progress.epoch = epoch
-            self._begin_motion()
-            for batches in self._updates(skip=0):
-                self._update(batches, partial(self._cross_fitted, weights=weights))
 
     def _choose_coordinates(self, weights: Tensor) -> None:
         """Turn the latents so that images tell most of the first, and give up the last ones that nobody needs."""
@@ -270,11 +216,6 @@ class FlexTrainer(InTurn[FlexConfig]):
         if self.progress.epoch >= _SETTLED * self.epochs:
             strained = lambda latents: strains(self.model.deformed(latents), self.flow.mesh)  # noqa: E731
             self.progress.strain = halved(strained, self._some_latents()).mean(dim=0)
-
-    def _some_latents(self) -> Tensor:
-        """Those ``(m k)`` of some particles in training, each once."""
-        known = self.likelihood.training
-        return self.table.mean_of(self.data.series(known).one(known)[:_ASKED])
 
     def _infer(self, batch: Batch, weights: Tensor) -> Tensor:
         return self._found(batch, weights).mean

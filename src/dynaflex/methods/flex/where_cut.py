@@ -7,16 +7,16 @@ move apart strain all cells between them, and stiffness makes their motion short
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from dynaflex import ranks
-from dynaflex.analyze.domains import STILL, carried, ever_more_domains, kabsch
+from dynaflex.analyze.domains import carried, ever_more_domains, kabsch
 from dynaflex.density.canonical_map import CanonicalMap
 from dynaflex.mesh.fuse import segmented_mesh
-from dynaflex.mesh.segments import Contact, LabelledMesh, contacts, expand_labels, suggest_connections
+from dynaflex.mesh.segments import Contact, LabelledMesh, Pair, contacts, expand_labels, suggest_connections
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.shapes import Array, IntArray, Tensor
 
@@ -25,56 +25,101 @@ MOST = 6
 _WORTHWHILE = 0.9
 """One body more must leave less than this part of what those before left of the motion. On a mesh that holds what
 slides, bodies bend, so that even the right ones leave much."""
+_LITTLE = 0.5
+"""Of how far those bodies slide that slide furthest: what does not hold two apart. The first epochs show a motion much
+shorter than it is."""
+_NOTHING = 0.25
+"""Å that no two bodies slide in truth."""
 
 
-def proposed(mesh: TetMesh, density: CanonicalMap, points: Tensor, moved: Tensor) -> LabelledMesh | None:
-    """The ``mesh`` with cuts; None where nothing slides, or it is cut already.
+@dataclass(frozen=True)
+class Conformations:
+    """Where ``points`` ``(n 3)`` in Å of a map are in some conformations, ``moved`` ``(f n 3)``."""
 
-    ``points`` ``(n 3)`` in Å of the ``density`` are at ``moved`` ``(f n 3)`` in some conformations. They are parted
-    into ever more rigid bodies. Bodies hang together in a tree of contacts, that which holds back least of their
-    motions over its area, and wherever their motions hardly differ. The first number of bodies of which two then slide
-    along each other is taken.
+    points: Array
+    moved: Array
+
+    @classmethod
+    def of_all_ranks(cls, points: Tensor, moved: Tensor) -> Conformations:
+        """The same on all ranks: they have the same places but for rounding, and must have the same mesh."""
+        return cls(*(ranks.summed(ranks.once(places)).double().cpu().numpy() for places in (points, moved)))
+
+
+def that_slide(density: CanonicalMap, motion: Conformations) -> Tensor | None:
+    """The rigid body ``(m)`` nearest to each voxel of the ``density``; None where nothing slides.
+
+    Points are parted into ever more rigid bodies. The first number of bodies of which two slide along each other, where
+    they would not have to hang together, is taken.
     """
-    if int(mesh.segment.max()) > 0:
-        return None
-    # Ranks have the same places but for rounding, and must have the same mesh.
-    start, frames = (ranks.summed(ranks.once(places)).double().cpu().numpy() for places in (points, moved))
     before = np.inf
-    for bodies, left in ever_more_domains(start, frames, MOST):
+    for bodies, left in ever_more_domains(motion.points, motion.moved, MOST):
         if left > _WORTHWHILE * before:
             break
         before = left
-        cut = _cut(mesh, density, start, frames, bodies)
-        if cut is not None:
-            return cut
+        labels = _nearest(bodies, motion.points, density)
+        if _joints(density, labels, motion)[1]:
+            return labels.flatten()[density.voxels.cpu()]
     return None
 
 
-def _cut(mesh: TetMesh, density: CanonicalMap, points: Array, moved: Array, bodies: IntArray) -> LabelledMesh | None:
-    grid, mask = density.grid, density.in_place(torch.ones_like(density.values), 0).cpu()
-    x, y, z = ((torch.from_numpy(points) / grid.pixel_size).round().long() + grid.center).unbind(dim=1)
+def apart(mesh: TetMesh, density: CanonicalMap, bodies: Tensor) -> LabelledMesh:
+    """The ``mesh`` cut between all ``bodies`` ``(m)`` of voxels."""
+    labels = density.in_place(bodies, -1).cpu()
+    return _cut(mesh, density, labels, [], [])
+
+
+def joined(mesh: TetMesh, density: CanonicalMap, bodies: Tensor, motion: Conformations) -> LabelledMesh:
+    """The ``mesh`` cut between ``bodies`` ``(m)`` of voxels, but for where they hang together.
+
+    They do in a tree of contacts, that which holds back least of their motions over its area, and wherever their
+    motions hardly differ.
+    """
+    labels = density.in_place(bodies, -1).cpu()
+    joints, _ = _joints(density, labels, motion)
+    return _cut(mesh, density, labels, joints, _touching(density, labels))
+
+
+def _nearest(bodies: IntArray, points: Array, density: CanonicalMap) -> Tensor:
+    mask = density.in_place(torch.ones_like(density.values), 0).cpu()
     labels = torch.full(mask.shape, -1)
+    x, y, z = density.grid.nearest(torch.from_numpy(points)).unbind(dim=1)
     labels[z, y, x] = torch.from_numpy(bodies)
-    labels = expand_labels(labels, mask)
-    touching = contacts(labels, grid, density.own_volume().cpu())
+    return expand_labels(labels, mask)
+
+
+def _touching(density: CanonicalMap, labels: Tensor) -> list[Contact]:
+    return contacts(labels, density.grid, density.own_volume().cpu())
+
+
+def _joints(density: CanonicalMap, labels: Tensor, motion: Conformations) -> tuple[list[Pair], list[Pair]]:
+    """The pairs of bodies that hang together where they touch, and those that slide."""
+    x, y, z = density.grid.nearest(torch.from_numpy(motion.points)).unbind(dim=1)
+    bodies = labels[z, y, x].numpy()
     motions = [
-        [kabsch(points[bodies == body], frame[bodies == body]) for frame in moved] for body in range(bodies.max() + 1)
+        [kabsch(motion.points[bodies == body], frame[bodies == body]) for frame in motion.moved]
+        for body in range(bodies.max() + 1)
     ]
+    touching = _touching(density, labels)
     slides = {contact.pair: _slide(contact, motions) for contact in touching}
     tree = suggest_connections(sorted(touching, key=lambda contact: contact.area * slides[contact.pair] ** 2))
-    joined = [pair for pair, slide in slides.items() if pair in tree or slide < STILL]
-    if len(joined) == len(slides):
-        return None
-    cut = segmented_mesh(mesh.to(torch.device("cpu")), labels, grid, joined, touching, separate=True)
-    return LabelledMesh(cut.mesh.to(mesh.cells.device), labels, grid)
+    little = max(_LITTLE * max(slides.values(), default=0.0), _NOTHING)
+    joints = [pair for pair, slide in slides.items() if pair in tree or slide < little]
+    return joints, [pair for pair in slides if pair not in joints]
 
 
-def _slide(contact: Contact, motions: Sequence[Sequence[tuple[Array, Array, Array]]]) -> float:
+def _cut(
+    mesh: TetMesh, density: CanonicalMap, labels: Tensor, joints: list[Pair], touching: list[Contact]
+) -> LabelledMesh:
+    cut = segmented_mesh(mesh.to(torch.device("cpu")), labels, density.grid, joints, touching, separate=True)
+    return LabelledMesh(cut.mesh.to(mesh.cells.device), labels, density.grid)
+
+
+def _slide(contact: Contact, motions: list[list[tuple[Array, Array, Array]]]) -> float:
     """How far two bodies move along or from each other where they touch, rms over faces and conformations in Å."""
     faces = contact.faces.numpy()
     first, second = (motions[body] for body in contact.pair)
-    apart = [
+    between = [
         np.square(carried(faces, one) - carried(faces, other)).sum(axis=1).mean()
         for one, other in zip(first, second, strict=True)
     ]
-    return math.sqrt(float(np.mean(apart)))
+    return math.sqrt(float(np.mean(between)))
