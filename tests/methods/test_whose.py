@@ -51,21 +51,24 @@ def seen(density: CanonicalMap, right: Tensor, noise: float) -> Batch:
     return Batch(torch.arange(PARTICLES), pose, torch.ones_like(coefficients), lambda: spoilt, latents=latents)
 
 
-@pytest.mark.parametrize("noise", [0.0, 2.0])
-def test_images_say_where_one_body_ends(density: CanonicalMap, noise: float) -> None:
-    x = density.sites[:, 0]
-    right, bodies = x > 0.0, (x > 11.0).long()
+def asked(density: CanonicalMap, bodies: Tensor, right: Tensor, noise: float) -> Tensor:
+    """The ``bodies`` that images show, of which what is on the ``right`` slid."""
     batch = seen(density, right, noise)
-
-    def moves(latents: Tensor) -> Tensor:
-        return moved(density.sites, latents, right)
 
     def batches() -> Iterator[Batch]:
         yield batch
 
+    moves = lambda latents: moved(density.sites, latents, right)  # noqa: E731
+    return told_apart(density, bodies, density.sites, moves, batches, torch.ones(GRID.n_shells))
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_images_say_where_one_body_ends(density: CanonicalMap, noise: float) -> None:
+    x = density.sites[:, 0]
+    right, bodies = x > 0.0, (x > 11.0).long()
     wrong = [float((bodies != right).float().mean())]
     for _ in range(2):
-        bodies = told_apart(density, bodies, density.sites, moves, batches, torch.ones(GRID.n_shells))
+        bodies = asked(density, bodies, right, noise)
         wrong.append(float((bodies != right).float().mean()))
     assert wrong[0] > 0.15
     assert wrong[1] < 0.5 * wrong[0] and wrong[2] < 0.05
@@ -77,3 +80,19 @@ def test_a_voxel_far_from_a_body_does_not_go_with_it(density: CanonicalMap) -> N
     own = field.body == right[field.site]
     assert torch.equal(field.site[own].sort().values, torch.arange(len(right)))
     assert bool((density.sites[field.site[~own], 0].abs() < 30.0).all()) and bool((~own).any())
+
+
+def test_a_body_that_hardly_has_a_voxel_is_none(density: CanonicalMap) -> None:
+    right = density.sites[:, 0] > 0.0
+    bodies = 2 * right.long()
+    bodies[:5] = 1
+    found = asked(density, bodies, right, 0.0)
+    assert torch.equal(found.unique(), torch.tensor([0, 1]))
+    assert (found == right.long()).float().mean() > 0.97
+
+
+def test_every_voxel_goes_with_some_body(density: CanonicalMap) -> None:
+    near = density.sites[:, 1] < -20.0
+    points = density.sites[near]
+    field = RigidBodies(density, (points[:, 0] > 0.0).long(), points, lambda z: points.expand(len(z), -1, -1))
+    assert torch.equal(field.site.unique(), torch.arange(len(near)))

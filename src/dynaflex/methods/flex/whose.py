@@ -33,6 +33,8 @@ bodies before is right but for that."""
 _WINDOW = 6.0
 """Å, the deviation of the Gaussian within which the density of one voxel is judged by that of its neighbours: half a
 cell, which is what bends alike."""
+_FEWEST = 10
+"""Points without which nobody knows how a body moves."""
 _ROUNDS = 2
 _ITERATIONS = 4
 _CORNERS = 400.0 * np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, -1.0], [1.0, -1.0, 1.0], [-1.0, 1.0, 1.0]])
@@ -44,7 +46,7 @@ class RigidBodies(Field):
 
     ``bodies`` ``(m)`` is which body each of the ``points`` ``(m 3)`` in Å belongs to, and ``moved(latents)`` where
     these are ``(b m 3)``. The n values of the field are those of voxel ``site`` ``(n)`` of the map in ``body`` ``(n)``:
-    one within reach of two bodies is there twice.
+    one within reach of two bodies is there twice, one beyond reach of all in the nearest.
     """
 
     def __init__(
@@ -53,7 +55,8 @@ class RigidBodies(Field):
         self._points, self._bodies, self._moved = points.double().cpu().numpy(), bodies.cpu().numpy(), moved
         sites = density.sites.double().cpu().numpy()
         of_each = [self._points[self._bodies == body] for body in range(self._bodies.max() + 1)]
-        near = torch.from_numpy(np.stack([cKDTree(mine).query(sites)[0] <= _REACH for mine in of_each]))
+        away = np.stack([cKDTree(mine).query(sites)[0] for mine in of_each])
+        near = torch.from_numpy((away <= _REACH) | (away == away.min(axis=0)))
         self.body, self.site = near.to(density.voxels.device).nonzero().unbind(dim=1)
         super().__init__(Region(density.grid, density.voxels[self.site]))
         corners = torch.from_numpy(np.tile(_CORNERS, (len(near), 1))).to(density.sites)
@@ -85,7 +88,8 @@ def told_apart(
     """Which rigid body each voxel of the ``density`` goes with, ``(n)``; it seems to go with ``bodies`` ``(n)``.
 
     ``points`` ``(m 3)`` in Å, on voxels, are at ``moved(latents)`` ``(b m 3)``. ``batches()`` are images, of which each
-    rank has its share, with their latents and noise of ``noise_power`` ``(s)``.
+    rank has its share, with their latents and noise of ``noise_power`` ``(s)``. A body that is left with hardly any of
+    the points is none, and its voxels go with the others, which are numbered anew.
     """
     x, y, z = density.grid.nearest(points).unbind(dim=1)
     for _ in range(_ROUNDS):
@@ -94,7 +98,10 @@ def told_apart(
         found = _solved(Operator(field, noise_power), batches)
         power = torch.zeros(int(of_points.max()) + 1, len(bodies), device=bodies.device)
         power.index_put_((field.body, field.site), found.square(), accumulate=True)
-        bodies = torch.stack([_around(density, mine) for mine in power]).argmax(dim=0)
+        around = torch.stack([_around(density, mine) for mine in power])
+        of_points = density.in_place(around.argmax(dim=0), -1)[z, y, x]
+        kept = torch.bincount(of_points, minlength=len(around)) >= _FEWEST
+        bodies = around[kept].argmax(dim=0)
     return bodies
 
 
