@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tracemalloc
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dynaflex.data.image_files import ImageFiles
 from dynaflex.data.preprocess import fourier_crop, normalise
 from dynaflex.data.treatment import Treatment
 from dynaflex.errors import InputError
+from dynaflex.imaging.ctf import CtfParams
 from dynaflex.prepare.fingerprint import of_images, of_prepared
 from dynaflex.prepare.half import WINDOW, HalfSet, keyed_generator, mixed
 from dynaflex.prepare.inputs import InputPaths, Inputs, read_inputs
@@ -130,11 +131,10 @@ def settings_of_the_key(inputs: Inputs) -> dict[str, Any]:
         other = replace(files, **{name: getattr(files, name)[::-1] + 1})
         changed[f"files.{name}"] = (replace(particles, files=other), both, stacks)
     flipped = changed["flipped"][0]
-    for field in fields(particles.ctf):
-        value = getattr(particles.ctf, field.name)
+    for name, value in particles.ctf.terms().items():
         if value.numel():
-            ctf = replace(particles.ctf, **{field.name: value + 1.0})
-            changed[f"ctf.{field.name}"] = (replace(flipped, ctf=ctf), both, stacks)
+            ctf = CtfParams.of(particles.ctf.terms() | {name: value + 1.0})
+            changed[f"ctf.{name}"] = (replace(flipped, ctf=ctf), both, stacks)
     return changed
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from dynaflex.data.particles import Particles, read_particles
+from dynaflex.data.particles import read_particles
 from dynaflex.errors import InputError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import write_stack
@@ -18,10 +18,6 @@ Blocks = dict[str, dict[str, list[str]]]
 Save = Callable[[Blocks], Path]
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no experimental data in {SHARED}")
-
-
-def ctf_fields(particles: Particles) -> dict[str, torch.Tensor]:
-    return vars(particles.ctf)
 
 
 def refusal(path: Path) -> InputError:
@@ -63,7 +59,7 @@ def test_relion_conventions(blocks: Blocks, save: Save) -> None:
     np.testing.assert_array_equal(particles.group, [1, 2] * 6)
     np.testing.assert_array_equal(particles.half, [1] * 6 + [2] * 6)
     np.testing.assert_array_equal(particles.rows, np.arange(12))
-    assert all(value.dtype == torch.float64 for value in ctf_fields(particles).values())
+    assert all(value.dtype == torch.float64 for value in particles.ctf.terms().values())
     assert particles.excluded == () and particles.warnings == ()
 
 
@@ -73,16 +69,16 @@ def test_both_dialects_mean_the_same(blocks: Blocks, save: Save) -> None:
     assert old.grid == new.grid
     torch.testing.assert_close(old.pose.rotation, new.pose.rotation, rtol=0, atol=0)
     torch.testing.assert_close(old.pose.shift, new.pose.shift, rtol=1e-14, atol=0)
-    for name, value in ctf_fields(new).items():
-        torch.testing.assert_close(ctf_fields(old)[name], value, rtol=0, atol=0)
+    for name, value in new.ctf.terms().items():
+        torch.testing.assert_close(old.ctf.terms()[name], value, rtol=0, atol=0)
     assert torch.equal(old.images(np.arange(12)), new.images(np.arange(12)))
 
 
 def test_optics_after_particles(blocks: Blocks, save: Save) -> None:
     first = read_particles(save(blocks))
     last = read_particles(save(dict(reversed(blocks.items()))))
-    for name, value in ctf_fields(first).items():
-        assert torch.equal(ctf_fields(last)[name], value)
+    for name, value in first.ctf.terms().items():
+        assert torch.equal(last.ctf.terms()[name], value)
 
 
 def test_relion_defaults(blocks: Blocks, save: Save) -> None:
@@ -91,7 +87,7 @@ def test_relion_defaults(blocks: Blocks, save: Save) -> None:
     particles = read_particles(save(blocks))
     assert torch.equal(particles.ctf.defocus_v, particles.ctf.defocus_u)
     for name, value in (("defocus_angle", 0), ("phase_shift", 0), ("b_factor", 0), ("scale", 1)):
-        assert torch.equal(ctf_fields(particles)[name], torch.full((12,), value, dtype=torch.float64))
+        assert torch.equal(particles.ctf.terms()[name], torch.full((12,), value, dtype=torch.float64))
     assert not particles.ctf.beam_tilt.any() and particles.ctf.odd_zernike.shape == (12, 0)
 
 
@@ -257,8 +253,8 @@ def test_experimental_particles_in_both_dialects() -> None:
     new = read_particles(SHARED / "stacks" / "sample_particles_relion31.star")
     assert torch.equal(old.images(np.arange(17)), new.images(np.arange(17)))
     np.testing.assert_array_equal(old.half, new.half)
-    for name, value in ctf_fields(new).items():
-        assert torch.equal(ctf_fields(old)[name], value), name
+    for name, value in new.ctf.terms().items():
+        assert torch.equal(old.ctf.terms()[name], value), name
     # The converted file repeats row 13 in row 14, and gives the pixel size of the camera's nominal magnification: its
     # shifts in Å are the same numbers that the older file gives in pixels.
     same = torch.arange(17) != 14

@@ -69,9 +69,12 @@ class CtfParams:
         """True where the transfer function is complex: beam tilt or odd Zernike terms."""
         return self.has("beam_tilt") or self.has("odd_zernike")
 
+    def terms(self) -> dict[str, Tensor]:
+        """All that there is of every image, by name; the inverse of :meth:`of`."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "present"}
+
     def _each(self, change: Callable[[Tensor], Tensor]) -> CtfParams:
-        names = (field.name for field in fields(self) if field.name != "present")
-        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        changed: dict[str, Any] = {name: change(values) for name, values in self.terms().items()}
         return replace(self, **changed)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from dynaflex.io.paths import absolute
 from dynaflex.prepare.paths import InputPaths
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import read_table
+from dynaflex.shapes import Array
 from dynaflex.version import __version__
 
 IMAGES = "images.json"
@@ -76,10 +76,11 @@ def of_prepared(particles: Particles, imagings: Sequence[Imaging], stacks: Seque
     }
     digest.update(json.dumps(told).encode())
     changed = particles.ctf[torch.from_numpy((treated.flipped | treated.multiplied).nonzero()[0])]
-    optics = [getattr(changed, field.name).numpy() for field in fields(changed)]
+    optics = [term.numpy() for term in changed.terms().values()]
     images = [files.stack, files.index, files.sign, files.native]
     treatment = [treated.magnification, treated.flipped, treated.multiplied]
-    for values in (particles.rows, particles.half, *images, *treatment, pose.shift.numpy(), *optics):
+    everything: list[Array] = [particles.rows, particles.half, *images, *treatment, pose.shift.numpy(), *optics]
+    for values in everything:
         digest.update(str(values.shape).encode() + np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()[:32]
 
