@@ -17,7 +17,6 @@ from dynaflex.io.paths import absolute
 from dynaflex.prepare.paths import InputPaths
 from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.files import read_table
-from dynaflex.shapes import Array
 from dynaflex.version import __version__
 
 IMAGES = "images.json"
@@ -76,10 +75,10 @@ def of_prepared(particles: Particles, imagings: Sequence[Imaging], stacks: Seque
     }
     digest.update(json.dumps(told).encode())
     changed = particles.ctf[torch.from_numpy((treated.flipped | treated.multiplied).nonzero()[0])]
-    optics = [term.numpy() for term in changed.terms().values()]
-    images = [files.stack, files.index, files.sign, files.native]
-    treatment = [treated.magnification, treated.flipped, treated.multiplied]
-    everything: list[Array] = [particles.rows, particles.half, *images, *treatment, pose.shift.numpy(), *optics]
+    everything: list[np.ndarray[Any, Any]] = [particles.rows, particles.half, pose.shift.numpy()]
+    everything += [files.stack, files.index, files.sign, files.native]
+    everything += [treated.magnification, treated.flipped, treated.multiplied]
+    everything += [term.numpy() for term in changed.terms().values()]
     for values in everything:
         digest.update(str(values.shape).encode() + np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()[:32]
