@@ -16,7 +16,8 @@ import torch
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 
-NAME = "pretended"
+from pretended import NAME
+
 _HERE = torch.device("cpu")
 _SOURCES = "/src/dynaflex/"
 

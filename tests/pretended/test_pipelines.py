@@ -17,7 +17,7 @@ import pytest
 from dynaflex.io.mrc import read_map
 from dynaflex.run.directory import Run
 from dynaflex.simulation.particles import simulate
-from pretended.device import NAME
+from pretended import NAME
 
 Command = Callable[..., Any]
 TESTS = Path(__file__).parents[1]
@@ -35,6 +35,12 @@ are those of the reference's rigidity."""
 @pytest.fixture(scope="session")
 def tiny(made_once: Callable[..., Path]) -> Path:
     return made_once("tiny", lambda folder: simulate(folder, 80, 24, 8.0, 1.0, "hinge", 0))
+
+
+def test_it_refuses_what_a_gpu_refuses_and_computes_what_the_cpu_does() -> None:
+    """In a process of its own: a device that torch has been told of stays known to it."""
+    done = python("pytest", TESTS / "pretended" / "laws.py", "-n", 0)
+    assert done.returncode == 0, done.stdout
 
 
 def there(waits: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

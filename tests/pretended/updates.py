@@ -15,7 +15,8 @@ from dynaflex.prepare.inputs import InputPaths, read_inputs
 from dynaflex.training.installed import method_named
 from dynaflex.training.loop import half_set
 from dynaflex.training.method import Work
-from pretended.device import NAME, pretended
+from pretended import NAME
+from pretended.device import pretended
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "dynamight": {"epochs": 4, "n_gaussians": 60, "warm_up_epochs": 1},

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from pretended.device import NAME, Device, PretendedTensor, pretended
+from pretended import NAME
+from pretended.device import Device, PretendedTensor, pretended
 
 HERE = torch.arange(6.0).view(2, 3)
 
