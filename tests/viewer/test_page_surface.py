@@ -150,7 +150,10 @@ def test_chimerax_gets_colours_and_arrows(visit: Visit, tmp_path: Path) -> None:
         assert live.quantity is not None
         inside = colour.data[density.data > opened.stage().decoder(1).level]
         expected = live.quantity[live.density > opened.stage().decoder(1).level]
-        np.testing.assert_allclose(np.sort(inside), np.sort(expected), atol=high / 200)
+        # A voxel that has the level to rounding may be on either side of it.
+        assert abs(len(inside) - len(expected)) <= 2
+        shares = np.linspace(0.0, 1.0, 101)
+        np.testing.assert_allclose(np.quantile(inside, shares), np.quantile(expected, shares), atol=high / 200)
     drawn, center = arrows(tmp_path / "arrows_000.bild"), place_of_box(opened.run)
     moves = opened.stage().decoder(1).arrows_to(np.array(first))
     start = np.array([moves[np.linalg.norm(moves[:, :3] + center - one[:3], axis=1).argmin()] for one in drawn])
