@@ -72,7 +72,8 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return 1.0 if product[1] == product[2] == 0.0 else product[0] / max((product[1] * product[2]) ** 0.5, 1e-30)
 
 
-@pytest.mark.parametrize("method", ["flex", pytest.param("dynamight", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["flex", "dynamight"])
 def test_a_training_there_is_the_training_here(
     method: str, tiny: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
