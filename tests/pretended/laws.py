@@ -7,6 +7,21 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
+from dynaflex.density.canonical_map import CanonicalMap
+from dynaflex.grid import Grid
+from dynaflex.imaging.batch import Batch
+from dynaflex.imaging.pose import Pose
+from dynaflex.latents.table import LatentTable
+from dynaflex.mesh.build import lattice
+from dynaflex.mesh.segments import LabelledMesh
+from dynaflex.methods.flex import where_cut
+from dynaflex.methods.flex.build import _flow, cut_model
+from dynaflex.methods.flex.config import FlexConfig
+from dynaflex.methods.flex.where_cut import Conformations
+from dynaflex.methods.flex.whose import RigidBodies, told_apart
+from dynaflex.methods.meshed.model import on_mesh
+from dynaflex.model import FlexModel
+from dynaflex.rotations import random_rotations
 from pretended import NAME
 from pretended.device import Device, PretendedTensor, pretended
 
@@ -82,3 +97,35 @@ def test_waits_are_counted(device: Device, there: torch.Tensor) -> None:
     before = sum(device.waits.values())
     _ = there.sum().item(), there.cpu(), there.nonzero(), bool(there.any()), there[there > 1.0]
     assert sum(device.waits.values()) == before + 5
+
+
+def test_bodies_that_slide_are_found_and_cut_apart_there(device: Device) -> None:
+    """Two bars that swing against each other on a base: what is found and built lies where it is needed."""
+    grid = Grid(24, 5.0)
+    x, y, z = grid.points().abs().view(24, 24, 24, 3).unbind(dim=3)
+    inside = (x <= 30.0) & (y <= 30.0) & (z <= 15.0)
+    mesh = lattice(inside, grid, 12)
+    here = CanonicalMap(inside.float(), grid, mesh, torch.where(inside, LabelledMesh(mesh).carrier(grid), -1))
+    flow = _flow(here, mesh, FlexConfig(), torch.Generator())
+    whole = FlexModel(here, flow, LatentTable(9, 2, torch.Generator(), spread=0.0), grid).to(torch.device(NAME, 0))
+    moves, density = on_mesh(whole)
+    sites, height = density.sites, (density.sites[:, 1:2] + 15.0).clamp(min=0.0)
+    swing = height / 10.0 * torch.where(density.sites[:, :1] > 0.0, 1.0, -1.0) * sites.new_tensor([0.0, 0.0, 1.0])
+
+    def moved(latents: torch.Tensor) -> torch.Tensor:
+        return sites + latents[:, :, None] * swing
+
+    latents = torch.linspace(-4.0, 4.0, 9)[:, None].to(NAME)
+    motion = Conformations.of_all_ranks(sites, moved(latents))
+    bodies = where_cut.that_slide(density, motion)
+    assert bodies is not None
+    rotation = random_rotations(9, torch.Generator().manual_seed(0)).float()
+    pose = Pose(rotation, torch.zeros(9, 2)).to(torch.device(NAME, 0))
+    field = RigidBodies(density, bodies, sites, moved)
+    seen = field.splat(density.values[field.site], latents, pose)
+    batch = Batch(torch.arange(9).to(NAME), pose, torch.ones_like(seen), lambda: seen, latents=latents)
+    bodies = told_apart(density, bodies, sites, moved, lambda: [batch], torch.ones(grid.n_shells, device=NAME))
+    joined = where_cut.joined(moves.mesh, density, bodies, motion)
+    cut = cut_model(whole, joined, FlexConfig(), torch.Generator()).to(torch.device(NAME, 0))
+    rendered = cut.render(cut.deformed(torch.zeros(9, 2, device=NAME)), pose, None)
+    torch.testing.assert_close(rendered.cpu(), whole.render(density.points(), pose, None).cpu(), atol=1e-3, rtol=1e-3)

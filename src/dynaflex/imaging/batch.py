@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
@@ -18,6 +18,7 @@ from dynaflex.series import ALONE, Series
 from dynaflex.shapes import Tensor
 
 T = TypeVar("T")
+W = TypeVar("W")
 
 
 def none_fits(error: Exception) -> ResourceError:
@@ -30,6 +31,30 @@ def none_fits(error: Exception) -> ResourceError:
     )
 
 
+def require_fewer(error: Exception, particles: int) -> None:
+    """Go on from an ``error`` of work on so many ``particles`` if fewer of them may fit into memory.
+
+    Raises:
+        Exception: the same error, which is another.
+        ResourceError: memory does not hold a single particle.
+    """
+    if not ran_out_of_memory(error):
+        raise error
+    if particles == 1:
+        raise none_fits(error) from error
+
+
+def _in_halves(
+    work: Callable[[W], T], whole: W, particles: Callable[[W], int], halves: Callable[[W], Iterable[W]]
+) -> list[T]:
+    try:
+        return [work(whole)]
+    except Exception as error:
+        require_fewer(error, particles(whole))
+    # Not above: there the error still holds on to all that was in memory.
+    return [found for half in halves(whole) for found in _in_halves(work, half, particles, halves)]
+
+
 def in_halves(work: Callable[[Tensor], T], index: Tensor) -> list[T]:
     """What ``work`` gives of particles ``index`` ``(b)``, or, where memory does not hold that, of its halves in order.
 
@@ -39,15 +64,7 @@ def in_halves(work: Callable[[Tensor], T], index: Tensor) -> list[T]:
     Raises:
         ResourceError: memory does not hold a single particle.
     """
-    try:
-        return [work(index)]
-    except Exception as error:
-        if not ran_out_of_memory(error):
-            raise
-        if len(index) == 1:
-            raise none_fits(error) from error
-    # Not above: there the error still holds on to all that was in memory.
-    return [found for half in index.split(-(-len(index) // 2)) for found in in_halves(work, half)]
+    return _in_halves(work, index, len, lambda whole: whole.split(-(-len(whole) // 2)))
 
 
 def halved(work: Callable[[Tensor], Tensor], index: Tensor) -> Tensor:
@@ -144,14 +161,7 @@ class Batch:
 
     def in_pieces(self, work: Callable[[Batch], T]) -> list[T]:
         """As :func:`in_halves`, of batches; no particle is torn apart."""
-        try:
-            return [work(self)]
-        except Exception as error:
-            if not ran_out_of_memory(error):
-                raise
-            if self.particles == 1:
-                raise none_fits(error) from error
-        return [found for part in self.split(-(-len(self) // 2)) for found in part.in_pieces(work)]
+        return _in_halves(work, self, lambda whole: whole.particles, lambda whole: whole.split(-(-len(whole) // 2)))
 
     def coarse(self, grid: Grid) -> Batch:
         """The same particles on a coarser ``grid``, their images kept: a few kB each."""

@@ -17,9 +17,9 @@ from dynaflex.checking.image_checks import ImageLook
 from dynaflex.config import RunConfig
 from dynaflex.data.preprocess import paired
 from dynaflex.errors import ResourceError
-from dynaflex.imaging.batch import none_fits
+from dynaflex.imaging.batch import require_fewer
 from dynaflex.io.paths import absolute
-from dynaflex.machine import available_memory, free_disk, ran_out_of_memory
+from dynaflex.machine import available_memory, free_disk
 from dynaflex.prepare.fingerprint import IMAGES, of_prepared
 from dynaflex.prepare.images import Imaging
 from dynaflex.prepare.inputs import Inputs
@@ -46,11 +46,8 @@ def in_smaller_batches(work: Callable[[int], T], size: int) -> T:
         try:
             return work(size)
         except Exception as error:
-            if not ran_out_of_memory(error):
-                raise
-            if size == 1:
-                raise none_fits(error) from error
-            size //= 2
+            require_fewer(error, size)
+        size //= 2
 
 
 def disk_need(inputs: Inputs, config: RunConfig) -> int:

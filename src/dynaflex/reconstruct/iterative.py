@@ -31,8 +31,7 @@ def solve(
 
     With a ``prior``, the solution is the most probable map and more iterations do no harm; with None it is the
     least-squares map, further iterations fit noise, and stopping early is what keeps it out. The prior counts on images
-    whose noise has the power that the operator was told. Frequencies above shell
-    ``band`` are held at zero.
+    whose noise has the power that the operator was told. Frequencies above shell ``band`` are held at zero.
     """
     region, normal, ramp = equations.region, equations.normal, equations.ramp
     if prior is not None:

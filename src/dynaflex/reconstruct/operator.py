@@ -47,6 +47,14 @@ class Operator:
         power = batch.ctf.abs().square() * self.weights
         return self.field.splat_and_gather(values, power, batch.latents, batch.pose)
 
+    def summed(self, batches: Batches, values: Tensor) -> Tensor:
+        """:meth:`normal` summed over all images."""
+        total = values.new_zeros(values.shape)
+        for batch in batches():
+            for found in batch.in_pieces(partial(self.normal, values)):
+                total += found
+        return ranks.summed(total)
+
     def back_in_two(self, batches: Iterable[Batch]) -> Tensor:
         """The right-hand side ``A* W y`` summed over the first, third, ... and over the second, fourth, ... images of
         every batch, ``(2 n)``."""
@@ -73,11 +81,4 @@ class Operator:
         """The same where the right-hand side ``(2 n)`` is known, and the ``ramp`` filter of the same particles on the
         same grid, which does not depend on the motion: no image is read."""
 
-        def normal(values: Tensor) -> Tensor:
-            total = values.new_zeros(values.shape)
-            for batch in batches():
-                for found in batch.in_pieces(partial(self.normal, values)):
-                    total += found
-            return ranks.summed(total)
-
-        return Equations(self.field.region, halves, normal, ramp)
+        return Equations(self.field.region, halves, partial(self.summed, batches), ramp)

@@ -10,10 +10,9 @@ import torch
 
 from dynaflex import ranks
 from dynaflex.errors import NumericalError
-from dynaflex.imaging.batch import Batch, none_fits
+from dynaflex.imaging.batch import Batch, require_fewer
 from dynaflex.imaging.noise import log_normaliser
 from dynaflex.imaging.noise_groups import GroupNoise
-from dynaflex.machine import ran_out_of_memory
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 
@@ -211,11 +210,8 @@ class Steps:
                     for part in batch.split(self.micro_batch)
                 ]
             except Exception as error:
-                if not ran_out_of_memory(error):
-                    raise
-                if self.micro_batch == 1:
-                    raise none_fits(error) from error
-                self.micro_batch //= 2
+                require_fewer(error, self.micro_batch)
+            self.micro_batch //= 2
 
     def _of_all(
         self, added: list[Contribution], batches: list[Batch], optimisers: list[torch.optim.Optimizer]

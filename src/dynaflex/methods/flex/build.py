@@ -33,9 +33,9 @@ def empty_model(state: Mapping[str, Tensor], particles: int, train_grid: Grid, c
 
 
 def cut_model(model: FlexModel, cut: LabelledMesh, config: FlexConfig, generator: torch.Generator) -> FlexModel:
-    """The same map and latents on a mesh with cuts, and no motion yet."""
+    """The same map and latents on a mesh with cuts, and no motion yet; but for the latents all is on the CPU."""
     _, density = on_mesh(model)
-    carried = CanonicalMap(density.own_volume(), density.grid, cut.mesh, cut.carrier(density.grid))
+    carried = CanonicalMap(density.own_volume().cpu(), density.grid, cut.mesh, cut.carrier(density.grid))
     flow = _flow(carried, cut.mesh, config, generator)
     return FlexModel(carried, flow, model.latents, density.grid)
 

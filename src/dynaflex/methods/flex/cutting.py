@@ -109,7 +109,10 @@ class TrainerOnMesh(InTurn[FlexConfig]):
     @torch.no_grad()
     def _conformations(self, points: Tensor) -> Conformations:
         """Where ``points`` ``(n 3)`` are in some particles."""
-        return Conformations.of_all_ranks(points, points + self.flow.displacement(self._some_latents(), points))
+        return Conformations.of_all_ranks(points, self._moved(points, self._some_latents()))
+
+    def _moved(self, points: Tensor, latents: Tensor) -> Tensor:
+        return points + self.flow.displacement(latents, points)
 
     def _told_apart(self, points: Tensor, bodies: Tensor) -> Tensor:
         """Which body each voxel ``(m)`` goes with, where ``points`` ``(n 3)`` show the motion of ``bodies`` ``(m)``."""
@@ -119,7 +122,4 @@ class TrainerOnMesh(InTurn[FlexConfig]):
             for part in mine.split(_AT_ONCE):
                 yield self.data.batch(part, latents=self.table.mean_of(part.to(self.data.device)))
 
-        def moved(latents: Tensor) -> Tensor:
-            return points + self.flow.displacement(latents, points)
-
-        return told_apart(self.map, bodies, points, moved, batches, self.progress.noise_power)
+        return told_apart(self.map, bodies, points, partial(self._moved, points), batches, self.progress.noise_power)

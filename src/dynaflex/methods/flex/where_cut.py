@@ -57,13 +57,13 @@ def that_slide(density: CanonicalMap, motion: Conformations) -> Tensor | None:
             break
         before = left
         labels = _nearest(bodies, motion.points, density)
-        if _joints(density, labels, motion)[1]:
-            return labels.flatten()[density.voxels.cpu()]
+        if _joints(density, labels, motion, _touching(density, labels))[1]:
+            return labels.flatten()[density.voxels.cpu()].to(density.voxels.device)
     return None
 
 
 def apart(mesh: TetMesh, density: CanonicalMap, bodies: Tensor) -> LabelledMesh:
-    """The ``mesh`` cut between all ``bodies`` ``(m)`` of voxels."""
+    """The ``mesh`` cut between all ``bodies`` ``(m)`` of voxels, on the CPU."""
     labels = density.in_place(bodies, -1).cpu()
     return _cut(mesh, density, labels, [], [])
 
@@ -72,11 +72,12 @@ def joined(mesh: TetMesh, density: CanonicalMap, bodies: Tensor, motion: Conform
     """The ``mesh`` cut between ``bodies`` ``(m)`` of voxels, but for where they hang together.
 
     They do in a tree of contacts, that which holds back least of their motions over its area, and wherever their
-    motions hardly differ.
+    motions hardly differ. It is on the CPU.
     """
     labels = density.in_place(bodies, -1).cpu()
-    joints, _ = _joints(density, labels, motion)
-    return _cut(mesh, density, labels, joints, _touching(density, labels))
+    touching = _touching(density, labels)
+    joints, _ = _joints(density, labels, motion, touching)
+    return _cut(mesh, density, labels, joints, touching)
 
 
 def _nearest(bodies: IntArray, points: Array, density: CanonicalMap) -> Tensor:
@@ -91,7 +92,9 @@ def _touching(density: CanonicalMap, labels: Tensor) -> list[Contact]:
     return contacts(labels, density.grid, density.own_volume().cpu())
 
 
-def _joints(density: CanonicalMap, labels: Tensor, motion: Conformations) -> tuple[list[Pair], list[Pair]]:
+def _joints(
+    density: CanonicalMap, labels: Tensor, motion: Conformations, touching: list[Contact]
+) -> tuple[list[Pair], list[Pair]]:
     """The pairs of bodies that hang together where they touch, and those that slide."""
     x, y, z = density.grid.nearest(torch.from_numpy(motion.points)).unbind(dim=1)
     bodies = labels[z, y, x].numpy()
@@ -99,7 +102,6 @@ def _joints(density: CanonicalMap, labels: Tensor, motion: Conformations) -> tup
         [kabsch(motion.points[bodies == body], frame[bodies == body]) for frame in motion.moved]
         for body in range(bodies.max() + 1)
     ]
-    touching = _touching(density, labels)
     slides = {contact.pair: _slide(contact, motions) for contact in touching}
     tree = suggest_connections(sorted(touching, key=lambda contact: contact.area * slides[contact.pair] ** 2))
     little = max(_LITTLE * max(slides.values(), default=0.0), _NOTHING)
@@ -111,7 +113,7 @@ def _cut(
     mesh: TetMesh, density: CanonicalMap, labels: Tensor, joints: list[Pair], touching: list[Contact]
 ) -> LabelledMesh:
     cut = segmented_mesh(mesh.to(torch.device("cpu")), labels, density.grid, joints, touching, separate=True)
-    return LabelledMesh(cut.mesh.to(mesh.cells.device), labels, density.grid)
+    return LabelledMesh(cut.mesh, labels, density.grid)
 
 
 def _slide(contact: Contact, motions: list[list[tuple[Array, Array, Array]]]) -> float:

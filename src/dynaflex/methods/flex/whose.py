@@ -8,7 +8,7 @@ density that goes with a body is found in its map.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import reduce
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -16,13 +16,12 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from dynaflex import ranks
 from dynaflex.analyze.domains import carried, kabsch
 from dynaflex.density.canonical_map import CanonicalMap
-from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose, project
 from dynaflex.kernels import MeshTable
 from dynaflex.linear import conjugate_gradients
+from dynaflex.reconstruct.equations import Batches
 from dynaflex.reconstruct.field import Field, Region
 from dynaflex.reconstruct.operator import Operator
 from dynaflex.shapes import Array, Tensor
@@ -61,7 +60,8 @@ class RigidBodies(Field):
         super().__init__(Region(density.grid, density.voxels[self.site]))
         corners = torch.from_numpy(np.tile(_CORNERS, (len(near), 1))).to(density.sites)
         cells = torch.arange(len(corners), device=corners.device).view(-1, 4)
-        self.table = MeshTable(corners, cells, density.sites[self.site], self.body, density.grid.pixel_size)
+        table = MeshTable(corners, cells, density.sites[self.site], self.body, density.grid.pixel_size)
+        self.table = table.to(self.region.device)
 
     def image_points(self, latents: Tensor | None, pose: Pose) -> Tensor:
         """Image positions ``(b 4m 2)`` in Å of the corners of a tetrahedron that moves with each of m bodies."""
@@ -82,7 +82,7 @@ def told_apart(
     bodies: Tensor,
     points: Tensor,
     moved: Callable[[Tensor], Tensor],
-    batches: Callable[[], Iterable[Batch]],
+    batches: Batches,
     noise_power: Tensor,
 ) -> Tensor:
     """Which rigid body each voxel of the ``density`` goes with, ``(n)``; it seems to go with ``bodies`` ``(n)``.
@@ -105,19 +105,12 @@ def told_apart(
     return bodies
 
 
-def _solved(operator: Operator, batches: Callable[[], Iterable[Batch]]) -> Tensor:
+def _solved(operator: Operator, batches: Batches) -> Tensor:
     """The least-squares map ``(n)`` of all bodies, from few iterations, so that noise stays out."""
-
-    def normal(values: Tensor) -> Tensor:
-        return ranks.summed(_total(operator.normal(values, batch) for batch in batches()))
-
-    images = _total(operator.adjoint(batch.coefficients * operator.weights, batch) for batch in batches())
-    *_, last = islice(conjugate_gradients(normal, ranks.summed(images), lambda values: values), _ITERATIONS + 1)
+    images = operator.back_in_two(batches()).sum(dim=0)
+    steps = conjugate_gradients(partial(operator.summed, batches), images, lambda values: values)
+    *_, last = islice(steps, _ITERATIONS + 1)
     return last.solution
-
-
-def _total(parts: Iterable[Tensor]) -> Tensor:
-    return reduce(torch.add, parts)
 
 
 def _around(density: CanonicalMap, values: Tensor) -> Tensor:
