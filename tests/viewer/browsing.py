@@ -58,8 +58,8 @@ class Visit:
         self.page.mouse.up()
 
     def settled(self) -> None:
-        """Until the newest fine conformation is shown."""
-        self.until("() => dynaflex.explore.times.at(-1)?.size === 'fine'")
+        """Until the newest fine conformation is shown, and none is on its way."""
+        self.until("() => !dynaflex.explore.busy && dynaflex.explore.times.at(-1)?.size === 'fine'")
         self.until("() => !dynaflex.explore.view.surface.busy")
 
     def export(self, kind: str) -> bytes:

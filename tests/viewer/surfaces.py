@@ -23,10 +23,11 @@ PLACE = """async (share) => {
 
 
 def opened(browser: Any, run: Path, start: Callable[..., Explorer]) -> Visit:
-    """The page of a run, light, with a conformation that has moved."""
+    """The page of a run, light, with a conformation of half 1 that has moved: limits of colours are a half's own."""
     explorer = start(run)
     visit = visited(browser, run, explorer, next_link(explorer))
     visit.ask("() => { if (document.documentElement.dataset.theme !== 'light') theme.click() }")
+    visit.page.select_option("#half", "1")
     visit.page.mouse.click(*visit.at(*visit.ask(PLACE, 0.95)))
     visit.settled()
     return visit

@@ -17,8 +17,8 @@ from viewer.browsing import Visit, visited
 from viewer.conftest import Explorer, make_hollow
 
 MESHED = (
-    "() => { const { views } = dynaflex.maps;"
-    " return views && Object.values(views).every((view) => view.meshed && !view.surface.busy) }"
+    "() => { const { views, busy } = dynaflex.maps;"
+    " return views && !busy && Object.values(views).every((view) => view.meshed && !view.surface.busy) }"
 )
 
 
@@ -38,7 +38,6 @@ def visit(browser: Any, finished_run: Path, start: Callable[..., Explorer]) -> V
 def chosen(visit: Visit, **menus: str) -> None:
     for name, value in menus.items():
         visit.page.select_option(f"#{name.replace('_', '-')}", value)
-    time.sleep(0.3)
     visit.until(MESHED)
 
 

@@ -61,6 +61,7 @@ def test_a_click_shows_the_conformation_there(visit: Visit) -> None:
 
 
 def test_a_drag_asks_for_one_coarse_conformation_at_a_time(visit: Visit) -> None:
+    visit.settled()
     visit.ask("() => { dynaflex.explore.times.length = 0 }")
     visit.requests.clear()
     visit.page.mouse.move(*visit.at(0.2, 0.5))

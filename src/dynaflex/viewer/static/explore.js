@@ -56,6 +56,11 @@ export class Explore {
     return this.bar.axes;
   }
 
+  /** Whether a conformation that was asked for is still to come. */
+  get busy() {
+    return this.#conformation.busy;
+  }
+
   /** Show latents of a half, at rest or while the hand moves. */
   showLatents(z, half, size = "fine") {
     return this.#ask({ query: `half=${half}&size=${size}&z=${z.join(",")}`, size, at: null });

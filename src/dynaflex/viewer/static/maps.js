@@ -101,6 +101,11 @@ export class Maps {
     await this.load();
   }
 
+  /** Whether maps that were asked for are still to come. */
+  get busy() {
+    return this.#loading.busy;
+  }
+
   /** Load what the menus say, once that is not changing. */
   async load() {
     if (this.views) await this.#loading.ask();
