@@ -54,15 +54,18 @@ def test_latents_at_the_wall_matter_where_there_is_one() -> None:
     assert advice(FLEX, {"prior": "gaussian"}, table(outside, few), None) == []
 
 
-def halves(*gains: tuple[float, float]) -> dict[str, Any]:
-    """``support.json`` with the gains of halves and of permuted latents, both ± 0.5 nats."""
+def halves(*gains: tuple[float, float], whole: float = -1.0) -> dict[str, Any]:
+    """``support.json`` with the gains of halves, of permuted latents and of the ``whole``, all ± 0.5 nats."""
     return {
         "held_out": 200,
         **{
-            f"half{half}": {"gain": gain, "error": 0.5, "over_others": gain - permuted, "over_others_error": 0.5}
+            f"half{half}": {
+                "gain": gain, "error": 0.5, "over_others": gain - permuted, "over_others_error": 0.5,
+                "over_whole": gain - whole, "over_whole_error": 0.5,
+            }
             for half, (gain, permuted) in enumerate(gains, 1)
         },
-    }
+    }  # fmt: skip
 
 
 def test_a_motion_that_explains_what_was_not_used_is_supported() -> None:
@@ -80,6 +83,16 @@ def test_a_motion_must_gain_for_sure_and_more_than_that_of_another_particle(half
     assert len(said) == 1 and "is not supported" in said[0]
     said = advice(FLEX, {}, None, halves((5.0, -4.0), half))
     assert len(said) == 1 and "disagree" in said[0] and "not that of half 2" in said[0]
+
+
+def test_motion_of_the_whole_is_no_motion_but_poses_that_err() -> None:
+    record = halves((5.0, -4.0), (6.0, -3.0), whole=4.9)
+    (said,) = advice(FLEX, {}, None, record)
+    assert "the whole molecule" in said and "Refine the poses" in said
+    sentence = support_sentence(record)
+    assert sentence is not None and "do not support" in sentence and "+4.9 and +4.9" in sentence
+    (said,) = advice(FLEX, {}, None, halves((5.0, -4.0), (1.0, -3.0), whole=4.9))
+    assert "is not supported" in said
 
 
 def test_nobody_knows_where_too_few_were_held_out_and_nothing_is_said_of_what_was_not_measured() -> None:

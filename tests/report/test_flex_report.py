@@ -104,6 +104,7 @@ def test_the_conformation_that_each_half_rests_in_is_told(flex: Path, page_of: P
 @pytest.mark.usefixtures("undrawn")
 def test_what_held_out_images_say_of_the_motion_stands_in_the_report(flex: Path, page_of: PageOf) -> None:
     half = {"gain": 0.4, "error": 0.5, "over_others": 3.4, "over_others_error": 0.5}
+    half |= {"over_whole": 0.3, "over_whole_error": 0.5}
     (flex / "support.json").write_text(json.dumps({"held_out": 90, "half1": half, "half2": half}))
     text = page_of(flex).text
     assert "+0.4 ± 0.5" in text and "Advice" in text and "The motion is not supported" in text

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import starfile
 import torch
+from scipy.spatial.transform import Rotation
 
 from dynaflex import fourier
 from dynaflex.grid import Grid
@@ -71,16 +74,42 @@ def test_report_and_validation_tell_the_same_number(
 
 
 @pytest.mark.parametrize(
-    ("support", "holds"),
+    ("support", "moves", "holds"),
     [
-        (Support(4.0, 1.0, 8.0, 1.0), True),
-        (Support(2.9, 1.0, 9.0, 1.0), False),
-        (Support(9.0, 1.0, 2.9, 1.0), False),
-        (Support(-9.0, 1.0, 11.0, 1.0), False),
+        (Support(4.0, 1.0, 8.0, 1.0, 4.0, 1.0), True, True),
+        (Support(2.9, 1.0, 9.0, 1.0, 4.0, 1.0), False, False),
+        (Support(9.0, 1.0, 2.9, 1.0, 4.0, 1.0), False, False),
+        (Support(-9.0, 1.0, 11.0, 1.0, 4.0, 1.0), False, False),
+        (Support(4.0, 1.0, 8.0, 1.0, 2.9, 1.0), True, False),
     ],
 )
-def test_it_takes_three_standard_errors_over_the_rigid_map_and_over_others(support: Support, holds: bool) -> None:
-    assert support.holds == holds
+def test_it_takes_three_standard_errors_over_the_rigid_map_over_others_and_over_the_whole(
+    support: Support, moves: bool, holds: bool
+) -> None:
+    assert (support.moves, support.holds) == (moves, holds)
+
+
+@pytest.mark.parametrize("method", ["flex", "dynamight"])
+def test_errors_of_poses_are_no_motion(tmp_path: Path, brief_of: Brief, method: str) -> None:
+    simulate(tmp_path / "data", 600, 32, 6.0, 0.2, "none", 4)
+    turned_by_mistake(tmp_path / "data" / "particles.star", degrees=4.0)
+    run, outcome = brief_of(method, "--epochs", 20, "--until", "train", "--skip-check", data=tmp_path / "data")
+    assert outcome.code == 0, outcome.err
+    found = supports(run)
+    assert any(half.moves for half in found), "the errors of the poses were not even found"
+    assert not any(half.holds for half in found)
+    for half in found:
+        assert half.whole == pytest.approx(half.gain, abs=3.0 * half.over_whole_error + 0.1 * half.gain)
+
+
+def turned_by_mistake(table: Path, degrees: float) -> None:
+    """Turn every particle by some ``degrees`` about each axis."""
+    blocks = starfile.read(table, always_dict=True)
+    columns = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
+    true = Rotation.from_euler("ZYZ", blocks["particles"][columns].to_numpy(), degrees=True)
+    errors = np.random.default_rng(3).normal(scale=np.radians(degrees), size=(len(true), 3))
+    blocks["particles"][columns] = (true * Rotation.from_rotvec(errors)).as_euler("ZYZ", degrees=True)
+    starfile.write(blocks, table, overwrite=True)
 
 
 def test_every_shell_is_on_one_side_and_both_sides_reach_as_far() -> None:

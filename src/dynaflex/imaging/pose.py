@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import roma
 import torch
 
 from dynaflex.shapes import Tensor
@@ -29,6 +30,13 @@ class Pose:
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Pose:
         """The same poses on a device and in a precision."""
         return Pose(self.rotation.to(device, dtype), self.shift.to(device, dtype))
+
+    def following(self, points: Tensor, destinations: Tensor) -> Pose:
+        """The poses of particles that have moved as a whole, as near as a rigid motion comes to taking ``points``
+        ``(n 3)`` in Å to ``destinations`` ``(b n 3)``."""
+        here = points.double().expand_as(destinations)
+        turn, way = (found.to(self.shift) for found in roma.rigid_points_registration(here, destinations.double()))
+        return Pose(self.rotation @ turn, self.shift + (self.rotation[:, :2] @ way[:, :, None])[:, :, 0])
 
 
 def project(points: Tensor, pose: Pose) -> Tensor:

@@ -100,7 +100,11 @@ def _of_likelihood(found: dict[int, Trial]) -> list[Control]:
         )  # fmt: skip
         controls += [
             # What fits everybody better is another conformation, and no motion.
-            gain if support(trial).holds or gain.verdict != PASS else replace(gain, verdict=FAIL),
+            gain if support(trial).moves or gain.verdict != PASS else replace(gain, verdict=FAIL),
+            must_exceed_zero(
+                f"motion within, half {half}", trial.whole - trial.own, "nats a particle",
+                "the motion must explain more than other poses of the whole molecule do",
+            ),
             must_vanish(
                 f"permuted latents, half {half}", trial.rigid - trial.permuted, "nats a particle",
                 "the motion of another particle must not explain an image better than the rigid map",

@@ -125,6 +125,12 @@ class ParticleImages:
         self._row = row.to(self.device)
         self._factor = self.noise.table().rsqrt()
 
+    def posed(self, pose: Pose) -> Self:
+        """The same images of particles in other poses."""
+        images = copy(self)
+        images.pose = pose.to(self.device)
+        return images
+
     def seen_in(self, noise: GroupNoise) -> Self:
         """The same images, divided by other ``noise``."""
         images = copy(self)

@@ -5,6 +5,9 @@ shells, as surely as these tell, and the remaining shells judge; and the other w
 that was solved for with the motion, and by a rigid map that was solved for from the same particles in the same way: the
 motion is all that differs, and what was fitted to the noise of an image does not count. A motion that is not there is
 worse than none.
+
+A whole that moves is seen in other poses, and that is no motion of the molecule; where poses err, it would be found. So
+the motion must also gain over the rigid map of particles whose poses follow it as near as can be.
 """
 
 from __future__ import annotations
@@ -18,17 +21,20 @@ import torch
 
 from dynaflex import ranks, tell
 from dynaflex.data.particles import Particles
+from dynaflex.deformation.base import Moves
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import alternate_shells, noise_weights
+from dynaflex.imaging.pose import Pose
 from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
+from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.reconstruct.field import Region
 from dynaflex.reconstruct.mesh_field import required_memory
 from dynaflex.reconstruct.operator import Operator
-from dynaflex.results.half_maps.made import SWEEPS, Passes, both_maps
+from dynaflex.results.half_maps.made import SWEEPS, Passes, both_maps, rigid_map
 from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, embedded, images_of, load_half, method_of
 from dynaflex.run.directory import Run
 from dynaflex.run.stop import Stop
@@ -43,6 +49,7 @@ FEWEST, MOST = 20, 400
 _SOLVER, _SOLVED = "wiener", 2000
 """How both maps are solved for, from at most so many particles of a half: it is their difference that counts."""
 _AT_ONCE = 32
+_LANDMARKS = 500
 _DRAWS = 16
 """Conformations that stand for a particle: the fewer, the more its likelihood is underrated, that of others alike."""
 
@@ -53,13 +60,15 @@ class Trial:
     the latents were not found from. Copies of a particle by symmetry are averaged.
 
     Of the map with the motion, with their ``own`` latents and with those of others, ``permuted``; of the ``rigid`` map
-    from the same particles; of the trained density with the motion ``reversed``, and ``still``. ``displacement``
+    from the same particles, and of that whose particles follow the motion as a ``whole``; of the trained density with
+    the motion ``reversed``, and ``still``. ``displacement``
     ``(p n 3)`` in Å is that of some landmarks with their own.
     """
 
     own: Array
     permuted: Array
     rigid: Array
+    whole: Array
     reversed: Array
     still: Array
     displacement: Array
@@ -67,13 +76,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Support:
-    """What the motion gains over the rigid map, and over the motion of another particle, in nats a held-out particle;
-    with standard errors."""
+    """What the motion gains over the rigid map, over the motion of another particle, and over its own as a whole, in
+    nats a held-out particle; with standard errors."""
 
     gain: float
     error: float
     over_others: float
     over_others_error: float
+    over_whole: float
+    over_whole_error: float
 
     @property
     def permuted(self) -> float:
@@ -81,9 +92,19 @@ class Support:
         return self.gain - self.over_others
 
     @property
-    def holds(self) -> bool:
-        """Whether the motion is in the images: it surely gains more than nothing, and than the motion of others."""
+    def whole(self) -> float:
+        """What the motion of the whole, as other poses, gains over the rigid map."""
+        return self.gain - self.over_whole
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is motion, if only of the whole: it surely gains more than nothing, and than that of others."""
         return self.gain > SURE * self.error and self.over_others > SURE * self.over_others_error
+
+    @property
+    def holds(self) -> bool:
+        """Whether the motion is in the images: there is some, and it surely gains more than that of the whole."""
+        return self.moves and self.over_whole > SURE * self.over_whole_error
 
 
 def measure_support(run: Run, inputs: Inputs, device: torch.device, each: Each) -> None:
@@ -100,14 +121,16 @@ def measure_support(run: Run, inputs: Inputs, device: torch.device, each: Each) 
         verdict = "supported" if one.holds else "not supported"
         tell.say(
             f"motion of half {half}: {verdict}; on images that were not used it gains {one.gain:+.1f} ± "
-            f"{one.error:.1f} nats a particle over a rigid map, that of another particle {one.permuted:+.1f}"
+            f"{one.error:.1f} nats a particle over a rigid map, that of another particle {one.permuted:+.1f}, that of "
+            f"the whole {one.whole:+.1f}"
         )
     run.write_json(SUPPORT, {"held_out": held_out, **{f"half{half}": asdict(one) for half, one in found.items()}})
 
 
 def support(trial: Trial) -> Support:
     """The means of a trial."""
-    return Support(*mean_and_error(trial.rigid - trial.own), *mean_and_error(trial.permuted - trial.own))
+    over = (trial.rigid, trial.permuted, trial.whole)
+    return Support(*(figure for losses in over for figure in mean_and_error(losses - trial.own)))
 
 
 def trials(
@@ -179,7 +202,8 @@ def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, 
     other[order] = order.roll(1)
     other = series.each(series.one(everyone)[other])
     still = model.deformed(found.mean.mean(dim=0, keepdim=True).to(device))
-    names = ("own", "permuted", "rigid", "reversed", "still")
+    points, moves = _landmarks(model)
+    names = ("own", "permuted", "rigid", "whole", "reversed", "still")
 
     def judged(mine: Tensor, size: int) -> tuple[Tensor, ...]:
         losses: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -192,16 +216,28 @@ def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, 
             def carried(of: Tensor, batch: Batch = batch) -> Tensor:
                 return average([loss(maps.predicted("corrected", replace(batch, latents=z[of]))) for z in draws])
 
+            def followed(z: Tensor, batch: Batch = batch) -> Tensor:
+                pose = batch.pose.following(points, points + moves(z))
+                return loss(maps.predicted("whole", replace(batch, pose=pose)))
+
             moved = model.deformed(found.mean[part].to(device))
             losses["own"].append(carried(part))
             losses["permuted"].append(carried(other[part]))
             losses["rigid"].append(loss(maps.predicted("rigid", batch)))
+            losses["whole"].append(average([followed(z[part]) for z in draws]))
             losses["reversed"].append(loss(model.render(2.0 * still - moved, batch.pose, batch.ctf)))
             losses["still"].append(loss(model.render(still.expand_as(moved), batch.pose, batch.ctf)))
         return tuple(torch.cat(losses[name]) for name in names)
 
     losses = ranks.rows(everyone, lambda mine: in_smaller_batches(partial(judged, mine), _AT_ONCE))
     return dict(zip(names, losses, strict=True))
+
+
+def _landmarks(model: FlexModel) -> tuple[Tensor, Moves]:
+    """Some points of the molecule ``(n 3)`` in Å that say where the whole of it goes, and how they move."""
+    points = model.density.landmarks()
+    points = points[:: -(-len(points) // _LANDMARKS)]
+    return points, model.deformation.at(points)
 
 
 def average(losses: Sequence[Tensor]) -> Tensor:
@@ -212,7 +248,8 @@ def average(losses: Sequence[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class _Maps:
-    """A corrected and a rigid map from the same particles of a half, of those in training, as voxels ``(n)``."""
+    """Maps from the same particles of a half, of those in training, as voxels ``(n)``: the corrected one, the rigid
+    one, and that of the poses in which the motion has the whole."""
 
     operator: Operator
     voxels: Mapping[str, Tensor]
@@ -230,10 +267,19 @@ def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
     learned = learned[images.series(learned).images_of(torch.arange(0, count, -(-count // _SOLVED)))]
     region, latents = Region.sphere(grid, device), trained.latents.mean
     operator = Operator(method_of(run).field(run, trained.model, latents, region), trained.noise_power.to(device))
-    batches = Passes(images, f"maps to judge half {trained.half} by", SWEEPS[_SOLVER], latents, learned)
-    rigid, corrected = both_maps(operator, batches, _SOLVER)
+    task = f"maps to judge half {trained.half} by"
+    rigid, corrected = both_maps(operator, Passes(images, task, SWEEPS[_SOLVER], latents, learned), _SOLVER)
+    follow = images.posed(_as_a_whole(trained.model, latents, images.pose))
+    whole = rigid_map(grid, operator.noise_power, Passes(follow, f"{task}, as a whole", 1, latents, learned)(), _SOLVER)
     # Noise around the molecule would be judged too: the more of it, the larger the box.
     inside = inputs.mask_on(grid).to(device)
-    return _Maps(operator, {
-        "rigid": region.from_volume(rigid * inside), "corrected": region.from_volume(corrected * inside)
-    })  # fmt: skip
+    maps = {"rigid": rigid, "corrected": corrected, "whole": whole}
+    return _Maps(operator, {name: region.from_volume(volume * inside) for name, volume in maps.items()})
+
+
+def _as_a_whole(model: FlexModel, latents: Tensor, pose: Pose) -> Pose:
+    """The poses of particles with ``latents`` ``(p k)``, where the motion has the whole of the molecule."""
+    points, moves = _landmarks(model)
+    rows = torch.arange(len(latents), device=pose.shift.device).split(_AT_ONCE)
+    followed = [pose[part].following(points, points + moves(latents[part.cpu()].to(points))) for part in rows]
+    return Pose(torch.cat([one.rotation for one in followed]), torch.cat([one.shift for one in followed]))

@@ -26,9 +26,10 @@ def support_sentence(record: Record | None) -> str | None:
     verdict = "support" if all(one.holds for one in halves.values()) else "do not support"
     gains = " and ".join(f"{one.gain:+.1f} ± {one.error:.1f}" for one in halves.values())
     others = " and ".join(f"{one.permuted:+.1f}" for one in halves.values())
+    whole = " and ".join(f"{one.whole:+.1f}" for one in halves.values())
     return f"Images {verdict} the motion: " + (
         f"on particles and shells that were not used it gains {gains} nats a particle over a rigid map of the same "
-        f"particles, and the motion of another particle gains {others}."
+        f"particles, the motion of another particle gains {others}, and that of the whole, as other poses, {whole}."
     ).replace("-", "−")
 
 
@@ -46,7 +47,13 @@ def on_support(record: Record | None) -> Iterator[str]:
             f"least {FEWEST} are needed."
         )
     without = [half for half, one in halves.items() if not one.holds]
-    if without and len(without) == len(halves):
+    if without and len(without) == len(halves) and all(one.moves for one in halves.values()):
+        yield (
+            "What moves is the whole molecule: a rigid map in poses that follow it explains images as well. That is "
+            "what errors of poses look like, and no motion. Refine the poses, in a finer local search or within a "
+            "tighter mask, and run again."
+        )
+    elif without and len(without) == len(halves):
         yield (
             "The motion is not supported: images that were not used are not likelier with it, by three standard "
             "errors, than both with a rigid map and with the motion of other particles. Do not interpret it."
