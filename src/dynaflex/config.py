@@ -167,7 +167,7 @@ class MapConfig(RunConfig):
     cells: Annotated[int | None, Option(MAP, "N")] = Field(
         default=None,
         ge=2,
-        description="Cubes of the mesh along a side of the box; default cubes of 8 Å, or of two training pixels.",
+        description="Cubes of the mesh along a side of the box; default cubes of 10 Å, or of two training pixels.",
     )
     fixed_map_epochs: Annotated[int, SCHEDULE] = Field(
         default=5, ge=0, description="first epochs, in which the map stays as it is given"

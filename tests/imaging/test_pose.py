@@ -71,3 +71,17 @@ def test_indexing_and_moving_keep_rotation_and_shift_together() -> None:
     assert chosen.rotation.dtype == torch.float32
     assert torch.allclose(chosen.shift[0], pose.shift[3].float())
     assert torch.allclose(chosen.rotation[1], pose.rotation[1].float())
+
+
+def test_a_particle_that_moves_as_a_whole_is_one_in_another_pose() -> None:
+    points, pose = scene()
+    random = torch.Generator().manual_seed(4)
+    turn, way = random_rotations(B, random), torch.randn(B, 1, 3, generator=random, dtype=torch.float64)
+    moved = points @ turn.transpose(1, 2) + way
+    assert torch.allclose(project(points, pose.following(points, moved)), project(moved, pose), atol=1e-6)
+    # What bends as well goes where it is nearest to: nothing is left that turns or is displaced.
+    bent = moved + 0.1 * torch.randn(moved.shape, generator=random, dtype=torch.float64)
+    seen = bent @ pose.rotation.transpose(1, 2)
+    followed = points @ pose.following(points, bent).rotation.transpose(1, 2)
+    around, left = followed - followed.mean(dim=1, keepdim=True), seen - seen.mean(dim=1, keepdim=True)
+    assert float(torch.linalg.cross(around, left - around).sum(dim=1).abs().max()) < 1e-6

@@ -13,8 +13,8 @@ from dynaflex.mesh.tetmesh import TetMesh, validated, without_unused_vertices
 from dynaflex.mesh.voxels import cell_of_voxels, cells_touching
 from dynaflex.shapes import Tensor
 
-CELL_EDGE = 8.0
-"""Å: less than a helix is wide, of which the inside does not bend."""
+CELL_EDGE = 10.0
+"""Å: about as wide as a helix, of which the inside does not bend."""
 _PIXELS_ALONG_AN_EDGE = 2
 """Of the images that motion is learned from: Nyquist's limit. What bends within fewer cannot be seen."""
 RIGID_WEIGHT = 20.0
@@ -89,7 +89,7 @@ def lattice(inside: Tensor, grid: Grid, cells: int | None = None, edge: float = 
             "mesh.cells",
             f"a mesh cannot have {cells} cubes along the box",
             expected=f"1 to {grid.box}",
-            fix="leave it out, for cubes of 8 Å",
+            fix="leave it out, for cubes of 10 Å",
         )
     if not bool(inside.any()):
         raise InputError(

@@ -50,7 +50,7 @@ class MeshFiles:
 
 @dataclass(frozen=True)
 class MeshSettings:
-    """How to build: ``cells`` along the box, or cubes of 8 Å; connections ``fuse`` (text, or ``auto`` for those
+    """How to build: ``cells`` along the box, or cubes of 10 Å; connections ``fuse`` (text, or ``auto`` for those
     suggested); segments that are ``rigid``; 3 instead of less for weak density (``stiffen``); the weight of empty
     cells; and whether parts may stay ``separate``."""
 

@@ -269,7 +269,7 @@ def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
     operator = Operator(method_of(run).field(run, trained.model, latents, region), trained.noise_power.to(device))
     task = f"maps to judge half {trained.half} by"
     rigid, corrected = both_maps(operator, Passes(images, task, SWEEPS[_SOLVER], latents, learned), _SOLVER)
-    follow = images.posed(_as_a_whole(trained.model, latents, images.pose))
+    follow = images.posed(_as_a_whole(trained.model, latents, images.pose, learned))
     whole = rigid_map(grid, operator.noise_power, Passes(follow, f"{task}, as a whole", 1, latents, learned)(), _SOLVER)
     # Noise around the molecule would be judged too: the more of it, the larger the box.
     inside = inputs.mask_on(grid).to(device)
@@ -277,9 +277,12 @@ def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
     return _Maps(operator, {name: region.from_volume(volume * inside) for name, volume in maps.items()})
 
 
-def _as_a_whole(model: FlexModel, latents: Tensor, pose: Pose) -> Pose:
-    """The poses of particles with ``latents`` ``(p k)``, where the motion has the whole of the molecule."""
+def _as_a_whole(model: FlexModel, latents: Tensor, pose: Pose, index: Tensor) -> Pose:
+    """The poses of particles with ``latents`` ``(p k)``, of those ``index`` ``(q)`` where the motion has the whole."""
     points, moves = _landmarks(model)
-    rows = torch.arange(len(latents), device=pose.shift.device).split(_AT_ONCE)
-    followed = [pose[part].following(points, points + moves(latents[part.cpu()].to(points))) for part in rows]
-    return Pose(torch.cat([one.rotation for one in followed]), torch.cat([one.shift for one in followed]))
+    rotation, shift = pose.rotation.clone(), pose.shift.clone()
+    for part in index.split(_AT_ONCE):
+        here = part.to(shift.device)
+        whole = pose[here].following(points, points + moves(latents[part].to(points)))
+        rotation[here], shift[here] = whole.rotation, whole.shift
+    return Pose(rotation, shift)

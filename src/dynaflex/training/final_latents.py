@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -13,8 +12,6 @@ from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.latents.posterior import Laplace
 from dynaflex.losses.data import data_loss
-from dynaflex.model import FlexModel
-from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.run.directory import Run
 from dynaflex.shapes import Tensor
@@ -26,82 +23,105 @@ _AT_ONCE = 64
 
 def find_final_latents(run: Run, trainer: Trainer) -> None:
     """Latents of the half's own particles: the trained ones refined, those held out found from nothing."""
-    data, model = trainer.data, trainer.model
-    weights = noise_weights(trainer.progress.noise_power, data.grid)
-    latent_dim, prior = trainer.config.latent_dim, trainer.config.latent_prior
-
-    def batch(index: Tensor) -> Batch:
-        found = data.batch(index)
-        if trainer.poses is None:
-            return found
-        return replace(found, pose=torch.no_grad()(trainer.poses.corrected)(found.index, found.pose))
-
-    def found(mine: Tensor, start: Tensor | None, starts: Tensor, task: str) -> tuple[Tensor, ...]:
-        search = partial(
-            inference.find_latents, model, batch, mine, weights, start, starts,
-            prior=prior, task=task, series=data.series(mine),
-        )  # fmt: skip
-        latents = in_smaller_batches(search, _AT_ONCE)
-        return latents.mean, latents.log_scale, latents.covariance
-
-    def from_trained(mine: Tensor) -> tuple[Tensor, ...]:
-        with torch.no_grad():
-            start = torch.cat([
-                mean
-                for part in data.parts(mine, 256)
-                for mean in data.batch(part).in_pieces(lambda batch: model.latents.posterior(batch).mean)
-            ])  # fmt: skip
-        return found(mine, start, start[:0], f"latents of half {data.half}")
-
-    trained = Laplace(*ranks.rows(trainer.training, from_trained))
-    starts = candidates(trained.mean).to(data.device)
-    held_out = data.without(trainer.training)
-    mean, log_scale = (
-        torch.zeros(len(data), latent_dim),
-        torch.zeros(len(data), latent_dim),
-    )
-    covariance = torch.eye(latent_dim).repeat(len(data), 1, 1)
-    mean[trainer.training], log_scale[trainer.training] = trained.mean, trained.log_scale
-    covariance[trainer.training] = trained.covariance
-
-    from_nothing = partial(found, start=None, starts=starts, task=f"latents held out of half {data.half}")
-    if len(held_out) > 0:
-        mean[held_out], log_scale[held_out], covariance[held_out] = ranks.rows(held_out, from_nothing)
+    data = trainer.data
+    search = _Search(trainer, noise_weights(trainer.progress.noise_power, data.grid))
+    found = search.everyone()
     rows = torch.from_numpy(data.particles.rows)
-    lost = ~(mean.isfinite().all(dim=1) & log_scale.isfinite().all(dim=1))
-    if bool(lost.any()):
-        mean[lost], log_scale[lost], covariance[lost] = 0.0, 0.0, torch.eye(latent_dim)
-        run.warn(
-            f"half {data.half}: no finite latents were found for the particles in rows "
-            f"{', '.join(map(str, rows[lost].tolist()[:5]))}; they are left at the prior, and do not move"
-        )
-    contrast = _contrasts(trainer, batch, weights, mean)
-    misfit, gain = _fit(model, batch, weights, data, mean)
-    halves = torch.from_numpy(data.particles.half)
+    _leave_at_the_prior(found, rows, run, data.half)
+    contrast = _contrasts(search, found.mean)
+    misfit, gain = _fit(search, found.mean)
     run.save_checkpoint(
         f"latents{data.half}",
         0,
         {
-            "mean": mean,
-            "log_scale": log_scale,
-            "covariance": covariance,
+            "mean": found.mean,
+            "log_scale": found.log_scale,
+            "covariance": found.covariance,
             "misfit": misfit,
             "gain": gain,
             "contrast": contrast,
             "rows": rows,
-            "halves": halves,
+            "halves": torch.from_numpy(data.particles.half),
         },
         {"half": data.half},
     )
 
 
+@dataclass(frozen=True)
+class _Search:
+    """For the latents of a half's particles under the model that its ``trainer`` has trained, with the ``weights``
+    ``(h w)`` of image coefficients."""
+
+    trainer: Trainer
+    weights: Tensor
+
+    def everyone(self) -> Laplace:
+        """The latents of all particles ``(p k)``."""
+        data, training, half = self.trainer.data, self.trainer.training, self.trainer.data.half
+        count, latent_dim = len(data), self.trainer.config.latent_dim
+        unknown = torch.eye(latent_dim).repeat(count, 1, 1)
+        every = Laplace(torch.zeros(count, latent_dim), torch.zeros(count, latent_dim), unknown)
+        trained = Laplace(*ranks.rows(training, self._from_trained))
+        _put(every, training, trained)
+        held_out = data.without(training)
+        if len(held_out) > 0:
+            starts, task = candidates(trained.mean).to(data.device), f"latents held out of half {half}"
+            _put(every, held_out, Laplace(*ranks.rows(held_out, lambda mine: self._found(mine, None, starts, task))))
+        return every
+
+    @torch.no_grad()
+    def batch(self, index: Tensor) -> Batch:
+        """The images ``index`` ``(b)``, in the poses that they have come to."""
+        found, poses = self.trainer.data.batch(index), self.trainer.poses
+        return (
+            found if poses is None else replace(found, pose=torch.no_grad()(poses.corrected)(found.index, found.pose))
+        )
+
+    @torch.no_grad()
+    def _from_trained(self, mine: Tensor) -> tuple[Tensor, ...]:
+        data, latents = self.trainer.data, self.trainer.model.latents
+        start = torch.cat([
+            mean
+            for part in data.parts(mine, 256)
+            for mean in data.batch(part).in_pieces(lambda batch: latents.posterior(batch).mean)
+        ])  # fmt: skip
+        return self._found(mine, start, start[:0], f"latents of half {data.half}")
+
+    def _found(self, mine: Tensor, start: Tensor | None, starts: Tensor, task: str) -> tuple[Tensor, ...]:
+        trainer = self.trainer
+        search = partial(
+            inference.find_latents, trainer.model, self.batch, mine, self.weights, start, starts,
+            prior=trainer.config.latent_prior, task=task, series=trainer.data.series(mine),
+        )  # fmt: skip
+        latents = in_smaller_batches(search, _AT_ONCE)
+        return latents.mean, latents.log_scale, latents.covariance
+
+
+def _put(every: Laplace, index: Tensor, found: Laplace) -> None:
+    every.mean[index], every.log_scale[index] = found.mean, found.log_scale
+    every.covariance[index] = found.covariance
+
+
+def _leave_at_the_prior(found: Laplace, rows: Tensor, run: Run, half: int) -> None:
+    """Take latents for the prior's that are not finite, and warn of the particles in those ``rows`` ``(p)``."""
+    lost = ~(found.mean.isfinite().all(dim=1) & found.log_scale.isfinite().all(dim=1))
+    if bool(lost.any()):
+        found.mean[lost], found.log_scale[lost] = 0.0, 0.0
+        found.covariance[lost] = torch.eye(found.mean.shape[1])
+        run.warn(
+            f"half {half}: no finite latents were found for the particles in rows "
+            f"{', '.join(map(str, rows[lost].tolist()[:5]))}; they are left at the prior, and do not move"
+        )
+
+
 @torch.no_grad()
-def _contrasts(trainer: Trainer, batch: Callable[[Tensor], Batch], weights: Tensor, mean: Tensor) -> Tensor:
+def _contrasts(search: _Search, mean: Tensor) -> Tensor:
     """The contrasts ``(p)`` of all particles with latents ``(p k)``, which the images have from now on."""
+    trainer, weights = search.trainer, search.weights
 
     def look(mine: Tensor, size: int) -> None:
         for index in tell.each(trainer.data.parts(mine, size), f"how strongly half {trainer.data.half} shows"):
-            images, own = batch(index), mean[index].to(weights.device)
+            images, own = search.batch(index), mean[index].to(weights.device)
             predicted = trainer.model.render(trainer.model.deformed(own), images.pose, images.ctf)
             trainer.contrasts.seen(images, predicted, weights)
 
@@ -112,16 +132,15 @@ def _contrasts(trainer: Trainer, batch: Callable[[Tensor], Batch], weights: Tens
 
 
 @torch.no_grad()
-def _fit(
-    model: FlexModel, batch: Callable[[Tensor], Batch], weights: Tensor, data: HalfSet, mean: Tensor
-) -> tuple[Tensor, Tensor]:
+def _fit(search: _Search, mean: Tensor) -> tuple[Tensor, Tensor]:
     """How well latents ``(p k)`` explain the images: see ``misfit`` and ``gain`` of :class:`TrainedHalf`."""
+    model, data, weights = search.trainer.model, search.trainer.data, search.weights
     still = mean.mean(dim=0).to(weights.device)
 
     def at(mine: Tensor, size: int) -> tuple[Tensor, Tensor]:
         parts = []
         for index in tell.each(mine.split(size), f"how well half {data.half} is explained"):
-            images, own = batch(index), mean[index].to(weights.device)
+            images, own = search.batch(index), mean[index].to(weights.device)
             places = (model.deformed(own), model.deformed(still[None])[0])
             moved, unmoved = (model.render(points, images.pose, images.ctf) for points in places)
             gained = data_loss(unmoved, images.coefficients, weights) - data_loss(moved, images.coefficients, weights)

@@ -20,7 +20,7 @@ def mesh_command(
         Path | None, typer.Option(help="What the mesh covers, .mrc; default: around the density at 20 Å.")
     ] = None,
     cells: Annotated[
-        int | None, typer.Option(help="Cubes of five tetrahedra along the box; default: cubes of 8 Å.")
+        int | None, typer.Option(help="Cubes of five tetrahedra along the box; default: cubes of 10 Å.")
     ] = None,
     segments: Annotated[
         Path | None, typer.Option(help="Segments, .mrc: a whole number per voxel, -1 in solvent.")
