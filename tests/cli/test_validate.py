@@ -63,8 +63,8 @@ def test_the_number_behind_a_verdict_is_printed(run: Path, command: Command) -> 
     outcome = command("validate", run, "--most", 25)
     assert outcome.code in (0, 1)
     lines = [line for line in outcome.out.splitlines() if line.startswith(("PASS", "WARN", "FAIL"))]
-    assert len(lines) == 15 and all("chance" in line or "±" in line for line in lines)
-    assert f"{sum(not line.startswith('FAIL') for line in lines)} of 15" in outcome.out
+    assert len(lines) == 17 and all("chance" in line or "±" in line for line in lines)
+    assert f"{sum(not line.startswith('FAIL') for line in lines)} of 17" in outcome.out
 
 
 def test_what_cannot_be_validated(brief_run: Path, command: Command) -> None:
@@ -78,6 +78,6 @@ def test_a_run_that_is_at_work_is_judged_and_not_written_to(run: Path, command: 
     lock = {"pid": os.getpid(), "host": "host-far-away", "since": "2026-01-01 00:00:00"}
     (run / LOCK).write_text(json.dumps(lock))
     outcome = command("validate", run, "--most", 25)
-    assert outcome.code in (0, 1) and "of 15 controls did not fail" in outcome.out
+    assert outcome.code in (0, 1) and "of 17 controls did not fail" in outcome.out
     assert "warning: the run does not keep these verdicts" in outcome.err
     assert not (run / "validation.json").exists()

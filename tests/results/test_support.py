@@ -91,9 +91,9 @@ def test_it_takes_three_standard_errors_over_the_rigid_map_over_others_and_over_
 
 @pytest.mark.parametrize("method", ["flex", "dynamight"])
 def test_errors_of_poses_are_no_motion(tmp_path: Path, brief_of: Brief, method: str) -> None:
-    simulate(tmp_path / "data", 600, 32, 6.0, 0.2, "none", 4)
+    simulate(tmp_path / "data", 400, 32, 6.0, 0.2, "none", 4)
     turned_by_mistake(tmp_path / "data" / "particles.star", degrees=4.0)
-    run, outcome = brief_of(method, "--epochs", 20, "--until", "train", "--skip-check", data=tmp_path / "data")
+    run, outcome = brief_of(method, "--epochs", 14, "--until", "train", "--skip-check", data=tmp_path / "data")
     assert outcome.code == 0, outcome.err
     found = supports(run)
     assert any(half.moves for half in found), "the errors of the poses were not even found"
