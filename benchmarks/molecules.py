@@ -3,6 +3,7 @@
     python benchmarks/molecules.py                              adenylate kinase with both methods
     python benchmarks/molecules.py MOLECULE METHOD [--rigid]    a molecule; --rigid lets nothing move
     python benchmarks/molecules.py MOLECULE METHOD --out DIR    the same, kept: DIR/particles and DIR/METHOD
+    python benchmarks/molecules.py MOLECULE METHOD --rigid --pose-errors 2 1      poses wrong by 2 degrees and 1 Å
 
 Molecules: adenylate kinase closes, a domain of the spike opens, a ring of GroEL rises, a Fab of an antibody turns, and
 the made-up molecules of `dynaflex simulate`. Every figure is a list of those of the two halves. The structures come
@@ -19,9 +20,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import contrast
+import numpy as np
+import starfile
 import torch
 from bodies import BodyScene, read_scene, write_data_set
 from judge import show, trained
+from scipy.spatial.transform import Rotation
 from spike_scene import FILE, spike
 from structures import adenylate_kinase, antibody, groel, made_up
 
@@ -68,6 +72,7 @@ def main() -> None:
     options.add_argument("--rigid", action="store_true", help="let nothing move")
     options.add_argument("--contrast-spread", type=float, default=0.0)
     options.add_argument("--ramp-spread", type=float, default=0.0)
+    options.add_argument("--pose-errors", type=float, nargs=2, default=(0.0, 0.0), metavar=("DEGREES", "Å"))
     options.add_argument("--particles", type=int, default=1200)
     options.add_argument("--box", type=int, help="default: one that the molecule fits")
     options.add_argument("--pixel-size", type=float, help="in Å; default: such that the molecule fits")
@@ -86,7 +91,9 @@ def main() -> None:
         if not (data / "truth.npz").is_file():
             scene = scene_of(given)
             write_data_set(data, scene, given.snr, given.seed, given.contrast_spread, given.ramp_spread)
-        asked = ("molecule", "rigid", "contrast_spread", "ramp_spread", "particles", "snr", "seed")
+            if any(given.pose_errors):
+                misplace(data / "particles.star", *given.pose_errors, given.seed)
+        asked = ("molecule", "rigid", "contrast_spread", "ramp_spread", "pose_errors", "particles", "snr", "seed")
         for method in (given.method,) if given.method else ("flex", "dynamight"):
             run = trained(method, data, out / method)
             told = {"benchmark": "molecules", "method": method, **{name: vars(given)[name] for name in asked}}
@@ -99,6 +106,20 @@ def scene_of(given: argparse.Namespace) -> BodyScene:
     grid = Grid(given.box or usual.box, given.pixel_size or usual.pixel_size)
     scene = make(given.structures, given.particles, grid, given.seed)
     return scene.at_rest() if given.rigid else scene
+
+
+def misplace(table: Path, degrees: float, distance: float, seed: int) -> None:
+    """Turn the particles of a ``table`` by some ``degrees`` about each axis, and shift them by a ``distance`` in Å
+    along each: the deviations of normal errors."""
+    random = np.random.default_rng([seed, 3])
+    blocks = starfile.read(table, always_dict=True)
+    particles = blocks["particles"]
+    angles, origins = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"], ["rlnOriginXAngst", "rlnOriginYAngst"]
+    true = Rotation.from_euler("ZYZ", particles[angles].to_numpy(), degrees=True)
+    error = Rotation.from_rotvec(random.normal(scale=degrees, size=(len(particles), 3)), degrees=True)
+    particles[angles] = (true * error).as_euler("ZYZ", degrees=True)
+    particles[origins] += random.normal(scale=distance, size=(len(particles), 2))
+    starfile.write(blocks, table, overwrite=True)
 
 
 def figures(run: Path, scene: BodyScene) -> dict[str, object]:
@@ -121,6 +142,7 @@ def half_figures(run: Path, scene: BodyScene, half: int) -> dict[str, object]:
         "supported": support.holds,
         **asdict(support),
         "permuted": support.permuted,
+        "whole": support.whole,
         **contrast.figures(run, scene, half),
         **motion_scores(run, scene, half, Judge(scene).state(maps["corrected"])),
         **scoring.map_scores(scene, maps),
