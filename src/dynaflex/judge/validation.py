@@ -19,7 +19,7 @@ from dynaflex.data.columns import ParticleColumns
 from dynaflex.errors import InputError
 from dynaflex.judge.model_bias import of_model_bias
 from dynaflex.prepare.inputs import Inputs
-from dynaflex.products.space import conformation_space, some_landmarks
+from dynaflex.products.space import conformation_space
 from dynaflex.results.reopen import Moved, reopened
 from dynaflex.results.support import FEWEST, Trial, support, trials
 from dynaflex.results.trained import config_of, load_half
@@ -57,7 +57,7 @@ def run_controls(run: Run, device: torch.device, most: int, moved: Moved) -> lis
             file=run.path, expected=f"at least {FEWEST}", found=held_out,
             fix="use more particles, or hold out more of them",
         )  # fmt: skip
-    landmarks = some_landmarks(load_half(run, 1))
+    landmarks = load_half(run, 1).some_landmarks()
     found = trials(run, inputs, device, most=most, landmarks=landmarks)
     with tell.doing("latents against what they must not depend on"):
         alike = [*_of_agreement(run, found), *_of_rest(run)]

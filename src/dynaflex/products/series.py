@@ -19,7 +19,7 @@ from dynaflex.grid import Grid
 from dynaflex.io import durable
 from dynaflex.prepare.mesh_store import load_mesh
 from dynaflex.prepare.place import frame_of
-from dynaflex.products.space import ConformationSpace, some_landmarks
+from dynaflex.products.space import ConformationSpace
 from dynaflex.results.trained import TrainedHalf
 from dynaflex.results.volumes import write_maps
 from dynaflex.run.directory import Run
@@ -109,7 +109,7 @@ def find_domains(run: Run, trained: TrainedHalf, series: list[Series], segments:
     Raises:
         InputError: the segments cannot be read, or hold none of the molecule.
     """
-    where = some_landmarks(trained, _POINTS)
+    where = trained.some_landmarks(_POINTS)
     points = where.double().numpy()
     moved = {one.name: points + displaced(trained, one, points) for one in series}
     given = None if segments is None else _labels_of_map(run, segments, points)

@@ -13,7 +13,6 @@ from dynaflex.run.directory import Run
 from dynaflex.run.files import particles_shown
 from dynaflex.shapes import Array, IntArray, Tensor
 
-LANDMARKS = 200
 MOST_AXES = 10
 _FITTED = 4000
 _AT_ONCE = 256
@@ -35,7 +34,7 @@ class MotionFrame:
     @classmethod
     def of(cls, halves: list[TrainedHalf]) -> MotionFrame:
         """The frame of the particles of all ``halves``, found from at most 4,000 of them."""
-        landmarks = some_landmarks(halves[0])
+        landmarks = halves[0].some_landmarks()
         fitted = {}
         for part in halves:
             step = max(1, -(-len(part.rows) // (_FITTED // len(halves))))
@@ -115,13 +114,6 @@ def conformation_space(run: Run) -> ConformationSpace:
         frame=frame,
         shared=shared,
     )
-
-
-def some_landmarks(trained: TrainedHalf, most: int = LANDMARKS) -> Tensor:
-    """At most so many points ``(n 3)`` of a half's density, evenly drawn."""
-    points = trained.model.density.landmarks().detach()
-    generator = torch.Generator().manual_seed(0)
-    return points[torch.randperm(len(points), generator=generator)[:most].sort().values]
 
 
 def _displacements(trained: TrainedHalf, landmarks: Tensor, latents: Tensor) -> Array:

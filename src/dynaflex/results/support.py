@@ -21,20 +21,19 @@ import torch
 
 from dynaflex import ranks, tell
 from dynaflex.data.particles import Particles
-from dynaflex.deformation.base import Moves
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import alternate_shells, noise_weights
 from dynaflex.imaging.pose import Pose
 from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
-from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.reconstruct.field import Region
 from dynaflex.reconstruct.mesh_field import required_memory
 from dynaflex.reconstruct.operator import Operator
-from dynaflex.results.half_maps.made import SWEEPS, Passes, both_maps, rigid_map
+from dynaflex.reconstruct.rigid import rigid_equations
+from dynaflex.results.half_maps.made import SOLVERS, SWEEPS, Passes, both_maps
 from dynaflex.results.trained import TrainedHalf, config_of, contrast_in, embedded, images_of, load_half, method_of
 from dynaflex.run.directory import Run
 from dynaflex.run.stop import Stop
@@ -47,9 +46,10 @@ SUPPORT = "support.json"
 FEWEST, MOST = 20, 400
 """Fewer particles say nothing; more would say the same with a smaller error."""
 _SOLVER, _SOLVED = "wiener", 2000
-"""How both maps are solved for, from at most so many particles of a half: it is their difference that counts."""
+"""How maps are solved for, from at most so many particles of a half: it is what differs that counts."""
 _AT_ONCE = 32
 _LANDMARKS = 500
+"""Points that say, at most, where the whole of a molecule goes."""
 _DRAWS = 16
 """Conformations that stand for a particle: the fewer, the more its likelihood is underrated, that of others alike."""
 
@@ -61,8 +61,7 @@ class Trial:
 
     Of the map with the motion, with their ``own`` latents and with those of others, ``permuted``; of the ``rigid`` map
     from the same particles, and of that whose particles follow the motion as a ``whole``; of the trained density with
-    the motion ``reversed``, and ``still``. ``displacement``
-    ``(p n 3)`` in Å is that of some landmarks with their own.
+    the motion ``reversed``, and ``still``. ``displacement`` ``(p n 3)`` in Å is that of some landmarks with their own.
     """
 
     own: Array
@@ -202,7 +201,8 @@ def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, 
     other[order] = order.roll(1)
     other = series.each(series.one(everyone)[other])
     still = model.deformed(found.mean.mean(dim=0, keepdim=True).to(device))
-    points, moves = _landmarks(model)
+    points = trained.some_landmarks(_LANDMARKS)
+    moves = model.deformation.at(points)
     names = ("own", "permuted", "rigid", "whole", "reversed", "still")
 
     def judged(mine: Tensor, size: int) -> tuple[Tensor, ...]:
@@ -231,13 +231,6 @@ def _losses(trained: TrainedHalf, data: HalfSet, found: Posterior, maps: _Maps, 
 
     losses = ranks.rows(everyone, lambda mine: in_smaller_batches(partial(judged, mine), _AT_ONCE))
     return dict(zip(names, losses, strict=True))
-
-
-def _landmarks(model: FlexModel) -> tuple[Tensor, Moves]:
-    """Some points of the molecule ``(n 3)`` in Å that say where the whole of it goes, and how they move."""
-    points = model.density.landmarks()
-    points = points[:: -(-len(points) // _LANDMARKS)]
-    return points, model.deformation.at(points)
 
 
 def average(losses: Sequence[Tensor]) -> Tensor:
@@ -269,20 +262,22 @@ def _solved(run: Run, inputs: Inputs, trained: TrainedHalf, device: torch.device
     operator = Operator(method_of(run).field(run, trained.model, latents, region), trained.noise_power.to(device))
     task = f"maps to judge half {trained.half} by"
     rigid, corrected = both_maps(operator, Passes(images, task, SWEEPS[_SOLVER], latents, learned), _SOLVER)
-    follow = images.posed(_as_a_whole(trained.model, latents, images.pose, learned))
-    whole = rigid_map(grid, operator.noise_power, Passes(follow, f"{task}, as a whole", 1, latents, learned)(), _SOLVER)
+    follow = images.posed(_as_a_whole(trained, images.pose, learned))
+    batches = Passes(follow, f"{task}, as a whole", 1, latents, learned)
+    whole = SOLVERS[_SOLVER](rigid_equations(grid, batches, operator.noise_power))
     # Noise around the molecule would be judged too: the more of it, the larger the box.
     inside = inputs.mask_on(grid).to(device)
     maps = {"rigid": rigid, "corrected": corrected, "whole": whole}
     return _Maps(operator, {name: region.from_volume(volume * inside) for name, volume in maps.items()})
 
 
-def _as_a_whole(model: FlexModel, latents: Tensor, pose: Pose, index: Tensor) -> Pose:
-    """The poses of particles with ``latents`` ``(p k)``, of those ``index`` ``(q)`` where the motion has the whole."""
-    points, moves = _landmarks(model)
+def _as_a_whole(trained: TrainedHalf, pose: Pose, index: Tensor) -> Pose:
+    """The poses of a half's particles, of those ``index`` ``(q)`` where the motion has the whole."""
+    points = trained.some_landmarks(_LANDMARKS)
+    moves = trained.model.deformation.at(points)
     rotation, shift = pose.rotation.clone(), pose.shift.clone()
     for part in index.split(_AT_ONCE):
         here = part.to(shift.device)
-        whole = pose[here].following(points, points + moves(latents[part].to(points)))
+        whole = pose[here].following(points, points + moves(trained.latents.mean[part].to(points)))
         rotation[here], shift[here] = whole.rotation, whole.shift
     return Pose(rotation, shift)

@@ -30,6 +30,8 @@ from dynaflex.shapes import FloatArray, IntArray, Tensor
 from dynaflex.training.checkpoint import final, model_state
 from dynaflex.training.final_latents import candidates
 
+LANDMARKS = 200
+"""Points that show how a molecule moves, where nobody asks for more."""
 _AT_ONCE = 64
 
 ALIGNMENT = "alignment.json"
@@ -68,6 +70,12 @@ class TrainedHalf:
         return torch.cat([
             self.model.deformation.displacement(part, points) for part in latents.split(_PARTICLES_AT_ONCE)
         ])  # fmt: skip
+
+    def some_landmarks(self, most: int = LANDMARKS) -> Tensor:
+        """At most so many points ``(n 3)`` of the density, evenly drawn."""
+        points = self.model.density.landmarks().detach()
+        generator = torch.Generator().manual_seed(0)
+        return points[torch.randperm(len(points), generator=generator)[:most].sort().values]
 
     def latents_of(self, rows: list[int] | IntArray) -> Tensor:
         """Latents ``(b k)`` of the particles in these rows of the input table.

@@ -73,9 +73,7 @@ class _Search:
     def batch(self, index: Tensor) -> Batch:
         """The images ``index`` ``(b)``, in the poses that they have come to."""
         found, poses = self.trainer.data.batch(index), self.trainer.poses
-        return (
-            found if poses is None else replace(found, pose=torch.no_grad()(poses.corrected)(found.index, found.pose))
-        )
+        return found if poses is None else replace(found, pose=poses.corrected(found.index, found.pose))
 
     @torch.no_grad()
     def _from_trained(self, mine: Tensor) -> tuple[Tensor, ...]:

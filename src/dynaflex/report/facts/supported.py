@@ -47,13 +47,14 @@ def on_support(record: Record | None) -> Iterator[str]:
             f"least {FEWEST} are needed."
         )
     without = [half for half, one in halves.items() if not one.holds]
-    if without and len(without) == len(halves) and all(one.moves for one in halves.values()):
+    agree = len(without) == len(halves)
+    if without and agree and all(one.moves for one in halves.values()):
         yield (
             "What moves is the whole molecule: a rigid map in poses that follow it explains images as well. That is "
             "what errors of poses look like, and no motion. Refine the poses, in a finer local search or within a "
             "tighter mask, and run again."
         )
-    elif without and len(without) == len(halves):
+    elif without and agree:
         yield (
             "The motion is not supported: images that were not used are not likelier with it, by three standard "
             "errors, than both with a rigid map and with the motion of other particles. Do not interpret it."

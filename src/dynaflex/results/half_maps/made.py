@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -196,13 +195,6 @@ def both_maps(operator: Operator, batches: Passes, solver: str) -> tuple[Tensor,
     corrected = SOLVERS[solver](operator.equations_of(halves, batches, still.ramp))
     moving = operator.field.region.to_volume(torch.ones_like(halves[0])) > 0.0
     return at_rest, torch.where(moving, corrected, at_rest)
-
-
-def rigid_map(grid: Grid, noise_power: Tensor, batches: Iterable[Batch], solver: str) -> Tensor:
-    """The rigid map ``(d d d)`` of some particles, by one of ``SOLVERS``, in noise of a power ``(s)``."""
-    problem = RigidProblem(grid, noise_power)
-    deque(problem.added(batches), maxlen=0)
-    return SOLVERS[solver](problem.equations())
 
 
 @dataclass
