@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
 
@@ -168,6 +169,20 @@ def test_the_prior_finds_the_power_of_the_signal(swirling: Field, experiment: Ex
     ratio = (1.0 / precision) / (power / molecule)
     assert torch.allclose(ratio[2:-3], torch.ones(len(ratio) - 5), atol=0.6)
     assert float(ratio[2:-3].mean()) == pytest.approx(1.0, abs=0.3)
+
+
+def test_the_mean_density_does_not_hang_on_whether_two_halves_agree_on_it(
+    swirling: Field, experiment: Experiment
+) -> None:
+    made = experiment(swirling, n=200, noise=1.0)
+    known = solve(made.equations, 3, prior=signal_to_noise_prior)
+    first, second = made.equations.halves
+    shift = 2.0 * float(made.equations.right_hand_side.mean())
+    at_odds = replace(made.equations, halves=torch.stack([first + shift, second - shift]))
+    assert float(at_odds.halves[0].sum() * at_odds.halves[1].sum()) < 0.0
+    assert torch.allclose(at_odds.right_hand_side, made.equations.right_hand_side, atol=1e-3 * shift)
+    found = solve(at_odds, 3, prior=signal_to_noise_prior)
+    assert float(found.sum()) == pytest.approx(float(known.sum()), rel=0.1)
 
 
 def test_the_occupied_part_of_a_box() -> None:

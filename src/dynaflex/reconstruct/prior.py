@@ -31,6 +31,8 @@ def signal_to_noise_prior(equations: Equations) -> Tensor:
 
     A molecule fills a few hundredths of its box, and there its power is as many times higher than the box's average,
     which would smooth it away. So ``tau²`` is divided by the part of the box that holds signal, see :func:`occupied`.
+    The mean density is a single coefficient, on which two halves may disagree by chance. It is taken to be as strong as
+    the first shell, whose waves are longer than a molecule too.
     The Nyquist shell and the corners beyond, which no image shows, are taken to be like the last shell that is seen,
     but to hold no more signal than that has noise: left free, they would ring at the sphere's edge.
     """
@@ -41,6 +43,7 @@ def signal_to_noise_prior(equations: Equations) -> Tensor:
     response = fourier.shell_mean(ramp.response, grid, 3).clamp(min=1e-6)
     # Coefficients of a transform that is not normalised have the variance tau² box³.
     variance = 4.0 * common / fourier.shell_mean(ramp.response.square(), grid, 3).clamp(min=1e-12) / grid.box**3
+    variance[0] = variance[1]
     precision = _bounded(1.0 / variance.clamp(min=1e-30), response)
     filtered = equations.filtered(equations.right_hand_side, ramp.with_precision(precision))
     return _bounded(precision * occupied(region.to_volume(filtered)), response)
