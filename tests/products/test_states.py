@@ -180,3 +180,11 @@ def test_python_makes_the_same_state(finished_run: Path, simulated: Path, tmp_pa
     )  # fmt: skip
     assert again["latents"] == json.loads((folder / "state.json").read_text())["latents"]
     assert (folder / "map.mrc").read_bytes() == (tmp_path / "beside" / "map.mrc").read_bytes()
+
+
+def test_a_state_made_from_python_is_in_the_report(finished_run: Path, simulated: Path) -> None:
+    rows = opened_wide(SimulatedScene.read(simulated / "truth.npz")).rows
+    page = finished_run / "report.html"
+    page.write_text("as it was")
+    made = df.open(finished_run).reconstruct(particles=rows.tolist(), solver="backprojection")
+    assert made.parent == finished_run / "states" and made.name in page.read_text()

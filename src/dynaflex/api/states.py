@@ -41,6 +41,7 @@ def state_of(
     from dynaflex.prepare.fingerprint import own_files
     from dynaflex.products.names import ANALYSIS
     from dynaflex.products.states.asked import Asked, reconstruct_state
+    from dynaflex.report.reported import rewrite
     from dynaflex.results.half_maps.made import SOLVERS, Recipe
     from dynaflex.results.reopen import Moved
     from dynaflex.run.monitor import shown
@@ -63,4 +64,7 @@ def state_of(
             )  # fmt: skip
         recipe = Recipe(solver, box=box, symmetry=symmetry, b_factor=b_factor)
         _, folder = reconstruct_state(run, asked, Moved(), recipe, optional(out), pick_device(device), stop)
+        if out is None:
+            with run.locked():
+                rewrite(run)
     return folder
