@@ -103,18 +103,22 @@ def test_the_best_start_is_the_nearest_candidate(model: FlexModel, truth: Tensor
     assert torch.equal(best_start(model, batch, weights(0.01), candidates), candidates[which])
 
 
-def test_the_evidence_is_the_likelihood_over_all_latents(shifting: FlexModel, truth: Tensor) -> None:
-    """Against the integral over a grid: where the images say much, and where they say nothing but noise."""
-    power, some = 0.5, torch.arange(12)
-    axis = torch.linspace(-5.0, 5.0, 41)
+@pytest.mark.parametrize("power", [0.5, 2.0, 8.0])
+def test_the_evidence_is_the_likelihood_over_all_latents(shifting: FlexModel, truth: Tensor, power: float) -> None:
+    """Against the integral over a grid: where the images say much or little, and where they show nothing but noise.
+
+    The normal distribution around the likeliest latents errs by 0.2 nats in the second and by 0.4 in the third.
+    """
+    some = torch.arange(24)
+    axis = torch.linspace(-5.0, 5.0, 61)
     cell = float(axis[1] - axis[0]) ** LATENTS / (2.0 * math.pi) ** (LATENTS / 2)
     for told in (truth, torch.zeros_like(truth)):
         batch = observed(shifting, told, power).take(some)
         everyone = [z.expand(len(some), -1) for z in torch.cartesian_prod(axis, axis)]
         energies = torch.stack([energy_of(shifting, batch, weights(power), z) for z in everyone])
         posterior = infer(shifting, batch, weights(power), told[some], 6)
-        found = log_evidence(shifting, batch, weights(power), posterior)
-        assert torch.allclose(found, (-energies).logsumexp(dim=0) + math.log(cell), atol=0.2)
+        error = log_evidence(shifting, batch, weights(power), posterior) - (-energies).logsumexp(dim=0) - math.log(cell)
+        assert error.square().mean().sqrt() < 0.15 and error.mean().abs() < 0.05
 
 
 @pytest.mark.parametrize("power", [0.01, 0.1])

@@ -5,7 +5,9 @@ Both minimise the negative log-likelihood of the image plus the energy of a prio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 
 import torch
 
@@ -20,6 +22,11 @@ from dynaflex.shapes import Tensor
 
 _DIFFERENCE = 0.05
 _RUNGS = 2
+_NEAR, _FAR = 24, 8
+"""Latents drawn from near the likeliest, and from all over the prior, to find how likely an image is."""
+_WIDER = 1.3
+"""How much wider than the posterior they are drawn: too wide costs a tenth of the draws, too narrow a coordinate's
+tails."""
 FROM_TRAINED, FROM_NOTHING = 2, 6
 
 
@@ -81,15 +88,36 @@ def most_probable(
     return series.each(z), series.each(curvature)
 
 
+@torch.no_grad()
 def log_evidence(
     model: FlexModel, batch: Batch, weights: Tensor, found: Laplace, prior: LatentPrior = GAUSSIAN
 ) -> Tensor:
-    """The logarithm ``(b)`` of the likelihood of images whatever their latents, up to a constant, after Laplace.
+    """The logarithm ``(b)`` of the likelihood of images whatever their latents, up to a constant, by importance.
 
-    ``found`` is the posterior of these images. What latents fit of the noise counts against them by as much as it makes
-    an image likelier.
+    What latents fit of the noise counts against them by as much as it makes an image likelier. ``found`` is the
+    posterior of these images; latents are drawn from one that is wider, and some from all over the prior, the same
+    numbers for all. The normal distribution around the likeliest latents would underrate a large motion: images are
+    linear in it over a few Å only, and beyond, other conformations are likely too.
     """
-    return -energy_of(model, batch, weights, found.mean, prior) + 0.5 * torch.logdet(found.covariance)
+    points = _standard_normal(_NEAR + _FAR, found.mean.shape[1]).to(found.mean.device)
+    near = Laplace(found.mean, found.log_scale + math.log(_WIDER), _WIDER**2 * found.covariance)
+    nowhere = torch.zeros_like(found.mean)
+    far = Laplace.around(nowhere, torch.diag_embed(nowhere + 1.0 / prior.variance))
+    terms = []
+    for number, point in enumerate(points):
+        drawn = (near if number < _NEAR else far).sample(point.expand_as(found.mean))
+        densities = torch.stack([near.log_density(drawn), far.log_density(drawn)])
+        shares = torch.tensor([_NEAR, _FAR]).to(densities)[:, None] / len(points)
+        proposed = (densities + shares.log()).logsumexp(dim=0)
+        terms.append(-energy_of(model, batch, weights, drawn, prior) - proposed)
+    return torch.stack(terms).logsumexp(dim=0) - math.log(len(terms))
+
+
+@cache
+def _standard_normal(points: int, coordinates: int) -> Tensor:
+    """The same ``points`` of a standard normal distribution every time, evenly spread: ``(n k)``."""
+    even = torch.quasirandom.SobolEngine(coordinates, scramble=True, seed=0).draw(points)
+    return torch.special.ndtri(even.clamp(1e-6, 1.0 - 1e-6))
 
 
 @torch.no_grad()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from dynaflex import fourier
 from dynaflex.imaging.pose import Pose
 from dynaflex.latents.encoder import Encoder
-from dynaflex.latents.posterior import Posterior
+from dynaflex.latents.posterior import Laplace, Posterior
 from dynaflex.latents.table import LatentTable
 from seen import seen
 
@@ -26,6 +27,20 @@ def test_samples_have_the_posteriors_moments() -> None:
     drawn = posterior.sample(torch.randn(20000, 1, generator=torch.Generator().manual_seed(0)))
     assert abs(drawn.mean() - 2.0) < 0.02
     assert abs(drawn.std() / torch.tensor(-0.7).exp() - 1) < 0.03
+
+
+def test_samples_hang_together_as_the_posterior_does() -> None:
+    curvature = torch.tensor([[4.0, 3.0], [3.0, 4.0]]).expand(20000, 2, 2)
+    posterior = Laplace.around(torch.tensor([[1.0, -2.0]]).expand(20000, 2), curvature)
+    drawn = posterior.sample(torch.randn(20000, 2, generator=torch.Generator().manual_seed(0)))
+    assert torch.allclose(drawn.T.cov(), posterior.covariance[0], atol=0.02)
+    truth = MultivariateNormal(posterior.mean, precision_matrix=curvature).log_prob(drawn)
+    assert torch.allclose(posterior.log_density(drawn) - math.log(2.0 * math.pi), truth, atol=1e-4)
+
+
+def test_where_no_covariance_is_left_samples_are_as_wide_as_the_posterior() -> None:
+    nothing = Laplace(torch.zeros(1, 2), torch.tensor([[0.0, 0.5]]), torch.ones(1, 2, 2))
+    assert torch.allclose(nothing.sample(torch.ones(1, 2)), torch.tensor([[0.0, 0.5]]).exp())
 
 
 def test_only_the_rows_of_a_batch_change() -> None:

@@ -55,9 +55,24 @@ class Laplace(Posterior):
         variance = covariance.diagonal(dim1=1, dim2=2)
         return cls(mean, 0.5 * variance.clamp(min=1e-12).log(), covariance)
 
+    def sample(self, noise: Tensor) -> Tensor:
+        """Latents ``(b k)`` for standard normal ``noise`` ``(b k)``."""
+        return self.mean + (self._root() @ noise[..., None])[..., 0]
+
+    def log_density(self, latents: Tensor) -> Tensor:
+        """The logarithm ``(b)`` of the density at ``latents`` ``(b k)``, up to ``-k/2 log 2 pi``."""
+        root = self._root()
+        standard = torch.linalg.solve_triangular(root, (latents - self.mean)[..., None], upper=False)[..., 0]
+        return -0.5 * standard.square().sum(dim=-1) - root.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+
     def covariances(self) -> Tensor:
         """The covariance ``(b k k)`` of each."""
         return self.covariance
+
+    def _root(self) -> Tensor:
+        """The lower triangle ``(b k k)`` whose square is the covariance; the widths alone where that has none."""
+        root, failed = torch.linalg.cholesky_ex(self.covariance)
+        return torch.where((failed == 0)[:, None, None], root, torch.diag_embed(self.log_scale.exp()))
 
 
 class Latents(torch.nn.Module):
