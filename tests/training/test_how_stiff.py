@@ -17,7 +17,7 @@ from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.flex.train import FlexTrainer, trials
 from dynaflex.report.facts.tried import coordinates_sentence, cuts_sentence, tried_rows
 from dynaflex.shapes import Tensor
-from dynaflex.training.how_stiff import FACTOR, FIRST, chosen, sittings, updates
+from dynaflex.training.how_stiff import FACTOR, FIRST, at_rest, chosen, freed, sittings, updates
 
 PARTICLES = 200
 
@@ -54,6 +54,26 @@ def test_a_strength_that_breaks_down_is_not_taken() -> None:
     values = {FIRST * FACTOR: torch.nan, FIRST: 0.0, FIRST / FACTOR: torch.inf}
     taken, _ = chosen(FIRST, FIRST, lambda rigidity: torch.full((PARTICLES,), values[rigidity]))
     assert taken == FIRST
+
+
+@pytest.mark.parametrize(("worse", "taken"), [(0.0, FIRST / FACTOR), (0.2, FIRST)])
+def test_a_motion_is_let_go_of_where_that_is_no_worse(worse: float, taken: float) -> None:
+    alike = around(FIRST, sharpness=0.0, noise=1.0)
+    assert freed(FIRST, lambda rigidity: alike(rigidity) - worse * (rigidity < FIRST))[0] == taken
+
+
+def test_a_strength_that_breaks_down_frees_nothing() -> None:
+    taken, _ = freed(FIRST, lambda rigidity: torch.full((PARTICLES,), 0.0 if rigidity == FIRST else torch.nan))
+    assert taken == FIRST
+
+
+def test_a_motion_is_beyond_doubt_by_five_standard_errors() -> None:
+    resting = torch.randn(PARTICLES, generator=torch.Generator().manual_seed(2))
+    own = torch.randn(PARTICLES, generator=torch.Generator().manual_seed(3))
+    own, error = (own - own.mean()) / own.std(), PARTICLES**-0.5
+    by = lambda errors: at_rest(resting + own + errors * error, resting)  # noqa: E731
+    assert by(5.2).beyond_doubt_less_likely and not by(4.8).beyond_doubt_less_likely
+    assert by(0.8).agrees and not by(1.2).agrees and by(-3.2).surely_likelier
 
 
 @pytest.mark.parametrize("epochs", [16, 24, 37, 60])
@@ -126,6 +146,33 @@ def test_a_molecule_that_moves_is_not_held(trainer: FlexTrainer) -> None:
     assert gain.mean() > 3.0 * gain.std() / len(gain) ** 0.5
 
 
+def test_a_map_at_rest_is_less_likely_for_a_molecule_that_moves(trainer: FlexTrainer) -> None:
+    weights = noise_weights(trainer.progress.noise_power, trainer.data.grid)
+    kept = trainer.map.values.clone()
+    resting = trainer._at_rest(weights)
+    assert len(resting) == len(trainer.held_out) and torch.equal(trainer.map.values, kept)
+    assert at_rest(trainer._evidence(weights), resting).beyond_doubt_less_likely
+
+
+@pytest.mark.parametrize(
+    ("over_rest", "sitting", "factor"), [(6.0, 2, 1 / FACTOR), (6.0, 0, 1.0), (4.0, 2, 1.0), (0.5, 2, FACTOR)]
+)
+def test_a_motion_is_let_go_of_at_the_last_sitting_if_it_is_sure(
+    trainer: FlexTrainer, monkeypatch: pytest.MonkeyPatch, over_rest: float, sitting: int, factor: float
+) -> None:
+    """Only a stiffer one is worse here; ``over_rest`` is by how many standard errors a map at rest is less likely."""
+    spread = torch.linspace(-1.0, 1.0, PARTICLES)
+    spread = spread / spread.std() * PARTICLES**0.5
+    harsh = {FIRST * FACTOR: -spread.square()}
+    monkeypatch.setattr(trainer, "_evidence_with", lambda strength, weights: harsh.get(strength, 0.0 * spread))
+    monkeypatch.setattr(trainer, "_evidence", lambda weights: spread + over_rest)
+    monkeypatch.setattr(trainer, "_at_rest", lambda weights: torch.zeros(PARTICLES))
+    trainer.progress.epoch, trainer.progress.rigidity = sorted(trainer.trials)[sitting], FIRST
+    trainer._choose_rigidity(trainer.weights())
+    assert trainer.progress.rigidity == FIRST * factor
+    assert trainer.progress.tried[0][0] is None
+
+
 def test_a_given_rigidity_is_kept(trainer: FlexTrainer) -> None:
     assert trainer.trials and trainer.progress.rigidity == FIRST
     given = FlexTrainer(trainer.model, trainer.data, trainer.training, FlexConfig(rigidity=2.0))
@@ -145,6 +192,13 @@ def test_what_was_tried_is_told_and_what_was_taken_marked() -> None:
         {"half": 1, "epoch": 9, "lambda": 0.14, "tried": [[0.55, 0.0, 0.0], [0.14, 0.31, 0.05], "damaged"]},
     ]
     assert tried_rows(lines) == [("1", "9", "0.55", "+0.00 ± 0.00", ""), ("1", "9", "0.14", "+0.31 ± 0.05", "taken")]
+
+
+def test_a_map_at_rest_is_told_among_what_was_tried() -> None:
+    rest = [None, 0.01, 0.02]
+    line = {"half": 2, "epoch": 9, "lambda": 2.2, "tried": [rest, [2.2, 0.3, 0.1]]}
+    assert tried_rows([line])[0] == ("2", "9", "a map at rest", "+0.01 ± 0.02", "")
+    assert tried_rows([line])[1][4] == "taken"
 
 
 def test_the_report_says_along_how_many_coordinates_a_half_moves_in_the_end() -> None:

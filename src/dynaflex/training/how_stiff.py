@@ -25,6 +25,9 @@ FEWEST = 20
 _SURE = 3.0
 """Standard errors by which a softer molecule must be the likelier: softness lets noise in, which is hard to get rid of
 again, and lets the flow make up for what the map still lacks."""
+_BEYOND_DOUBT = 5.0
+"""Standard errors by which a map at rest must be less likely before a motion is let go of. Motions that are no more
+than what the map lacks have been seen to gain four, early on."""
 STRENGTHS = 3
 """Tried at a sitting, at most."""
 _SITTINGS = (0.4, 0.5, 0.6)
@@ -34,11 +37,29 @@ of what is found. Before, even a rigid molecule would surely be softer."""
 
 @dataclass(frozen=True)
 class Tried:
-    """A strength, and by how many nats a held-out particle is likelier with it than with that before, ± ``error``."""
+    """A strength, and by how many nats a held-out particle is likelier with it than with that before, ± ``error``.
+
+    The ``rigidity`` of a map at rest is infinite.
+    """
 
     rigidity: float
     gain: float
     error: float
+
+    @property
+    def agrees(self) -> bool:
+        """True if particles are as likely as before within a standard error, or likelier."""
+        return self.gain >= -self.error
+
+    @property
+    def surely_likelier(self) -> bool:
+        """True if there is no doubt that they are."""
+        return self.gain > _SURE * self.error
+
+    @property
+    def beyond_doubt_less_likely(self) -> bool:
+        """True if there is no doubt at all that they are less likely."""
+        return self.gain < -_BEYOND_DOUBT * self.error
 
 
 def sittings(epochs: int, able: Callable[[int], bool]) -> set[int]:
@@ -73,11 +94,33 @@ def chosen(present: float, first: float, evidence: Callable[[float], Tensor]) ->
     tried = [Tried(present, 0.0, 0.0), softer]
     if present >= first:
         tried.insert(0, trial(present * FACTOR))
-    if softer.gain > _SURE * softer.error:
+    if softer.surely_likelier:
         return softer.rigidity, tried
-    return (tried[0].rigidity if tried[0].gain >= -tried[0].error else present), tried
+    return (tried[0].rigidity if tried[0].agrees else present), tried
 
 
-def told(tried: list[Tried]) -> list[list[float]]:
-    """What was tried as the report knows it: strength, gain and error of all with which the training went on."""
-    return [[one.rigidity, one.gain, one.error] for one in tried if math.isfinite(one.gain)]
+def freed(present: float, evidence: Callable[[float], Tensor]) -> tuple[float, list[Tried]]:
+    """The rigidity for a motion that is beyond doubt, and what was tried: a softer one, if it agrees with the present.
+
+    Strain is paid for by every particle, however many there are, so that the strength that keeps noise out also keeps
+    a true motion short. Where it is short the evidence hardly notices, for latents spread as it shrinks. ``evidence``
+    is as in :func:`chosen`.
+    """
+    before = evidence(present)
+    softer = Tried(present / FACTOR, *gain(evidence(present / FACTOR), before))
+    return (softer.rigidity if softer.agrees else present), [Tried(present, 0.0, 0.0), softer]
+
+
+def at_rest(moving: Tensor, resting: Tensor) -> Tried:
+    """How a rigid map from the same particles compares, by the log-evidence ``(p)`` of those held out."""
+    return Tried(math.inf, *gain(resting, moving))
+
+
+def told(tried: list[Tried]) -> list[list[float | None]]:
+    """What was tried as the report knows it: strength, gain and error of all with which the training went on; a map at
+    rest has no strength."""
+    return [
+        [one.rigidity if math.isfinite(one.rigidity) else None, one.gain, one.error]
+        for one in tried
+        if math.isfinite(one.gain)
+    ]

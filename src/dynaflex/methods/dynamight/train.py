@@ -61,7 +61,7 @@ class DynamightProgress(Progress):
     """lambda, in nats per Å²."""
     stiffer: float = 1.0
     """By what factor images that were held out have lambda otherwise than by the balance."""
-    tried: list[list[float]] = field(default_factory=list)
+    tried: list[list[float | None]] = field(default_factory=list)
     """Of all that were tried before this epoch: lambda, gain and error."""
     rises: int = 0
     last_loss: float = float("inf")

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from dynaflex import ranks
+from dynaflex import ranks, spent
 from dynaflex.imaging.batch import Batch, halved
-from dynaflex.inference import descend, find_evidence, infer
+from dynaflex.inference import descend, energy_of, find_evidence, infer
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN
@@ -21,7 +21,7 @@ from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
 from dynaflex.methods.flex import how_long, how_many
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.flex.cutting import TrainerOnMesh
-from dynaflex.methods.meshed.folds import MapProgress
+from dynaflex.methods.meshed.folds import MapProgress, showing
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
@@ -51,7 +51,7 @@ class FlexProgress(MapProgress):
 
     strain: Tensor = field(default_factory=lambda: torch.zeros(0))
     rigidity: float = how_stiff.FIRST
-    tried: list[list[float]] = field(default_factory=list)
+    tried: list[list[float | None]] = field(default_factory=list)
     evidence: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
@@ -121,11 +121,35 @@ class FlexTrainer(TrainerOnMesh):
             if self.config.rigidity is None:
                 self._choose_rigidity(self.weights())
 
+    @spent.on("stiffness")
     def _choose_rigidity(self, weights: Tensor) -> None:
-        """Go on with the stiffness that they are likelier with."""
+        """Go on with the stiffness that they are likelier with: the stiffest where a map at rest is as likely, and in
+        the end as soft a one as they allow where it is not, beyond doubt."""
         state, evidence = self.progress, partial(self._evidence_with, weights=weights)
-        state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
-        state.tried = how_stiff.told(tried)
+        rest = how_stiff.at_rest(self._evidence(weights), self._at_rest(weights))
+        if rest.beyond_doubt_less_likely and state.epoch == max(self.trials):
+            state.rigidity, tried = how_stiff.freed(state.rigidity, evidence)
+        else:
+            state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
+        if rest.agrees:
+            state.rigidity = tried[0].rigidity
+        state.tried = how_stiff.told([rest, *tried])
+
+    def _at_rest(self, weights: Tensor) -> Tensor:
+        """The logarithm ``(i)`` of how likely a rigid map from the same particles makes the images held out."""
+
+        def resting(index: Tensor) -> Tensor:
+            return torch.zeros(len(index), self.config.latent_dim, device=self.data.device)
+
+        def energies(batch: Batch) -> Tensor:
+            return energy_of(self.model, batch, weights, resting(batch.index), self.prior)
+
+        def likely(mine: Tensor) -> Tensor:
+            parts = map(self._still, self.data.parts(mine, _AT_ONCE))
+            return -torch.cat([energy for part in parts for energy in part.in_pieces(energies)])
+
+        with showing(self.map, self._solved(resting).mean(dim=0)):
+            return self.data.per_particle(ranks.rows(self.held_out, likely), self.held_out)
 
     def _choose_coordinates(self, weights: Tensor) -> None:
         """Turn the latents so that images tell most of the first, and give up the last ones that nobody needs."""

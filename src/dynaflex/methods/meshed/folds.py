@@ -7,7 +7,7 @@ map is sharpened with what they say, and it holds more. Of the other fold's map 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -48,15 +48,19 @@ def by_fold(batch: Batch, particle: Tensor) -> list[Batch]:
     return [of(fold) for fold in present]
 
 
-@contextmanager
-def of_the_others(density: CanonicalMap, maps: Tensor, batch: Batch, particle: Tensor) -> Iterator[None]:
+def of_the_others(density: CanonicalMap, maps: Tensor, batch: Batch, particle: Tensor) -> AbstractContextManager[None]:
     """The map, of ``maps`` ``(2 n)``, that was made without the particles of a batch, which is of one fold.
 
     ``particle`` is as in :func:`fold_of`. Where there are no maps yet it is the one that both folds were given.
     """
+    return showing(density, maps[1 - int(fold_of(batch.index[0], particle))] if len(maps) else density.values)
+
+
+@contextmanager
+def showing(density: CanonicalMap, values: Tensor) -> Iterator[None]:
+    """The map with other ``values`` ``(n)`` for a while."""
     kept = density.values
-    if len(maps):
-        density.values = maps[1 - int(fold_of(batch.index[0], particle))]
+    density.values = values
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -236,23 +236,33 @@ class InTurn(ABC, Generic[C]):
         return self.model.render(points, batch.pose, batch.ctf)
 
     def _map_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
-        band = band_limit(
-            self.progress.epoch,
-            self.config.fixed_map_epochs,
-            self.planned,
-            self.data.grid,
-            self.config.shared_resolution,
-            self.config.finest_band,
-        )
-        self.progress.fold_maps = self.solver.solved(
-            self.table.mean_of,
+        self.progress.fold_maps = self._solved(self.table.mean_of, every_batch)
+        self.map.values.copy_(self.progress.fold_maps.mean(dim=0))
+        return {"steps": 0, "band": self._band()}
+
+    def _solved(
+        self, latents: Callable[[Tensor], Tensor], every_batch: EveryBatch = lambda _done, _total: None
+    ) -> Tensor:
+        """The maps ``(2 n)`` of both folds, whose particles have the latents ``latents(index (b))`` ``(b k)``."""
+        return self.solver.solved(
+            latents,
             self.progress.noise_power,
-            band=band,
+            band=self._band(),
             iterations=self.config.map_iterations,
             every_batch=every_batch,
         )
-        self.map.values.copy_(self.progress.fold_maps.mean(dim=0))
-        return {"steps": 0, "band": band}
+
+    def _band(self) -> int:
+        """The last shell that the map has in this epoch."""
+        config = self.config
+        return band_limit(
+            self.progress.epoch,
+            config.fixed_map_epochs,
+            self.planned,
+            self.data.grid,
+            config.shared_resolution,
+            config.finest_band,
+        )
 
     def _updates(self, skip: int) -> Iterator[list[Batch]]:
         """The micro-batches of every update but the first ``skip``, each of one fold."""

@@ -8,7 +8,8 @@ TRIED_HEAD = ("half", "epoch", "rigidity", "nats a particle, against going on as
 
 
 def tried_rows(records: Sequence[Mapping[str, object]]) -> list[tuple[str, ...]]:
-    """Every strength of the rigidity that was tried, by half and epoch; the one that was taken is marked.
+    """Every strength of the rigidity that was tried, by half and epoch; the one that was taken is marked. A map at rest
+    has none.
 
     Lines that hold something else are left out.
     """
@@ -17,10 +18,11 @@ def tried_rows(records: Sequence[Mapping[str, object]]) -> list[tuple[str, ...]]
         tried = line.get("tried")
         for one in tried if isinstance(tried, list) else []:
             match one:
-                case [int() | float() as rigidity, int() | float() as gain, int() | float() as error]:
+                case [int() | float() | None as rigidity, int() | float() as gain, int() | float() as error]:
+                    strength = "a map at rest" if rigidity is None else f"{rigidity:.3g}"
                     taken = "taken" if rigidity == line.get("lambda") else ""
                     found = f"{gain:+.2f} ± {error:.2f}".replace("-", "−")
-                    rows.append((str(line.get("half")), str(line.get("epoch")), f"{rigidity:.3g}", found, taken))
+                    rows.append((str(line.get("half")), str(line.get("epoch")), strength, found, taken))
     return rows
 
 
