@@ -27,7 +27,7 @@ def misreadings() -> list[Reading]:
 
     The absolute hand is not among them: a map and poses that are both mirrored predict the same images.
     """
-    return [*_of_shifts(), *_of_rotations(), *_of_images(), *_of_the_map(), *_of_the_ctf()]
+    return [*_of_shifts(), *_of_rotations(), *_of_images(), *_of_the_map(), *_of_what_ctfs_did(), *_of_the_ctf()]
 
 
 def _of_shifts() -> Iterable[Reading]:
@@ -148,19 +148,9 @@ def _of_the_map() -> Iterable[Reading]:
     yield from map(stretched, _STRETCHES)
 
 
-def _of_the_ctf() -> Iterable[Reading]:
-    def reading(name: str, remedy: str, change: Callable[[CtfParams], CtfParams]) -> Reading:
-        def changed(stated: Stated) -> Stated:
-            ctf = change(stated.ctf)
-            return replace(stated, ctf=ctf, transfer=transfer_function(ctf, stated.grid))
-
-        return Reading(name, remedy, changed)
-
+def _of_what_ctfs_did() -> Iterable[Reading]:
     def transferred(name: str, remedy: str, change: Callable[[Tensor], Tensor]) -> Reading:
         return Reading(name, remedy, lambda stated: replace(stated, transfer=change(stated.transfer)))
-
-    def defocus(factor: float) -> Callable[[CtfParams], CtfParams]:
-        return lambda ctf: replace(ctf, defocus_u=factor * ctf.defocus_u, defocus_v=factor * ctf.defocus_v)
 
     raw = "extract them without CTF correction"
 
@@ -176,6 +166,19 @@ def _of_the_ctf() -> Iterable[Reading]:
         f"the images are multiplied by their CTF: {say(_MULTIPLIED, 1)}",
         lambda transfer: (transfer * transfer.conj()).real,
     )
+
+
+def _of_the_ctf() -> Iterable[Reading]:
+    def reading(name: str, remedy: str, change: Callable[[CtfParams], CtfParams]) -> Reading:
+        def changed(stated: Stated) -> Stated:
+            ctf = change(stated.ctf)
+            return replace(stated, ctf=ctf, transfer=transfer_function(ctf, stated.grid))
+
+        return Reading(name, remedy, changed)
+
+    def defocus(factor: float) -> Callable[[CtfParams], CtfParams]:
+        return lambda ctf: replace(ctf, defocus_u=factor * ctf.defocus_u, defocus_v=factor * ctf.defocus_v)
+
     yield reading("defocus sign flipped", f"multiply {_DEFOCUS} by -1", defocus(-1.0))
     yield reading("defocus 10 times larger", f"multiply {_DEFOCUS} by 10: they are in nm", defocus(10.0))
     yield reading("defocus 10 times smaller", f"divide {_DEFOCUS} by 10", defocus(0.1))
