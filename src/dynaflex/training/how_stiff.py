@@ -26,8 +26,7 @@ _SURE = 3.0
 """Standard errors by which a softer molecule must be the likelier: softness lets noise in, which is hard to get rid of
 again, and lets the flow make up for what the map still lacks."""
 _BEYOND_DOUBT = 5.0
-"""Standard errors by which a map at rest must be less likely before a motion is let go of. Motions that are no more
-than what the map lacks have been seen to gain four, early on."""
+"""Standard errors by which a map at rest must be less likely before a motion is let go of: it is not taken back."""
 STRENGTHS = 3
 """Tried at a sitting, at most."""
 _SITTINGS = (0.4, 0.5, 0.6)
