@@ -126,7 +126,7 @@ class FlexTrainer(TrainerOnMesh):
         """Go on with the stiffness that they are likelier with: the stiffest where a map at rest is as likely, and in
         the end as soft a one as they allow where it is not, beyond doubt."""
         state, evidence = self.progress, partial(self._evidence_with, weights=weights)
-        rest = how_stiff.at_rest(self._moving(weights), self._at_rest(weights))
+        rest = how_stiff.at_rest(self._evidence(weights), self._at_rest(weights))
         if rest.beyond_doubt_less_likely and state.epoch == max(self.trials):
             state.rigidity, tried = how_stiff.freed(state.rigidity, evidence)
         else:
@@ -134,11 +134,6 @@ class FlexTrainer(TrainerOnMesh):
         if rest.agrees:
             state.rigidity = tried[0].rigidity
         state.tried = how_stiff.told([rest, *tried])
-
-    def _moving(self, weights: Tensor) -> Tensor:
-        """As :meth:`_evidence`, by a map that is solved for now: in the noise and the band of that at rest."""
-        with showing(self.map, self._solved(self.table.mean_of).mean(dim=0)):
-            return self._evidence(weights)
 
     def _at_rest(self, weights: Tensor) -> Tensor:
         """The logarithm ``(i)`` of how likely a rigid map from the same particles makes the images held out."""
