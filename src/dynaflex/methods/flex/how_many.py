@@ -13,9 +13,9 @@ import torch
 from dynaflex.shapes import Tensor
 from dynaflex.validate.controls import gain
 
-_SURE = 2.0
+_SURE = 3.0
 """Standard errors by which particles must be less likely without a coordinate. One that is not needed takes along what
-is still; one that is has many times as much to say."""
+is still; one that is needed has twice as much to say and more."""
 
 
 def by_information(covariance: Tensor) -> Tensor:
