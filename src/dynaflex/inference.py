@@ -103,14 +103,12 @@ def log_evidence(
     near = Laplace(found.mean, found.log_scale + math.log(_WIDER), _WIDER**2 * found.covariance)
     nowhere = torch.zeros_like(found.mean)
     far = Laplace.around(nowhere, torch.diag_embed(nowhere + 1.0 / prior.variance))
-    terms = []
-    for number, point in enumerate(points):
-        drawn = (near if number < _NEAR else far).sample(point.expand_as(found.mean))
-        densities = torch.stack([near.log_density(drawn), far.log_density(drawn)])
-        shares = torch.tensor([_NEAR, _FAR]).to(densities)[:, None] / len(points)
-        proposed = (densities + shares.log()).logsumexp(dim=0)
-        terms.append(-energy_of(model, batch, weights, drawn, prior) - proposed)
-    return torch.stack(terms).logsumexp(dim=0) - math.log(len(terms))
+    drawn = torch.cat([near.sample(points[:_NEAR, None]), far.sample(points[_NEAR:, None])])
+    proposed = torch.logaddexp(
+        near.log_density(drawn) + math.log(_NEAR / len(points)), far.log_density(drawn) + math.log(_FAR / len(points))
+    )
+    energies = torch.stack([energy_of(model, batch, weights, latents, prior) for latents in drawn])
+    return (-energies - proposed).logsumexp(dim=0) - math.log(len(points))
 
 
 @cache
