@@ -13,10 +13,6 @@ import torch
 from dynaflex.shapes import Tensor
 from dynaflex.validate.controls import gain
 
-_SURE = 3.0
-"""Standard errors by which particles must be less likely without a coordinate. One that is not needed takes along what
-is still; one that is needed has twice as much to say and more."""
-
 
 def by_information(covariance: Tensor) -> Tensor:
     """The turn ``(k k)`` after which images tell the coordinates apart, and most of the first.
@@ -30,8 +26,8 @@ def by_information(covariance: Tensor) -> Tensor:
 def needed(active: Tensor, evidence: Callable[[Tensor], Tensor]) -> Tensor:
     """Which of the ``active`` coordinates ``(k)`` remain, the last of them going first, and one remaining always.
 
-    ``evidence(active)`` is the logarithm ``(p)`` of the likelihood of particles that were held out, with these. A
-    coordinate remains if they are surely less likely without it.
+    ``evidence(active)`` is the logarithm ``(p)`` of the likelihood of particles that were held out, with these. The
+    fewer of two that agree within a standard error are taken.
     """
     before = evidence(active)
     while int(active.sum()) > 1:
@@ -39,7 +35,7 @@ def needed(active: Tensor, evidence: Callable[[Tensor], Tensor]) -> Tensor:
         fewer[int(active.nonzero()[-1])] = 0.0
         without = evidence(fewer)
         gained, error = gain(without, before)
-        if gained < -_SURE * error:
+        if gained < -error:
             break
         active, before = fewer, without
     return active
