@@ -10,6 +10,7 @@ import pytest
 from pages import maker
 
 ROOT = Path(__file__).parents[1]
+Index = dict[tuple[str, int], list[tuple[str, str]]]
 
 # Where a reader of the paper will look first.
 EXPECTED = {
@@ -42,17 +43,23 @@ def equations() -> ModuleType:
     return maker("equations")
 
 
+@pytest.fixture(scope="module")
+def index(equations: ModuleType) -> Index:
+    found: Index = equations.index()
+    return found
+
+
 @pytest.mark.parametrize("equation", NUMBERED)
-def test_each_equation_has_exactly_one_home(equations: ModuleType, equation: tuple[str, int]) -> None:
-    homes = equations.index().get(equation, [])
+def test_each_equation_has_exactly_one_home(index: Index, equation: tuple[str, int]) -> None:
+    homes = index.get(equation, [])
     assert len(homes) == 1, f"{equation} is implemented in {homes or 'no docstring'}"
     path, _ = homes[0]
     assert path.endswith(EXPECTED.get(equation, path))
 
 
-def test_no_docstring_implements_an_equation_that_does_not_exist(equations: ModuleType) -> None:
+def test_no_docstring_implements_an_equation_that_does_not_exist(equations: ModuleType, index: Index) -> None:
     known = {(paper, number) for paper, numbers in equations.PAPERS.items() for number in numbers}
-    assert equations.index().keys() <= known == set(NUMBERED)
+    assert index.keys() <= known == set(NUMBERED)
 
 
 def test_the_page_is_up_to_date(equations: ModuleType) -> None:

@@ -71,14 +71,12 @@ def test_another_file_is_not_taken_for_the_one_that_moved(
     assert before == stored(trained_toy.run)
 
 
-@pytest.mark.parametrize("options", [("--symmetry", "Q7"), ("--device", "cuda:99"), ("--box", "7"), ("--box", "64")])
-def test_what_cannot_be_done_leaves_the_results_as_they_were(
-    trained_toy: Toy, command: Command, options: tuple[str, str]
-) -> None:
+def test_what_cannot_be_done_leaves_the_results_as_they_were(trained_toy: Toy, command: Command) -> None:
     assert command("resume", trained_toy.run).code == 0
     before = stored(trained_toy.run)
-    assert command("reconstruct", trained_toy.run, *options).code in (2, 4)
-    assert before == stored(trained_toy.run)
+    for options in (("--symmetry", "Q7"), ("--device", "cuda:99"), ("--box", "7"), ("--box", "64")):
+        assert command("reconstruct", trained_toy.run, *options).code in (2, 4), options
+        assert before == stored(trained_toy.run), options
 
 
 def stored(run: Path) -> dict[str, bytes]:

@@ -20,17 +20,13 @@ from dynaflex.imaging.noise import alternate_shells
 from dynaflex.losses.data import data_loss
 from dynaflex.reconstruct.field import Region
 from dynaflex.results.reopen import reopened
-from dynaflex.results.support import SUPPORT, Support, _solved
+from dynaflex.results.support import Support, _solved
 from dynaflex.results.trained import load_half
 from dynaflex.run.directory import Run
 from dynaflex.simulation.particles import simulate
+from supported import supports
 
 Brief = Callable[..., tuple[Path, Any]]
-
-
-def supports(run: Path) -> list[Support]:
-    record = json.loads((run / SUPPORT).read_text())
-    return [Support(**record[f"half{half}"]) for half in (1, 2)]
 
 
 @pytest.mark.parametrize("fixture", ["finished_run", "flex_run"])
@@ -39,14 +35,6 @@ def test_a_true_motion_is_supported_and_that_of_another_particle_is_worse_than_n
 ) -> None:
     for half in supports(request.getfixturevalue(fixture)):
         assert half.holds and half.permuted < 0.0
-
-
-@pytest.mark.parametrize(("method", "snr"), [("flex", 0.2), ("dynamight", 0.2), ("flex", 0.0)])
-def test_nothing_supports_a_motion_that_is_not_there(tmp_path: Path, brief_of: Brief, method: str, snr: float) -> None:
-    simulate(tmp_path / "data", 400, 32, 6.0, snr, "none", 4)
-    run, outcome = brief_of(method, "--epochs", 12, "--until", "train", "--skip-check", data=tmp_path / "data")
-    assert outcome.code == 0, outcome.err
-    assert not any(half.holds for half in supports(run))
 
 
 def test_nothing_around_the_molecule_is_judged(flex_run: Path) -> None:

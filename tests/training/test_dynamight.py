@@ -28,11 +28,11 @@ from dynaflex.validate.score import (
     rotation_slope,
     variance_explained,
 )
+from supported import supports
 from training.conftest import MAPS
 from written import latents_of, load_json, volume
 
 Brief = Callable[..., tuple[Path, Any]]
-
 
 # The known motion
 
@@ -161,9 +161,10 @@ def mean_difference(run: Path) -> float:
 
 
 def test_a_rigid_molecule_does_not_move_and_gains_nothing(tmp_path: Path, brief: Brief) -> None:
-    truth = simulate(tmp_path, 300, 32, 6.0, 0.5, "none", 1)
+    truth = simulate(tmp_path, 400, 32, 6.0, 0.5, "none", 1)
     run, outcome = brief("--epochs", 25, "--gaussians", 120, data=tmp_path)
     assert outcome.code == 0, outcome.err
+    assert not any(half.holds for half in supports(run))
     latents = latents_of(run)
     for half in (1, 2):
         rows = latents["index"][latents["half"] == half].tolist()
@@ -172,9 +173,10 @@ def test_a_rigid_molecule_does_not_move_and_gains_nothing(tmp_path: Path, brief:
 
 
 def test_noise_has_no_resolution(tmp_path: Path, brief: Brief) -> None:
-    simulate(tmp_path, 300, 32, 6.0, 0.0, "hinge", 2)
+    simulate(tmp_path, 400, 32, 6.0, 0.0, "hinge", 2)
     run, outcome = brief("--epochs", 15, "--gaussians", 120, data=tmp_path)
     assert outcome.code == 0, outcome.err
+    assert not any(half.holds for half in supports(run))
     fsc = load_json(run / "fsc.json")
     for name in ("deformed", "rigid"):
         assert fsc[name]["resolution"] == {"0.143": None, "0.5": None}
