@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dynaflex.deformation.mesh_flow import MeshFlow
+from dynaflex.deformation.still import rigid_motions
 from dynaflex.grid import Grid
 from dynaflex.mesh.build import lattice
 from dynaflex.mesh.tetmesh import TetMesh
@@ -126,3 +127,36 @@ def test_segments_that_lie_over_each_other_can_part(mesh: TetMesh) -> None:
         flow.of_segment -= 0.1 * flow.of_segment.grad / flow.of_segment.grad.norm()
     one, other = flow.vertex_displacement(z)[0].detach().split(count)
     assert float((one - other).norm(dim=1).min()) > 1e-4
+
+
+def test_once_it_is_found_what_stands_still_does_in_every_conformation(mesh: TetMesh) -> None:
+    """Of a flow that turns all and bends one end."""
+    flow, latents = flow_on(mesh), torch.randn(64, 2, generator=torch.Generator().manual_seed(4))
+    before = flow.vertex_displacement(latents).detach()
+    heavy = mesh.vertices[:, 0] < 0.0
+    flow.find_still(latents, torch.where(heavy, 1.0, 0.01))
+    after = flow.vertex_displacement(latents).detach()
+    assert float(after[:, heavy].var(dim=0).sum()) < 0.8 * float(before[:, heavy].var(dim=0).sum())
+    taken = rigid_motions(mesh.vertices).flatten(1).T
+    off = (before - after).transpose(1, 2).flatten(1).T
+    left = off - taken @ torch.linalg.lstsq(taken, off).solution
+    assert float(left.norm()) < 1e-4 * float(off.norm())
+
+
+def test_what_stands_still_does_not_depend_on_which_conformation_is_at_rest(mesh: TetMesh) -> None:
+    flow, latents = flow_on(mesh), torch.randn(64, 2, generator=torch.Generator().manual_seed(4))
+    flow.find_still(latents, torch.ones(len(mesh.vertices)))
+    origin = torch.tensor([0.4, -0.7])
+    expected = flow.vertex_displacement(latents) - flow.vertex_displacement(origin[None])
+    torch.testing.assert_close(flow.rebased(origin).vertex_displacement(latents), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_latents_of_its_own_say_of_the_whole_what_one_latent_says_of_both(mesh: TetMesh) -> None:
+    flow, latents = flow_on(mesh), torch.randn(64, 2, generator=torch.Generator().manual_seed(4))
+    before = flow.carry(latents, mesh.vertices).detach()
+    flow.find_still(latents, torch.ones(len(mesh.vertices)))
+    apart, nowhere = flow.apart(), torch.zeros_like(latents)
+    both = apart.carry(latents.repeat(1, 2), mesh.vertices)
+    torch.testing.assert_close(both.detach(), before, rtol=1e-4, atol=1e-4)
+    within = apart.carry(torch.cat([latents, nowhere], dim=1), mesh.vertices)
+    torch.testing.assert_close(within, flow.carry(latents, mesh.vertices))

@@ -6,6 +6,7 @@ import torch
 
 from dynaflex.deformation.coordinate_mlp import CoordinateMLP
 from dynaflex.deformation.on_mesh import OnMesh
+from dynaflex.deformation.still import Apart, Still
 from dynaflex.mesh.tetmesh import TetMesh
 from dynaflex.shapes import Tensor
 
@@ -16,8 +17,9 @@ class MeshFlow(OnMesh):
     One network moves all vertices, where the paper's has three outputs for each: what images say of a vertex is known
     of its neighbours (ADR 0032). Where segments lie side by side, or over each other, f tells them apart by a vector of
     each that the first layer is given, zero at first. Taking off f(0, x) makes z = 0 the conformation of the canonical
-    map, so that the map and the flow cannot trade a common displacement. Vertices that are ``fixed`` stay, and nothing
-    moves along coordinates that are not ``active`` ``(k)``, 0 or 1.
+    map, so that the map and the flow cannot trade a common displacement. The motion of what stands ``still`` is taken
+    off too, once that was found. Vertices that are ``fixed`` stay, and nothing moves along coordinates that are not
+    ``active`` ``(k)``, 0 or 1.
     """
 
     active: Tensor
@@ -42,14 +44,29 @@ class MeshFlow(OnMesh):
         self.network = CoordinateMLP(latent_dim, extent, layers=layers, width=width, start=start, generator=generator)
         self.of_segment = torch.nn.Parameter(torch.zeros(int(mesh.segment.max()) + 1, width))
         self.register_buffer("active", torch.ones(latent_dim))
+        self.still = Still(mesh.vertices)
         self.register_buffer("encoded", self.network.encode_positions(mesh.vertices))
         self.register_buffer("owner", _owners(mesh))
 
     def vertex_displacement(self, latents: Tensor) -> Tensor:
         """Displacements ``(b v 3)`` in Å of the vertices for latents ``(b k)``; in memory as ``(b 3 v)``."""
+        moved = self._moved(latents)
+        return (moved - self.still.moved(moved)) * (~self.fixed[:, None])
+
+    def find_still(self, latents: Tensor, mass: Tensor) -> None:
+        """Find what stands still in the conformations ``latents`` ``(b k)``, where the vertices have a ``mass``
+        ``(v)``."""
+        self.still.find(self._moved(latents), mass)
+
+    def apart(self) -> Apart:
+        """Motion of the whole, which is taken off, and that within, each by latents of its own."""
+        return Apart(self, self.still, self._moved)
+
+    def _moved(self, latents: Tensor) -> Tensor:
+        """As :meth:`vertex_displacement`, with the motion of what stands still, and by all vertices."""
         spatial = self.network.w_space @ self.encoded.T + self.of_segment[self.owner].T
         moved = self.network.moved(spatial, torch.cat([self.origin[None], latents]) * self.active)
-        return (moved[1:] - moved[:1]) * (~self.fixed[:, None])
+        return moved[1:] - moved[:1]
 
     @torch.no_grad()
     def turn(self, rotation: Tensor) -> None:

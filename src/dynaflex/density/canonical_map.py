@@ -96,6 +96,12 @@ class CanonicalMap(Density):
         """The voxels where they rest ``(n 3)``."""
         return self.sites
 
+    def mass(self, mesh: TetMesh) -> Tensor:
+        """How much density there is around each vertex ``(v)`` of the ``mesh`` that carries the voxels."""
+        corners, shares = mesh.cells[self.cell], mesh.barycentric(self.sites, self.cell)
+        mass = torch.zeros(len(mesh.vertices), device=self.values.device)
+        return mass.index_add_(0, corners.flatten(), (shares * self.values.clamp(min=0.0)[:, None]).flatten())
+
     def landmarks(self) -> Tensor:
         """At most 2,000 of the densest voxels, evenly picked from those above a quarter of the highest, ``(n 3)``."""
         dense = (self.values > 0.25 * self.values.max()).nonzero()[:, 0]

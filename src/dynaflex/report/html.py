@@ -23,7 +23,7 @@ from dynaflex.report.facts.noise import NOISE_HEAD, noise_rows
 from dynaflex.report.facts.resolution import docking_sentence, resolution_sentence, resolution_tiles
 from dynaflex.report.facts.supported import support_sentence
 from dynaflex.report.facts.taken import taken_rows
-from dynaflex.report.facts.tried import TRIED_HEAD, coordinates_sentence, cuts_sentence, tried_rows
+from dynaflex.report.facts.tried import TRIED_HEAD, coordinates_sentence, cuts_sentence, tried_rows, whole_sentence
 from dynaflex.report.states import reconstructed
 from dynaflex.report.views import Views
 from dynaflex.run.directory import PAGE
@@ -154,7 +154,7 @@ class _Report:
 
     def _tried(self) -> Iterator[str]:
         """How many coordinates there are and how stiff the molecule may be, where held-out images were asked."""
-        for sentence_of in (coordinates_sentence, cuts_sentence):
+        for sentence_of in (coordinates_sentence, whole_sentence, cuts_sentence):
             if sentence := sentence_of(self.shown.metrics or ()):
                 yield page.paragraph(sentence)
         rows = tried_rows(self.shown.metrics or ())

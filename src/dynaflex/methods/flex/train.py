@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
 
-from dynaflex import ranks, spent
 from dynaflex.imaging.batch import Batch, halved
-from dynaflex.inference import descend, energy_of, find_evidence, infer
+from dynaflex.inference import descend, infer
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
-from dynaflex.latents.prior import GAUSSIAN
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
-from dynaflex.methods.flex import how_long, how_many
+from dynaflex.methods.flex import how_long
+from dynaflex.methods.flex.asking import AskingTrainer, FlexProgress
 from dynaflex.methods.flex.config import FlexConfig
-from dynaflex.methods.flex.cutting import TrainerOnMesh
-from dynaflex.methods.meshed.folds import MapProgress, showing
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 from dynaflex.training import how_stiff
-from dynaflex.training.steps import Contribution, Diverged
-from dynaflex.training.undone import undone
+from dynaflex.training.steps import Contribution
 
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
@@ -41,25 +34,10 @@ _EPOCHS_OF_THE_MAP = 2
 surely be softer."""
 
 
-@dataclass
-class FlexProgress(MapProgress):
-    """``strain`` ``(t)`` is that of every cell at the end of the last epoch of the flow, empty before it is known.
-
-    ``rigidity`` is lambda, and ``tried`` says of all that were tried before this epoch: rigidity, gain and error.
-    ``evidence`` ``(p)`` is that of the particles held out when it was last asked whether to go on, empty before.
-    """
-
-    strain: Tensor = field(default_factory=lambda: torch.zeros(0))
-    rigidity: float = how_stiff.FIRST
-    tried: list[list[float | None]] = field(default_factory=list)
-    evidence: Tensor = field(default_factory=lambda: torch.zeros(0))
-
-
-class FlexTrainer(TrainerOnMesh):
+class FlexTrainer(AskingTrainer):
     """Trains the flow by gradients, and finds the latents of every batch anew."""
 
     motion = "flow"
-    progress: FlexProgress
 
     def __init__(
         self,
@@ -112,88 +90,6 @@ class FlexTrainer(TrainerOnMesh):
         if self.progress.step == 0:
             self._ask()
 
-    def _ask(self) -> None:
-        """In the epochs where they are asked, let images that nothing is learned from say how many coordinates the
-        motion has, and how stiff the molecule is."""
-        self.progress.tried = []
-        if self.progress.epoch in self.trials:
-            self._choose_coordinates(self.weights())
-            if self.config.rigidity is None:
-                self._choose_rigidity(self.weights())
-
-    @spent.on("stiffness")
-    def _choose_rigidity(self, weights: Tensor) -> None:
-        """Go on with the stiffness that they are likelier with: the stiffest where a map at rest is as likely, and in
-        the end as soft a one as they allow where it is not, beyond doubt."""
-        state, evidence = self.progress, partial(self._evidence_with, weights=weights)
-        rest = how_stiff.at_rest(self._evidence(weights), self._at_rest(weights))
-        if rest.beyond_doubt_less_likely and state.epoch == max(self.trials):
-            state.rigidity, tried = how_stiff.freed(state.rigidity, evidence)
-        else:
-            state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
-        if rest.agrees:
-            state.rigidity = tried[0].rigidity
-        state.tried = how_stiff.told([rest, *tried])
-
-    def _at_rest(self, weights: Tensor) -> Tensor:
-        """The logarithm ``(i)`` of how likely a rigid map from the same particles makes the images held out."""
-
-        def resting(index: Tensor) -> Tensor:
-            return torch.zeros(len(index), self.config.latent_dim, device=self.data.device)
-
-        def energies(batch: Batch) -> Tensor:
-            return energy_of(self.model, batch, weights, resting(batch.index), self.prior)
-
-        def likely(mine: Tensor) -> Tensor:
-            parts = map(self._still, self.data.parts(mine, _AT_ONCE))
-            return -torch.cat([energy for part in parts for energy in part.in_pieces(energies)])
-
-        with showing(self.map, self._solved(resting).mean(dim=0)):
-            return self.data.per_particle(ranks.rows(self.held_out, likely), self.held_out)
-
-    def _choose_coordinates(self, weights: Tensor) -> None:
-        """Turn the latents so that images tell most of the first, and give up the last ones that nobody needs."""
-        flow, every = self.flow, torch.arange(len(self.data))
-        if self.prior is GAUSSIAN:
-            turn = how_many.by_information(ranks.rows(self.held_out, partial(self._covariances, weights=weights)))
-            flow.turn(turn)
-            self.table.set_mean(every, self.table.mean_of(every) @ turn.T)
-
-        def evidence(active: Tensor) -> Tensor:
-            flow.active.copy_(active)
-            return self._evidence(weights)
-
-        flow.active.copy_(how_many.needed(flow.active.clone(), evidence))
-        self.table.set_mean(every, self.table.mean_of(every) * flow.active)
-
-    def _covariances(self, index: Tensor, weights: Tensor) -> Tensor:
-        """Those ``(b k k)`` of the latents of particles ``index`` ``(b)``."""
-        found = lambda batch: self._found(batch, weights).covariances()  # noqa: E731
-        parts = map(self._still, self.data.parts(index, _AT_ONCE))
-        return torch.cat([covariances for part in parts for covariances in part.in_pieces(found)])
-
-    def _evidence_with(self, rigidity: float, weights: Tensor) -> Tensor:
-        """That of the images held out ``(i)``, after some updates with another rigidity, which are undone."""
-        accumulate = partial(self._cross_fitted, weights=weights)
-        with undone(self):
-            self.progress.rigidity = rigidity
-            try:
-                for batches in islice(self._updates(skip=0), self.trial_updates):
-                    self._update(batches, accumulate)
-            except Diverged:
-                return torch.full((1,), torch.nan)
-            return self._evidence(weights)
-
-    def _evidence(self, weights: Tensor) -> Tensor:
-        """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are."""
-        start = lambda batch: self.table.mean_of(batch.index) * self.flow.active  # noqa: E731
-
-        def found(mine: Tensor) -> Tensor:
-            batches = map(self._still, self.data.parts(mine, _AT_ONCE))
-            return find_evidence(self.model, batches, start, weights, self.prior)
-
-        return self.data.per_particle(ranks.rows(self.held_out, found), self.held_out)
-
     def _end_epoch(self) -> None:
         """Add a stretch where the plan ends and particles held out still gain."""
         state, stretch = self.progress, how_long.stretch(self.planned)
@@ -226,12 +122,16 @@ class FlexTrainer(TrainerOnMesh):
 
     def _end_motion(self) -> dict[str, Any]:
         self._settle_strain()
-        tried: dict[str, Any] = {"tried": self.progress.tried} if self.progress.tried else {}
+        if self.flow.still.known:
+            self._find_still()
+        asked = {"tried": self.progress.tried, "whole": self.progress.whole}
+        told: dict[str, Any] = {name: answers for name, answers in asked.items() if answers}
         if self.cuts and self.progress.epoch == self.config.fixed_map_epochs - 1:
-            tried |= self._choose_mesh(self.weights())
+            told |= self._choose_mesh(self.weights())
         segments = int(self.flow.mesh.segment.max()) + 1
         return {
-            "lambda": self.progress.rigidity, "coordinates": int(self.flow.active.sum()), "segments": segments, **tried,
+            "lambda": self.progress.rigidity, "coordinates": int(self.flow.active.sum()), "segments": segments,
+            "still": self.flow.still.known, **told,
         }  # fmt: skip
 
     @torch.no_grad()

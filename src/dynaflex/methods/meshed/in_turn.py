@@ -219,7 +219,7 @@ class InTurn(ABC, Generic[C]):
         def look(index: Tensor) -> None:
             nonlocal flexible, rigid
             count = ranks.counts(len(index), len(self.held_out))
-            for part in map(self._still, self.data.parts(index, _MICRO_BATCH)):
+            for part in map(self._noiseless, self.data.parts(index, _MICRO_BATCH)):
                 for moved, unmoved in part.in_pieces(losses):
                     flexible += count * moved
                     rigid += count * unmoved
@@ -280,6 +280,6 @@ class InTurn(ABC, Generic[C]):
         some = (self.data.shared(part) for part in self.training[:2048].split(256))
         self.map.values.mul_(matching_scale(self.model, self.data, some))
 
-    def _still(self, index: Tensor) -> Batch:
+    def _noiseless(self, index: Tensor) -> Batch:
         """The particles ``index`` ``(b)`` without any noise on their latents."""
         return self.data.batch(index)

@@ -1,4 +1,4 @@
-"""What was left to the images that were held out: coordinates, cuts in the mesh, and how stiff, as rows of a table."""
+"""What was left to the images that were held out: coordinates, what stands still, cuts in the mesh, and how stiff."""
 
 from __future__ import annotations
 
@@ -33,6 +33,24 @@ def coordinates_sentence(records: Sequence[Mapping[str, object]]) -> str:
     if not told:
         return ""
     return f"Of its latent coordinates a half moves along those that held-out images need: {', '.join(told)}."
+
+
+def whole_sentence(records: Sequence[Mapping[str, object]]) -> str:
+    """Whether motion of the whole molecule was taken off, where held-out images were asked; else empty."""
+    still = {line["half"]: line.get("still") for line in records if "half" in line and "still" in line}
+    told = []
+    for line in records:
+        match line.get("whole"):
+            case [int() | float() as gain, int() | float() as error]:
+                found = f"{gain:+.2f} ± {error:.2f}".replace("-", "−")
+                kept = "is taken off" if still.get(line.get("half")) else "belongs to the motion, and stays"
+                told.append(f"in half {line.get('half')} it {kept} ({found} nats a held-out particle)")
+    if not told:
+        return ""
+    return (
+        "A whole molecule that turns or shifts is what errors of poses look like. Held-out images were asked whether "
+        f"that has latents of its own: {', '.join(told)}."
+    )
 
 
 def cuts_sentence(records: Sequence[Mapping[str, object]]) -> str:

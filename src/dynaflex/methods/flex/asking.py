@@ -1,0 +1,176 @@
+"""What is asked of images that nothing is learned from, in the training of one half.
+
+Along how many coordinates a molecule moves, how stiff it is, and whether motion of the whole is motion of the molecule.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+
+import torch
+
+from dynaflex import ranks, spent
+from dynaflex.imaging.batch import Batch
+from dynaflex.inference import energy_of, find_evidence
+from dynaflex.latents.posterior import Posterior
+from dynaflex.latents.prior import GAUSSIAN
+from dynaflex.methods.flex import how_many
+from dynaflex.methods.flex.cutting import TrainerOnMesh
+from dynaflex.methods.meshed.folds import MapProgress, showing
+from dynaflex.model import FlexModel
+from dynaflex.shapes import Tensor
+from dynaflex.training import how_stiff
+from dynaflex.training.steps import Diverged
+from dynaflex.training.undone import undone
+from dynaflex.validate.controls import SURE, gain
+
+_AT_ONCE = 64
+
+
+@dataclass
+class FlexProgress(MapProgress):
+    """``strain`` ``(t)`` is that of every cell at the end of the last epoch of the flow, empty before it is known.
+
+    ``rigidity`` is lambda, and ``tried`` says of all that were tried before this epoch: rigidity, gain and error.
+    ``whole`` is what images gain there if motion of the whole has latents of its own, and its error. ``evidence``
+    ``(p)`` is that of the particles held out when it was last asked whether to go on, empty before.
+    """
+
+    strain: Tensor = field(default_factory=lambda: torch.zeros(0))
+    rigidity: float = how_stiff.FIRST
+    tried: list[list[float | None]] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    evidence: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+
+class AskingTrainer(TrainerOnMesh):
+    """Trains a flow on a mesh, and lets images that are held out decide what no setting is right for."""
+
+    progress: FlexProgress
+    trial_updates: int
+
+    @abstractmethod
+    def _found(self, batch: Batch, weights: Tensor) -> Posterior:
+        """The latents ``(b k)`` of a batch under the present model, from where they stood, and how wide they are."""
+
+    def _ask(self) -> None:
+        """In the epochs where they are asked, let images that nothing is learned from say whether the whole moves, how
+        many coordinates the motion has, and how stiff the molecule is."""
+        self.progress.tried, self.progress.whole = [], []
+        if self.progress.epoch in self.trials:
+            if self.progress.epoch == min(self.trials):
+                self._choose_frame(self.weights())
+            self._choose_coordinates(self.weights())
+            if self.config.rigidity is None:
+                self._choose_rigidity(self.weights())
+
+    @spent.on("stiffness")
+    def _choose_frame(self, weights: Tensor) -> None:
+        """Take motion of the whole off all motion, unless images are surely less likely if it has latents of its own.
+
+        What poses err by has nothing to do with the conformation. Where the whole turns for the molecule's sake, as two
+        halves do that close towards each other, one latent tells of both, and two are one too many.
+        """
+        if bool(self.flow.fixed.any()):
+            return
+        together = self._evidence(weights)
+        self._find_still()
+        apart = FlexModel(self.map, self.flow.apart(), self.table, self.data.grid)
+        gained, error = self.progress.whole = list(gain(self._evidence(weights, apart, of=2), together))
+        if gained < -SURE * error:
+            self.flow.still.forget()
+
+    def _find_still(self) -> None:
+        """Find what stands still in particles in training."""
+        self.flow.find_still(self._some_latents(), self.map.mass(self.flow.mesh))
+
+    @spent.on("stiffness")
+    def _choose_rigidity(self, weights: Tensor) -> None:
+        """Go on with the stiffness that they are likelier with: the stiffest where a map at rest is as likely, and in
+        the end as soft a one as they allow where it is not, beyond doubt."""
+        state, evidence = self.progress, partial(self._evidence_with, weights=weights)
+        rest = how_stiff.at_rest(self._evidence(weights), self._at_rest(weights))
+        if rest.beyond_doubt_less_likely and state.epoch == max(self.trials):
+            state.rigidity, tried = how_stiff.freed(state.rigidity, evidence)
+        else:
+            state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
+        if rest.agrees:
+            state.rigidity = tried[0].rigidity
+        state.tried = how_stiff.told([rest, *tried])
+
+    def _choose_coordinates(self, weights: Tensor) -> None:
+        """Turn the latents so that images tell most of the first, and give up the last ones that nobody needs."""
+        flow, every = self.flow, torch.arange(len(self.data))
+        if self.prior is GAUSSIAN:
+            turn = how_many.by_information(ranks.rows(self.held_out, partial(self._covariances, weights=weights)))
+            flow.turn(turn)
+            self.table.set_mean(every, self.table.mean_of(every) @ turn.T)
+
+        def evidence(active: Tensor) -> Tensor:
+            flow.active.copy_(active)
+            return self._evidence(weights)
+
+        flow.active.copy_(how_many.needed(flow.active.clone(), evidence))
+        self.table.set_mean(every, self.table.mean_of(every) * flow.active)
+
+    def _at_rest(self, weights: Tensor) -> Tensor:
+        """The logarithm ``(i)`` of how likely a rigid map from the same particles makes the images held out."""
+        with showing(self.map, self._solved(self._resting_latents).mean(dim=0)):
+            return self._resting(weights)
+
+    def _resting(self, weights: Tensor) -> Tensor:
+        """The logarithm ``(i)`` of how likely the present map makes the images held out, if nothing moves."""
+
+        def energies(batch: Batch) -> Tensor:
+            return energy_of(self.model, batch, weights, self._resting_latents(batch.index), self.prior)
+
+        def likely(mine: Tensor) -> Tensor:
+            return -torch.cat([energy for part in self._parts(mine) for energy in part.in_pieces(energies)])
+
+        return self.data.per_particle(ranks.rows(self.held_out, likely), self.held_out)
+
+    def _resting_latents(self, index: Tensor) -> Tensor:
+        return torch.zeros(len(index), self.config.latent_dim, device=self.data.device)
+
+    def _covariances(self, index: Tensor, weights: Tensor) -> Tensor:
+        """Those ``(b k k)`` of the latents of particles ``index`` ``(b)``."""
+        found = lambda batch: self._found(batch, weights).covariances()  # noqa: E731
+        return torch.cat([covariances for part in self._parts(index) for covariances in part.in_pieces(found)])
+
+    def _evidence_with(self, rigidity: float, weights: Tensor) -> Tensor:
+        """That of the images held out ``(i)``, after some updates with another rigidity, which are undone."""
+        with undone(self):
+            self.progress.rigidity = rigidity
+            return self._after_updates(weights)
+
+    def _after_updates(self, weights: Tensor) -> Tensor:
+        """The evidence ``(i)`` of the images held out after some updates; nan if they break down."""
+        accumulate = partial(self._cross_fitted, weights=weights)
+        try:
+            for batches in islice(self._updates(skip=0), self.trial_updates):
+                self._update(batches, accumulate)
+        except Diverged:
+            return torch.full((1,), torch.nan)
+        return self._evidence(weights)
+
+    def _evidence(self, weights: Tensor, model: FlexModel | None = None, of: int = 1) -> Tensor:
+        """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are.
+
+        Another ``model`` has so many latents in place ``of`` one.
+        """
+
+        def start(batch: Batch) -> Tensor:
+            return (self.table.mean_of(batch.index) * self.flow.active).repeat(1, of)
+
+        def found(mine: Tensor) -> Tensor:
+            return find_evidence(model or self.model, self._parts(mine), start, weights, self.prior)
+
+        return self.data.per_particle(ranks.rows(self.held_out, found), self.held_out)
+
+    def _parts(self, index: Tensor) -> Iterator[Batch]:
+        """The particles ``index`` ``(p)`` in batches, without any noise on their latents."""
+        return map(self._noiseless, self.data.parts(index, _AT_ONCE))
