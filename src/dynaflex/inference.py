@@ -27,6 +27,8 @@ _NEAR, _FAR = 24, 8
 _WIDER = 1.3
 """How much wider than the posterior they are drawn: too wide costs a tenth of the draws, too narrow a coordinate's
 tails."""
+KNOWN_TO = 0.05
+"""Nats to which the mean of :func:`log_evidence` is known: differences below it may be those of the draws."""
 FROM_TRAINED, FROM_NOTHING = 2, 6
 
 

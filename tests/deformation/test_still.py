@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dynaflex.deformation.base import Deformation, Moves
-from dynaflex.deformation.still import Apart, Still, rigid_motions
+from dynaflex.deformation.still import Apart, FromStill, Still, rigid_motions
 from dynaflex.rotations import random_rotations
 from dynaflex.shapes import Tensor
 
@@ -111,6 +111,35 @@ def test_how_many_small_masses_make_a_point_does_not_matter() -> None:
     expected = found_in(together).moved(together)
     moved = doubled.moved(torch.cat([together, together], dim=1))
     torch.testing.assert_close(moved[:, :POINTS], expected, rtol=1e-3, atol=1e-3)
+
+
+class Swinging(Deformation):
+    """The arm swings and the whole is displaced, by the latent and by whatever point."""
+
+    def at(self, points: Tensor) -> Moves:
+        arm, motions = (points[:, 0] > 12.0)[:, None], rigid_motions(points)
+        turned = torch.linalg.cross(
+            torch.tensor([0.0, 0.0, 1.0]).expand_as(points), points - torch.tensor([12.0, 0, 0])
+        )
+
+        def moved(latents: Tensor) -> Tensor:
+            whole = torch.einsum("ba,acn->bnc", latents[:, 1:], motions)
+            return 0.2 * latents[:, :1, None] * turned * arm + whole
+
+        return moved
+
+
+def test_a_motion_is_told_from_what_stands_still_at_any_point() -> None:
+    latents = random(PARTICLES, 7, seed=6) * torch.tensor([1.0, 1.0, 1.0, 1.0, 0.03, 0.03, 0.03])
+    motion, elsewhere = FromStill(Swinging()), 20.0 * random(100, 3, seed=7)
+    assert torch.equal(motion.displacement(latents, elsewhere), Swinging().displacement(latents, elsewhere))
+    motion.find_still(latents, POINTS_AT_REST, MASS)
+    alone = torch.cat([latents[:, :1], torch.zeros(PARTICLES, 6)], dim=1)
+    error = motion.displacement(latents, elsewhere) - Swinging().displacement(alone, elsewhere)
+    assert rms(error) < 0.1
+    apart = motion.apart(motion)
+    both = apart.displacement(latents.repeat(1, 2), elsewhere)
+    torch.testing.assert_close(both, Swinging().displacement(latents, elsewhere), rtol=1e-3, atol=1e-3)
 
 
 class Resting(Deformation):

@@ -74,10 +74,10 @@ def stopped(request: pytest.FixtureRequest, make: MakeTrainer, tmp_path_factory:
         place = Place(trainer.progress.epoch, trainer.progress.step)
         if place in runs:
             trainer.progress.skipped = trainer.progress.skipped_in_a_row = 3
-            trainer.progress.tried = [[1.0, 0.2, 0.1]]
+            trainer.progress.tried, trainer.progress.whole = [[1.0, 0.2, 0.1]], [0.3, 0.1]
             checkpoint.save(runs[place], trainer, "digest")
             trainer.progress.skipped = trainer.progress.skipped_in_a_row = 0
-            trainer.progress.tried = []
+            trainer.progress.tried, trainer.progress.whole = [], []
 
     for epoch in range(END):
         if epoch == 2:
@@ -114,7 +114,7 @@ WITHIN = [*WHOLE_EPOCH, "step", "seen", "progress.power", "progress.rest", "prog
 # Of particles whose noise is alike they are empty: see test_noise_groups.py.
 OF_GROUPS = ["progress.groups", "progress.group_noise"]
 # They decide what is reported of the epoch, and when a training is given up, which this one never is.
-COUNTED = ["totals", "skipped", "skipped_in_a_row", "tried"]
+COUNTED = ["totals", "skipped", "skipped_in_a_row", "tried", "whole"]
 
 
 def leave_out(run: Run, item: str, fresh: HalfTrainer) -> Any:

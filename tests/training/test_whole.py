@@ -1,37 +1,78 @@
-"""Laws of motion of the whole: it is taken off unless images surely say that it belongs to the motion within."""
+"""Laws of motion of the whole: it is taken off unless images say beyond doubt that it belongs to the motion within."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
+from dynaflex.imaging.noise import noise_weights
+from dynaflex.methods.dynamight.train import HalfTrainer
 from dynaflex.methods.flex.train import FlexTrainer
 from dynaflex.report.facts.tried import whole_sentence
 
 
 @pytest.fixture
 def trainer(make_flex: Callable[..., FlexTrainer]) -> FlexTrainer:
-    """Of a third of the particles held out, whose flow also turns the whole."""
+    """Of a third of the particles held out."""
     return make_flex(2 / 3, batch_size=8)
 
 
-@pytest.mark.parametrize(("errors", "apart"), [(2.0, True), (-2.0, True), (-4.0, False)])
-def test_motion_of_the_whole_is_taken_off_unless_images_surely_object(
-    trainer: FlexTrainer, monkeypatch: pytest.MonkeyPatch, errors: float, apart: bool
+@pytest.fixture(params=["flex", "dynamight"])
+def any_trainer(request: pytest.FixtureRequest) -> Any:
+    """Of either method."""
+    if request.param == "flex":
+        return request.getfixturevalue("trainer")
+    made: HalfTrainer = request.getfixturevalue("make")(warm_up_epochs=0)
+    made.run_epoch(lambda _figures: None)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("gained", "error", "apart"), [(0.2, 0.1, True), (-0.4, 0.1, True), (-0.6, 0.1, False), (-0.04, 0.001, True)]
+)
+def test_motion_of_the_whole_is_taken_off_unless_images_object_beyond_doubt(
+    any_trainer: Any, monkeypatch: pytest.MonkeyPatch, gained: float, error: float, apart: bool
 ) -> None:
-    """And asking leaves no trace but that."""
+    """By more than evidence is known to. And asking leaves no trace but that."""
     spread = torch.linspace(-1.0, 1.0, 200)
-    spread = spread / spread.std() * 200**0.5
-    evidence = iter([torch.zeros(200), spread + errors])
-    monkeypatch.setattr(trainer, "_evidence", lambda *_args, **_more: next(evidence))
-    before = copy.deepcopy(trainer.model.state_dict())
-    trainer._choose_frame(trainer.weights())
-    changed = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == ({"deformation.still.reads"} if apart else set())
-    assert trainer.progress.whole == pytest.approx([errors, 1.0], rel=1e-4)
+    spread = spread / spread.std() * 200**0.5 * error
+    evidence = iter([torch.zeros(200), spread + gained])
+    monkeypatch.setattr(any_trainer, "_evidence_of_two", lambda *_: next(evidence))
+    some = any_trainer._some_latents(1) if isinstance(any_trainer, HalfTrainer) else any_trainer._some_latents()
+    state, before = copy.deepcopy(any_trainer.model.state_dict()), any_trainer.model.deformed(some)
+    any_trainer._choose_frame(weights_of(any_trainer))
+    changed = {name for name, value in any_trainer.model.state_dict().items() if not torch.equal(value, state[name])}
+    assert all(".still." in name for name in changed)
+    assert torch.equal(any_trainer.model.deformed(some), before) != apart
+    assert any_trainer.progress.whole == pytest.approx([gained, error], rel=1e-3)
+
+
+def weights_of(trainer: Any) -> torch.Tensor:
+    return noise_weights(trainer.progress.noise_power, trainer.data.grid)
+
+
+def test_images_are_asked_of_both_methods(any_trainer: Any) -> None:
+    """Twice as many latents say as much of the same images."""
+    any_trainer._choose_frame(weights_of(any_trainer))
+    gained, error = any_trainer.progress.whole
+    assert math.isfinite(gained) and 0.0 < error < 10.0
+
+
+def test_what_stands_still_is_found_anew_after_every_joint_epoch(make: Callable[..., HalfTrainer]) -> None:
+    trainer = make(warm_up_epochs=0)
+    trainer.run_epoch(lambda _figures: None)
+    motion = trainer._motion()
+    assert motion is not None and not motion.still.known
+    trainer._find_still()
+    before = motion.still.reads.clone()
+    figures: list[dict[str, Any]] = []
+    trainer.run_epoch(figures.append)
+    assert figures[0]["still"] and not torch.equal(motion.still.reads, before)
 
 
 def test_the_body_of_a_hinge_stands_still_once_that_is_known(trainer: FlexTrainer) -> None:

@@ -15,6 +15,7 @@ _AT_REST = 0.1
 """Of the rms displacement of all of a molecule: what moves less stands still."""
 _ROUNDS = 5
 """Of finding what stands still beside what stood still before: three settle it to a hundredth of an Å."""
+_ANCHORS = 256
 _NEARLY = 1e-9
 """Å², so that what does not move at all has a weight."""
 
@@ -72,6 +73,36 @@ class Still(torch.nn.Module):
         self.reads.zero_()
 
 
+class FromStill(Deformation):
+    """A ``motion`` told from what stands still in it, once that was found among the 256 points that weigh most."""
+
+    def __init__(self, motion: Deformation) -> None:
+        super().__init__()
+        self.motion = motion
+        self.still = Still(torch.zeros(_ANCHORS, 3))
+
+    def at(self, points: Tensor) -> Moves:
+        """What maps latents to the displacements of points ``(n 3)``."""
+        moves, moved = self.motion.at(points), self.motion.at(self.still.points)
+        motions = rigid_motions(points)
+        return lambda latents: moves(latents) - _sum_of(self.still.amounts(moved(latents)), motions)
+
+    @torch.no_grad()
+    def find_still(self, latents: Tensor, points: Tensor, mass: Tensor) -> None:
+        """Find what stands still in the conformations ``latents`` ``(b k)``, where the points ``(n 3)`` have a ``mass``
+        ``(n)``."""
+        heaviest = mass.argsort(descending=True, stable=True)[:_ANCHORS]
+        # Of fewer points the first stands in, and weighs nothing.
+        anchors, weighs = points[:1].repeat(_ANCHORS, 1), mass.new_zeros(_ANCHORS)
+        anchors[: len(heaviest)], weighs[: len(heaviest)] = points[heaviest], mass[heaviest]
+        self.still.points.copy_(anchors)
+        self.still.find(self.motion.displacement(latents, anchors), weighs)
+
+    def apart(self, within: Deformation) -> Apart:
+        """Motion of the whole, which is taken off, and that ``within``, each by latents of its own."""
+        return Apart(within, self.still, self.motion.at(self.still.points))
+
+
 class Apart(Deformation):
     """Motion of the whole and motion within the molecule, each for itself.
 
@@ -94,6 +125,24 @@ class Apart(Deformation):
 
     def _whole(self, latents: Tensor, motions: Tensor) -> Tensor:
         return _sum_of(self.still.amounts(self.moves(latents.chunk(2, dim=1)[1])), motions)
+
+
+class Beside(Deformation):
+    """A motion as it is, by the first half of latents ``(b 2k)``; the second says nothing, and is there to compare with
+    a motion :class:`Apart` that has as many."""
+
+    def __init__(self, motion: Deformation) -> None:
+        super().__init__()
+        self.motion = motion
+
+    def at(self, points: Tensor) -> Moves:
+        """What maps latents ``(b 2k)`` to the displacements of points ``(n 3)``."""
+        moves = self.motion.at(points)
+        return lambda latents: moves(latents.chunk(2, dim=1)[0])
+
+    def carry(self, latents: Tensor, points: Tensor) -> Tensor:
+        """Destinations of what a density gave to move, ``points`` ``(n 3)`` at rest, for latents ``(b 2k)``."""
+        return self.motion.carry(latents.chunk(2, dim=1)[0], points)
 
 
 def rigid_motions(points: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from dynaflex import spent
 from dynaflex.shapes import Tensor
-from dynaflex.validate.controls import gain
+from dynaflex.validate.controls import BEYOND_DOUBT, gain
 
 FIRST = 0.55
 """The rigidity to begin with, in nats per nm³ of matter and unit of squared strain: see ADR 0017."""
@@ -25,8 +25,6 @@ FEWEST = 20
 _SURE = 3.0
 """Standard errors by which a softer molecule must be the likelier: softness lets noise in, which is hard to get rid of
 again, and lets the flow make up for what the map still lacks."""
-_BEYOND_DOUBT = 5.0
-"""Standard errors by which a map at rest must be less likely before a motion is let go of: it is not taken back."""
 STRENGTHS = 3
 """Tried at a sitting, at most."""
 _SITTINGS = (0.4, 0.5, 0.6)
@@ -57,8 +55,8 @@ class Tried:
 
     @property
     def beyond_doubt_less_likely(self) -> bool:
-        """True if there is no doubt at all that they are less likely."""
-        return self.gain < -_BEYOND_DOUBT * self.error
+        """True if there is no doubt at all that they are less likely: a motion that is let go of is not taken back."""
+        return self.gain < -BEYOND_DOUBT * self.error
 
 
 def sittings(epochs: int, able: Callable[[int], bool]) -> set[int]:

@@ -14,8 +14,8 @@ from sklearn.neighbors import KNeighborsRegressor
 from dynaflex.shapes import Array, IntArray, Tensor
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
-SURE, UNSURE = 3.0, 1.0
-"""Standard errors that settle a question, and that raise one."""
+BEYOND_DOUBT, SURE, UNSURE = 5.0, 3.0, 1.0
+"""Standard errors after which nobody asks again, that settle a question, and that raise one."""
 PERMUTATIONS = 20
 _FOLDS, _NEIGHBOURS = 5, 15
 _SMALL_LEAK, _LARGE_LEAK = 0.05, 0.25

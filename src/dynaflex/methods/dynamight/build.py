@@ -13,6 +13,7 @@ from dynaflex.deformation.confined import Confined
 from dynaflex.deformation.coordinate_mlp import CoordinateMLP
 from dynaflex.deformation.lattice import OnLattice
 from dynaflex.deformation.rebased import Rebased
+from dynaflex.deformation.still import FromStill
 from dynaflex.density import placement
 from dynaflex.density.coarse_grain import CoarseModel
 from dynaflex.density.gaussians import GaussianDensity
@@ -133,5 +134,7 @@ def _assemble(
             torch.manual_seed(generator.initial_seed())
             latents = Encoder(config.latent_dim, train_grid.box)
     spacing = config.node_spacing
-    moves = OnLattice(decoder, spacing) if unit is None else Confined(decoder, spacing, unit, train_grid.width)
+    if unit is not None:
+        return FlexModel(density, Confined(decoder, spacing, unit, train_grid.width), latents, train_grid)
+    moves = OnLattice(FromStill(decoder), spacing)
     return FlexModel(density, moves, latents, train_grid)

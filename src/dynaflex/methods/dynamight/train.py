@@ -9,23 +9,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
 import torch
 
-from dynaflex import ranks, spent
+from dynaflex import spent
 from dynaflex.deformation.confined import Confined
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
-from dynaflex.inference import find_evidence
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.graph import Graph, cut, fixed_graph, neighbour_graph
 from dynaflex.losses.isometry import weight_of
 from dynaflex.methods.dynamight import rates
+from dynaflex.methods.dynamight.asking import AskingTrainer, DynamightProgress
 from dynaflex.methods.dynamight.balance import balance, geometry_loss
 from dynaflex.methods.dynamight.config import PAPERS_RATIO, DynamightConfig
 from dynaflex.methods.dynamight.consensus import closest_conformation
@@ -39,7 +38,7 @@ from dynaflex.training.contrast import Contrasts
 from dynaflex.training.likelihood import MOST, Likelihood, some_of
 from dynaflex.training.method import EveryBatch, Report
 from dynaflex.training.scale import matching_scale
-from dynaflex.training.steps import Contribution, Diverged, Progress, Steps, told
+from dynaflex.training.steps import Contribution, Diverged, Steps, told
 from dynaflex.training.undone import undone
 
 FIRST = how_stiff.FIRST / 16.0
@@ -49,27 +48,12 @@ _BALANCE_BATCHES = 4
 _SHOWN = 64
 """Updates by which a lambda shows what it does."""
 _AT_ONCE = 64
-_STREAM_EPOCH, _STREAM_BALANCE, _STREAM_POOL = 1, 2, 3
+_STREAM_EPOCH, _STREAM_BALANCE, _STREAM_MATCH = 1, 2, 3
+_POOLED = 16
+"""Batches of 64 particles that the reference is pooled from."""
 
 
-@dataclass
-class DynamightProgress(Progress):
-    """What the schedule of DynaMight has to remember."""
-
-    joint_epochs: int = 0
-    strength: float = 0.0
-    """lambda, in nats per Å²."""
-    stiffer: float = 1.0
-    """By what factor images that were held out have lambda otherwise than by the balance."""
-    tried: list[list[float | None]] = field(default_factory=list)
-    """Of all that were tried before this epoch: lambda, gain and error."""
-    rises: int = 0
-    last_loss: float = float("inf")
-    rest: Tensor = field(default_factory=lambda: torch.zeros(0, 3))
-    """The reference ``(n 3)`` whose neighbours make the graph: as it stood when the epoch began."""
-
-
-class HalfTrainer:
+class HalfTrainer(AskingTrainer):
     """Trains the model of one half-set, one epoch at a time."""
 
     def __init__(
@@ -157,14 +141,14 @@ class HalfTrainer:
         self._finish_epoch(phase)
         report({
             "half": self.data.half, "epoch": state.epoch, "phase": phase, "steps": total, **figures,
-            "lambda": state.strength, **({"tried": state.tried} if state.tried else {}),
+            "lambda": state.strength, **self._told(),
             "seconds": time.monotonic() - started,
         })  # fmt: skip
 
     def _begin_epoch(self, phase: str, weights: Tensor) -> None:
         if self.progress.epoch == 0:
             self._begin()
-        self.progress.tried = []
+        self.progress.tried, self.progress.whole = [], []
         if phase == "joint":
             self._weigh_geometry(weights)
         self.progress.begin_epoch()
@@ -210,6 +194,8 @@ class HalfTrainer:
             state.joint_epochs += 1
             if self.schedule.replaces(state.joint_epochs, state.epoch):
                 self._replace_reference()
+            if (motion := self._motion()) is not None and motion.still.known:
+                self._find_still()
         self.renew_graph()
         state.begin_epoch()
 
@@ -238,15 +224,10 @@ class HalfTrainer:
         )
 
     def _weigh_geometry(self, weights: Tensor) -> None:
-        """Balance geometry and images, and let images that nothing is learned from say how stiff the molecule is, in
-        the epochs where they are asked."""
-        state, balanced = self.progress, self._balance(weights)
-        present = state.strength = balanced * state.stiffer
-        if state.epoch in self.trials:
-            evidence = partial(self._evidence_with, weights=weights)
-            state.strength, tried = how_stiff.chosen(present, balanced, evidence)
-            state.stiffer *= state.strength / present
-            state.tried = how_stiff.told(tried)
+        """Balance geometry and images, and ask how stiff the molecule is."""
+        balanced = self._balance(weights)
+        self.progress.strength = balanced * self.progress.stiffer
+        self._ask(self.progress.strength, balanced, weights)
 
     def _balance(self, weights: Tensor) -> float:
         ratio = self.config.ratio
@@ -262,7 +243,6 @@ class HalfTrainer:
 
     def _evidence_with(self, strength: float, weights: Tensor) -> Tensor:
         """That of the images held out ``(i)``, after some updates with another lambda, which are undone."""
-        latents = self.model.latents
         accumulate = partial(self._accumulate, weights=weights, phase="joint")
         with undone(self):
             self.progress.strength = strength
@@ -271,28 +251,18 @@ class HalfTrainer:
                     self.steps.take([batch], accumulate, self.optimisers.values())
             except Diverged:
                 return torch.full((1,), torch.nan)
-            start = lambda batch: latents.posterior(batch).mean  # noqa: E731
-
-            def found(mine: Tensor) -> Tensor:
-                still = map(self.likelihood.batch, self.data.parts(mine, _AT_ONCE))
-                return find_evidence(self.model, still, start, weights, self.config.latent_prior)
-
-            return self.data.per_particle(ranks.rows(self.judges, found), self.judges)
+            return self._evidence(weights)
 
     def _match_scale(self) -> None:
         """Give the Gaussians the amplitude at which their images fit the particles best."""
-        scale = matching_scale(self.model, self.data, islice(self._batches(_STREAM_POOL), 32))
+        scale = matching_scale(self.model, self.data, islice(self._batches(_STREAM_MATCH), 32))
         with torch.no_grad():
             self.model.density.get_parameter("log_amplitude").add_(math.log(scale))
 
+    @torch.no_grad()
     def _replace_reference(self) -> None:
         """Move the reference to the mean of predictions close to it."""
-        key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_POOL)
-        draws = self.data.draws(self.training, 64, self.config.latent_dim, key)
-        with torch.no_grad():
-            some = [self.data.batch(part, noise=noise) for part, noise in islice(draws, 16)]
-            latents = torch.cat([batch.series.one(self.model.latents.posterior(batch).mean) for batch in some])
-            chosen = torch.cat([self.model.deformed(z) for z in latents.split(64)])
-            reference = self.model.density.points()
-            pooled = min(self.config.pooled_particles, max(1, len(chosen) // 10))
-            reference.copy_(closest_conformation(chosen, reference, pooled))
+        chosen = torch.cat([self.model.deformed(z) for z in self._some_latents(_POOLED).split(64)])
+        reference = self.model.density.points()
+        pooled = min(self.config.pooled_particles, max(1, len(chosen) // 10))
+        reference.copy_(closest_conformation(chosen, reference, pooled))

@@ -6,7 +6,7 @@ Along how many coordinates a molecule moves, how stiff it is, and whether motion
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -14,8 +14,10 @@ from itertools import islice
 import torch
 
 from dynaflex import ranks, spent
+from dynaflex.deformation.base import Deformation
+from dynaflex.deformation.still import Beside
 from dynaflex.imaging.batch import Batch
-from dynaflex.inference import energy_of, find_evidence
+from dynaflex.inference import KNOWN_TO, energy_of, find_evidence
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN
 from dynaflex.methods.flex import how_many
@@ -26,7 +28,7 @@ from dynaflex.shapes import Tensor
 from dynaflex.training import how_stiff
 from dynaflex.training.steps import Diverged
 from dynaflex.training.undone import undone
-from dynaflex.validate.controls import SURE, gain
+from dynaflex.validate.controls import BEYOND_DOUBT, gain
 
 _AT_ONCE = 64
 
@@ -70,18 +72,18 @@ class AskingTrainer(TrainerOnMesh):
 
     @spent.on("stiffness")
     def _choose_frame(self, weights: Tensor) -> None:
-        """Take motion of the whole off all motion, unless images are surely less likely if it has latents of its own.
+        """Take motion of the whole off, unless images are beyond doubt less likely if it has latents of its own.
 
         What poses err by has nothing to do with the conformation. Where the whole turns for the molecule's sake, as two
         halves do that close towards each other, one latent tells of both, and two are one too many.
+        Latents that tell of both for other reasons make a smaller difference, and to take off too much costs less.
         """
         if bool(self.flow.fixed.any()):
             return
-        together = self._evidence(weights)
+        together = self._evidence_of_two(Beside(self.flow), weights)
         self._find_still()
-        apart = FlexModel(self.map, self.flow.apart(), self.table, self.data.grid)
-        gained, error = self.progress.whole = list(gain(self._evidence(weights, apart, of=2), together))
-        if gained < -SURE * error:
+        gained, error = self.progress.whole = list(gain(self._evidence_of_two(self.flow.apart(), weights), together))
+        if gained < -max(BEYOND_DOUBT * error, KNOWN_TO):
             self.flow.still.forget()
 
     def _find_still(self) -> None:
@@ -157,17 +159,23 @@ class AskingTrainer(TrainerOnMesh):
             return torch.full((1,), torch.nan)
         return self._evidence(weights)
 
-    def _evidence(self, weights: Tensor, model: FlexModel | None = None, of: int = 1) -> Tensor:
-        """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are.
+    def _evidence(self, weights: Tensor) -> Tensor:
+        """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are."""
+        return self._evidence_of(self.model, weights, lambda z: z)
 
-        Another ``model`` has so many latents in place ``of`` one.
-        """
+    def _evidence_of_two(self, motion: Deformation, weights: Tensor) -> Tensor:
+        """The same of another ``motion``, by two latents in place of one."""
+        model = FlexModel(self.map, motion, self.table, self.data.grid)
+        return self._evidence_of(model, weights, lambda z: z.repeat(1, 2))
+
+    def _evidence_of(self, model: FlexModel, weights: Tensor, near: Callable[[Tensor], Tensor]) -> Tensor:
+        """The same of a ``model``, whose latents are ``near(z)`` for those of now, z."""
 
         def start(batch: Batch) -> Tensor:
-            return (self.table.mean_of(batch.index) * self.flow.active).repeat(1, of)
+            return near(self.table.mean_of(batch.index) * self.flow.active)
 
         def found(mine: Tensor) -> Tensor:
-            return find_evidence(model or self.model, self._parts(mine), start, weights, self.prior)
+            return find_evidence(model, self._parts(mine), start, weights, self.prior)
 
         return self.data.per_particle(ranks.rows(self.held_out, found), self.held_out)
 
