@@ -12,6 +12,7 @@ import pytest
 
 from dynaflex.errors import OtherVersionError
 from dynaflex.run.ledger import Ledger
+from dynaflex.training.checkpoint import model_state
 from faults.harness import Command, Toy
 from survival import rewrite
 
@@ -65,6 +66,26 @@ def test_settings_that_this_version_does_not_know_are_named(
     for words in ("config.json", f"entry {entry}", "found ", "dynaflex 0.0.7", "[run.other-version]", "another -o"):
         assert words in said
     assert before == {path: path.read_bytes() for path in trained_toy.run.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("part", ["gone", "new", "of another size"])
+@pytest.mark.parametrize("name", ["analyze", "volumes", "reconstruct"])
+def test_a_model_that_is_made_otherwise_is_named(
+    trained_toy: Toy, command: Command, monkeypatch: pytest.MonkeyPatch, name: str, part: str
+) -> None:
+    def written(tensors: dict[str, Any]) -> dict[str, Any]:
+        state, name = model_state(tensors), "deformation.network.motion.bias"
+        bias = state.pop(name)
+        known = {"gone": {}, "new": {name: bias, "deformation.more": bias}, "of another size": {name: bias[1:]}}
+        return state | known[part]
+
+    monkeypatch.setattr("dynaflex.results.trained.model_state", written)
+    monkeypatch.chdir(trained_toy.folder)
+    outcome = command(*[trained_toy.run if word == "RUN" else word for word in COMMANDS[name]])
+    entry = "deformation.more" if part == "new" else "deformation.network.motion.bias"
+    assert outcome.code == 3, outcome.err
+    for words in ("checkpoints", f"entry {entry}", "found ", "[run.other-model]", "another -o"):
+        assert words in outcome.error_line()
 
 
 def test_from_python_too(trained_toy: Toy) -> None:

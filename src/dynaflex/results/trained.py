@@ -27,7 +27,7 @@ from dynaflex.results.settings import method_of as method_of
 from dynaflex.run.directory import Run
 from dynaflex.run.files import read_grids
 from dynaflex.shapes import FloatArray, IntArray, Tensor
-from dynaflex.training.checkpoint import final, model_state
+from dynaflex.training.checkpoint import fill, final, model_state
 from dynaflex.training.final_latents import candidates
 
 LANDMARKS = 200
@@ -135,6 +135,7 @@ def load_half(run: Run, half: int, origin: Tensor | None = None) -> TrainedHalf:
     Raises:
         UsageError: the half has not been trained to its end.
         DamagedCheckpointError: the checkpoint of that end, or of the latents, does not verify.
+        OtherVersionError: another version made it, of a model with other parts.
     """
     method, config = method_of(run), config_of(run)
     trained = half if half in config.trained_halves else 0
@@ -142,7 +143,7 @@ def load_half(run: Run, half: int, origin: Tensor | None = None) -> TrainedHalf:
     tensors = final(run, trained)
     state = model_state(tensors)
     model = method.empty_model(state, len(latents["rows"]), read_grids(run).train, config)
-    model.load_state_dict(state)
+    fill(model, state, run)
     model.requires_grad_(False)
     rest = run.read_json(ALIGNMENT).get(f"half{half}") if origin is None else origin
     if rest is not None:

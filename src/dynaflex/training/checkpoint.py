@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from dynaflex.errors import DamagedCheckpointError
+from dynaflex.errors import DamagedCheckpointError, OtherVersionError
+from dynaflex.model import FlexModel
 from dynaflex.run.directory import Run
 from dynaflex.run.refusals import to_resume
 from dynaflex.shapes import Tensor
 from dynaflex.training.method import Trainer
 from dynaflex.training.steps import Diverged
+from dynaflex.version import __version__
 
 
 def save(run: Run, trainer: Trainer, digest: str) -> None:
@@ -67,6 +70,7 @@ def restore(run: Run, trainer: Trainer, digest: str) -> bool:
 
     Raises:
         DamagedCheckpointError: the checkpoint was made from other particles.
+        OtherVersionError: another version made it, of a model with other parts.
     """
     loaded = run.load_checkpoint(f"half{trainer.data.half}")
     if loaded is None:
@@ -82,7 +86,7 @@ def restore(run: Run, trainer: Trainer, digest: str) -> bool:
         )
     model = model_state(tensors)
     trainer.expect(model)
-    trainer.model.load_state_dict(model)
+    fill(trainer.model, model, run)
     for name, optimiser in trainer.optimisers.items():
         _restore_optimiser(optimiser, f"optimiser.{name}.", tensors, state["numbers"])
     for name, value in state["progress"].items():
@@ -130,6 +134,23 @@ def is_final(run: Run, half: int) -> bool:
 def model_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The parameters of the model among a checkpoint's tensors."""
     return {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
+
+
+def fill(model: FlexModel, state: Mapping[str, Tensor], run: Run) -> None:
+    """Give a model what a checkpoint of the run has of it, its ``state``.
+
+    Raises:
+        OtherVersionError: the model of the run has other parts, or parts of other sizes.
+    """
+    sizes, stored = ({name: tuple(part.shape) for name, part in one.items()} for one in (model.state_dict(), state))
+    odd = sorted(name for name, size in {**stored, **sizes}.items() if stored.get(name) != size or name not in sizes)
+    if odd:
+        raise OtherVersionError(
+            "run.other-model", f"the model of this run is made otherwise than that of dynaflex {__version__}",
+            file=run.checkpoints, field=odd[0], expected=sizes.get(odd[0], "none"), found=stored.get(odd[0], "none"),
+            fix="work on this run with the version that made it, or start another with this version and another -o",
+        )  # fmt: skip
+    model.load_state_dict(state)
 
 
 def _restore_optimiser(

@@ -21,7 +21,7 @@ from dynaflex.run.metrics import METRICS
 from dynaflex.run.refusals import to_resume
 from dynaflex.run.watched import state_of
 from dynaflex.shapes import IntArray
-from dynaflex.training.checkpoint import model_state
+from dynaflex.training.checkpoint import fill, model_state
 from dynaflex.viewer.answers.under_way import is_at_work
 
 _LAST_LINES = 1 << 16
@@ -75,7 +75,7 @@ class Training:
             raise UsageError(
                 "view.no-latents", "an encoder's latents are found when it is trained", fix="wait until it is"
             )
-        model.load_state_dict(state)
+        fill(model, state, self.run)
         model.requires_grad_(False)
         every = torch.arange(int(mine.sum()))
         posterior = model.latents.posterior_of(every)
