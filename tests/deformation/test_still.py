@@ -87,6 +87,12 @@ def test_of_a_molecule_that_is_twisted_the_middle_stands_still() -> None:
     assert float(taken) < 0.15 * 0.005 * float(height.abs().max())
 
 
+def test_a_rigid_displacement_is_the_sum_of_rigid_motions() -> None:
+    amounts = random(5, 6, seed=8)
+    together = torch.einsum("ba,acn->bnc", amounts, rigid_motions(POINTS_AT_REST))
+    torch.testing.assert_close(found_in(together).moved(together), together, rtol=1e-3, atol=1e-2)
+
+
 def test_the_units_do_not_matter() -> None:
     together = swinging_arm() + of_the_whole()
     larger = found_in(3.0 * together, 3.0 * POINTS_AT_REST)

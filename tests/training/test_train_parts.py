@@ -35,7 +35,7 @@ def silent(_figures: dict[str, Any]) -> None:
 def stir(model: FlexModel, size: float = 0.1) -> None:
     """Let the decoder, which is the identity at the start, move something."""
     with torch.no_grad():
-        weight = model.deformation.get_parameter("network.w_out")
+        weight = model.deformation.get_parameter("network.motion.w_out")
         weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * size)
 
 

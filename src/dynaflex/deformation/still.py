@@ -41,7 +41,7 @@ class Still(torch.nn.Module):
 
     def moved(self, displacements: Tensor) -> Tensor:
         """How far all points go along with what stands still, where they have ``displacements``; ``(b n 3)`` both."""
-        return _sum_of(self.amounts(displacements), rigid_motions(self.points))
+        return _rigid(self.amounts(displacements), self.points)
 
     def amounts(self, displacements: Tensor) -> Tensor:
         """The shifts in Å and turns in radians ``(b 6)`` of what stands still, where the points have ``displacements``
@@ -61,7 +61,7 @@ class Still(torch.nn.Module):
         motions, reads = rigid_motions(self.points.double()), self.reads.double()
         displacements, mass = displacements.double(), mass.double()
         for _ in range(_ROUNDS):
-            within = displacements - _sum_of(_read(reads, displacements), motions)
+            within = displacements - _rigid(_read(reads, displacements), self.points.double())
             variance = within.var(dim=0, correction=0).sum(dim=1)
             usual = (mass @ variance) / mass.sum()
             weighed = (motions * (mass / (variance + _AT_REST**2 * usual).clamp(min=_NEARLY))).flatten(1)
@@ -84,8 +84,7 @@ class FromStill(Deformation):
     def at(self, points: Tensor) -> Moves:
         """What maps latents to the displacements of points ``(n 3)``."""
         moves, moved = self.motion.at(points), self.motion.at(self.still.points)
-        motions = rigid_motions(points)
-        return lambda latents: moves(latents) - _sum_of(self.still.amounts(moved(latents)), motions)
+        return lambda latents: moves(latents) - _rigid(self.still.amounts(moved(latents)), points)
 
     @torch.no_grad()
     def find_still(self, latents: Tensor, points: Tensor, mass: Tensor) -> None:
@@ -116,15 +115,15 @@ class Apart(Deformation):
 
     def at(self, points: Tensor) -> Moves:
         """What maps latents ``(b 2k)`` to the displacements of points ``(n 3)``."""
-        within, motions = self.within.at(points), rigid_motions(points)
-        return lambda latents: within(latents.chunk(2, dim=1)[0]) + self._whole(latents, motions)
+        within = self.within.at(points)
+        return lambda latents: within(latents.chunk(2, dim=1)[0]) + self._whole(latents, points)
 
     def carry(self, latents: Tensor, points: Tensor) -> Tensor:
         """Destinations of what a density gave to move, ``points`` ``(n 3)`` at rest, for latents ``(b 2k)``."""
-        return self.within.carry(latents.chunk(2, dim=1)[0], points) + self._whole(latents, rigid_motions(points))
+        return self.within.carry(latents.chunk(2, dim=1)[0], points) + self._whole(latents, points)
 
-    def _whole(self, latents: Tensor, motions: Tensor) -> Tensor:
-        return _sum_of(self.still.amounts(self.moves(latents.chunk(2, dim=1)[1])), motions)
+    def _whole(self, latents: Tensor, points: Tensor) -> Tensor:
+        return _rigid(self.still.amounts(self.moves(latents.chunk(2, dim=1)[1])), points)
 
 
 class Beside(Deformation):
@@ -157,6 +156,9 @@ def _read(reads: Tensor, displacements: Tensor) -> Tensor:
     return displacements.transpose(1, 2).flatten(1) @ reads.flatten(1).T
 
 
-def _sum_of(amounts: Tensor, motions: Tensor) -> Tensor:
-    """The displacements ``(b n 3)`` under so much, ``(b 6)``, of each of the ``motions`` ``(6 3 n)``."""
-    return (amounts @ motions.flatten(1)).unflatten(1, (3, -1)).transpose(1, 2)
+def _rigid(amounts: Tensor, points: Tensor) -> Tensor:
+    """The displacements ``(b n 3)`` of points ``(n 3)`` under so much, ``(b 6)``, of each of the
+    :func:`rigid_motions`; in memory as ``(b 3 n)``."""
+    shift, turn = amounts[:, :3, None], amounts[:, None, 3:].expand(-1, 3, -1)
+    across = torch.linalg.cross(turn, torch.eye(3, dtype=turn.dtype, device=turn.device).expand_as(turn))
+    return (shift + across.transpose(1, 2) @ points.T).transpose(1, 2)
