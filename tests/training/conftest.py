@@ -115,3 +115,19 @@ def make_flex(flex_run: Path) -> Callable[..., FlexTrainer]:
         return made
 
     return trainer
+
+
+@pytest.fixture
+def trainer(make_flex: Callable[..., FlexTrainer]) -> FlexTrainer:
+    """Of a third of the particles held out."""
+    return make_flex(2 / 3, batch_size=8)
+
+
+@pytest.fixture(params=["flex", "dynamight"])
+def any_trainer(request: pytest.FixtureRequest) -> Any:
+    """Of either method, and past its first epoch."""
+    if request.param == "flex":
+        return request.getfixturevalue("trainer")
+    made: HalfTrainer = request.getfixturevalue("make")(warm_up_epochs=0)
+    made.run_epoch(lambda _figures: None)
+    return made

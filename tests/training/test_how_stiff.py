@@ -96,22 +96,6 @@ def test_trials_cost_at_most_a_quarter_of_the_training() -> None:
     assert updates(1500, 32) == 32
 
 
-@pytest.fixture(params=["flex", "dynamight"])
-def any_trainer(request: pytest.FixtureRequest) -> Any:
-    """Of either method."""
-    if request.param == "flex":
-        return request.getfixturevalue("trainer")
-    made: HalfTrainer = request.getfixturevalue("make")(warm_up_epochs=0)
-    made.run_epoch(lambda _figures: None)
-    return made
-
-
-@pytest.fixture
-def trainer(make_flex: Callable[..., FlexTrainer]) -> FlexTrainer:
-    """Of a third of the particles held out."""
-    return make_flex(2 / 3, batch_size=8)
-
-
 def test_a_trial_leaves_no_trace(any_trainer: Any) -> None:
     before = copy.deepcopy((any_trainer.model.state_dict(), vars(any_trainer.progress)))
     first, softer, again = (evidence_with(any_trainer, rigidity) for rigidity in (1.0, 0.01, 1.0))

@@ -16,22 +16,6 @@ from dynaflex.methods.flex.train import FlexTrainer
 from dynaflex.report.facts.tried import whole_sentence
 
 
-@pytest.fixture
-def trainer(make_flex: Callable[..., FlexTrainer]) -> FlexTrainer:
-    """Of a third of the particles held out."""
-    return make_flex(2 / 3, batch_size=8)
-
-
-@pytest.fixture(params=["flex", "dynamight"])
-def any_trainer(request: pytest.FixtureRequest) -> Any:
-    """Of either method."""
-    if request.param == "flex":
-        return request.getfixturevalue("trainer")
-    made: HalfTrainer = request.getfixturevalue("make")(warm_up_epochs=0)
-    made.run_epoch(lambda _figures: None)
-    return made
-
-
 @pytest.mark.parametrize(
     ("gained", "error", "apart"), [(0.2, 0.1, True), (-0.4, 0.1, True), (-0.6, 0.1, False), (-0.04, 0.001, True)]
 )
@@ -42,7 +26,7 @@ def test_motion_of_the_whole_is_taken_off_unless_images_object_beyond_doubt(
     spread = torch.linspace(-1.0, 1.0, 200)
     spread = spread / spread.std() * 200**0.5 * error
     evidence = iter([torch.zeros(200), spread + gained])
-    monkeypatch.setattr(any_trainer, "_evidence_of_two", lambda *_: next(evidence))
+    monkeypatch.setattr(any_trainer, "_evidence_of_two", lambda *_, **__: next(evidence))
     some = any_trainer._some_latents(1) if isinstance(any_trainer, HalfTrainer) else any_trainer._some_latents()
     state, before = copy.deepcopy(any_trainer.model.state_dict()), any_trainer.model.deformed(some)
     any_trainer._choose_frame(weights_of(any_trainer))
@@ -68,7 +52,7 @@ def test_what_stands_still_is_found_anew_after_every_joint_epoch(make: Callable[
     trainer.run_epoch(lambda _figures: None)
     motion = trainer._motion()
     assert motion is not None and not motion.still.known
-    trainer._find_still()
+    trainer._find_still(motion)
     before = motion.still.reads.clone()
     figures: list[dict[str, Any]] = []
     trainer.run_epoch(figures.append)

@@ -15,9 +15,10 @@ _AT_REST = 0.1
 """Of the rms displacement of all of a molecule: what moves less stands still."""
 _ROUNDS = 5
 """Of finding what stands still beside what stood still before: three settle it to a hundredth of an Å."""
-_ANCHORS = 256
 _NEARLY = 1e-9
 """Å², so that what does not move at all has a weight."""
+_ANCHORS = 256
+"""Points that say what stands still, where there is no mesh: that many of the heaviest."""
 
 
 class Still(torch.nn.Module):

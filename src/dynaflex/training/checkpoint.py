@@ -143,7 +143,7 @@ def fill(model: FlexModel, state: Mapping[str, Tensor], run: Run) -> None:
         OtherVersionError: the model of the run has other parts, or parts of other sizes.
     """
     sizes, stored = ({name: tuple(part.shape) for name, part in one.items()} for one in (model.state_dict(), state))
-    odd = sorted(name for name, size in {**stored, **sizes}.items() if stored.get(name) != size or name not in sizes)
+    odd = sorted(name for name in sizes.keys() | stored.keys() if sizes.get(name) != stored.get(name))
     if odd:
         raise OtherVersionError(
             "run.other-model", f"the model of this run is made otherwise than that of dynaflex {__version__}",

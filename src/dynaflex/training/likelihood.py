@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import torch
 
 from dynaflex import ranks
+from dynaflex.deformation.base import Deformation
+from dynaflex.deformation.still import Beside, Still
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
-from dynaflex.inference import infer
+from dynaflex.inference import KNOWN_TO, find_evidence, infer
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
@@ -21,6 +24,7 @@ from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.series import ALONE, Series
 from dynaflex.shapes import Tensor
 from dynaflex.training.steps import Progress
+from dynaflex.validate.controls import BEYOND_DOUBT, gain
 
 MOST = 256
 """At most so many particles are judged, of those in training and of those held out."""
@@ -135,6 +139,44 @@ class Likelihood:
         """The particles ``index`` ``(b)``, where their poses have come to, without any noise on their latents."""
         batch = self.data.batch(index)
         return batch if self.poses is None else replace(batch, pose=self.poses.corrected(batch.index, batch.pose))
+
+
+def evidence_of(
+    model: FlexModel,
+    data: HalfSet,
+    index: Tensor,
+    batch: Callable[[Tensor], Batch],
+    latents: Callable[[Batch], Tensor],
+    weights: Tensor,
+    prior: LatentPrior,
+) -> Tensor:
+    """The logarithm ``(i)`` of how likely a model makes the images of particles ``index`` ``(p)`` of a half, whatever
+    their latents are, which lie near ``latents(batch)``; copies of a particle are taken together."""
+
+    def found(mine: Tensor) -> Tensor:
+        return find_evidence(model, map(batch, data.parts(mine, _AT_ONCE)), latents, weights, prior)
+
+    return data.per_particle(ranks.rows(index, found), index)
+
+
+def take_whole_off(
+    still: Still, motion: Deformation, find: Callable[[], Deformation], evidence: Callable[[Deformation], Tensor]
+) -> list[float]:
+    """Take motion of the whole off, unless images are beyond doubt less likely if it has latents of its own: what they
+    gain by that, and its error.
+
+    What poses err by has nothing to do with the conformation. Where the whole turns for the molecule's sake, as two
+    halves do that close towards each other, one latent tells of both, and two are one too many. Latents that tell of
+    both for other reasons make a smaller difference, and to take off too much costs less (ADR 0040).
+
+    ``find()`` finds what stands ``still`` in the ``motion``, and gives both :class:`Apart`; ``evidence`` is that of
+    images held out by a motion that has twice as many latents.
+    """
+    together = evidence(Beside(motion))
+    gained, error = gain(evidence(find()), together)
+    if gained < -max(BEYOND_DOUBT * error, KNOWN_TO):
+        still.forget()
+    return [gained, error]
 
 
 def some_of(index: Tensor, trained: int, series: Series = ALONE) -> Tensor:

@@ -12,25 +12,22 @@ from typing import Any
 
 import torch
 
-from dynaflex import ranks, spent
+from dynaflex import spent
 from dynaflex.deformation.base import Deformation
 from dynaflex.deformation.lattice import OnLattice
-from dynaflex.deformation.still import Beside, FromStill
+from dynaflex.deformation.still import FromStill
 from dynaflex.imaging.batch import Batch
-from dynaflex.inference import KNOWN_TO, find_evidence
 from dynaflex.methods.dynamight.config import DynamightConfig
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 from dynaflex.training import how_stiff
-from dynaflex.training.likelihood import Likelihood
+from dynaflex.training.likelihood import Likelihood, evidence_of, take_whole_off
 from dynaflex.training.steps import Progress
-from dynaflex.validate.controls import BEYOND_DOUBT, gain
 
-_AT_ONCE = 64
 _SHOWN_BY = 2
 """Batches of 64 particles that show what stands still."""
-_STREAM_POOL = 3
+STREAM_POOL = 3
 
 
 @dataclass
@@ -83,20 +80,13 @@ class AskingTrainer(ABC):
 
     @spent.on("stiffness")
     def _choose_frame(self, weights: Tensor) -> None:
-        """Take motion of the whole off, unless images are beyond doubt less likely if it has latents of its own.
-
-        What poses err by has nothing to do with the conformation. Where the whole turns for the molecule's sake, as two
-        halves do that close towards each other, one latent tells of both, and two are one too many.
-        Latents that tell of both for other reasons make a smaller difference, and to take off too much costs less.
-        """
-        moves, motion = self.model.deformation, self._motion()
-        if motion is None:
-            return
-        together = self._evidence_of_two(Beside(moves), weights)
-        self._find_still()
-        gained, error = self.progress.whole = list(gain(self._evidence_of_two(motion.apart(moves), weights), together))
-        if gained < -max(BEYOND_DOUBT * error, KNOWN_TO):
-            motion.still.forget()
+        """Take motion of the whole off all motion, unless images object; of an asymmetric unit all else is held."""
+        motion = self._motion()
+        if motion is not None:
+            evidence = partial(self._evidence_of_two, weights=weights)
+            self.progress.whole = take_whole_off(
+                motion.still, self.model.deformation, partial(self._find_still, motion), evidence
+            )
 
     def _told(self) -> dict[str, Any]:
         """The answers of this epoch, as figures; and whether motion is told from what stands still."""
@@ -111,41 +101,37 @@ class AskingTrainer(ABC):
         return network if isinstance(network, FromStill) else None
 
     @torch.no_grad()
-    def _find_still(self) -> None:
+    def _find_still(self, motion: FromStill) -> Deformation:
         """Find what stands still in particles in training, at the nodes of the lattice, where alone the decoder knows
-        what it says."""
-        moves, motion, density = self.model.deformation, self._motion(), self.model.density
-        if isinstance(moves, OnLattice) and motion is not None:
-            nodes, corners, weights = moves.stencil(density.points())
-            mass = (weights * density.weights(self.data.grid).sum(dim=0)[:, None]).flatten()
-            at_nodes = torch.zeros(len(nodes), device=mass.device).index_add_(0, corners.flatten(), mass)
-            motion.find_still(self._some_latents(_SHOWN_BY), nodes, at_nodes)
+        what it says; and give motion of the whole and within apart."""
+        lattice, density = self.model.deformation, self.model.density
+        assert isinstance(lattice, OnLattice)
+        nodes, corners, weights = lattice.stencil(density.points())
+        mass = (weights * density.weights(self.data.grid).sum(dim=0)[:, None]).flatten()
+        at_nodes = torch.zeros(len(nodes), device=mass.device).index_add_(0, corners.flatten(), mass)
+        motion.find_still(self._some_latents(_SHOWN_BY), nodes, at_nodes)
+        return motion.apart(lattice)
 
     @torch.no_grad()
     def _some_latents(self, batches: int) -> Tensor:
         """Those ``(m k)`` of as many ``batches`` of 64 particles in training."""
-        key = (self.config.seed, self.data.half, self.progress.epoch, _STREAM_POOL)
+        key = (self.config.seed, self.data.half, self.progress.epoch, STREAM_POOL)
         draws = self.data.draws(self.training, 64, self.config.latent_dim, key)
         some = [self.data.batch(part, noise=noise) for part, noise in islice(draws, batches)]
         return torch.cat([batch.series.one(self.model.latents.posterior(batch).mean) for batch in some])
 
     def _evidence(self, weights: Tensor) -> Tensor:
         """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are."""
-        return self._evidence_of(self.model, weights, lambda z: z)
+        return self._evidence_of(self.model, self._latents, weights)
 
     def _evidence_of_two(self, motion: Deformation, weights: Tensor) -> Tensor:
         """The same of another ``motion``, by two latents in place of one."""
         model = FlexModel(self.model.density, motion, self.model.latents, self.model.grid)
-        return self._evidence_of(model, weights, lambda z: z.repeat(1, 2))
+        return self._evidence_of(model, lambda batch: self._latents(batch).repeat(1, 2), weights)
 
-    def _evidence_of(self, model: FlexModel, weights: Tensor, near: Callable[[Tensor], Tensor]) -> Tensor:
-        """The same of a ``model``, whose latents are ``near(z)`` for those of now, z."""
+    def _evidence_of(self, model: FlexModel, latents: Callable[[Batch], Tensor], weights: Tensor) -> Tensor:
+        held_out, prior = self.judges, self.config.latent_prior
+        return evidence_of(model, self.data, held_out, self.likelihood.batch, latents, weights, prior)
 
-        def start(batch: Batch) -> Tensor:
-            return near(self.model.latents.posterior(batch).mean)
-
-        def found(mine: Tensor) -> Tensor:
-            batches = map(self.likelihood.batch, self.data.parts(mine, _AT_ONCE))
-            return find_evidence(model, batches, start, weights, self.config.latent_prior)
-
-        return self.data.per_particle(ranks.rows(self.judges, found), self.judges)
+    def _latents(self, batch: Batch) -> Tensor:
+        return self.model.latents.posterior(batch).mean

@@ -24,7 +24,7 @@ from dynaflex.losses.data import data_loss
 from dynaflex.losses.graph import Graph, cut, fixed_graph, neighbour_graph
 from dynaflex.losses.isometry import weight_of
 from dynaflex.methods.dynamight import rates
-from dynaflex.methods.dynamight.asking import AskingTrainer, DynamightProgress
+from dynaflex.methods.dynamight.asking import STREAM_POOL, AskingTrainer, DynamightProgress
 from dynaflex.methods.dynamight.balance import balance, geometry_loss
 from dynaflex.methods.dynamight.config import PAPERS_RATIO, DynamightConfig
 from dynaflex.methods.dynamight.consensus import closest_conformation
@@ -48,7 +48,7 @@ _BALANCE_BATCHES = 4
 _SHOWN = 64
 """Updates by which a lambda shows what it does."""
 _AT_ONCE = 64
-_STREAM_EPOCH, _STREAM_BALANCE, _STREAM_MATCH = 1, 2, 3
+_STREAM_EPOCH, _STREAM_BALANCE = 1, 2
 _POOLED = 16
 """Batches of 64 particles that the reference is pooled from."""
 
@@ -195,7 +195,7 @@ class HalfTrainer(AskingTrainer):
             if self.schedule.replaces(state.joint_epochs, state.epoch):
                 self._replace_reference()
             if (motion := self._motion()) is not None and motion.still.known:
-                self._find_still()
+                self._find_still(motion)
         self.renew_graph()
         state.begin_epoch()
 
@@ -255,7 +255,7 @@ class HalfTrainer(AskingTrainer):
 
     def _match_scale(self) -> None:
         """Give the Gaussians the amplitude at which their images fit the particles best."""
-        scale = matching_scale(self.model, self.data, islice(self._batches(_STREAM_MATCH), 32))
+        scale = matching_scale(self.model, self.data, islice(self._batches(STREAM_POOL), 32))
         with torch.no_grad():
             self.model.density.get_parameter("log_amplitude").add_(math.log(scale))
 

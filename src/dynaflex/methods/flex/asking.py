@@ -15,9 +15,8 @@ import torch
 
 from dynaflex import ranks, spent
 from dynaflex.deformation.base import Deformation
-from dynaflex.deformation.still import Beside
 from dynaflex.imaging.batch import Batch
-from dynaflex.inference import KNOWN_TO, energy_of, find_evidence
+from dynaflex.inference import energy_of
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN
 from dynaflex.methods.flex import how_many
@@ -26,9 +25,9 @@ from dynaflex.methods.meshed.folds import MapProgress, showing
 from dynaflex.model import FlexModel
 from dynaflex.shapes import Tensor
 from dynaflex.training import how_stiff
+from dynaflex.training.likelihood import evidence_of, take_whole_off
 from dynaflex.training.steps import Diverged
 from dynaflex.training.undone import undone
-from dynaflex.validate.controls import BEYOND_DOUBT, gain
 
 _AT_ONCE = 64
 
@@ -72,23 +71,15 @@ class AskingTrainer(TrainerOnMesh):
 
     @spent.on("stiffness")
     def _choose_frame(self, weights: Tensor) -> None:
-        """Take motion of the whole off, unless images are beyond doubt less likely if it has latents of its own.
+        """Take motion of the whole off all motion, unless images object; of an asymmetric unit all else is held."""
+        if not bool(self.flow.fixed.any()):
+            evidence = partial(self._evidence_of_two, weights=weights)
+            self.progress.whole = take_whole_off(self.flow.still, self.flow, self._find_still, evidence)
 
-        What poses err by has nothing to do with the conformation. Where the whole turns for the molecule's sake, as two
-        halves do that close towards each other, one latent tells of both, and two are one too many.
-        Latents that tell of both for other reasons make a smaller difference, and to take off too much costs less.
-        """
-        if bool(self.flow.fixed.any()):
-            return
-        together = self._evidence_of_two(Beside(self.flow), weights)
-        self._find_still()
-        gained, error = self.progress.whole = list(gain(self._evidence_of_two(self.flow.apart(), weights), together))
-        if gained < -max(BEYOND_DOUBT * error, KNOWN_TO):
-            self.flow.still.forget()
-
-    def _find_still(self) -> None:
-        """Find what stands still in particles in training."""
+    def _find_still(self) -> Deformation:
+        """Find what stands still in particles in training, and give motion of the whole and within apart."""
         self.flow.find_still(self._some_latents(), self.map.mass(self.flow.mesh))
+        return self.flow.apart()
 
     @spent.on("stiffness")
     def _choose_rigidity(self, weights: Tensor) -> None:
@@ -147,37 +138,28 @@ class AskingTrainer(TrainerOnMesh):
         """That of the images held out ``(i)``, after some updates with another rigidity, which are undone."""
         with undone(self):
             self.progress.rigidity = rigidity
-            return self._after_updates(weights)
-
-    def _after_updates(self, weights: Tensor) -> Tensor:
-        """The evidence ``(i)`` of the images held out after some updates; nan if they break down."""
-        accumulate = partial(self._cross_fitted, weights=weights)
-        try:
-            for batches in islice(self._updates(skip=0), self.trial_updates):
-                self._update(batches, accumulate)
-        except Diverged:
-            return torch.full((1,), torch.nan)
-        return self._evidence(weights)
+            accumulate = partial(self._cross_fitted, weights=weights)
+            try:
+                for batches in islice(self._updates(skip=0), self.trial_updates):
+                    self._update(batches, accumulate)
+            except Diverged:
+                return torch.full((1,), torch.nan)
+            return self._evidence(weights)
 
     def _evidence(self, weights: Tensor) -> Tensor:
         """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are."""
-        return self._evidence_of(self.model, weights, lambda z: z)
+        return self._evidence_of(self.model, self._latents, weights)
 
     def _evidence_of_two(self, motion: Deformation, weights: Tensor) -> Tensor:
         """The same of another ``motion``, by two latents in place of one."""
         model = FlexModel(self.map, motion, self.table, self.data.grid)
-        return self._evidence_of(model, weights, lambda z: z.repeat(1, 2))
+        return self._evidence_of(model, lambda batch: self._latents(batch).repeat(1, 2), weights)
 
-    def _evidence_of(self, model: FlexModel, weights: Tensor, near: Callable[[Tensor], Tensor]) -> Tensor:
-        """The same of a ``model``, whose latents are ``near(z)`` for those of now, z."""
+    def _evidence_of(self, model: FlexModel, latents: Callable[[Batch], Tensor], weights: Tensor) -> Tensor:
+        return evidence_of(model, self.data, self.held_out, self._noiseless, latents, weights, self.prior)
 
-        def start(batch: Batch) -> Tensor:
-            return near(self.table.mean_of(batch.index) * self.flow.active)
-
-        def found(mine: Tensor) -> Tensor:
-            return find_evidence(model, self._parts(mine), start, weights, self.prior)
-
-        return self.data.per_particle(ranks.rows(self.held_out, found), self.held_out)
+    def _latents(self, batch: Batch) -> Tensor:
+        return self.table.mean_of(batch.index) * self.flow.active
 
     def _parts(self, index: Tensor) -> Iterator[Batch]:
         """The particles ``index`` ``(p)`` in batches, without any noise on their latents."""

@@ -21,7 +21,7 @@ def tried_rows(records: Sequence[Mapping[str, object]]) -> list[tuple[str, ...]]
                 case [int() | float() | None as rigidity, int() | float() as gain, int() | float() as error]:
                     strength = "a map at rest" if rigidity is None else f"{rigidity:.3g}"
                     taken = "taken" if rigidity == line.get("lambda") else ""
-                    found = f"{gain:+.2f} ± {error:.2f}".replace("-", "−")
+                    found = _nats(gain, error)
                     rows.append((str(line.get("half")), str(line.get("epoch")), strength, found, taken))
     return rows
 
@@ -42,7 +42,7 @@ def whole_sentence(records: Sequence[Mapping[str, object]]) -> str:
     for line in records:
         match line.get("whole"):
             case [int() | float() as gain, int() | float() as error]:
-                found = f"{gain:+.2f} ± {error:.2f}".replace("-", "−")
+                found = _nats(gain, error)
                 kept = "is taken off" if still.get(line.get("half")) else "belongs to the motion, and stays"
                 told.append(f"in half {line.get('half')} it {kept} ({found} nats a held-out particle)")
     if not told:
@@ -61,10 +61,14 @@ def cuts_sentence(records: Sequence[Mapping[str, object]]) -> str:
             case [1, *_]:
                 whole.append(str(line.get("half")))
             case [int() as segments, int() | float() as gain, int() | float() as error]:
-                found = f"{gain:+.2f} ± {error:.2f}".replace("-", "−")
+                found = _nats(gain, error)
                 kept = f"cut into {segments} segments" if line.get("segments") == segments else "left whole"
                 told.append(f"half {line.get('half')} was {kept} ({found} nats a held-out particle with the cuts)")
     sentences = [f"Bodies slide along each other, and the mesh of {'; that of '.join(told)}."] if told else []
     if whole:
         sentences.append(f"Nothing slides that a cut would part in half {' and in half '.join(whole)}: left whole.")
     return " ".join(sentences)
+
+
+def _nats(gain: float, error: float) -> str:
+    return f"{gain:+.2f} ± {error:.2f}".replace("-", "−")
