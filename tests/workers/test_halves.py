@@ -18,6 +18,7 @@ from dynaflex.run.directory import PROVENANCE, Run
 from dynaflex.run.lock import ENDING
 from dynaflex.run.stop import Stop, stoppable
 from dynaflex.workers.halves import Halves
+from dynaflex.workers.worker import LocalWorker
 from survival import CONTEXT
 from workers.tasks import ALL, HALF_1, HOLDER, alive, ask, failing, hold, killing, noted, saving, when, who, wrong
 
@@ -87,14 +88,14 @@ def stopped(run: Run, whom: str, *numbers: signal.Signals) -> str:
     """What the stop says that somebody asks for while both halves are at work."""
     asking = CONTEXT.Process(target=ask, args=(run.path, os.getpid(), whom, numbers))
     asking.start()
-    with stoppable(run.path) as stop, Halves(run, stop, CPU) as halves:
-        try:
+    try:
+        with stoppable(run.path) as stop, Halves(run, stop, CPU) as halves:
             halves.each(partial(saving, run.path), (1, 2), 0)
-        except StoppedOnRequest as said:
-            return str(said)
-        finally:
-            assert not any(alive(run.path / f"began{half}") for half in (1, 2))
-            asking.join()
+    except StoppedOnRequest as said:
+        return str(said)
+    finally:
+        assert not any(alive(run.path / f"began{half}") for half in (1, 2))
+        asking.join()
     return ""
 
 
@@ -109,6 +110,17 @@ def test_a_stop_saves_both_halves(run: Run, number: signal.Signals, whom: str) -
 def test_a_second_ctrl_c_does_not_wait(run: Run, whom: str) -> None:
     assert "stopped by SIGINT" in stopped(run, whom, signal.SIGINT, signal.SIGINT)
     assert not (run.path / "saved1").exists() and not (run.path / "saved2").exists()
+
+
+def test_who_asks_again_while_the_workers_are_ended_leaves_none(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = LocalWorker.end
+
+    def asked_again(worker: LocalWorker) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        end(worker)
+
+    monkeypatch.setattr(LocalWorker, "end", asked_again)
+    assert "stopped by SIGTERM" in stopped(run, HOLDER, signal.SIGTERM)
 
 
 def test_the_lock_outlives_the_holder_until_its_workers_are_gone(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Stop:
         self._remedy = remedy
         self._interrupts = 0
         self._held = False
+        self._deaf = False
 
     @property
     def requested(self) -> bool:
@@ -54,6 +55,17 @@ class Stop:
             self._held = False
         self.obey()
 
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """While inside, no request is heard, not even a second: for what is quick, and must not be left half done.
+        Leaving obeys it."""
+        self._deaf = True
+        try:
+            yield
+        finally:
+            self._deaf = False
+        self.obey()
+
     def obey(self) -> None:
         """Stop here, if that was asked for.
 
@@ -67,7 +79,8 @@ class Stop:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGALRM:
-            self.obey()
+            if not self._deaf:
+                self.obey()
             return
         if number == signal.SIGINT:
             self._interrupts += 1
@@ -77,7 +90,7 @@ class Stop:
         self.cause = self.cause or signal.Signals(number).name
         if signal.getitimer(signal.ITIMER_REAL)[0] == 0.0:
             signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-        if not self._held or self._interrupts > 1:
+        if not self._deaf and (not self._held or self._interrupts > 1):
             self.obey()
 
 

@@ -89,9 +89,10 @@ class Halves:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        for worker in self._workers.values():
-            worker.end()
-        self._workers = {}
+        with self.stop.unheard():
+            for worker in self._workers.values():
+                worker.end()
+            self._workers = {}
 
     def each(self, work: Work[T], halves: Sequence[int], memory: int) -> dict[int, T]:
         """What ``work`` gives for each of the ``halves``, for which it needs so many bytes each.
