@@ -17,7 +17,7 @@ from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.flex.train import FlexTrainer, trials
 from dynaflex.report.facts.tried import coordinates_sentence, cuts_sentence, tried_rows
 from dynaflex.shapes import Tensor
-from dynaflex.training.how_stiff import FACTOR, FIRST, at_rest, chosen, freed, sittings, updates
+from dynaflex.training.how_stiff import FACTOR, FIRST, Tried, at_rest, chosen, freed, sittings, updates
 
 PARTICLES = 200
 
@@ -48,6 +48,19 @@ def test_every_trial_brings_a_strength_nearer_to_the_best(steps: int) -> None:
 def test_of_strengths_that_are_alike_the_stiffest_is_taken() -> None:
     taken, _ = chosen(FIRST, FIRST, around(FIRST, sharpness=0.0, noise=1.0))
     assert taken > FIRST
+
+
+@pytest.mark.parametrize(("errors", "stiffer"), [(0.8, True), (2.8, True), (3.2, False), (6.0, False)])
+def test_where_something_surely_moves_a_tie_changes_nothing(errors: float, stiffer: bool) -> None:
+    rest = Tried(math.inf, -errors, 1.0)
+    taken, _ = chosen(FIRST, FIRST, around(FIRST, sharpness=0.0, noise=1.0), rest)
+    assert (taken > FIRST) is stiffer
+
+
+def test_what_surely_moves_is_stiffer_where_that_is_surely_likelier() -> None:
+    best = FIRST * FACTOR
+    taken, _ = chosen(FIRST, FIRST, around(best, sharpness=1.0, noise=0.1), Tried(math.inf, -6.0, 1.0))
+    assert taken == best
 
 
 def test_a_strength_that_breaks_down_is_not_taken() -> None:

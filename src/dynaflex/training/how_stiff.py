@@ -54,6 +54,11 @@ class Tried:
         return self.gain > _SURE * self.error
 
     @property
+    def surely_less_likely(self) -> bool:
+        """True if there is no doubt that they are not."""
+        return self.gain < -_SURE * self.error
+
+    @property
     def beyond_doubt_less_likely(self) -> bool:
         """True if there is no doubt at all that they are less likely: a motion that is let go of is not taken back."""
         return self.gain < -BEYOND_DOUBT * self.error
@@ -75,11 +80,15 @@ def updates(of: int, enough: int) -> int:
 
 
 @spent.on("stiffness")
-def chosen(present: float, first: float, evidence: Callable[[float], Tensor]) -> tuple[float, list[Tried]]:
+def chosen(
+    present: float, first: float, evidence: Callable[[float], Tensor], rest: Tried | None = None
+) -> tuple[float, list[Tried]]:
     """The rigidity to go on with, and what was tried: the ``present`` one, a stiffer and a softer one.
 
     ``evidence(rigidity)`` is the logarithm ``(p)`` of the likelihood of particles that were held out. It must surely be
     better with the softer one; the stiffer is taken where it agrees with the present one within a standard error.
+    Where a map at ``rest`` is surely less likely there is a motion to lose, and it must surely be better as well: that
+    strengths agree only says that these are too few images, or updates, to tell them apart.
     A molecule that was surely softer than with the ``first`` is not made stiffer again.
     """
     before = evidence(present)
@@ -93,7 +102,10 @@ def chosen(present: float, first: float, evidence: Callable[[float], Tensor]) ->
         tried.insert(0, trial(present * FACTOR))
     if softer.surely_likelier:
         return softer.rigidity, tried
-    return (tried[0].rigidity if tried[0].agrees else present), tried
+    moves = rest is not None and rest.surely_less_likely
+    stiffest = tried[0]
+    stands = stiffest.surely_likelier if moves else stiffest.agrees
+    return (stiffest.rigidity if stands else present), tried
 
 
 def freed(present: float, evidence: Callable[[float], Tensor]) -> tuple[float, list[Tried]]:

@@ -90,7 +90,7 @@ class AskingTrainer(TrainerOnMesh):
         if rest.beyond_doubt_less_likely and state.epoch == max(self.trials):
             state.rigidity, tried = how_stiff.freed(state.rigidity, evidence)
         else:
-            state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence)
+            state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence, rest)
         if rest.agrees:
             state.rigidity = tried[0].rigidity
         state.tried = how_stiff.told([rest, *tried])
