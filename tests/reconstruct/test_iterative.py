@@ -13,8 +13,8 @@ import torch
 from dynaflex import fourier
 from dynaflex.grid import Grid
 from dynaflex.linear import Linear, Step, conjugate_gradients
-from dynaflex.reconstruct.equations import Equations, backproject
-from dynaflex.reconstruct.field import Field
+from dynaflex.reconstruct.equations import FLOOR, Equations, RampFilter, backproject
+from dynaflex.reconstruct.field import Field, Region
 from dynaflex.reconstruct.iterative import regularised, solve
 from dynaflex.reconstruct.lbfgs import lbfgs, solve_lbfgs
 from dynaflex.reconstruct.prior import occupied, signal_to_noise_prior
@@ -183,6 +183,22 @@ def test_the_mean_density_does_not_hang_on_whether_two_halves_agree_on_it(
     assert torch.allclose(at_odds.right_hand_side, made.equations.right_hand_side, atol=1e-3 * shift)
     found = solve(at_odds, 3, prior=signal_to_noise_prior)
     assert float(found.sum()) == pytest.approx(float(known.sum()), rel=0.1)
+
+
+def test_the_mean_density_does_not_hang_on_what_the_cut_leaves_of_its_response(
+    swirling: Field, experiment: Experiment
+) -> None:
+    equations = experiment(swirling, n=200, noise=1.0).equations
+    sphere = Region.sphere(GRID, CPU)
+    less = 1.01 * float(equations.ramp.response[0, 0, 0]) / len(sphere)
+    spread = fourier.inverse_transform(equations.ramp.response, 3)
+    cut = RampFilter(spread - sphere.to_volume(torch.full((len(sphere),), less)), GRID)
+    assert float(cut.response[0, 0, 0]) < 0.0
+    at_odds = replace(equations, ramp=cut)
+    assert torch.allclose(signal_to_noise_prior(at_odds), signal_to_noise_prior(equations), rtol=0.2)
+    assert float(cut.inverse[0, 0, 0]) <= 1.0 / (FLOOR * float(cut.of_shells[1]))
+    found, known = (solve(one, 6, prior=signal_to_noise_prior) for one in (at_odds, equations))
+    assert (found - known).norm() < 0.1 * known.norm()
 
 
 def test_the_occupied_part_of_a_box() -> None:

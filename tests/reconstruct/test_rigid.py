@@ -88,7 +88,7 @@ def test_the_equations_are_those_of_voxels_that_stand_still(particles: list[Batc
             rigid_equations(GRID, lambda: particles, POWER),
         )
     )
-    assert fourier_shell_correlation(ours, still)[1:6].min() > 0.999
+    assert fourier_shell_correlation(ours, still)[1:6].min() > 0.998
 
 
 def test_the_filter_needs_no_image_and_is_that_of_the_equations(particles: list[Batch]) -> None:

@@ -29,15 +29,18 @@ class RampFilter:
     fits into the box, as maps are, so that both are blurred in Fourier space in the same way. In the inverse D is kept
     above a tenth of its mean in the shell, so that directions without images are not blown up.
 
-    ``response`` is D ``(d d w)`` and ``inverse`` what the filter multiplies by: 0 from the Nyquist shell on, which no
-    image shows.
+    ``response`` is D ``(d d w)``, ``of_shells`` ``(s)`` its mean in every shell, and ``inverse`` what the filter
+    multiplies by: 0 from the Nyquist shell on, which no image shows. The mean density is a single coefficient that CTFs
+    all but wipe out, and what the cut leaves of its D can be less than nothing: it counts as a part of the first shell.
     """
 
     def __init__(self, spread: Tensor, grid: Grid) -> None:
         self.grid = grid
         sphere = Region.sphere(grid, spread.device)
         self.response = fourier.transform(sphere.to_volume(sphere.from_volume(spread)), 3).real
-        floor = FLOOR * fourier.spread_shells(fourier.shell_mean(self.response, grid, 3).clamp(min=1e-6), grid, 3)
+        self.of_shells = fourier.shell_mean(self.response, grid, 3).clamp(min=1e-6)
+        self.of_shells[0] = self.of_shells[1]
+        floor = FLOOR * fourier.spread_shells(self.of_shells, grid, 3)
         seen = grid.shells(3, floor.device) < grid.n_shells - 1
         self._divisor = torch.where(seen, torch.maximum(self.response, floor), 0.0)
         self.inverse = torch.where(seen, 1.0 / self._divisor, 0.0)

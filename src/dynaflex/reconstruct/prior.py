@@ -40,13 +40,12 @@ def signal_to_noise_prior(equations: Equations) -> Tensor:
     grid = region.grid
     first, second = (fourier.transform(region.to_volume(half), 3) for half in equations.halves)
     common = fourier.shell_mean((first * second.conj()).real, grid, 3)
-    response = fourier.shell_mean(ramp.response, grid, 3).clamp(min=1e-6)
     # Coefficients of a transform that is not normalised have the variance tau² box³.
     variance = 4.0 * common / fourier.shell_mean(ramp.response.square(), grid, 3).clamp(min=1e-12) / grid.box**3
     variance[0] = variance[1]
-    precision = _bounded(1.0 / variance.clamp(min=1e-30), response)
+    precision = _bounded(1.0 / variance.clamp(min=1e-30), ramp.of_shells)
     filtered = equations.filtered(equations.right_hand_side, ramp.with_precision(precision))
-    return _bounded(precision * occupied(region.to_volume(filtered)), response)
+    return _bounded(precision * occupied(region.to_volume(filtered)), ramp.of_shells)
 
 
 def _bounded(precision: Tensor, response: Tensor) -> Tensor:
