@@ -22,11 +22,12 @@ from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
-from dynaflex.inference import infer, misfit_of
+from dynaflex.inference import infer
 from dynaflex.io.mrc import ImageStack, write_stack
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.latents.table import LatentTable
+from dynaflex.losses.data import data_loss
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import FloatArray, Tensor
@@ -97,6 +98,12 @@ class Ball:
         signal = ImageStack.open(stack).read(np.arange(len(latents)))
         write_stack(stack, math.sqrt(snr) / signal.std() * signal + noise(random, *signal.shape[:2]), grid.pixel_size)
         return read_particles(folder / "particles.star")
+
+
+def misfit_of(model: FlexModel, batch: Batch, weights: Tensor, latents: Tensor) -> Tensor:
+    """What latents ``(b k)`` leave of the images: the negative log-likelihood in nats, up to a constant, ``(b)``."""
+    points = batch.series.each(model.deformed(batch.series.one(latents)))
+    return data_loss(model.render(points, batch.pose, batch.ctf), batch.coefficients, weights)
 
 
 def white(random: np.random.Generator, count: int, box: int) -> FloatArray:

@@ -16,7 +16,17 @@ from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.pose import Pose
-from dynaflex.inference import FROM_NOTHING, KNOWN_TO, best_start, descend, energy_of, find_latents, infer, log_evidence
+from dynaflex.inference import (
+    FROM_NOTHING,
+    KNOWN_TO,
+    best_start,
+    descend,
+    energy_of,
+    energy_of_mean,
+    find_latents,
+    infer,
+    log_evidence,
+)
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN, QUARTIC_WALL, LatentPrior
 from dynaflex.latents.table import LatentTable
@@ -101,6 +111,19 @@ def test_the_best_start_is_the_nearest_candidate(model: FlexModel, truth: Tensor
     which = torch.arange(PARTICLES) % 3
     batch = observed(model, candidates[which] + 0.05 * truth, 0.01)
     assert torch.equal(best_start(model, batch, weights(0.01), candidates), candidates[which])
+
+
+@pytest.mark.parametrize("prior", [GAUSSIAN, QUARTIC_WALL])
+def test_images_of_the_mean_are_likeliest_by_the_mean(shifting: FlexModel, truth: Tensor, prior: LatentPrior) -> None:
+    batch = observed(shifting, truth, 0.0)
+    nowhere = torch.zeros(PARTICLES, LATENTS)
+    drawn = prior.variance**0.5 * torch.randn(500, LATENTS, generator=seeded(9))
+    both = torch.cat([drawn, -drawn])
+    mean = torch.stack([shifting.render(shifting.deformed(nowhere + z), batch.pose, None) for z in both]).mean(dim=0)
+    of_mean = seen(batch.pose, batch.ctf, mean)
+    left = energy_of_mean(shifting, of_mean, weights(1.0), LATENTS, prior)
+    at_rest = energy_of(shifting, of_mean, weights(1.0), nowhere, prior)
+    assert float(left.mean()) < 0.02 * float(at_rest.mean())
 
 
 @pytest.mark.parametrize("power", [0.5, 2.0, 8.0])

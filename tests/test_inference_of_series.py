@@ -11,13 +11,14 @@ import torch
 from dynaflex import fourier
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose
-from dynaflex.inference import FROM_NOTHING, best_start, descend, energy_of, find_latents, infer, misfit_of
+from dynaflex.inference import FROM_NOTHING, best_start, descend, energy_of, find_latents, infer
 from dynaflex.latents.prior import GAUSSIAN, QUARTIC_WALL, LatentPrior
 from dynaflex.model import FlexModel
 from dynaflex.rotations import random_rotations
 from dynaflex.series import Series
 from dynaflex.shapes import Tensor
 from seen import seen
+from swinging import misfit_of
 from test_inference import GRID, LATENTS, PARTICLES, model, observed, seeded, shifting, truth, weights
 
 __all__ = ["model", "shifting", "truth"]

@@ -177,9 +177,20 @@ def energy_of(
 
 
 @torch.no_grad()
-def misfit_of(model: FlexModel, batch: Batch, weights: Tensor, latents: Tensor) -> Tensor:
-    """What latents ``(b k)`` leave of the images: the negative log-likelihood in nats, up to a constant, ``(b)``."""
-    return _misfit(_difference(model, batch, batch.series.one(latents)), weights)
+def energy_of_mean(
+    model: FlexModel, batch: Batch, weights: Tensor, coordinates: int, prior: LatentPrior = GAUSSIAN
+) -> Tensor:
+    """The energy in nats, up to a constant, if every image ``(b)`` is the mean over all conformations.
+
+    That is what the motion, by so many ``coordinates``, makes of images if nobody reads a latent from them: a map that
+    is smoothed where it moves.
+    """
+    nowhere = batch.series.one(torch.zeros(len(batch.index), coordinates, device=weights.device))
+    drawn = prior.variance**0.5 * _standard_normal(_NEAR + _FAR, coordinates).to(weights.device)
+    mean = torch.zeros((), device=weights.device)
+    for latents in drawn:
+        mean = mean + _difference(model, batch, nowhere + latents) / len(drawn)
+    return batch.series.each(batch.series.total(_misfit(mean, weights)))
 
 
 @torch.no_grad()

@@ -15,13 +15,14 @@ from scipy.stats import spearmanr
 
 from dynaflex.data.preprocess import circular_mask
 from dynaflex.imaging.noise import noise_weights
-from dynaflex.inference import infer, misfit_of
+from dynaflex.inference import infer
 from dynaflex.methods.dynamight.train import HalfTrainer
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.shapes import Tensor
 from dynaflex.simulation.particles import simulate
 from dynaflex.training.likelihood import MOST, some_of
 from dynaflex.training.loop import _figures
+from swinging import misfit_of
 
 MakeTrainer = Callable[..., HalfTrainer]
 Brief = Callable[..., tuple[Path, Any]]

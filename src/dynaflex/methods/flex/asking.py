@@ -16,7 +16,7 @@ import torch
 from dynaflex import ranks, spent
 from dynaflex.deformation.base import Deformation
 from dynaflex.imaging.batch import Batch
-from dynaflex.inference import energy_of
+from dynaflex.inference import energy_of, energy_of_mean
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN
 from dynaflex.methods.flex import how_many
@@ -111,15 +111,21 @@ class AskingTrainer(TrainerOnMesh):
         self.table.set_mean(every, self.table.mean_of(every) * flow.active)
 
     def _at_rest(self, weights: Tensor) -> Tensor:
-        """The logarithm ``(i)`` of how likely a rigid map from the same particles makes the images held out."""
+        """The logarithm ``(i)`` of how likely the images held out are if none tells a conformation: by a rigid map from
+        the same particles, or by the mean over all conformations, whichever makes them likelier. A motion smooths its
+        map besides, and noise in it with it, which does not say that anything moves."""
+        mean = partial(
+            energy_of_mean, self.model, weights=weights, coordinates=self.config.latent_dim, prior=self.prior
+        )
         with showing(self.map, self._solved(self._resting_latents).mean(dim=0)):
-            return self._resting(weights)
+            rigid = self._log_likelihoods(lambda batch: self._energies_at_rest(batch, weights))
+        return max(rigid, self._log_likelihoods(mean), key=lambda likely: float(likely.mean()))
 
-    def _resting(self, weights: Tensor) -> Tensor:
-        """The logarithm ``(i)`` of how likely the present map makes the images held out, if nothing moves."""
+    def _energies_at_rest(self, batch: Batch, weights: Tensor) -> Tensor:
+        return energy_of(self.model, batch, weights, self._resting_latents(batch.index), self.prior)
 
-        def energies(batch: Batch) -> Tensor:
-            return energy_of(self.model, batch, weights, self._resting_latents(batch.index), self.prior)
+    def _log_likelihoods(self, energies: Callable[[Batch], Tensor]) -> Tensor:
+        """The logarithm ``(i)`` of how likely the images held out are, of which batches have the ``energies``."""
 
         def likely(mine: Tensor) -> Tensor:
             return -torch.cat([energy for part in self._parts(mine) for energy in part.in_pieces(energies)])
