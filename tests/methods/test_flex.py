@@ -120,6 +120,8 @@ def test_more_particles_need_fewer_epochs() -> None:
     config = FlexConfig()
     planned = [config.planned_epochs(batches) for batches in (5, 20, 80, 400, 4000)]
     assert planned == sorted(planned, reverse=True) and planned[-1] == 16
+    updates = [epochs // 2 * batches for epochs, batches in zip(planned, (5, 20, 80, 400, 4000), strict=True)]
+    assert planned[0] == 180 and all(count > 400 for count in updates) and updates[1] > 800
 
 
 def test_noise_in_nothing_out(tmp_path: Path, brief_of: Brief) -> None:

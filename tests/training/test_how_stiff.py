@@ -50,16 +50,27 @@ def test_of_strengths_that_are_alike_the_stiffest_is_taken() -> None:
     assert taken > FIRST
 
 
-@pytest.mark.parametrize(("errors", "stiffer"), [(0.8, True), (2.8, True), (3.2, False), (6.0, False)])
-def test_where_something_surely_moves_a_tie_changes_nothing(errors: float, stiffer: bool) -> None:
-    rest = Tried(math.inf, -errors, 1.0)
-    taken, _ = chosen(FIRST, FIRST, around(FIRST, sharpness=0.0, noise=1.0), rest)
+def at_rest_by(gained: float) -> Tried:
+    """A map at rest by which a particle is so much likelier, ± 1."""
+    return Tried(math.inf, gained, 1.0)
+
+
+@pytest.mark.parametrize(("gained", "stiffer"), [(2.0, True), (-0.04, True), (-0.06, False), (-6.0, False)])
+def test_where_something_moves_a_tie_changes_nothing(gained: float, stiffer: bool) -> None:
+    taken, _ = chosen(FIRST, FIRST, around(FIRST, sharpness=0.0, noise=1.0), at_rest_by(gained))
     assert (taken > FIRST) is stiffer
 
 
-def test_what_surely_moves_is_stiffer_where_that_is_surely_likelier() -> None:
+def test_where_nothing_moves_the_stiffest_is_taken_that_does_not_break_down() -> None:
+    softer = around(FIRST / FACTOR, sharpness=1.0, noise=0.1)
+    assert chosen(FIRST, FIRST, softer, at_rest_by(0.0))[0] == FIRST * FACTOR
+    broken = lambda rigidity: softer(rigidity) + (torch.nan if rigidity > FIRST else 0.0)  # noqa: E731
+    assert chosen(FIRST, FIRST, broken, at_rest_by(0.0))[0] == FIRST
+
+
+def test_what_moves_is_stiffer_where_that_is_surely_likelier() -> None:
     best = FIRST * FACTOR
-    taken, _ = chosen(FIRST, FIRST, around(best, sharpness=1.0, noise=0.1), Tried(math.inf, -6.0, 1.0))
+    taken, _ = chosen(FIRST, FIRST, around(best, sharpness=1.0, noise=0.1), at_rest_by(-6.0))
     assert taken == best
 
 
@@ -152,7 +163,7 @@ def test_a_map_at_rest_is_less_likely_for_a_molecule_that_moves(trainer: FlexTra
 
 
 @pytest.mark.parametrize(
-    ("over_rest", "sitting", "factor"), [(6.0, 2, 1 / FACTOR), (6.0, 0, 1.0), (4.0, 2, 1.0), (0.5, 2, FACTOR)]
+    ("over_rest", "sitting", "factor"), [(6.0, 2, 1 / FACTOR), (6.0, 0, 1.0), (4.0, 2, 1.0), (0.04, 2, FACTOR)]
 )
 def test_a_motion_is_let_go_of_at_the_last_sitting_if_it_is_sure(
     trainer: FlexTrainer, monkeypatch: pytest.MonkeyPatch, over_rest: float, sitting: int, factor: float

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dynaflex import spent
+from dynaflex.inference import KNOWN_TO
 from dynaflex.shapes import Tensor
 from dynaflex.validate.controls import BEYOND_DOUBT, gain
 
@@ -54,14 +55,14 @@ class Tried:
         return self.gain > _SURE * self.error
 
     @property
-    def surely_less_likely(self) -> bool:
-        """True if there is no doubt that they are not."""
-        return self.gain < -_SURE * self.error
+    def as_likely(self) -> bool:
+        """True if particles are as likely as before, to what evidence is known to, or likelier."""
+        return self.gain >= -KNOWN_TO
 
     @property
     def beyond_doubt_less_likely(self) -> bool:
         """True if there is no doubt at all that they are less likely: a motion that is let go of is not taken back."""
-        return self.gain < -BEYOND_DOUBT * self.error
+        return not self.as_likely and self.gain < -BEYOND_DOUBT * self.error
 
 
 def sittings(epochs: int, able: Callable[[int], bool]) -> set[int]:
@@ -85,10 +86,10 @@ def chosen(
 ) -> tuple[float, list[Tried]]:
     """The rigidity to go on with, and what was tried: the ``present`` one, a stiffer and a softer one.
 
-    ``evidence(rigidity)`` is the logarithm ``(p)`` of the likelihood of particles that were held out. It must surely be
-    better with the softer one; the stiffer is taken where it agrees with the present one within a standard error.
-    Where a map at ``rest`` is surely less likely there is a motion to lose, and it must surely be better as well: that
-    strengths agree only says that these are too few images, or updates, to tell them apart.
+    ``evidence(rigidity)`` is the logarithm ``(p)`` of the likelihood of particles that were held out. Where a map at
+    ``rest`` is as likely nothing moves, and the stiffest is taken. Else a softer one must surely be better, and so must
+    a stiffer one: that strengths agree says of what moves that images, or updates, are too few to tell them apart.
+    Where no map at rest was asked, the stiffer of two that agree within a standard error is taken.
     A molecule that was surely softer than with the ``first`` is not made stiffer again.
     """
     before = evidence(present)
@@ -100,11 +101,12 @@ def chosen(
     tried = [Tried(present, 0.0, 0.0), softer]
     if present >= first:
         tried.insert(0, trial(present * FACTOR))
+    stiffest = next(one for one in tried if math.isfinite(one.gain))
+    if rest is not None and rest.as_likely:
+        return stiffest.rigidity, tried
     if softer.surely_likelier:
         return softer.rigidity, tried
-    moves = rest is not None and rest.surely_less_likely
-    stiffest = tried[0]
-    stands = stiffest.surely_likelier if moves else stiffest.agrees
+    stands = stiffest.agrees if rest is None else stiffest.surely_likelier
     return (stiffest.rigidity if stands else present), tried
 
 

@@ -91,8 +91,6 @@ class AskingTrainer(TrainerOnMesh):
             state.rigidity, tried = how_stiff.freed(state.rigidity, evidence)
         else:
             state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence, rest)
-        if rest.agrees:
-            state.rigidity = tried[0].rigidity
         state.tried = how_stiff.told([rest, *tried])
 
     def _choose_coordinates(self, weights: Tensor) -> None:

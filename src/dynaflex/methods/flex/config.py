@@ -60,13 +60,17 @@ class FlexConfig(MapConfig):
     epochs: Annotated[int | None, Option(TRAINING, "N")] = Field(
         default=None,
         ge=1,
-        description="Sweeps over the data; default enough for 1500 updates, 16 to 60, and more while it surely gains.",
+        description="Sweeps over the data; default enough for 1500 updates, 16 to 60 or, of few particles, to 180, and "
+        "more while it surely gains.",
     )
     batch_size: Annotated[int, Option(TRAINING, "N")] = Field(
         default=32, ge=1, description="Particles per update of the flow."
     )
     steps: Annotated[int, SCHEDULE] = Field(
         default=1500, description="updates of the flow of one half that `epochs=None` aims at"
+    )
+    fewest_steps: Annotated[int, SCHEDULE] = Field(
+        default=900, description="updates without which more than 60 epochs are planned, of few particles"
     )
     flow_rate: Annotated[float, _RATE] = 2e-3
     last_flow_rate: Annotated[float, _RATE] = 4e-4
@@ -82,8 +86,12 @@ class FlexConfig(MapConfig):
         """Epochs of a half-set whose epoch of the flow has ``batches`` updates; every other epoch is the map's."""
         if self.epochs is not None:
             return self.epochs
-        flow = -(-self.steps // max(batches, 1))
-        return max(16, min(60, self.fixed_map_epochs + 2 * max(flow - self.fixed_map_epochs, 0)))
+        enough, fewest = (self._epochs_for(updates, batches) for updates in (self.steps, self.fewest_steps))
+        return max(16, min(enough, max(60, min(fewest, 180))))
+
+    def _epochs_for(self, updates: int, batches: int) -> int:
+        flow = -(-updates // max(batches, 1))
+        return self.fixed_map_epochs + 2 * max(flow - self.fixed_map_epochs, 0)
 
     def most_epochs(self, batches: int) -> int:
         """As many as there are if the particles held out gain all the time."""
