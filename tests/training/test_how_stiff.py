@@ -202,10 +202,10 @@ def test_what_was_tried_is_told_and_what_was_taken_marked() -> None:
     assert tried_rows(lines) == [("1", "9", "0.55", "+0.00 ± 0.00", ""), ("1", "9", "0.14", "+0.31 ± 0.05", "taken")]
 
 
-def test_a_map_at_rest_is_told_among_what_was_tried() -> None:
+def test_that_nothing_moves_is_told_among_what_was_tried() -> None:
     rest = [None, 0.01, 0.02]
     line = {"half": 2, "epoch": 9, "lambda": 2.2, "tried": [rest, [2.2, 0.3, 0.1]]}
-    assert tried_rows([line])[0] == ("2", "9", "a map at rest", "+0.01 ± 0.02", "")
+    assert tried_rows([line])[0] == ("2", "9", "nothing moves", "+0.01 ± 0.02", "")
     assert tried_rows([line])[1][4] == "taken"
 
 

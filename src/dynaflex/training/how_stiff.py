@@ -37,7 +37,7 @@ of what is found. Before, even a rigid molecule would surely be softer."""
 class Tried:
     """A strength, and by how many nats a held-out particle is likelier with it than with that before, ± ``error``.
 
-    The ``rigidity`` of a map at rest is infinite.
+    The ``rigidity`` of what does not move is infinite.
     """
 
     rigidity: float
@@ -86,10 +86,10 @@ def chosen(
 ) -> tuple[float, list[Tried]]:
     """The rigidity to go on with, and what was tried: the ``present`` one, a stiffer and a softer one.
 
-    ``evidence(rigidity)`` is the logarithm ``(p)`` of the likelihood of particles that were held out. Where a map at
-    ``rest`` is as likely nothing moves, and the stiffest is taken. Else a softer one must surely be better, and so must
-    a stiffer one: that strengths agree says of what moves that images, or updates, are too few to tell them apart.
-    Where no map at rest was asked, the stiffer of two that agree within a standard error is taken.
+    ``evidence(rigidity)`` is the logarithm ``(p)`` of the likelihood of particles that were held out. Where it is as
+    likely that all is at ``rest``, the stiffest is taken. Else a softer one must surely be better, and a stiffer one as
+    well: that strengths agree says of what moves that images, or updates, are too few to tell them apart. Where nobody
+    asked whether anything moves, the stiffer of two that agree within a standard error is taken.
     A molecule that was surely softer than with the ``first`` is not made stiffer again.
     """
     before = evidence(present)
@@ -123,13 +123,13 @@ def freed(present: float, evidence: Callable[[float], Tensor]) -> tuple[float, l
 
 
 def at_rest(moving: Tensor, resting: Tensor) -> Tried:
-    """How a rigid map from the same particles compares, by the log-evidence ``(p)`` of those held out."""
+    """How nothing that moves compares, by the log-evidence ``(p)`` of particles held out."""
     return Tried(math.inf, *gain(resting, moving))
 
 
 def told(tried: list[Tried]) -> list[list[float | None]]:
-    """What was tried as the report knows it: strength, gain and error of all with which the training went on; a map at
-    rest has no strength."""
+    """What was tried as the report knows it: strength, gain and error of all with which the training went on; what does
+    not move has no strength."""
     return [
         [one.rigidity if math.isfinite(one.rigidity) else None, one.gain, one.error]
         for one in tried

@@ -83,8 +83,8 @@ class AskingTrainer(TrainerOnMesh):
 
     @spent.on("stiffness")
     def _choose_rigidity(self, weights: Tensor) -> None:
-        """Go on with the stiffness that they are likelier with: the stiffest where a map at rest is as likely, and in
-        the end as soft a one as they allow where it is not, beyond doubt."""
+        """Go on with the stiffness that they are likelier with: the stiffest where it is as likely that nothing
+        moves, and in the end as soft a one as they allow where that is not, beyond doubt."""
         state, evidence = self.progress, partial(self._evidence_with, weights=weights)
         rest = how_stiff.at_rest(self._evidence(weights), self._at_rest(weights))
         if rest.beyond_doubt_less_likely and state.epoch == max(self.trials):

@@ -8,8 +8,8 @@ TRIED_HEAD = ("half", "epoch", "rigidity", "nats a particle, against going on as
 
 
 def tried_rows(records: Sequence[Mapping[str, object]]) -> list[tuple[str, ...]]:
-    """Every strength of the rigidity that was tried, by half and epoch; the one that was taken is marked. A map at rest
-    has none.
+    """Every strength of the rigidity that was tried, by half and epoch; the one that was taken is marked. Where nothing
+    moves there is none.
 
     Lines that hold something else are left out.
     """
@@ -19,7 +19,7 @@ def tried_rows(records: Sequence[Mapping[str, object]]) -> list[tuple[str, ...]]
         for one in tried if isinstance(tried, list) else []:
             match one:
                 case [int() | float() | None as rigidity, int() | float() as gain, int() | float() as error]:
-                    strength = "a map at rest" if rigidity is None else f"{rigidity:.3g}"
+                    strength = "nothing moves" if rigidity is None else f"{rigidity:.3g}"
                     taken = "taken" if rigidity == line.get("lambda") else ""
                     found = _nats(gain, error)
                     rows.append((str(line.get("half")), str(line.get("epoch")), strength, found, taken))
@@ -39,7 +39,7 @@ def whole_sentence(records: Sequence[Mapping[str, object]]) -> str:
     """Whether motion of the whole molecule was taken off, where held-out images were asked; else empty."""
     still = {line["half"]: line.get("still") for line in records if "half" in line and "still" in line}
     told = []
-    for line in records:
+    for line in sorted(records, key=lambda line: str(line.get("half"))):
         match line.get("whole"):
             case [int() | float() as gain, int() | float() as error]:
                 found = _nats(gain, error)
