@@ -38,6 +38,7 @@ def test_latents_and_a_conformation_are_there_before_the_run_is_done(visit: Visi
     assert "200 particles" in visit.page.inner_text("#legend")
     assert visit.ask("() => dynaflex.explore.view.mesh.indices.length") > 500
     visit.until('() => place.textContent.includes("the model\'s own density")')
+    visit.until("() => document.getElementById('state').textContent")
     assert visit.page.inner_text("#state") == "training half 1, epoch 20 of 40, about 30 min left"
     assert visit.page.locator("#message").is_hidden()
 
