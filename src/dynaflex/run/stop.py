@@ -78,10 +78,13 @@ class Stop:
             raise StoppedOnRequest("run.stopped", f"stopped by {self.cause}", fix=remedy)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGALRM:
-            if not self._deaf:
-                self.obey()
-            return
+        if number != signal.SIGALRM:
+            self._note(number)
+        late = number == signal.SIGALRM or self._interrupts > 1
+        if not self._deaf and (late or not self._held):
+            self.obey()
+
+    def _note(self, number: int) -> None:
         if number == signal.SIGINT:
             self._interrupts += 1
             if self._interrupts > 2:
@@ -90,8 +93,6 @@ class Stop:
         self.cause = self.cause or signal.Signals(number).name
         if signal.getitimer(signal.ITIMER_REAL)[0] == 0.0:
             signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-        if not self._deaf and (not self._held or self._interrupts > 1):
-            self.obey()
 
 
 @contextmanager

@@ -62,7 +62,12 @@ class Tried:
     @property
     def beyond_doubt_less_likely(self) -> bool:
         """True if there is no doubt at all that they are less likely: a motion that is let go of is not taken back."""
-        return not self.as_likely and self.gain < -BEYOND_DOUBT * self.error
+        return beyond_doubt_less_likely(self.gain, self.error)
+
+
+def beyond_doubt_less_likely(gained: float, error: float) -> bool:
+    """True if images are less likely by five errors of what they ``gained``, and by more than evidence is known to."""
+    return gained < -max(BEYOND_DOUBT * error, KNOWN_TO)
 
 
 def sittings(epochs: int, able: Callable[[int], bool]) -> set[int]:

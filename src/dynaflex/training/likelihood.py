@@ -14,7 +14,7 @@ from dynaflex.deformation.still import Beside, Still
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
-from dynaflex.inference import KNOWN_TO, find_evidence, infer
+from dynaflex.inference import find_evidence, infer
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
@@ -23,8 +23,9 @@ from dynaflex.prepare.half import HalfSet
 from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.series import ALONE, Series
 from dynaflex.shapes import Tensor
+from dynaflex.training.how_stiff import beyond_doubt_less_likely
 from dynaflex.training.steps import Progress
-from dynaflex.validate.controls import BEYOND_DOUBT, gain
+from dynaflex.validate.controls import gain
 
 MOST = 256
 """At most so many particles are judged, of those in training and of those held out."""
@@ -174,7 +175,7 @@ def take_whole_off(
     """
     together = evidence(Beside(motion))
     gained, error = gain(evidence(find()), together)
-    if gained < -max(BEYOND_DOUBT * error, KNOWN_TO):
+    if beyond_doubt_less_likely(gained, error):
         still.forget()
     return [gained, error]
 

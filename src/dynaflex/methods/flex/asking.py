@@ -112,15 +112,16 @@ class AskingTrainer(TrainerOnMesh):
         """The logarithm ``(i)`` of how likely the images held out are if none tells a conformation: by a rigid map from
         the same particles, or by the mean over all conformations, whichever makes them likelier. A motion smooths its
         map besides, and noise in it with it, which does not say that anything moves."""
-        mean = partial(
-            energy_of_mean, self.model, weights=weights, coordinates=self.config.latent_dim, prior=self.prior
-        )
-        with showing(self.map, self._solved(self._resting_latents).mean(dim=0)):
-            rigid = self._log_likelihoods(lambda batch: self._energies_at_rest(batch, weights))
-        return max(rigid, self._log_likelihoods(mean), key=lambda likely: float(likely.mean()))
 
-    def _energies_at_rest(self, batch: Batch, weights: Tensor) -> Tensor:
-        return energy_of(self.model, batch, weights, self._resting_latents(batch.index), self.prior)
+        def at_rest(batch: Batch) -> Tensor:
+            return energy_of(self.model, batch, weights, self._resting_latents(batch.index), self.prior)
+
+        def on_the_mean(batch: Batch) -> Tensor:
+            return energy_of_mean(self.model, batch, weights, self.config.latent_dim, self.prior)
+
+        with showing(self.map, self._solved(self._resting_latents).mean(dim=0)):
+            rigid = self._log_likelihoods(at_rest)
+        return max(rigid, self._log_likelihoods(on_the_mean), key=lambda likely: float(likely.mean()))
 
     def _log_likelihoods(self, energies: Callable[[Batch], Tensor]) -> Tensor:
         """The logarithm ``(i)`` of how likely the images held out are, of which batches have the ``energies``."""
