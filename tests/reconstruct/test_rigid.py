@@ -79,16 +79,22 @@ def test_the_equations_are_those_of_every_wave(particles: list[Batch]) -> None:
     assert apart(equations.normal(smooth), matrix @ smooth.double()) < 1e-3
 
 
-def test_the_equations_are_those_of_voxels_that_stand_still(particles: list[Batch]) -> None:
-    """Which are seen through a coarser spline, right to a few per cent next to Nyquist: so they are compared below."""
+@pytest.mark.parametrize(("iterations", "least"), [(1, 0.999), (3, 0.998)])
+def test_the_equations_are_those_of_voxels_that_stand_still(
+    particles: list[Batch], iterations: int, least: float
+) -> None:
+    """Which are seen through a coarser spline, right to a few per cent next to Nyquist: so they are compared below.
+
+    The more it is solved for, the more of that the map is asked to make up for.
+    """
     still, ours = (
-        solve(equations, 3, band=5)
+        solve(equations, iterations, band=5)
         for equations in (
             Operator(MovedField(GRID), POWER).equations(lambda: particles),
             rigid_equations(GRID, lambda: particles, POWER),
         )
     )
-    assert fourier_shell_correlation(ours, still)[1:6].min() > 0.998
+    assert fourier_shell_correlation(ours, still)[1:6].min() > least
 
 
 def test_the_filter_needs_no_image_and_is_that_of_the_equations(particles: list[Batch]) -> None:
