@@ -4,9 +4,9 @@
 
 PARTICLES is a folder of `dynaflex simulate`. One JSON line a state: the neighbourhoods of three places along the main
 axis of half 1, of different numbers of particles, and two clusters. Of the corrected map of the state, of its rigid
-control and of the run's merged map carried there by half 1 (`dynaflex volumes`): the mean FSC with the truth in the
-moving part, in shells that the training saw, beyond R0, and in those that it did not; and what the half-maps of the
-state claim for themselves there.
+control, of the run's merged map carried there by half 1 (`dynaflex volumes`), and of that with what the state's own
+particles say otherwise (`combined`): the mean FSC with the truth in the moving part, in shells that the training saw,
+beyond R0, and in those that it did not; and what the half-maps of the state claim for themselves there.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def measured(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         said = make_state(run, inputs, both, chosen, folder, CPU)
-        maps = {kind: torch.from_numpy(read_map(folder / f"{kind}.mrc").data) for kind in ("map", "rigid")}
+        maps = {kind: torch.from_numpy(read_map(folder / f"{kind}.mrc").data) for kind in ("map", "rigid", "combined")}
         halves = [torch.from_numpy(read_map(folder / f"map_half{half}.mrc").data) for half in (1, 2)]
     maps["carried"] = carried.at(state.parts[1].origin)
     angle = scene.coordinate[chosen.rows]

@@ -11,6 +11,7 @@ from dynaflex.shapes import FloatArray
 CORRECTED, RIGID = "#2f7fc1", "#8a929c"
 HALVES: Final = {1: CORRECTED, 2: "#d07b1f"}
 FROM_PARTICLES = "#3f9d6b"
+COMBINED = "#8a5fb8"
 ACCENT = "#c8502d"
 DOMAINS = ("#5b84c4", "#e0913a", "#5aa469", "#c4546b", "#8a6bb8", "#5fa8b3")
 """Those of domains and clusters, from the first on; then the first again."""

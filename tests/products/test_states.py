@@ -23,7 +23,7 @@ from dynaflex.products.states.surroundings import Surroundings
 from dynaflex.products.states.written import make_state, require_free
 from dynaflex.results.half_maps.made import Recipe
 from dynaflex.results.reopen import reopened
-from dynaflex.results.volumes import along_axis
+from dynaflex.results.volumes import along_axis, carried_map
 from dynaflex.run.directory import Run
 from dynaflex.validate.cryobench import fsc_area
 from scripts import opened
@@ -32,8 +32,10 @@ Command = Callable[..., Any]
 CPU = torch.device("cpu")
 MAPS = {
     "map", "map_half1", "map_half2", "rigid", "rigid_half1", "rigid_half2", "map_local", "local_resolution", "mask",
-    "moving_part_mask",
+    "moving_part_mask", "combined", "combined_half1", "combined_half2",
 }  # fmt: skip
+
+SHOWN = ("rigid", "map", "combined", "map_half1", "map_half2")
 
 
 @pytest.fixture(scope="module", params=["dynamight", "flex"])
@@ -45,6 +47,11 @@ def run(request: pytest.FixtureRequest) -> Run:
 @pytest.fixture(scope="module")
 def scene(simulated: Path) -> SimulatedScene:
     return SimulatedScene.read(simulated / "truth.npz")
+
+
+def origin_of(folder: Path) -> torch.Tensor:
+    """The latents of a state by the model of half 1."""
+    return torch.tensor(json.loads((folder / "state.json").read_text())["latents"]["half1"])
 
 
 def opened_wide(scene: SimulatedScene) -> Chosen:
@@ -63,7 +70,8 @@ def test_the_state_is_shown_and_not_the_whole_run_nor_a_blur(
     def shown(path: Path) -> float:
         return fsc_area(torch.from_numpy(read_map(path).data), true, arm)
 
-    corrected = shown(tmp_path / "map.mrc")
+    corrected, carried = shown(tmp_path / "map.mrc"), carried_map(run, both.halves[1]).at(origin_of(tmp_path))
+    assert shown(tmp_path / "combined.mrc") > max(corrected, fsc_area(carried, true, arm)) - 0.005
     assert corrected > shown(tmp_path / "rigid.mrc") + 0.005
     assert corrected > shown(run.maps / "map.mrc") + 0.05
     mask = torch.from_numpy(read_map(tmp_path / "mask.mrc").data)
@@ -156,7 +164,7 @@ def test_a_cluster_is_made_from_the_command_line(command: Command, finished_run:
     said = json.loads((folder / "state.json").read_text())
     rows = np.loadtxt(folder / "particles.txt", dtype=int)
     assert sum(said["particles"].values()) == len(rows) and f"{len(rows)} particles" in outcome.out
-    assert opened(folder / "state.cxc") == [["rigid.mrc"], ["map.mrc"], ["map_half1.mrc"], ["map_half2.mrc"]]
+    assert opened(folder / "state.cxc") == [[f"{name}.mrc"] for name in SHOWN]
     before = (folder / "map.mrc").read_bytes()
     assert command(*asked).code == 0 and (folder / "map.mrc").read_bytes() == before
     assert command(*asked, "--box", 16).error_line().endswith("[state.taken]")

@@ -28,6 +28,7 @@ from dynaflex.shapes import Array
 
 _MAPS = "maps-of-states"
 _SAID, _MAP, _LOCAL, _SCRIPT = "state.json", "map.mrc", "local_resolution.mrc", "state.cxc"
+_COMBINED = "combined.mrc"
 _HEAD = (
     "state", "particles", "of half 1 / 2", "molecule, rigid → corrected", "moving part, the same"
 )  # fmt: skip
@@ -65,6 +66,8 @@ def reconstructed(shown: Evidence) -> Iterator[str]:
     for name, said in found.items():
         folder = f"{STATES}/{name}"
         files = {"map": f"{folder}/{_MAP}", "ChimeraX": f"{folder}/{_SCRIPT}", "folder": folder}
+        if "combined" in said["resolution"]:
+            files["with all particles"] = f"{folder}/{_COMBINED}"
         yield page.links(f"{name}, {said.get('what')}:", files)
 
 

@@ -59,6 +59,19 @@ def local_resolution(first: Tensor, second: Tensor, pixel_size: float, mask: Ten
     return LocalResolution(resolution, filtered)
 
 
+def agreed(first: Tensor, second: Tensor, pixel_size: float, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Of two half-maps ``(d d d)`` what they agree on: each, in every band multiplied by the share of the power that is
+    signal in the mean of both there, and nothing outside of the ``mask`` ``(d d d)``."""
+    grid = Grid(first.shape[-1], pixel_size)
+    whole = [fourier.transform(half, 3) for half in (first, second)]
+    kept = torch.zeros_like(first), torch.zeros_like(second)
+    for band, correlation, chance in _compared(first, second, grid, mask):
+        signal = _signal(correlation, chance)
+        for total, coefficients in zip(kept, whole, strict=True):
+            total += fourier.resize(band.of(coefficients) * signal, grid.box, 3)
+    return kept
+
+
 def _room(mask: Tensor, pixel_size: float) -> tuple[slice, ...]:
     """The smallest cube that holds the mask with the coarsest window around it, or the whole box."""
     inside = (mask > 0.01).nonzero()
@@ -77,20 +90,25 @@ def _resolve(first: Tensor, second: Tensor, pixel_size: float, mask: Tensor) -> 
     """See :func:`local_resolution`."""
     grid = Grid(first.shape[-1], pixel_size)
     voxels = (mask > 0.5).nonzero()
-    halves = [_prepared(half, grid, mask) for half in (first, second)]
-    mean, inside = (fourier.transform(volume, 3) for volume in (0.5 * (first + second), mask))
+    mean = fourier.transform(0.5 * (first + second), 3)
     filtered, periods, excess = torch.zeros_like(first), [], []
-    for band in _bands(grid, float(mask.sum()) * pixel_size**3):
-        a, b = (band.of(half) for half in halves)
-        correlation, chance = _correlation(a, b, band.cropped(inside), band)
+    for band, correlation, chance in _compared(first, second, grid, mask):
         where = (voxels.double() * (band.grid.box / grid.box)).T.numpy()
         beyond = correlation - chance.clamp(min=THRESHOLD)
         excess.append(torch.from_numpy(map_coordinates(beyond.numpy(), where, order=1, mode="grid-wrap")))
         periods.append(1.0 / band.frequency)
-        filtered += fourier.resize(band.of(mean) * _merit(correlation, chance), grid.box, 3)
+        filtered += fourier.resize(band.of(mean) * _signal(correlation, chance).sqrt(), grid.box, 3)
     resolution = torch.zeros_like(first)
     resolution[tuple(voxels.T)] = _first_crossing(torch.tensor(periods), torch.stack(excess), 1.0 / grid.nyquist)
     return LocalResolution(resolution, filtered)
+
+
+def _compared(first: Tensor, second: Tensor, grid: Grid, mask: Tensor) -> Iterator[tuple[_Band, Tensor, Tensor]]:
+    """Each band, and in it the :func:`_correlation` of two half-maps ``(d d d)`` and what chance can make of it."""
+    a, b = (_prepared(half, grid, mask) for half in (first, second))
+    inside = fourier.transform(mask, 3)
+    for band in _bands(grid, float(mask.sum()) * grid.pixel_size**3):
+        yield band, *_correlation(band.of(a), band.of(b), band.cropped(inside), band)
 
 
 @dataclass(frozen=True)
@@ -184,10 +202,11 @@ def _correlation(a: Tensor, b: Tensor, inside: Tensor, band: _Band) -> tuple[Ten
     return correlation.masked_fill(hidden, 0.0), chance.masked_fill(hidden, 1.0)
 
 
-def _merit(correlation: Tensor, chance: Tensor) -> Tensor:
-    """How the mean of two half-maps correlates with the truth, from their own correlation beyond chance."""
+def _signal(correlation: Tensor, chance: Tensor) -> Tensor:
+    """The share of the power that is signal in the mean of two half-maps, from their correlation beyond chance; its
+    root is how that mean correlates with the truth."""
     signal = ((correlation - chance) / (1.0 - chance).clamp(min=1e-3)).clamp(0.0, 1.0)
-    return (2.0 * signal / (1.0 + signal)).sqrt()
+    return 2.0 * signal / (1.0 + signal)
 
 
 def _first_crossing(periods: Tensor, excess: Tensor, finest: float) -> Tensor:

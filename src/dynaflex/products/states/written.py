@@ -17,23 +17,25 @@ from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io import durable
 from dynaflex.io.mrc import write_map
-from dynaflex.palettes import CORRECTED, HALVES, RIGID
+from dynaflex.palettes import COMBINED, CORRECTED, HALVES, RIGID
 from dynaflex.prepare.images import Imaging
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.prepare.place import place_of
 from dynaflex.products.chimerax.script import Script
 from dynaflex.products.names import STATE
 from dynaflex.products.states.chosen import Chosen, State, particle_error, state_of, views_needed
+from dynaflex.products.states.combined import carried_halves, combined
 from dynaflex.products.states.surroundings import Surroundings
 from dynaflex.reconstruct.carry import carried_mask
 from dynaflex.reconstruct.postprocess import merge
-from dynaflex.results.half_maps.judged import around_points, claim_limit, judged
+from dynaflex.results.half_maps.judged import Judged, around_points, claim_limit, judged
 from dynaflex.results.half_maps.made import AS_USUAL, HalfMaps, Recipe, make_half_maps
 from dynaflex.results.volumes import coarse
 from dynaflex.run.directory import Run
 from dynaflex.run.files import FSC, read_motion
 from dynaflex.run.results import listed_in, replaced
 from dynaflex.shapes import Tensor
+from dynaflex.validate.fsc import fsc_curves
 from dynaflex.workers.halves import Each, in_turn
 
 SUMMARY, ROWS, SCRIPT = "state.json", "particles.txt", "state.cxc"
@@ -70,10 +72,11 @@ def make_state(
         moving = _moving_part(run, both, state, imaging.grid)
         found = judged(made, moving, claim_limit(run, inputs), recipe.b_factor)
         rigid = merge(made.rigid[1], made.rigid[2], torch.tensor(found.fsc["rigid"]["corrected"]))
+        with_all = _with_all(made, carried_halves(run, inputs, both, state, made, recipe), moving, found)
         place = place_of(run, made.grid)
-        for name, volume in {**made.named(), **found.maps, "rigid": rigid, "mask": mask}.items():
+        for name, volume in {**made.named(), **found.maps, **with_all, "rigid": rigid, "mask": mask}.items():
             write_map(staging / f"{name}.mrc", volume.numpy(), made.grid.pixel_size, place)
-        _script(run, made, found.maps["map"], rigid).write(staging / SCRIPT)
+        _script(run, made, found.maps["map"], rigid, with_all.get("combined")).write(staging / SCRIPT)
         durable.write_text(staging / ROWS, "".join(f"{row}\n" for row in chosen.rows))
         durable.write_json(staging / FSC, found.fsc)
         said = _said(run, chosen, state, recipe, found.fsc)
@@ -143,15 +146,35 @@ def _moving_part(run: Run, both: Surroundings, state: State, grid: Grid) -> Tens
     return around_points(torch.cat(moved).numpy(), grid)
 
 
-def _script(run: Run, made: HalfMaps, merged: Tensor, rigid: Tensor) -> Script:
-    """The state without and with correction, and its half-maps, unseen at first, each pair at a level of its own."""
+def _with_all(made: HalfMaps, carried: dict[int, Tensor], moving: Tensor | None, found: Judged) -> dict[str, Tensor]:
+    """What all particles say where the state's own do not object, by the names of its files; its curves join those that
+    were ``found``. None where the run has no maps to be ``carried``."""
+    if not carried:
+        return {}
+    pixel_size, limit = made.grid.pixel_size, found.fsc["claim_limit"]
+    halves = combined(made.corrected, carried, pixel_size)
+    curves = fsc_curves(halves[1], halves[2], pixel_size, made.mask)
+    found.fsc["combined"] = curves.as_dict(limit)
+    if moving is not None:
+        part = fsc_curves(halves[1], halves[2], pixel_size, moving)
+        found.fsc["moving_part"]["combined"] = part.as_dict(limit)
+    merged = merge(halves[1], halves[2], curves.corrected)
+    return {"combined": merged, **{f"combined_half{half}": volume for half, volume in halves.items()}}
+
+
+def _script(run: Run, made: HalfMaps, merged: Tensor, rigid: Tensor, everyone: Tensor | None) -> Script:
+    """The state without and with correction, and unseen at first as all particles show it, and its half-maps, each kind
+    at a level of its own."""
     filled = coarse(run, merged, made.grid).filled
     script = Script()
     before = script.open_map("rigid.mrc", level_enclosing(rigid, filled), RIGID)
     script.open_map("map.mrc", level_enclosing(merged, filled), CORRECTED)
+    hidden: list[int] = []
+    if everyone is not None:
+        hidden.append(script.open_map("combined.mrc", level_enclosing(everyone, filled), COMBINED))
     level = level_enclosing(0.5 * (made.corrected[1] + made.corrected[2]), filled)
-    halves = [script.open_map(f"map_half{half}.mrc", level, colour) for half, colour in HALVES.items()]
-    script.do(f"transparency #{before} 60", f"hide #{','.join(map(str, halves))} models", "view")
+    hidden += [script.open_map(f"map_half{half}.mrc", level, colour) for half, colour in HALVES.items()]
+    script.do(f"transparency #{before} 60", f"hide #{','.join(map(str, hidden))} models", "view")
     return script
 
 
@@ -167,7 +190,7 @@ def _said(run: Run, chosen: Chosen, state: State, recipe: Recipe, fsc: dict[str,
         "halves_apart_A": state.apart,
         "particle_error_A": particle_error(run) or None,
         "latents": {f"half{half}": part.origin.tolist() for half, part in state.parts.items()},
-        "resolution": {kind: fsc[kind]["resolution"] for kind in ("deformed", "rigid")},
+        "resolution": {kind: fsc[kind]["resolution"] for kind in ("deformed", "rigid", "combined") if kind in fsc},
         "moving_part": {kind: curve["resolution"] for kind, curve in fsc.get("moving_part", {}).items()},
         "claim_limit": fsc["claim_limit"],
         "made_from": _made_from(run, chosen, recipe),

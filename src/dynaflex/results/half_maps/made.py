@@ -151,12 +151,19 @@ def make_half_maps(
         made.model[half] = model
         for kind, label, volume in ((made.rigid, "rigid", rigid), (made.corrected, "corrected", corrected)):
             _require_finite(volume, f"the {label} map of half {half}")
-            if label == "corrected" and inputs.unit is not None:
-                volume = from_unit(volume, inputs.unit, group)
-            elif len(group) > 1:
-                volume = symmetrise(volume, group)
-            kind[half] = volume
+            if label == "corrected":
+                kind[half] = finished(volume, inputs, group)
+            else:
+                kind[half] = symmetrise(volume, group) if len(group) > 1 else volume
     return made
+
+
+def finished(corrected: Tensor, inputs: Inputs, group: Tensor) -> Tensor:
+    """A ``corrected`` map ``(d d d)`` with the symmetry of a ``group`` ``(g 3 3)``: that of the asymmetric unit put in
+    place of all, if it alone moved."""
+    if inputs.unit is not None:
+        return from_unit(corrected, inputs.unit, group)
+    return symmetrise(corrected, group) if len(group) > 1 else corrected
 
 
 def _from_half(

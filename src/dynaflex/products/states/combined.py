@@ -1,0 +1,45 @@
+"""A state as all particles show it, wherever its own do not object.
+
+The run's map that is carried into a state has every particle, and knows nothing that the motion does not say. The
+state's own maps know all of it, and are as noisy as its particles are few. Where the two differ by more than noise,
+both halves of the particles see the same difference; only that is taken over.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from dynaflex.prepare.inputs import Inputs
+from dynaflex.products.states.chosen import State
+from dynaflex.products.states.surroundings import Surroundings
+from dynaflex.results.half_maps.made import HalfMaps, Recipe, finished
+from dynaflex.results.volumes import carried_map
+from dynaflex.run.directory import Run
+from dynaflex.run.files import has_map
+from dynaflex.shapes import Tensor
+from dynaflex.validate.local_resolution import agreed
+
+
+def carried_halves(
+    run: Run, inputs: Inputs, both: Surroundings, state: State, made: HalfMaps, recipe: Recipe
+) -> dict[int, Tensor]:
+    """Each half-map ``(d d d)`` of a run, carried into a state by the model of its own half, so that no half knows the
+    other; none if the run has no half-maps on the grid of those that were ``made``."""
+    if not all(has_map(run, f"map_half{half}") for half in state.parts):
+        return {}
+    carried = {half: carried_map(run, both.halves[half], "half") for half in state.parts}
+    if any(one.grid != made.grid for one in carried.values()):
+        return {}
+    group = recipe.group(run, inputs)
+    return {half: finished(one.at(state.parts[half].origin), inputs, group) for half, one in carried.items()}
+
+
+def combined(own: dict[int, Tensor], carried: dict[int, Tensor], pixel_size: float) -> dict[int, Tensor]:
+    """The ``carried`` half-maps ``(d d d)``, with as much of what a state's ``own`` say otherwise as is signal.
+
+    How much that is at each place, in each band, their differences say, which have independent noise. What only the
+    state has may lie beside the molecule, so no mask is laid on them.
+    """
+    otherwise = {half: own[half] - carried[half] for half in (1, 2)}
+    same = agreed(otherwise[1], otherwise[2], pixel_size, torch.ones_like(carried[1]))
+    return {half: carried[half] + difference for half, difference in zip((1, 2), same, strict=True)}
