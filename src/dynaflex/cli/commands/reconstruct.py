@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dynaflex.run.stop import Stop
 
 _STATE = "One state, from its own particles alone"
+_COLUMNS = {"rigid": "rigid", "deformed": "corrected", "combined": "with all particles"}
+"""What a person calls the maps of a state, in the order of what they show."""
 
 
 def reconstruct_command(
@@ -150,12 +152,13 @@ def _lines(said: dict[str, Any]) -> list[str]:
         f"they lie {said['rms_distance_A']:.2g} Å rms and at most {said['largest_distance_A']:.2g} Å of motion from "
         f"their mean; those of the halves are {said['halves_apart_A']:.2g} Å apart"
         + (f"; a particle is known to {known:.2g} Å" if known else ""),
-        f"{'FSC 0.143':<16}{'corrected':>11}{'rigid':>11}",
     ]
+    columns = {kind: title for kind, title in _COLUMNS.items() if kind in said["resolution"]}
+    lines.append(f"{'FSC 0.143':<16}" + "".join(f"{title:>20}" for title in columns.values()))
     parts = {"molecule": said["resolution"], "moving part": said["moving_part"]}
-    found = {name: [pair[kind]["0.143"] for kind in ("deformed", "rigid")] for name, pair in parts.items() if pair}
-    for name, (corrected, rigid) in found.items():
-        lines.append(f"{name:<16}{_resolution(corrected):>11}{_resolution(rigid):>11}")
+    found = {name: [curves[kind]["0.143"] for kind in columns] for name, curves in parts.items() if curves}
+    for name, values in found.items():
+        lines.append(f"{name:<16}" + "".join(f"{_resolution(value):>20}" for value in values))
     if any(None in values for values in found.values()):
         limit = said["claim_limit"]
         shared = f" that is finer than the {limit:.3g} Å which the halves had in common" if limit else ""
