@@ -6,7 +6,7 @@ Both minimise the negative log-likelihood of the image plus the energy of a prio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
@@ -118,23 +118,6 @@ def _standard_normal(points: int, coordinates: int) -> Tensor:
     """The same ``points`` of a standard normal distribution every time, evenly spread: ``(n k)``."""
     even = torch.quasirandom.SobolEngine(coordinates, scramble=True, seed=0).draw(points)
     return torch.special.ndtri(even.clamp(1e-6, 1.0 - 1e-6))
-
-
-@torch.no_grad()
-def find_evidence(
-    model: FlexModel,
-    batches: Iterable[Batch],
-    start: Callable[[Batch], Tensor],
-    weights: Tensor,
-    prior: LatentPrior = GAUSSIAN,
-) -> Tensor:
-    """The :func:`log_evidence` ``(p)`` of all particles of some batches, whose latents lie near ``start(batch)``."""
-
-    def evidence(batch: Batch) -> Tensor:
-        found = infer(model, batch, weights, start(batch), FROM_TRAINED, prior)
-        return log_evidence(model, batch, weights, found, prior)
-
-    return torch.cat([found for batch in batches for found in batch.in_pieces(evidence)])
 
 
 @torch.no_grad()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -14,7 +14,7 @@ from dynaflex.deformation.still import Beside, Still
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
-from dynaflex.inference import find_evidence, infer
+from dynaflex.inference import FROM_TRAINED, energy_of_mean, infer, log_evidence
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
@@ -142,22 +142,57 @@ class Likelihood:
         return batch if self.poses is None else replace(batch, pose=self.poses.corrected(batch.index, batch.pose))
 
 
-def evidence_of(
-    model: FlexModel,
-    data: HalfSet,
-    index: Tensor,
-    batch: Callable[[Tensor], Batch],
-    latents: Callable[[Batch], Tensor],
-    weights: Tensor,
-    prior: LatentPrior,
+@dataclass(frozen=True)
+class Judges:
+    """The particles ``index`` ``(p)`` of a half that nothing is learned from, and what would make their images likely.
+
+    Copies of a particle answer as one.
+
+    Of some of them ``batch(index)`` is what they show, without any noise on their latents, and ``latents(batch)``
+    ``(b k)`` where those stand. Every answer is a logarithm of a likelihood ``(i)``, in nats, up to a constant that is
+    the same for all models in the same noise, of which ``weights`` are the inverse.
+    """
+
+    data: HalfSet
+    index: Tensor
+    batch: Callable[[Tensor], Batch]
+    latents: Callable[[Batch], Tensor]
+    prior: LatentPrior
+
+    def evidence(self, model: FlexModel, weights: Tensor) -> Tensor:
+        """How likely a model makes them, whatever their latents are, which lie near those that stand."""
+        return self.likely(partial(_evidence, model, self.latents, weights, self.prior))
+
+    def evidence_of_two(self, model: FlexModel, motion: Deformation, weights: Tensor) -> Tensor:
+        """The same of another ``motion``, by two latents in place of one."""
+        moving = FlexModel(model.density, motion, model.latents, model.grid)
+        return self.likely(
+            partial(_evidence, moving, lambda batch: self.latents(batch).repeat(1, 2), weights, self.prior)
+        )
+
+    def on_the_mean(self, model: FlexModel, coordinates: int, weights: Tensor) -> Tensor:
+        """How likely they are if each shows the mean over all conformations of a model, so that nothing moves."""
+        return self.likely(lambda batch: -energy_of_mean(model, batch, weights, coordinates, self.prior))
+
+    def likely(self, each: Callable[[Batch], Tensor]) -> Tensor:
+        """How likely they are, as ``each(batch)`` ``(b)`` says of its particles."""
+        return self.data.per_particle(ranks.rows(self.index, partial(self.asked, each)), self.index)
+
+    @torch.no_grad()
+    def asked(self, each: Callable[[Batch], Tensor], index: Tensor) -> Tensor:
+        """What ``each(batch)`` ``(b ...)`` answers for the particles ``index`` ``(p)``: ``(p ...)``."""
+        return torch.cat([answer for part in self.parts(index) for answer in part.in_pieces(each)])
+
+    def parts(self, index: Tensor) -> Iterator[Batch]:
+        """The particles ``index`` ``(p)`` in batches."""
+        return map(self.batch, self.data.parts(index, _AT_ONCE))
+
+
+def _evidence(
+    model: FlexModel, latents: Callable[[Batch], Tensor], weights: Tensor, prior: LatentPrior, batch: Batch
 ) -> Tensor:
-    """The logarithm ``(i)`` of how likely a model makes the images of particles ``index`` ``(p)`` of a half, whatever
-    their latents are, which lie near ``latents(batch)``; copies of a particle are taken together."""
-
-    def found(mine: Tensor) -> Tensor:
-        return find_evidence(model, map(batch, data.parts(mine, _AT_ONCE)), latents, weights, prior)
-
-    return data.per_particle(ranks.rows(index, found), index)
+    found = infer(model, batch, weights, latents(batch), FROM_TRAINED, prior)
+    return log_evidence(model, batch, weights, found, prior)
 
 
 def take_whole_off(

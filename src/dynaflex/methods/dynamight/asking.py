@@ -4,7 +4,6 @@ whether motion of the whole is motion of the molecule."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -16,13 +15,12 @@ from dynaflex import spent
 from dynaflex.deformation.base import Deformation
 from dynaflex.deformation.lattice import OnLattice
 from dynaflex.deformation.still import FromStill
-from dynaflex.imaging.batch import Batch
 from dynaflex.methods.dynamight.config import DynamightConfig
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
 from dynaflex.shapes import Tensor
 from dynaflex.training import how_stiff
-from dynaflex.training.likelihood import Likelihood, evidence_of, take_whole_off
+from dynaflex.training.likelihood import Judges, Likelihood, take_whole_off
 from dynaflex.training.steps import Progress
 
 _SHOWN_BY = 2
@@ -58,7 +56,7 @@ class AskingTrainer(ABC):
     config: DynamightConfig
     progress: DynamightProgress
     likelihood: Likelihood
-    judges: Tensor
+    held_out: Tensor
     trials: set[int]
 
     @abstractmethod
@@ -83,7 +81,7 @@ class AskingTrainer(ABC):
         """Take motion of the whole off all motion, unless images object; of an asymmetric unit all else is held."""
         motion = self._motion()
         if motion is not None:
-            evidence = partial(self._evidence_of_two, weights=weights)
+            evidence = partial(self.judges.evidence_of_two, self.model, weights=weights)
             self.progress.whole = take_whole_off(
                 motion.still, self.model.deformation, partial(self._find_still, motion), evidence
             )
@@ -122,16 +120,10 @@ class AskingTrainer(ABC):
 
     def _evidence(self, weights: Tensor) -> Tensor:
         """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are."""
-        return self._evidence_of(self.model, self._latents, weights)
+        return self.judges.evidence(self.model, weights)
 
-    def _evidence_of_two(self, motion: Deformation, weights: Tensor) -> Tensor:
-        """The same of another ``motion``, by two latents in place of one."""
-        model = FlexModel(self.model.density, motion, self.model.latents, self.model.grid)
-        return self._evidence_of(model, lambda batch: self._latents(batch).repeat(1, 2), weights)
-
-    def _evidence_of(self, model: FlexModel, latents: Callable[[Batch], Tensor], weights: Tensor) -> Tensor:
-        held_out, prior = self.judges, self.config.latent_prior
-        return evidence_of(model, self.data, held_out, self.likelihood.batch, latents, weights, prior)
-
-    def _latents(self, batch: Batch) -> Tensor:
-        return self.model.latents.posterior(batch).mean
+    @property
+    def judges(self) -> Judges:
+        """The images that are asked."""
+        latents = lambda batch: self.model.latents.posterior(batch).mean  # noqa: E731
+        return Judges(self.data, self.held_out, self.likelihood.batch, latents, self.config.latent_prior)

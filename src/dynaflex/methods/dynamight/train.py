@@ -86,7 +86,7 @@ class HalfTrainer(AskingTrainer):
         held_out = data.without(training)
         some = some_of(held_out, data.count(training), data.series(held_out))
         self.likelihood = Likelihood(model, data, training, some, self.poses)
-        self.judges = data.some(held_out, MOST)
+        self.held_out = data.some(held_out, MOST)
         self.trial_updates = self.trial_length(batches)
         enough = len(data.particle[held_out].unique()) >= how_stiff.FEWEST
         asked = config.regularisation is None and enough

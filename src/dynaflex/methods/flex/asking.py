@@ -6,7 +6,6 @@ Along how many coordinates a molecule moves, how stiff it is, and whether motion
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -16,20 +15,17 @@ import torch
 from dynaflex import ranks, spent
 from dynaflex.deformation.base import Deformation
 from dynaflex.imaging.batch import Batch
-from dynaflex.inference import energy_of, energy_of_mean
+from dynaflex.inference import energy_of
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN
 from dynaflex.methods.flex import how_many
 from dynaflex.methods.flex.cutting import TrainerOnMesh
 from dynaflex.methods.meshed.folds import MapProgress, showing
-from dynaflex.model import FlexModel
 from dynaflex.shapes import Tensor
 from dynaflex.training import how_stiff
-from dynaflex.training.likelihood import evidence_of, take_whole_off
+from dynaflex.training.likelihood import Judges, take_whole_off
 from dynaflex.training.steps import Diverged
 from dynaflex.training.undone import undone
-
-_AT_ONCE = 64
 
 
 @dataclass
@@ -73,7 +69,7 @@ class AskingTrainer(TrainerOnMesh):
     def _choose_frame(self, weights: Tensor) -> None:
         """Take motion of the whole off all motion, unless images object; of an asymmetric unit all else is held."""
         if not bool(self.flow.fixed.any()):
-            evidence = partial(self._evidence_of_two, weights=weights)
+            evidence = partial(self.judges.evidence_of_two, self.model, weights=weights)
             self.progress.whole = take_whole_off(self.flow.still, self.flow, self._find_still, evidence)
 
     def _find_still(self) -> Deformation:
@@ -97,7 +93,8 @@ class AskingTrainer(TrainerOnMesh):
         """Turn the latents so that images tell most of the first, and give up the last ones that nobody needs."""
         flow, every = self.flow, torch.arange(len(self.data))
         if self.prior is GAUSSIAN:
-            turn = how_many.by_information(ranks.rows(self.held_out, partial(self._covariances, weights=weights)))
+            covariances = partial(self.judges.asked, lambda batch: self._found(batch, weights).covariances())
+            turn = how_many.by_information(ranks.rows(self.held_out, covariances))
             flow.turn(turn)
             self.table.set_mean(every, self.table.mean_of(every) @ turn.T)
 
@@ -113,31 +110,16 @@ class AskingTrainer(TrainerOnMesh):
         the same particles, or by the mean over all conformations, whichever makes them likelier. A motion smooths its
         map besides, and noise in it with it, which does not say that anything moves."""
 
-        def at_rest(batch: Batch) -> Tensor:
-            return energy_of(self.model, batch, weights, self._resting_latents(batch.index), self.prior)
-
-        def on_the_mean(batch: Batch) -> Tensor:
-            return energy_of_mean(self.model, batch, weights, self.config.latent_dim, self.prior)
+        def likely(batch: Batch) -> Tensor:
+            return -energy_of(self.model, batch, weights, self._resting_latents(batch.index), self.prior)
 
         with showing(self.map, self._solved(self._resting_latents).mean(dim=0)):
-            rigid = self._log_likelihoods(at_rest)
-        return max(rigid, self._log_likelihoods(on_the_mean), key=lambda likely: float(likely.mean()))
-
-    def _log_likelihoods(self, energies: Callable[[Batch], Tensor]) -> Tensor:
-        """The logarithm ``(i)`` of how likely the images held out are, of which batches have the ``energies``."""
-
-        def likely(mine: Tensor) -> Tensor:
-            return -torch.cat([energy for part in self._parts(mine) for energy in part.in_pieces(energies)])
-
-        return self.data.per_particle(ranks.rows(self.held_out, likely), self.held_out)
+            rigid = self.judges.likely(likely)
+        mean = self.judges.on_the_mean(self.model, self.config.latent_dim, weights)
+        return max(rigid, mean, key=lambda likely: float(likely.mean()))
 
     def _resting_latents(self, index: Tensor) -> Tensor:
         return torch.zeros(len(index), self.config.latent_dim, device=self.data.device)
-
-    def _covariances(self, index: Tensor, weights: Tensor) -> Tensor:
-        """Those ``(b k k)`` of the latents of particles ``index`` ``(b)``."""
-        found = lambda batch: self._found(batch, weights).covariances()  # noqa: E731
-        return torch.cat([covariances for part in self._parts(index) for covariances in part.in_pieces(found)])
 
     def _evidence_with(self, rigidity: float, weights: Tensor) -> Tensor:
         """That of the images held out ``(i)``, after some updates with another rigidity, which are undone."""
@@ -152,20 +134,12 @@ class AskingTrainer(TrainerOnMesh):
             return self._evidence(weights)
 
     def _evidence(self, weights: Tensor) -> Tensor:
-        """The logarithm ``(i)`` of how likely the model makes the images held out, whatever their latents are."""
-        return self._evidence_of(self.model, self._latents, weights)
+        return self.judges.evidence(self.model, weights)
 
-    def _evidence_of_two(self, motion: Deformation, weights: Tensor) -> Tensor:
-        """The same of another ``motion``, by two latents in place of one."""
-        model = FlexModel(self.map, motion, self.table, self.data.grid)
-        return self._evidence_of(model, lambda batch: self._latents(batch).repeat(1, 2), weights)
-
-    def _evidence_of(self, model: FlexModel, latents: Callable[[Batch], Tensor], weights: Tensor) -> Tensor:
-        return evidence_of(model, self.data, self.held_out, self._noiseless, latents, weights, self.prior)
+    @property
+    def judges(self) -> Judges:
+        """The images that are asked."""
+        return Judges(self.data, self.held_out, self._noiseless, self._latents, self.prior)
 
     def _latents(self, batch: Batch) -> Tensor:
         return self.table.mean_of(batch.index) * self.flow.active
-
-    def _parts(self, index: Tensor) -> Iterator[Batch]:
-        """The particles ``index`` ``(p)`` in batches, without any noise on their latents."""
-        return map(self._noiseless, self.data.parts(index, _AT_ONCE))
