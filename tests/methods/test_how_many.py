@@ -21,7 +21,14 @@ def evidence_of(gains: list[float], seed: int = 0) -> dict[int, Tensor]:
 
 @pytest.mark.parametrize(
     ("gains", "kept"),
-    [([2.0, 0.5, 0.3], 3), ([2.0, 0.5, -0.1], 2), ([2.0, -0.1, -0.1], 1), ([-1.0, -1.0], 1), ([2.0, -0.5, 0.5], 3)],
+    [
+        ([2.0, 0.5, 0.4], 3),
+        ([2.0, 0.5, 0.1], 2),
+        ([2.0, 0.5, -0.1], 2),
+        ([2.0, 0.1, 0.1], 1),
+        ([-1.0, -1.0], 1),
+        ([2.0, -0.5, 0.5], 3),
+    ],
 )
 def test_coordinates_go_as_long_as_the_last_one_is_not_missed(gains: list[float], kept: int) -> None:
     each = evidence_of(gains)
@@ -30,6 +37,14 @@ def test_coordinates_go_as_long_as_the_last_one_is_not_missed(gains: list[float]
         return torch.stack([each[k] * float(active[k]) for k in each]).sum(dim=0)
 
     assert needed(torch.ones(len(gains)), evidence).tolist() == [1.0] * kept + [0.0] * (len(gains) - kept)
+
+
+def test_with_few_particles_what_is_missed_within_an_error_goes() -> None:
+    """Nine particles, to each of which the second coordinate is worth half a nat, give or take two."""
+    spread = torch.linspace(-1.0, 1.0, 9)
+    worth = 0.5 + 2.0 * spread / spread.std()
+    assert needed(torch.ones(2), lambda some: worth * some[1]).tolist() == [1.0, 0.0]
+    assert needed(torch.ones(2), lambda some: (worth + 0.5) * some[1]).tolist() == [1.0, 1.0]
 
 
 def test_what_was_given_up_stays_given_up() -> None:

@@ -13,6 +13,10 @@ import torch
 from dynaflex.shapes import Tensor
 from dynaflex.validate.controls import gain
 
+_WORTH = 0.2
+"""Nats that a coordinate must be worth to a particle: an image tells less than a third of the variance of one that is
+worth less, ``1 - exp(-2 nats)``, and that has what no particle shows follow noise beside the motion that it shows."""
+
 
 def by_information(covariance: Tensor) -> Tensor:
     """The turn ``(k k)`` after which images tell the coordinates apart, and most of the first.
@@ -26,8 +30,8 @@ def by_information(covariance: Tensor) -> Tensor:
 def needed(active: Tensor, evidence: Callable[[Tensor], Tensor]) -> Tensor:
     """Which of the ``active`` coordinates ``(k)`` remain, the last of them going first, and one remaining always.
 
-    ``evidence(active)`` is the logarithm ``(p)`` of the likelihood of particles that were held out, with these. The
-    fewer of two that agree within a standard error are taken.
+    ``evidence(active)`` is the logarithm ``(p)`` of the likelihood of particles that were held out, with these. A
+    coordinate remains that they miss by more than a standard error and by a fifth of a nat.
     """
     before = evidence(active)
     while int(active.sum()) > 1:
@@ -35,7 +39,7 @@ def needed(active: Tensor, evidence: Callable[[Tensor], Tensor]) -> Tensor:
         fewer[int(active.nonzero()[-1])] = 0.0
         without = evidence(fewer)
         gained, error = gain(without, before)
-        if gained < -error:
+        if gained < -max(error, _WORTH):
             break
         active, before = fewer, without
     return active
