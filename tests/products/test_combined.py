@@ -31,10 +31,12 @@ def mean(maps: dict[int, Tensor]) -> Tensor:
 
 
 MOLECULE, GUEST = 8.0 * blob(-12.0, 9.0), 4.0 * blob(20.0, 6.0)
+MASK = (MOLECULE > 0.5).float()
+"""The guest lies beside it."""
 
 
 def test_what_only_the_state_has_is_shown() -> None:
-    found = mean(combined(halves(MOLECULE + GUEST, FEW, 1), halves(MOLECULE, ALL, 2), 3.0))
+    found = mean(combined(halves(MOLECULE + GUEST, FEW, 1), halves(MOLECULE, ALL, 2), 3.0, MASK))
     share = float((found - MOLECULE).flatten() @ GUEST.flatten() / GUEST.square().sum())
     assert share > 0.85
     assert (found - MOLECULE - GUEST).norm() < 0.5 * (mean(halves(MOLECULE + GUEST, FEW, 1)) - MOLECULE - GUEST).norm()
@@ -43,20 +45,20 @@ def test_what_only_the_state_has_is_shown() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_where_the_motion_is_all_there_is_the_state_costs_nothing(seed: int) -> None:
     carried = halves(MOLECULE, ALL, 10 + seed)
-    found = mean(combined(halves(MOLECULE, FEW, seed), carried, 3.0))
+    found = mean(combined(halves(MOLECULE, FEW, seed), carried, 3.0, MASK))
     assert (found - MOLECULE).norm() < 1.02 * (mean(carried) - MOLECULE).norm()
 
 
 def test_what_one_half_alone_sees_is_not_taken_over() -> None:
     own, carried = halves(MOLECULE, FEW, 1), halves(MOLECULE, ALL, 2)
-    found = combined({1: own[1] + GUEST, 2: own[2]}, carried, 3.0)
+    found = combined({1: own[1] + GUEST, 2: own[2]}, carried, 3.0, MASK)
     share = float((found[1] - carried[1]).flatten() @ GUEST.flatten() / GUEST.square().sum())
     assert abs(share) < 0.05
 
 
 def test_more_is_never_added_than_differs() -> None:
     own, carried = halves(MOLECULE + GUEST, FEW, 1), halves(MOLECULE, ALL, 2)
-    found = combined(own, carried, 3.0)
+    found = combined(own, carried, 3.0, MASK)
     for half in (1, 2):
         added, offered = (one - carried[half] for one in (found[half], own[half]))
         assert 0.0 < added.norm() < 0.5 * offered.norm()

@@ -61,14 +61,18 @@ def local_resolution(first: Tensor, second: Tensor, pixel_size: float, mask: Ten
 
 def agreed(first: Tensor, second: Tensor, pixel_size: float, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Of two half-maps ``(d d d)`` what they agree on: each, in every band multiplied by the share of the power that is
-    signal in the mean of both there, and nothing outside of the ``mask`` ``(d d d)``."""
-    grid = Grid(first.shape[-1], pixel_size)
-    whole = [fourier.transform(half, 3) for half in (first, second)]
+    signal in the mean of both there.
+
+    They are compared in the cube around the ``mask`` ``(d d d)``, 40 Å beyond it too, and agree on nothing elsewhere.
+    """
     kept = torch.zeros_like(first), torch.zeros_like(second)
-    for band, correlation, chance in _compared(first, second, grid, mask):
+    room = _room(mask, pixel_size)
+    grid = Grid(first[room].shape[-1], pixel_size)
+    whole = [fourier.transform(half[room], 3) for half in (first, second)]
+    for band, correlation, chance in _compared(first[room], second[room], grid, torch.ones_like(first[room])):
         signal = _signal(correlation, chance)
         for total, coefficients in zip(kept, whole, strict=True):
-            total += fourier.resize(band.of(coefficients) * signal, grid.box, 3)
+            total[room] += fourier.resize(band.of(coefficients) * signal, grid.box, 3)
     return kept
 
 

@@ -7,8 +7,6 @@ both halves of the particles see the same difference; only that is taken over.
 
 from __future__ import annotations
 
-import torch
-
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.products.states.chosen import State
 from dynaflex.products.states.surroundings import Surroundings
@@ -34,12 +32,12 @@ def carried_halves(
     return {half: finished(one.at(state.parts[half].origin), inputs, group) for half, one in carried.items()}
 
 
-def combined(own: dict[int, Tensor], carried: dict[int, Tensor], pixel_size: float) -> dict[int, Tensor]:
+def combined(own: dict[int, Tensor], carried: dict[int, Tensor], pixel_size: float, mask: Tensor) -> dict[int, Tensor]:
     """The ``carried`` half-maps ``(d d d)``, with as much of what a state's ``own`` say otherwise as is signal.
 
     How much that is at each place, in each band, their differences say, which have independent noise. What only the
-    state has may lie beside the molecule, so no mask is laid on them.
+    state has may lie beside the ``mask`` ``(d d d)``, which says no more than where to look.
     """
     otherwise = {half: own[half] - carried[half] for half in (1, 2)}
-    same = agreed(otherwise[1], otherwise[2], pixel_size, torch.ones_like(carried[1]))
+    same = agreed(otherwise[1], otherwise[2], pixel_size, mask)
     return {half: carried[half] + difference for half, difference in zip((1, 2), same, strict=True)}

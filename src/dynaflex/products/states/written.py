@@ -152,7 +152,7 @@ def _with_all(made: HalfMaps, carried: dict[int, Tensor], moving: Tensor | None,
     if not carried:
         return {}
     pixel_size, limit = made.grid.pixel_size, found.fsc["claim_limit"]
-    halves = combined(made.corrected, carried, pixel_size)
+    halves = combined(made.corrected, carried, pixel_size, made.mask)
     curves = fsc_curves(halves[1], halves[2], pixel_size, made.mask)
     found.fsc["combined"] = curves.as_dict(limit)
     if moving is not None:
