@@ -14,6 +14,7 @@ from dynaflex.imaging.noise import noise_weights
 from dynaflex.methods.dynamight.train import HalfTrainer
 from dynaflex.methods.flex.train import FlexTrainer
 from dynaflex.report.facts.tried import whole_sentence
+from dynaflex.training.likelihood import Judges
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_motion_of_the_whole_is_taken_off_unless_images_object_beyond_doubt(
     spread = torch.linspace(-1.0, 1.0, 200)
     spread = spread / spread.std() * 200**0.5 * error
     evidence = iter([torch.zeros(200), spread + gained])
-    monkeypatch.setattr(any_trainer, "_evidence_of_two", lambda *_, **__: next(evidence))
+    monkeypatch.setattr(Judges, "evidence_of_two", lambda *_, **__: next(evidence))
     some = any_trainer._some_latents(1) if isinstance(any_trainer, HalfTrainer) else any_trainer._some_latents()
     state, before = copy.deepcopy(any_trainer.model.state_dict()), any_trainer.model.deformed(some)
     any_trainer._choose_frame(weights_of(any_trainer))
