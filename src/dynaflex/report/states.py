@@ -65,9 +65,10 @@ def reconstructed(shown: Evidence) -> Iterator[str]:
     yield shown.figure(_MAPS, caption, STATES, seen, lambda states: draw_states(states, shown.camera))
     for name, said in found.items():
         folder = f"{STATES}/{name}"
-        files = {"map": f"{folder}/{_MAP}", "ChimeraX": f"{folder}/{_SCRIPT}", "folder": folder}
+        files = {"map": f"{folder}/{_MAP}"}
         if "combined" in said["resolution"]:
             files["with all particles"] = f"{folder}/{_COMBINED}"
+        files |= {"ChimeraX": f"{folder}/{_SCRIPT}", "folder": folder}
         yield page.links(f"{name}, {said.get('what')}:", files)
 
 
