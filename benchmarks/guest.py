@@ -66,7 +66,7 @@ def main() -> None:
         said = make_state(run, inputs, both, one, folder, CPU)
         origin = torch.tensor(said["latents"]["half1"])
         truth = scene.volume(scene.coordinate[one.rows].mean(axis=0))
-        maps = {kind: mean_of_halves(folder, name) for kind, name in (("state", "map"), ("combined", "combined"))}
+        maps = {"state": mean_of_halves(folder, "map"), "combined": mean_of_halves(folder, "combined")}
         maps["carried"] = carried.at(origin)
         share = {kind: round(shown(volume, truth, scene, place), 2) for kind, volume in maps.items()}
         has = round(float(bound[one.rows].mean()), 2)

@@ -15,13 +15,15 @@ import torch
 import dynaflex as df
 from drowned import Drowned
 from dynaflex.errors import UsageError
+from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map
 from dynaflex.judge.scene import SimulatedScene
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.products.states.chosen import Chosen, around, particle_error, state_of
+from dynaflex.products.states.combined import carried_halves
 from dynaflex.products.states.surroundings import Surroundings
 from dynaflex.products.states.written import make_state, require_free
-from dynaflex.results.half_maps.made import Recipe
+from dynaflex.results.half_maps.made import HalfMaps, Recipe
 from dynaflex.results.reopen import reopened
 from dynaflex.results.volumes import along_axis, carried_map
 from dynaflex.run.directory import Run
@@ -77,6 +79,17 @@ def test_the_state_is_shown_and_not_the_whole_run_nor_a_blur(
     mask = torch.from_numpy(read_map(tmp_path / "mask.mrc").data)
     molecule = scene.mask(state, None) > 0.9
     assert (mask[molecule] > 0.5).float().mean() > 0.98
+
+
+@pytest.mark.parametrize(("box", "known"), [(1.0, {1, 2}), (0.5, set())])
+def test_a_run_is_carried_into_a_state_whatever_a_header_makes_of_its_pixels(
+    run: Run, inputs: Inputs, both: Surroundings, scene: SimulatedScene, box: float, known: set[int]
+) -> None:
+    """Headers hold 32 bits. In another box nothing is known of it."""
+    grid = inputs.full_imaging.grid
+    made = HalfMaps(Grid(int(box * grid.box), grid.pixel_size * (1.0 + 1e-8) / box), torch.zeros(0), {}, {}, {})
+    state = state_of(run, both, opened_wide(scene))
+    assert set(carried_halves(run, inputs, both, state, made, Recipe())) == known
 
 
 def test_no_half_sees_the_images_of_the_other(

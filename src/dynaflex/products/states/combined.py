@@ -26,10 +26,11 @@ def carried_halves(
     if not all(has_map(run, f"map_half{half}") for half in state.parts):
         return {}
     carried = {half: carried_map(run, both.halves[half], "half") for half in state.parts}
-    if any(one.grid != made.grid for one in carried.values()):
+    # Both are as wide as the images; what a header says of a pixel is rounded.
+    if any(one.grid.box != made.grid.box for one in carried.values()):
         return {}
     group = recipe.group(run, inputs)
-    return {half: finished(one.at(state.parts[half].origin), inputs, group) for half, one in carried.items()}
+    return {half: finished(one.at(state.parts[half].origin), group, inputs.unit) for half, one in carried.items()}
 
 
 def combined(own: dict[int, Tensor], carried: dict[int, Tensor], pixel_size: float, mask: Tensor) -> dict[int, Tensor]:

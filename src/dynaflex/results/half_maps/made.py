@@ -149,21 +149,21 @@ def make_half_maps(
     made = HalfMaps(imaging.grid, mask, {}, {}, {})
     for half, (model, rigid, corrected) in each(from_half, (1, 2), need).items():
         made.model[half] = model
-        for kind, label, volume in ((made.rigid, "rigid", rigid), (made.corrected, "corrected", corrected)):
+        for kind, label, volume, unit in (
+            (made.rigid, "rigid", rigid, None),
+            (made.corrected, "corrected", corrected, inputs.unit),
+        ):
             _require_finite(volume, f"the {label} map of half {half}")
-            if label == "corrected":
-                kind[half] = finished(volume, inputs, group)
-            else:
-                kind[half] = symmetrise(volume, group) if len(group) > 1 else volume
+            kind[half] = finished(volume, group, unit)
     return made
 
 
-def finished(corrected: Tensor, inputs: Inputs, group: Tensor) -> Tensor:
-    """A ``corrected`` map ``(d d d)`` with the symmetry of a ``group`` ``(g 3 3)``: that of the asymmetric unit put in
-    place of all, if it alone moved."""
-    if inputs.unit is not None:
-        return from_unit(corrected, inputs.unit, group)
-    return symmetrise(corrected, group) if len(group) > 1 else corrected
+def finished(volume: Tensor, group: Tensor, unit: Tensor | None) -> Tensor:
+    """A half-map ``(d d d)`` with the symmetry of a ``group`` ``(g 3 3)``: if the asymmetric ``unit`` alone moved, with
+    that in place of all."""
+    if unit is not None:
+        return from_unit(volume, unit, group)
+    return symmetrise(volume, group) if len(group) > 1 else volume
 
 
 def _from_half(
