@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,13 @@ from dynaflex.products.states.combined import carried_halves, combined
 from dynaflex.products.states.surroundings import Surroundings
 from dynaflex.reconstruct.carry import carried_mask
 from dynaflex.reconstruct.postprocess import merge
-from dynaflex.results.half_maps.judged import Judged, around_points, claim_limit, judged
+from dynaflex.results.half_maps.judged import around_points, claim_limit, judged
 from dynaflex.results.half_maps.made import AS_USUAL, HalfMaps, Recipe, make_half_maps
 from dynaflex.results.volumes import coarse
 from dynaflex.run.directory import Run
 from dynaflex.run.files import FSC, read_motion
 from dynaflex.run.results import listed_in, replaced
 from dynaflex.shapes import Tensor
-from dynaflex.validate.fsc import fsc_curves
 from dynaflex.workers.halves import Each, in_turn
 
 SUMMARY, ROWS, SCRIPT = "state.json", "particles.txt", "state.cxc"
@@ -69,14 +68,19 @@ def make_state(
     with replaced(folder, STATE) as staging:
         mask = _mask(inputs, imaging, both, state)
         made = make_half_maps(run, inputs, imaging, mask, device, each, recipe, state.parts)
+        if carried := carried_halves(run, inputs, both, state, made, recipe):
+            made = replace(made, combined=combined(made.corrected, carried, made.grid.pixel_size, mask))
         moving = _moving_part(run, both, state, imaging.grid)
         found = judged(made, moving, claim_limit(run, inputs), recipe.b_factor)
-        rigid = merge(made.rigid[1], made.rigid[2], torch.tensor(found.fsc["rigid"]["corrected"]))
-        with_all = _with_all(made, carried_halves(run, inputs, both, state, made, recipe), moving, found)
+        merged = {
+            kind: merge(halves[1], halves[2], torch.tensor(found.fsc[kind]["corrected"]))
+            for kind, halves in (("rigid", made.rigid), ("combined", made.combined))
+            if halves
+        }
         place = place_of(run, made.grid)
-        for name, volume in {**made.named(), **found.maps, **with_all, "rigid": rigid, "mask": mask}.items():
+        for name, volume in {**made.named(), **found.maps, **merged, "mask": mask}.items():
             write_map(staging / f"{name}.mrc", volume.numpy(), made.grid.pixel_size, place)
-        _script(run, made, found.maps["map"], rigid, with_all.get("combined")).write(staging / SCRIPT)
+        _script(run, made, found.maps["map"], merged["rigid"], merged.get("combined")).write(staging / SCRIPT)
         durable.write_text(staging / ROWS, "".join(f"{row}\n" for row in chosen.rows))
         durable.write_json(staging / FSC, found.fsc)
         said = _said(run, chosen, state, recipe, found.fsc)
@@ -144,22 +148,6 @@ def _moving_part(run: Run, both: Surroundings, state: State, grid: Grid) -> Tens
         points + both.halves[half].displacements(part.origin[None], points)[0] for half, part in state.parts.items()
     ]
     return around_points(torch.cat(moved).numpy(), grid)
-
-
-def _with_all(made: HalfMaps, carried: dict[int, Tensor], moving: Tensor | None, found: Judged) -> dict[str, Tensor]:
-    """What all particles say where the state's own do not object, by the names of its files; its curves join those that
-    were ``found``. None where the run has no maps to be ``carried``."""
-    if not carried:
-        return {}
-    pixel_size, limit = made.grid.pixel_size, found.fsc["claim_limit"]
-    halves = combined(made.corrected, carried, pixel_size, made.mask)
-    curves = fsc_curves(halves[1], halves[2], pixel_size, made.mask)
-    found.fsc["combined"] = curves.as_dict(limit)
-    if moving is not None:
-        part = fsc_curves(halves[1], halves[2], pixel_size, moving)
-        found.fsc["moving_part"]["combined"] = part.as_dict(limit)
-    merged = merge(halves[1], halves[2], curves.corrected)
-    return {"combined": merged, **{f"combined_half{half}": volume for half, volume in halves.items()}}
 
 
 def _script(run: Run, made: HalfMaps, merged: Tensor, rigid: Tensor, everyone: Tensor | None) -> Script:

@@ -85,5 +85,6 @@ def _docked(made: HalfMaps, moving: Tensor, seen: FscCurves, limit: float | None
 def _compared(made: HalfMaps, where: Tensor) -> dict[str, FscCurves]:
     return {
         name: fsc_curves(maps[1], maps[2], made.grid.pixel_size, where)
-        for name, maps in (("deformed", made.corrected), ("rigid", made.rigid))
+        for name, maps in (("deformed", made.corrected), ("rigid", made.rigid), ("combined", made.combined))
+        if maps
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -111,18 +111,21 @@ class Part:
 @dataclass(frozen=True)
 class HalfMaps:
     """The ``corrected`` and the ``rigid`` map of each half, and the density of its ``model`` ``(d d d)``; ``mask``
-    ``(d d d)`` is where the molecule is in them."""
+    ``(d d d)`` is where the molecule is in them. Of a state also what all particles of a half show there, ``combined``,
+    if that is known."""
 
     grid: Grid
     mask: Tensor
     corrected: dict[int, Tensor]
     rigid: dict[int, Tensor]
     model: dict[int, Tensor]
+    combined: dict[int, Tensor] = field(default_factory=dict)
 
     def named(self) -> dict[str, Tensor]:
         """The maps of images by the names of their files."""
         maps = {f"map_half{half}": volume for half, volume in self.corrected.items()}
-        return maps | {f"rigid_half{half}": volume for half, volume in self.rigid.items()}
+        maps |= {f"rigid_half{half}": volume for half, volume in self.rigid.items()}
+        return maps | {f"combined_half{half}": volume for half, volume in self.combined.items()}
 
 
 def make_half_maps(
