@@ -113,6 +113,25 @@ def test_the_best_start_is_the_nearest_candidate(model: FlexModel, truth: Tensor
     assert torch.equal(best_start(model, batch, weights(0.01), candidates), candidates[which])
 
 
+def test_who_stands_best_stays_and_what_is_no_number_is_nowhere(model: FlexModel, truth: Tensor) -> None:
+    candidates = torch.tensor([[math.nan, 0.0], [0.0, 0.0]])
+    batch = observed(model, truth, 0.01)
+    assert torch.equal(best_start(model, batch, weights(0.01), candidates, here=truth), truth)
+    lost = torch.full_like(truth, math.nan)
+    assert torch.equal(best_start(model, batch, weights(0.01), candidates, here=lost), torch.zeros_like(truth))
+
+
+def test_a_latent_that_came_to_the_wrong_minimum_is_found_elsewhere(model: FlexModel, truth: Tensor) -> None:
+    batch, index = observed(model, truth, 0.01), torch.arange(PARTICLES)
+    start = -truth
+    stuck = infer(model, batch, weights(0.01), start, FROM_NOTHING).mean
+    wrong = (stuck - truth).abs().amax(dim=1) > 0.5
+    assert int(wrong.sum()) > 10, "small steps do not lead there"
+    axis = torch.linspace(-2.0, 2.0, 5)
+    found = find_latents(model, batch.take, index, weights(0.01), start, torch.cartesian_prod(axis, axis), size=32).mean
+    assert float(((found - truth).abs().amax(dim=1)[wrong] < 0.2).float().mean()) > 0.9
+
+
 @pytest.mark.parametrize("prior", [GAUSSIAN, QUARTIC_WALL])
 def test_images_of_the_mean_are_likeliest_by_the_mean(shifting: FlexModel, truth: Tensor, prior: LatentPrior) -> None:
     batch = observed(shifting, truth, 0.0)

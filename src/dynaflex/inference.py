@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 
 import torch
 
 from dynaflex import tell
 from dynaflex.imaging.batch import Batch
 from dynaflex.latents.posterior import Laplace, Posterior
-from dynaflex.latents.prior import GAUSSIAN, LatentPrior
+from dynaflex.latents.prior import GAUSSIAN, LatentPrior, standard_normal
 from dynaflex.losses.data import data_loss
 from dynaflex.model import FlexModel
 from dynaflex.series import ALONE, Series
@@ -29,7 +28,7 @@ _WIDER = 1.3
 tails."""
 KNOWN_TO = 0.05
 """Nats to which the mean of :func:`log_evidence` is known: differences below it may be those of the draws."""
-FROM_TRAINED, FROM_NOTHING = 2, 6
+FROM_TRAINED, FROM_BEST, FROM_NOTHING = 2, 3, 6
 
 
 @torch.no_grad()
@@ -101,7 +100,7 @@ def log_evidence(
     numbers for all. The normal distribution around the likeliest latents would underrate a large motion: images are
     linear in it over a few Å only, and beyond, other conformations are likely too.
     """
-    points = _standard_normal(_NEAR + _FAR, found.mean.shape[1]).to(found.mean.device)
+    points = standard_normal(_NEAR + _FAR, found.mean.shape[1]).to(found.mean.device)
     near = Laplace(found.mean, found.log_scale + math.log(_WIDER), _WIDER**2 * found.covariance)
     nowhere = torch.zeros_like(found.mean)
     far = Laplace.around(nowhere, torch.diag_embed(nowhere + 1.0 / prior.variance))
@@ -111,13 +110,6 @@ def log_evidence(
     )
     energies = torch.stack([energy_of(model, batch, weights, latents, prior) for latents in drawn])
     return (-energies - proposed).logsumexp(dim=0) - math.log(len(points))
-
-
-@cache
-def _standard_normal(points: int, coordinates: int) -> Tensor:
-    """The same ``points`` of a standard normal distribution every time, evenly spread: ``(n k)``."""
-    even = torch.quasirandom.SobolEngine(coordinates, scramble=True, seed=0).draw(points)
-    return torch.special.ndtri(even.clamp(1e-6, 1.0 - 1e-6))
 
 
 @torch.no_grad()
@@ -168,22 +160,40 @@ def energy_of_mean(
     That is what the motion, by so many ``coordinates``, makes of images if nobody reads a latent from them: a map that
     is smoothed where it moves.
     """
-    nowhere = batch.series.one(torch.zeros(len(batch.index), coordinates, device=weights.device))
-    drawn = prior.variance**0.5 * _standard_normal(_NEAR + _FAR, coordinates).to(weights.device)
+    places = model.deformed(prior.drawn(_NEAR + _FAR, coordinates).to(weights.device))
     mean = torch.zeros((), device=weights.device)
-    for latents in drawn:
-        mean = mean + _difference(model, batch, nowhere + latents) / len(drawn)
+    for points in places:
+        mean = mean + _left_by(model, batch, points) / len(places)
     return batch.series.each(batch.series.total(_misfit(mean, weights)))
 
 
 @torch.no_grad()
 def best_start(
-    model: FlexModel, batch: Batch, weights: Tensor, candidates: Tensor, prior: LatentPrior = GAUSSIAN
+    model: FlexModel,
+    batch: Batch,
+    weights: Tensor,
+    candidates: Tensor,
+    prior: LatentPrior = GAUSSIAN,
+    here: Tensor | None = None,
 ) -> Tensor:
-    """For every particle, the candidate latent ``(m k)`` with the lowest energy, ``(b k)``."""
-    everyone = [candidate.expand(len(batch.index), -1) for candidate in candidates]
-    energies = torch.stack([energy_of(model, batch, weights, z, prior) for z in everyone])
-    return candidates[energies.argmin(dim=0)]
+    """For every particle, the latent with the lowest energy, ``(b k)``: of the ``candidates`` ``(m k)``, and of where
+    it stands, ``here`` ``(b k)``.
+
+    An image that moves by more than it is sharp has several minima, and a latent that came to one never leaves it by
+    small steps.
+    """
+    series, places = batch.series, model.deformed(candidates)
+    energies = [
+        series.each(series.total(_misfit(_left_by(model, batch, points), weights)) + energy)
+        for points, energy in zip(places, prior.energy(candidates), strict=True)
+    ]
+    starts = candidates[:, None].expand(-1, len(batch.index), -1)
+    if here is not None:
+        starts = torch.cat([here[None], starts])
+        energies = [energy_of(model, batch, weights, here, prior), *energies]
+    # What is no number would be the lowest.
+    which = torch.stack(energies).nan_to_num(nan=math.inf).argmin(dim=0)
+    return starts[which, torch.arange(len(which), device=which.device)]
 
 
 def find_latents(
@@ -198,18 +208,16 @@ def find_latents(
     task: str = "latents",
     series: Series = ALONE,
 ) -> Laplace:
-    """Posterior of the particles ``index`` ``(p)``, from ``start`` ``(p k)`` or the best of ``candidates``.
+    """Posterior of the particles ``index`` ``(p)``, from the best of ``candidates`` and of their ``start`` ``(p k)``.
 
     ``task`` is what a person is told about it, ``series`` which of them are images of one.
     """
     parts = []
     for part in tell.each(series.parts(len(index), size), task):
         batch = batches(index[part])
-        if start is None:
-            origin, iterations = best_start(model, batch, weights, candidates, prior), FROM_NOTHING
-        else:
-            origin, iterations = start[part].to(weights.device), FROM_TRAINED
-        parts.append(infer(model, batch, weights, origin, iterations, prior))
+        here = None if start is None else start[part].to(weights.device)
+        origin = best_start(model, batch, weights, candidates, prior, here)
+        parts.append(infer(model, batch, weights, origin, FROM_NOTHING if here is None else FROM_BEST, prior))
     mean, log_scale, covariance = (
         torch.cat([getattr(part, name) for part in parts]).cpu() for name in ("mean", "log_scale", "covariance")
     )
@@ -224,7 +232,11 @@ def _energy(model: FlexModel, batch: Batch, weights: Tensor, z: Tensor, prior: L
 
 def _difference(model: FlexModel, batch: Batch, z: Tensor) -> Tensor:
     """Prediction minus image, as real numbers ``(b h w 2)``."""
-    points = batch.series.each(model.deformed(z))
+    return _left_by(model, batch, batch.series.each(model.deformed(z)))
+
+
+def _left_by(model: FlexModel, batch: Batch, points: Tensor) -> Tensor:
+    """The same with the density at ``points`` ``(b n 3)``, or at the same ``(n 3)`` for all images."""
     return torch.view_as_real(model.render(points, batch.pose, batch.ctf) - batch.coefficients)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
+
+import torch
 
 from dynaflex.shapes import Tensor
 
@@ -37,9 +40,20 @@ class LatentPrior:
         """The variance of a coordinate under the prior alone."""
         return self.strength ** (-2.0 / self.power) * math.gamma(3.0 / self.power) / math.gamma(1.0 / self.power)
 
+    def drawn(self, points: int, coordinates: int, after: int = 0) -> Tensor:
+        """Latents ``(n k)`` from all over it, evenly spread; the same every time, ``after`` as many others."""
+        return self.variance**0.5 * standard_normal(after + points, coordinates)[after:]
+
 
 GAUSSIAN = LatentPrior(0.5, 2.0)
 """The unit normal distribution, as in the papers."""
 
 QUARTIC_WALL = LatentPrior(20.0, 4.0)
 """Weak up to half a unit, 101 nats at 1.5: nearly a box, in which no conformation is preferred."""
+
+
+@cache
+def standard_normal(points: int, coordinates: int) -> Tensor:
+    """The same ``points`` of a standard normal distribution every time, evenly spread: ``(n k)``."""
+    even = torch.quasirandom.SobolEngine(coordinates, scramble=True, seed=0).draw(points)
+    return torch.special.ndtri(even.clamp(1e-6, 1.0 - 1e-6))

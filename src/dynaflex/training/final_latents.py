@@ -22,7 +22,8 @@ _AT_ONCE = 64
 
 
 def find_final_latents(run: Run, trainer: Trainer) -> None:
-    """Latents of the half's own particles: the trained ones refined, those held out found from nothing."""
+    """Latents of the half's own particles: from where training has left them or from another conformation, whichever
+    is likelier; those held out, from nothing."""
     data = trainer.data
     search = _Search(trainer, noise_weights(trainer.progress.noise_power, data.grid))
     found = search.everyone()
@@ -61,11 +62,17 @@ class _Search:
         count, latent_dim = len(data), self.trainer.config.latent_dim
         unknown = torch.eye(latent_dim).repeat(count, 1, 1)
         every = Laplace(torch.zeros(count, latent_dim), torch.zeros(count, latent_dim), unknown)
-        trained = Laplace(*ranks.rows(training, self._from_trained))
-        _put(every, training, trained)
+        stood = torch.zeros(count, latent_dim)
+        stood[training] = ranks.rows(training, self._stood).cpu()
+        starts = candidates(stood[training]).to(data.device)
+
+        def trained(mine: Tensor) -> tuple[Tensor, ...]:
+            return self._found(mine, stood[mine], starts, f"latents of half {half}")
+
+        _put(every, training, Laplace(*ranks.rows(training, trained)))
         held_out = data.without(training)
         if len(held_out) > 0:
-            starts, task = candidates(trained.mean).to(data.device), f"latents held out of half {half}"
+            task = f"latents held out of half {half}"
             _put(every, held_out, Laplace(*ranks.rows(held_out, lambda mine: self._found(mine, None, starts, task))))
         return every
 
@@ -76,14 +83,14 @@ class _Search:
         return found if poses is None else replace(found, pose=poses.corrected(found.index, found.pose))
 
     @torch.no_grad()
-    def _from_trained(self, mine: Tensor) -> tuple[Tensor, ...]:
-        data, latents = self.trainer.data, self.trainer.model.latents
-        start = torch.cat([
+    def _stood(self, mine: Tensor) -> Tensor:
+        """The latents ``(p k)`` that training has left the particles ``mine`` ``(p)`` with."""
+        latents = self.trainer.model.latents
+        return torch.cat([
             mean
-            for part in data.parts(mine, 256)
-            for mean in data.batch(part).in_pieces(lambda batch: latents.posterior(batch).mean)
+            for part in self.trainer.data.parts(mine, 256)
+            for mean in self.trainer.data.batch(part).in_pieces(lambda batch: latents.posterior(batch).mean)
         ])  # fmt: skip
-        return self._found(mine, start, start[:0], f"latents of half {data.half}")
 
     def _found(self, mine: Tensor, start: Tensor | None, starts: Tensor, task: str) -> tuple[Tensor, ...]:
         trainer = self.trainer

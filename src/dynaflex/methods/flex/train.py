@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dynaflex.imaging.batch import Batch, halved
-from dynaflex.inference import descend, infer
+from dynaflex.inference import best_start, descend, infer
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
@@ -25,6 +25,9 @@ from dynaflex.training.steps import Contribution
 _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
 _AT_ONCE = 64
+_ELSEWHERE = 4
+"""Conformations all over the prior where a latent is looked for too, others in every epoch: some that came to a wrong
+minimum while the motion was small stay there otherwise, and the flow learns from them."""
 _SETTLED = 0.4
 """The share of the epochs after which it is known where the molecule gives."""
 _SHOWN = 32
@@ -154,7 +157,10 @@ class FlexTrainer(AskingTrainer):
             here = descend(self.model, batch, weights, here, _WIDE, self.prior).mean
         if self.config.inference == "descent":
             return descend(self.model, batch, weights, here, _LADDER, self.prior)
-        return infer(self.model, batch, weights, here, 1, self.prior)
+        elsewhere = self.prior.drawn(_ELSEWHERE, here.shape[1], after=_ELSEWHERE * self.progress.epoch)
+        elsewhere = elsewhere.to(here.device) * self.flow.active
+        start = best_start(self.model, batch, weights, elsewhere, self.prior, here)
+        return infer(self.model, batch, weights, start, 1, self.prior)
 
 
 def trials(fixed_map_epochs: int, epochs: int) -> set[int]:
