@@ -28,7 +28,7 @@ from dynaflex.validate.fsc import fourier_shell_correlation, resolution_at
 from dynaflex.validate.score import best_matching_state, knn_r2, variance_explained
 
 PARTICLES = 2000
-SETTINGS = {"dynamight": ("--epochs", 30), "flex": ()}
+SETTINGS = {"dynamight": ("--epochs", 30), "flex": ("--epochs", 40)}
 PROGRAM = Path(os.path.relpath(Path(sys.executable).with_name("dynaflex")))
 NAMES = {"dynamight": "DynaMight", "flex": "3DFlex"}
 

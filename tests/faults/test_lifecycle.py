@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from unittest.mock import patch
 
@@ -217,8 +218,9 @@ def interrupt(place: str, ask: Callable[[], None]) -> object:
 PLACES = ["preparation", "images", "update", "save", "latents", "table", "maps"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("place", "number"), list(zip(PLACES, cycle([signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]), strict=False))
+)
 def test_l_05_l_06_a_signal_stops_anywhere_and_the_run_can_go_on(
     toy: Toy, command: Command, place: str, number: signal.Signals
 ) -> None:

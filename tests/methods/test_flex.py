@@ -21,7 +21,7 @@ from dynaflex.simulation.particles import simulate
 from dynaflex.simulation.truth import domain_mask, read_truth, true_volume, truth_displacement
 from dynaflex.validate.score import best_matching_state, knn_r2, mean_fsc, rms_displacement, variance_explained
 from supported import supports
-from written import latents_of, volume
+from written import curves, latents_of, volume
 
 Brief = Callable[..., tuple[Path, Any]]
 
@@ -86,6 +86,8 @@ def test_a_rigid_molecule_is_left_alone(tmp_path: Path, brief_of: Brief) -> None
     assert not any(half.holds for half in supports(run))
     with np.load(run / "motion.npz") as motion:
         assert float(np.quantile(motion["rms_displacement"], 0.9)) < 1.0
+    for half in (1, 2):
+        assert curves(run, half)["held_out_gain"][-1] < 2.0, "little more than free coordinates gain from noise"
 
 
 def test_shared_halves_claim_nothing_below_the_training_nyquist(few: Path, brief_of: Brief) -> None:

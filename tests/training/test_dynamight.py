@@ -30,7 +30,7 @@ from dynaflex.validate.score import (
 )
 from supported import supports
 from training.conftest import MAPS
-from written import latents_of, load_json, volume
+from written import curves, latents_of, load_json, volume
 
 Brief = Callable[..., tuple[Path, Any]]
 
@@ -169,6 +169,7 @@ def test_a_rigid_molecule_does_not_move_and_gains_nothing(tmp_path: Path, brief:
     for half in (1, 2):
         rows = latents["index"][latents["half"] == half].tolist()
         assert rms_displacement(displacements(run, truth.points, rows)) < 0.5
+        assert curves(run, half)["held_out_gain"][-1] < 1.0, "little more than free coordinates gain from noise"
     assert abs(mean_difference(run)) < 0.01
 
 

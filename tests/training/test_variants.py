@@ -34,12 +34,10 @@ def contract_holds(run: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "setting"),
     [
-        (("--latents", "encoder"), {"latents": "encoder"}),
-        (("--graph", "paper"), {"graph": "paper"}),
+        (("--latents", "encoder", "--train-box", 24), {"latents": "encoder", "train_box": 24}),
+        (("--graph", "paper", "--layers", 2), {"graph": "paper", "layers": 2}),
         (("--classes", 2), {"n_classes": 2}),
         (("--refine-poses",), {"refine_poses": True}),
-        (("--train-box", 24), {"train_box": 24}),
-        (("--layers", 2), {"layers": 2}),
     ],
 )
 def test_variants_make_the_same_files_and_not_the_same_maps(
