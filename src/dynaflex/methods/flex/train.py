@@ -26,8 +26,8 @@ _LADDER = (0.3, 0.1)
 _WIDE = (0.5,)
 _AT_ONCE = 64
 _ELSEWHERE = 4
-"""Conformations all over the prior where a latent is looked for too, others in every epoch: some that came to a wrong
-minimum while the motion was small stay there otherwise, and the flow learns from them."""
+"""Conformations all over the prior where a latent is looked for too, others in every epoch, once the motion is known:
+some that came to a wrong minimum before stay there otherwise, and the flow learns from them."""
 _SETTLED = 0.4
 """The share of the epochs after which it is known where the molecule gives."""
 _SHOWN = 32
@@ -137,10 +137,15 @@ class FlexTrainer(AskingTrainer):
             "still": self.flow.still.known, **told,
         }  # fmt: skip
 
+    @property
+    def _settled(self) -> bool:
+        """Whether it is known where the molecule gives."""
+        return self.progress.epoch >= _SETTLED * self.epochs
+
     @torch.no_grad()
     def _settle_strain(self) -> None:
         """Find out where the molecule gives, once that is known."""
-        if self.progress.epoch >= _SETTLED * self.epochs:
+        if self._settled:
             strained = lambda latents: strains(self.model.deformed(latents), self.flow.mesh)  # noqa: E731
             self.progress.strain = halved(strained, self._some_latents()).mean(dim=0)
 
@@ -157,6 +162,8 @@ class FlexTrainer(AskingTrainer):
             here = descend(self.model, batch, weights, here, _WIDE, self.prior).mean
         if self.config.inference == "descent":
             return descend(self.model, batch, weights, here, _LADDER, self.prior)
+        if not self._settled:
+            return infer(self.model, batch, weights, here, 1, self.prior)
         elsewhere = self.prior.drawn(_ELSEWHERE, here.shape[1], after=_ELSEWHERE * self.progress.epoch)
         elsewhere = elsewhere.to(here.device) * self.flow.active
         start = best_start(self.model, batch, weights, elsewhere, self.prior, here)
