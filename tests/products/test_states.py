@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 
 import dynaflex as df
 from drowned import Drowned
+from dynaflex import tell
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
 from dynaflex.io.mrc import read_map
@@ -85,11 +87,15 @@ def test_the_state_is_shown_and_not_the_whole_run_nor_a_blur(
 def test_a_run_is_carried_into_a_state_whatever_a_header_makes_of_its_pixels(
     run: Run, inputs: Inputs, both: Surroundings, scene: SimulatedScene, box: float, known: set[int]
 ) -> None:
-    """Headers hold 32 bits. In another box nothing is known of it."""
+    """Headers hold 32 bits. In another box nothing is known of it, and that is said."""
     grid = inputs.full_imaging.grid
     made = HalfMaps(Grid(int(box * grid.box), grid.pixel_size * (1.0 + 1e-8) / box), torch.zeros(0), {}, {}, {})
     state = state_of(run, both, opened_wide(scene))
-    assert set(carried_halves(run, inputs, both, state, made, Recipe())) == known
+    heard = Mock()
+    with tell.listening(heard):
+        assert set(carried_halves(run, inputs, both, state, made, Recipe())) == known
+    said = [str(call.args[0]) for call in heard.say.call_args_list]
+    assert not said if known else f"{grid.box} voxels, these of {grid.box // 2}" in said[0]
 
 
 def test_no_half_sees_the_images_of_the_other(

@@ -7,6 +7,7 @@ both halves of the particles see the same difference; only that is taken over.
 
 from __future__ import annotations
 
+from dynaflex import tell
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.products.states.chosen import State
 from dynaflex.products.states.surroundings import Surroundings
@@ -17,6 +18,8 @@ from dynaflex.run.files import has_map
 from dynaflex.shapes import Tensor
 from dynaflex.validate.local_resolution import agreed
 
+_LEFT_OUT = "no maps with all particles"
+
 
 def carried_halves(
     run: Run, inputs: Inputs, both: Surroundings, state: State, made: HalfMaps, recipe: Recipe
@@ -24,10 +27,13 @@ def carried_halves(
     """Each half-map ``(d d d)`` of a run, carried into a state by the model of its own half, so that no half knows the
     other; none if the run has no half-maps on the grid of those that were ``made``."""
     if not all(has_map(run, f"map_half{half}") for half in state.parts):
+        tell.say(f"{_LEFT_OUT}: the run has no half-maps yet, dynaflex resume makes them")
         return {}
     carried = {half: carried_map(run, both.halves[half], "half") for half in state.parts}
     # Both are as wide as the images; what a header says of a pixel is rounded.
-    if any(one.grid.box != made.grid.box for one in carried.values()):
+    box = carried[1].grid.box
+    if box != made.grid.box:
+        tell.say(f"{_LEFT_OUT}: the half-maps of the run have a box of {box} voxels, these of {made.grid.box}")
         return {}
     group = recipe.group(run, inputs)
     return {half: finished(one.at(state.parts[half].origin), group, inputs.unit) for half, one in carried.items()}
