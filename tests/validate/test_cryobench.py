@@ -15,12 +15,18 @@ MAP = torch.from_numpy(RANDOM.normal(size=(16, 16, 16)))
 def test_the_truth_has_its_own_neighbours_however_it_is_turned_and_scaled() -> None:
     truth = RANDOM.normal(size=(300, 2))
     turned = 3.0 * truth @ np.array([[0.6, 0.8], [-0.8, 0.6]]) + 5.0
-    assert np.allclose(neighbourhood_similarity(turned, truth), 1.0)
+    assert np.allclose(neighbourhood_similarity(turned, truth), 1.0 + 1.0 / np.array([3, 15, 30, 60]))
 
 
 def test_latents_that_know_nothing_share_what_chance_gives() -> None:
     truth, noise = RANDOM.normal(size=(1500, 1)), RANDOM.normal(size=(1500, 3))
-    assert np.allclose(neighbourhood_similarity(noise, truth, (0.05, 0.2, 0.5)), [0.05, 0.2, 0.5], atol=0.02)
+    radii = np.array([0.05, 0.2, 0.5])
+    assert np.allclose(neighbourhood_similarity(noise, truth, radii), radii + 1.0 / (1500 * radii), atol=0.02)
+
+
+def test_what_a_particle_itself_counts_for_does_not_depend_on_how_many_are_compared() -> None:
+    truth = RANDOM.normal(size=(6000, 1))
+    assert neighbourhood_similarity(truth, truth, (0.01,))[0] == pytest.approx(1.0 + 1.0 / 60)
 
 
 def test_latents_that_know_one_of_two_coordinates_share_some() -> None:

@@ -20,6 +20,7 @@ from dynaflex.shapes import IntArray
 ROWS = "rows.txt"
 """The rows of the particles that the maps of a folder are of, one a line, from 0."""
 _EPOCH = re.compile(r"z\.(\d+)\.pkl")
+_PIECE = re.compile(r"(\D*)(\d*)")
 
 
 def peer_scores(scene: SimulatedScene, latents: list[Path], volumes: list[Path]) -> dict[str, dict[str, Any]]:
@@ -62,15 +63,16 @@ def latents_in(path: Path) -> Path:
 
 
 def volume_scores(scene: SimulatedScene, folder: Path) -> dict[str, float]:
-    """The area under the FSC curve between each map of a folder, in the order of their names, and the true map of its
-    particle; see :func:`area_summary`.
+    """The area under the FSC curve between each map of a folder, in the order of the numbers in their names, and the
+    true map of its particle; see :func:`area_summary`.
 
-    Their particles are in ``rows.txt``. Without it they are those that CryoBench takes: every N/n-th of N for n maps.
+    Their particles are in ``rows.txt``. Without it they are those that CryoBench takes: every N/n-th of N, where n maps
+    were asked for.
 
     Raises:
         InputError: there are no maps, they have another box, or the rows are not of these particles.
     """
-    files = sorted(folder.glob("*.mrc"))
+    files = sorted(folder.glob("*.mrc"), key=_by_number)
     if not files:
         raise InputError("score.no-volumes", "there are no maps in this folder", file=folder, expected="*.mrc")
     rows = _rows_of(folder, len(files), len(scene.coordinate))
@@ -87,14 +89,25 @@ def volume_scores(scene: SimulatedScene, folder: Path) -> dict[str, float]:
     return area_summary(areas, scene.grid.box)
 
 
+def _by_number(file: Path) -> list[tuple[str, int]]:
+    """Sorts ``vol_1000.mrc`` after ``vol_101.mrc``."""
+    return [(word, int(number or -1)) for word, number in _PIECE.findall(file.name)]
+
+
 def _rows_of(folder: Path, maps: int, particles: int) -> IntArray:
     if not (folder / ROWS).is_file():
-        return np.arange(0, particles, max(particles // maps, 1))[:maps] if maps <= particles else _refuse(folder, maps)
+        return np.arange(0, particles, _step(maps, particles))[:maps] if maps <= particles else _refuse(folder, maps)
     words = (folder / ROWS).read_text(encoding="utf-8", errors="replace").split()
     rows = np.array([int(word) if word.isascii() and word.isdigit() else -1 for word in words], dtype=np.int64)
     if len(rows) != maps or (rows < 0).any() or (rows >= particles).any():
         return _refuse(folder / ROWS, maps)
     return rows
+
+
+def _step(maps: int, particles: int) -> int:
+    """CryoBench asks for n maps and takes every N/n-th particle to the end, which may be more than n."""
+    asked = (n for n in range(maps, 0, -1) if len(range(0, particles, particles // n)) == maps)
+    return particles // next(asked, maps)
 
 
 def _refuse(file: Path, maps: int) -> IntArray:

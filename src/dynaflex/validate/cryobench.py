@@ -26,17 +26,17 @@ def neighbourhood_similarity(
 ) -> Array:
     """The share of each particle's neighbours in ``truth`` ``(p c)`` that are its neighbours in ``latents`` ``(p k)``.
 
-    One mean for each of the ``radii``, which are parts of the data set; a particle is not its own neighbour. 1 for the
-    truth itself, and as much as the radius for latents that know nothing. At most 4,000 particles drawn with ``seed``
-    are compared.
+    One mean for each of the ``radii``, which are parts of the data set, and for k particles that are 1/k more than a
+    share: CryoBench counts a particle as its own neighbour, beside k others. So the truth itself has 1 + 1/k, and
+    latents that know nothing as much as the radius and 1/k. At most 4,000 particles drawn with ``seed`` are compared.
     """
     drawn = np.random.default_rng(seed).permutation(len(truth))[:_COMPARED]
     counts = [max(1, round(radius * len(drawn))) for radius in radii]
     near = [_neighbours(values[drawn], max(counts)) for values in (truth, latents)]
     shares = []
-    for count in counts:
+    for count, radius in zip(counts, radii, strict=True):
         common = [np.intersect1d(a[:count], b[:count], assume_unique=True).size for a, b in zip(*near, strict=True)]
-        shares.append(float(np.mean(common)) / count)
+        shares.append(float(np.mean(common)) / count + 1.0 / max(1, round(radius * len(truth))))
     return np.array(shares)
 
 

@@ -67,6 +67,7 @@ class FlexTrainer(AskingTrainer):
         self.as_planned = few or config.epochs is not None
         progress.rigidity = how_stiff.FIRST if config.rigidity is None else config.rigidity
         self.rigidity_table = self._rigidity_table()
+        self.elsewhere = self._drawn_elsewhere()
 
     def trial_length(self, batches: int) -> int:
         """How many updates a rigidity is tried by, in a training whose epoch of the flow has so many ``batches``."""
@@ -79,6 +80,11 @@ class FlexTrainer(AskingTrainer):
         weights = stiffness(strain, weights) if len(strain) else weights
         return RigidityTable(mesh.vertices, mesh.cells, weights).to(self.data.device)
 
+    def _drawn_elsewhere(self) -> Tensor:
+        """Where latents are looked for in this epoch, ``(m k)``."""
+        after = _ELSEWHERE * self.progress.epoch
+        return self.prior.drawn(_ELSEWHERE, self.config.latent_dim, after).to(self.data.device)
+
     def _begin(self) -> None:
         if self.start is not None:
             self.table.set_mean(torch.arange(len(self.data)), self.start().to(self.data.device))
@@ -86,6 +92,8 @@ class FlexTrainer(AskingTrainer):
     def _begin_motion(self) -> None:
         """Cells are as stiff as they were found, and the flow's rate falls geometrically to its last value."""
         self.rigidity_table = self._rigidity_table()
+        # Once an epoch, for which no update waits.
+        self.elsewhere = self._drawn_elsewhere()
         done = min(self.progress.epoch / max(self.planned - 1, 1), 1.0)
         rate = self.config.flow_rate * (self.config.last_flow_rate / self.config.flow_rate) ** done
         for group in self.optimisers["flow"].param_groups:
@@ -164,9 +172,7 @@ class FlexTrainer(AskingTrainer):
             return descend(self.model, batch, weights, here, _LADDER, self.prior)
         if not self._settled:
             return infer(self.model, batch, weights, here, 1, self.prior)
-        elsewhere = self.prior.drawn(_ELSEWHERE, here.shape[1], after=_ELSEWHERE * self.progress.epoch)
-        elsewhere = elsewhere.to(here.device) * self.flow.active
-        start = best_start(self.model, batch, weights, elsewhere, self.prior, here)
+        start = best_start(self.model, batch, weights, self.elsewhere * self.flow.active, self.prior, here)
         return infer(self.model, batch, weights, start, 1, self.prior)
 
 
