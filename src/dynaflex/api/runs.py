@@ -207,7 +207,8 @@ class Run:
     ) -> IntArray:
         """The rows ``(b)`` of the particles that are chosen in one way, and their table at ``out``, if that is given.
 
-        The table is a lossless copy of the input table: only rows are left out. As ``dynaflex select``.
+        The table is a lossless copy of the input table: rows are left out, and halves added if the run
+        drew them. As ``dynaflex select``.
 
         Args:
             out: file to write, ``.star``; ``.cs`` where the particles are cryoSPARC's.

@@ -125,7 +125,10 @@ def select_command(
     half: Annotated[Half | None, typer.Option(help="Whose latents, where each half has its own.")] = None,
     analysis: Annotated[Path | None, typer.Option(help="Folder of dynaflex analyze; default RUN/analysis.")] = None,
 ) -> None:
-    """Write a subset of the particles as a lossless copy of the input table: only rows are left out."""
+    """Write a subset of the particles as a lossless copy of the input table: rows are left out, no digit changes.
+
+    Halves that the run has drawn are added.
+    """
     from dynaflex.products import selection
     from dynaflex.products.subset import write_subset
     from dynaflex.results.settings import open_run
