@@ -77,3 +77,16 @@ def test_the_explorer_says_what_it_opens_before_it_loads_what_takes_long(brief_r
     typed = [sys.executable, "-c", program, "view", str(brief_run)]
     ended = subprocess.run(typed, capture_output=True, text=True, check=False)
     assert ended.returncode and ended.stdout == f"opening {brief_run}\n"
+
+
+@pytest.mark.parametrize(
+    "fails",
+    ["ImportError('undefined symbol: iJIT_NotifyEvent')", "OSError('libcudart.so.12: cannot open shared object file')"],
+)
+def test_a_library_that_cannot_be_loaded_is_no_fault_of_dynaflex(fails: str, few: Path, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text(f"raise {fails}\n")
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from dynaflex.cli.main import main; main()"
+    typed = [sys.executable, "-c", program, "fsc", few / "consensus.mrc", few / "consensus.mrc"]
+    ended = subprocess.run(typed, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1 and ended.stderr.startswith("error: a library cannot be loaded: "), ended.stderr
+    assert "[library]" in ended.stderr and "fault" not in ended.stderr

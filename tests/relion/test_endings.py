@@ -140,7 +140,7 @@ def test_a_job_outlives_its_terminal(job: Job, tmp_path: Path) -> None:
 BAD: dict[str, tuple[Callable[[Job], list[str]], str]] = {
     "no such task": (lambda job: job.goes_on("optimise"), "relion.task"),
     "an option without its value": (lambda job: [*job.train("--n-threads"), "--initial-threshold"], "relion.no-value"),
-    "no such number of threads": (lambda job: job.train("--n-threads", 0), "relion.threads"),
+    "no such number of threads": (lambda job: job.train("--n-threads", 0), "relion.count"),
 }
 
 

@@ -43,7 +43,7 @@ def test_gpus_are_named_in_many_ways(typed: list[str], gpus: list[int], control:
 NOT_MEANT = {
     "relion.gpu": [*TRAIN, "--gpu-id", "cuda:0"],
     "relion.number": [*TRAIN, "--initial-threshold", "low"],
-    "relion.threads": [*TRAIN, "--n-threads", "1.5"],
+    "relion.count": [*TRAIN, "--n-threads", "1.5"],
     "relion.missing": [*TRAIN, "--initial-model", ""],
     "relion.no-value": [*TRAIN, "--n-epochs", "--preload-images"],
     "relion.no-job": ["explore-latent-space", "--gpu-id", "0"],
@@ -60,6 +60,17 @@ def test_what_cannot_be_meant_is_refused(identifier: str) -> None:
     with pytest.raises(UsageError) as refused:
         meant()
     assert refused.value.identifier == identifier
+
+
+@pytest.mark.parametrize("typed", ["many", "0", "1.5", "nan", "inf"])
+def test_what_counts_is_a_whole_number_by_the_name_that_was_typed(typed: str) -> None:
+    with pytest.raises(UsageError, match=f"--n-gaussians cannot be '?{typed}"):
+        read_line([*TRAIN, "--n-gaussians", typed]).whole("n-gaussians")
+
+
+def test_a_device_that_is_no_number_is_told_as_it_was_typed() -> None:
+    with pytest.raises(UsageError, match="'cuda:x'"):
+        read_line([*TRAIN, "--gpu-id", "cuda:x"]).gpus  # noqa: B018
 
 
 @pytest.mark.parametrize("task", TASKS[1:])

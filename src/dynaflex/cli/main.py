@@ -34,7 +34,17 @@ def leave_after(program: Callable[[list[str]], None], typed: list[str]) -> None:
     except Exception as error:
         if ran_out_of_memory(error):
             _fail(f"out of memory: {error}. Fix: a smaller --train-box or --batch-size [memory]", 5, debug)
+        if _is_not_loaded(error):
+            fix = "install dynaflex anew, in an environment of its own"
+            _fail(f"a library cannot be loaded: {error}. Fix: {fix} [library]", 1, debug)
         _fail(f"{type(error).__name__}: {error}. This is a fault in dynaflex; --debug shows where [bug]", 1, debug)
+
+
+def _is_not_loaded(error: Exception) -> bool:
+    """True if it is a library of others that fails, or one that it needs."""
+    if isinstance(error, ImportError):
+        return (error.name or "").partition(".")[0] != _PROGRAM
+    return isinstance(error, OSError) and "shared object file" in str(error)
 
 
 def dynaflex(arguments: list[str]) -> None:

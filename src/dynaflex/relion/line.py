@@ -81,6 +81,17 @@ class Line:
         except ValueError as error:
             raise UsageError("relion.number", f"--{name} cannot be {value!r}", expected="a number") from error
 
+    def whole(self, name: str) -> int | None:
+        """The same of an option that counts something.
+
+        Raises:
+            UsageError: it is no whole number above 0.
+        """
+        value, number = self.value(name), self.number(name)
+        if number is not None and not (number >= 1.0 and number.is_integer()):
+            raise UsageError("relion.count", f"--{name} cannot be {value}", expected="a whole number from 1 on")
+        return None if number is None else int(number)
+
     @property
     def threads(self) -> int | None:
         """How many threads were asked for.
@@ -88,11 +99,7 @@ class Line:
         Raises:
             UsageError: that is no whole number above 0.
         """
-        name = "j" if self.task == EXTERNAL else "n-threads"
-        number = self.number(name)
-        if number is not None and (number < 1 or number != int(number)):
-            raise UsageError("relion.threads", f"--{name} cannot be {number:g}", expected="a whole number from 1 on")
-        return None if number is None else int(number)
+        return self.whole("j" if self.task == EXTERNAL else "n-threads")
 
     @property
     def gpus(self) -> list[int]:
@@ -101,10 +108,11 @@ class Line:
         Raises:
             UsageError: something else was named.
         """
-        named = [part for text in self.given.get(_GPU, []) for part in re.split(r"[,:\s\"']+", text) if part]
+        texts = self.given.get(_GPU, [])
+        named = [part for text in texts for part in re.split(r"[,:\s\"']+", text) if part]
         if not all(re.fullmatch(r"-1|\d+", part) for part in named):
             raise UsageError(
-                "relion.gpu", f"--gpu-id cannot be {' '.join(named)!r}", expected="numbers of GPUs: 0 or 0,1 or 0:1",
+                "relion.gpu", f"--gpu-id cannot be {' '.join(texts)!r}", expected="numbers of GPUs: 0 or 0,1 or 0:1",
                 fix="leave the field empty to take the first GPU there is",
             )  # fmt: skip
         return [number for number in map(int, named) if number >= 0]

@@ -21,11 +21,11 @@ from dynaflex.run.directory import CONFIG, PAGE, Run
 from dynaflex.run.files import FSC, LATENTS
 from dynaflex.training.installed import names
 
-_OURS = {
-    "mask-file": "mask", "n-gaussians": "gaussians", "n-gaussian-widths": "classes", "n-epochs": "epochs",
+_COUNTS = {
+    "n-gaussians": "gaussians", "n-gaussian-widths": "classes", "n-epochs": "epochs", "batch-size": "batch-size",
     "n-latent-dimensions": "latent-dim", "n-linear-layers": "layers", "n-neurons-per-layer": "width",
-    "atomic-model": "atoms", "particle-diameter": "diameter", "batch-size": "batch-size", "datadir": "datadir",
 }  # fmt: skip
+_OTHERS = {"mask-file": "mask", "atomic-model": "atoms", "datadir": "datadir"}
 """What dynaflex calls DynaMight's options of the same meaning."""
 _PORT, _HOST, _SOCKET, _IMAGES, _IDLE = "port", "host", "socket", "datadir", "idle-hours"
 
@@ -113,11 +113,14 @@ def _settings(line: Line) -> Iterator[object]:
     from dynaflex.methods.dynamight.config import PAPERS_RATIO
 
     yield from ("--device", _device(line))
-    for name, ours in _OURS.items():
-        value = line.value(name)
+    asked: dict[str, object] = {ours: line.whole(name) for name, ours in _COUNTS.items()}
+    asked |= {ours: line.value(name) for name, ours in _OTHERS.items()}
+    for ours, value in asked.items():
         if value is not None:
             yield from (f"--{ours}", value)
-    threshold, factor = line.number("initial-threshold"), line.number("regularization-factor")
+    diameter, threshold, factor = map(line.number, ("particle-diameter", "initial-threshold", "regularization-factor"))
+    if diameter is not None:
+        yield from ("--diameter", f"{diameter:g}")
     # Scipion asks for an automatic threshold with -1.
     if threshold is not None and threshold > 0.0:
         yield from ("--threshold", f"{threshold:g}")
