@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from dynaflex.run.directory import Run
 from dynaflex.simulation.particles import simulate
 from dynaflex.simulation.truth import true_volume
 from dynaflex.validate.fsc import fourier_shell_correlation
+from dynaflex.viewer.particles.selections import Selections
+from dynaflex.viewer.particles.table import ParticleTable
 from written import latents_of
 
 Brief = Callable[..., tuple[Path, Any]]
@@ -101,6 +104,23 @@ def test_a_state_has_whole_particles_counted_once(trained: Brief, tmp_path: Path
     chosen = set(names[::5])
     assert sum(said["particles"].values()) == len(chosen)
     assert sum(said["images"].values()) == np.isin(names, list(chosen)).sum() > len(chosen)
+
+
+def test_the_explorer_shows_particles_and_selects_them_whole(trained: Brief, tilted: Path) -> None:
+    run, _ = trained("flex")
+    shown, before = ParticleTable(Run.open(run), shared=False), read_star(tilted / "particles.star").blocks["particles"]
+    assert len(shown) == len(shown.values("gain")) == len(shown.values("star1")) == len(before) == 70
+    chosen = np.zeros(70, dtype=bool)
+    chosen[[3, 50]] = True
+    flat = read_star(run / "particles.star").blocks["particles"]
+    names = flat[PARTICLE].iloc[shown.rows[chosen]].tolist()
+    assert set(flat[PARTICLE].iloc[shown.rows_of(np.flatnonzero(chosen))]) == set(names)
+    assert (flat[PARTICLE].isin(names)).sum() == len(shown.rows_of(np.flatnonzero(chosen))) > 2
+    stored = Selections(run).save("two", chosen, shown, "by hand")
+    assert stored["count"] == 2
+    after = read_star(run / stored["file"]).blocks["particles"]
+    assert after.equals(before[before[PARTICLE].isin(names)].reset_index(drop=True))
+    shutil.rmtree(run / "selections")
 
 
 def test_relion_is_handed_its_own_table_back(trained: Brief, tilted: Path, tmp_path: Path, command: Any) -> None:

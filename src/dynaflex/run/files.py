@@ -52,6 +52,10 @@ class ParticleLatents:
     mean: FloatArray
     scale: FloatArray
 
+    def take(self, which: IntArray) -> ParticleLatents:
+        """Those of some of the rows, ``which`` ``(n)``."""
+        return ParticleLatents(self.rows[which], self.half[which], self.mean[which], self.scale[which])
+
     def of_half(self, half: int) -> tuple[IntArray, FloatArray]:
         """Rows ``(p)`` and mean latents ``(p k)`` of one half."""
         mine = self.half == half

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from dynaflex.errors import EnvironmentFault, UsageError
+from dynaflex.errors import DynaflexError, EnvironmentFault, UsageError
 from dynaflex.io.durable import json_bytes
-from dynaflex.io.star import write_star
-from dynaflex.products.cryosparc.groups import write_subset
-from dynaflex.products.cryosparc.records import input_records
+from dynaflex.products.subset import write_subset
 from dynaflex.run.directory import Run
 from dynaflex.run.files import INPUT_CS
 from dynaflex.shapes import BoolArray, IntArray
@@ -25,7 +23,7 @@ _MOST, _LONGEST_NAME = 999, 80
 
 
 class Selections:
-    """``RUN/selections``: ``selection_001.star``, its rows of the input table, and ``selection_001.json`` about it;
+    """``RUN/selections``: ``selection_001.star``, a subset of the input table, and ``selection_001.json`` about it;
     ``selection_001.cs`` and ``.csg`` too where the particles are cryoSPARC's."""
 
     def __init__(self, run: Path) -> None:
@@ -61,25 +59,30 @@ class Selections:
                 "view.selection-taken", f"there is a selection called {name!r}",
                 fix="choose another name; selections are never overwritten",
             )  # fmt: skip
-        rows = np.flatnonzero(chosen)
-        subset = particles.subset(rows)
+        where = np.flatnonzero(chosen)
+        rows = particles.rows_of(where)
         about = {
-            "name": name, "count": len(rows), "how": how, "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "rows": np.sort(particles.rows[rows]),
+            "name": name, "count": len(where), "how": how, "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "rows": rows,
         }  # fmt: skip
         star, record = self._reserve()
         # The STAR file replaces the empty one that was reserved; the record comes last and makes it a selection.
-        write_star(subset, star)
-        self._write_records(star.with_suffix(".cs"), np.sort(particles.rows[rows]), name)
+        try:
+            self._write(rows, star)
+        except DynaflexError:
+            star.unlink()
+            record.unlink()
+            raise
         with record.open("wb") as stream:
             stream.write(json_bytes(about))
-        return {"id": star.stem, "name": name, "count": len(rows), "file": f"{FOLDER}/{star.name}"}
+        return {"id": star.stem, "name": name, "count": len(where), "file": f"{FOLDER}/{star.name}"}
 
-    def _write_records(self, path: Path, rows: IntArray, name: str) -> None:
-        """The same particles as cryoSPARC keeps them, where the run was made from its table."""
+    def _write(self, rows: IntArray, star: Path) -> None:
+        """The subset in these rows of the table, and as cryoSPARC keeps it, where the run was made from its table."""
         run = Run(self.run)
+        write_subset(run, rows, star)
         if run.files.has(INPUT_CS):
-            write_subset(path, input_records(run).of(rows), f"selected in the explorer: {name}")
+            write_subset(run, rows, star.with_suffix(".cs"))
 
     def _reserve(self) -> tuple[Path, Path]:
         """Two files that did not exist, now empty and ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,9 +12,8 @@ import pandas as pd
 from dynaflex.analyze.axes import principal_axes
 from dynaflex.data.columns import particle_block
 from dynaflex.errors import UsageError
-from dynaflex.io.star import StarFile
 from dynaflex.run.directory import Run
-from dynaflex.run.files import OURS, ParticleLatents, read_latents, read_motion, read_table
+from dynaflex.run.files import ParticleLatents, particles_shown, read_latents, read_motion, read_table
 from dynaflex.shapes import Array, FloatArray, IntArray
 from dynaflex.viewer.particles.analysed import Analysed, read_analysis
 from dynaflex.viewer.particles.columns import Column, TableColumns, numbered
@@ -29,7 +29,7 @@ _IN_MOTION = {
 
 class ParticleTable:
     """The particles of ``latents.npz`` in its order, N of them, with what else is known about each; or, of a run that
-    has none yet, those whose latents are ``given``.
+    has none yet, those whose latents are ``given``. A tilt series is one particle, in the row of its first image.
 
     Raises:
         DamagedCheckpointError: the file is not what the run wrote.
@@ -37,7 +37,10 @@ class ParticleTable:
 
     def __init__(self, run: Run, shared: bool, given: ParticleLatents | None = None) -> None:
         self.run, self.shared = run, shared
-        self.latents = read_latents(run) if given is None else given
+        self._images = read_latents(run) if given is None else given
+        self._shown = self._images.rows if given is not None else particles_shown(run)
+        self._first = np.flatnonzero(self._shown == self._images.rows)
+        self.latents = self._images.take(self._first)
         self.rows, self.half, self.mean = self.latents.rows, self.latents.half, self.latents.mean
         self.halves = [half for half in (1, 2) if bool((self.half == half).any())]
         k = self.mean.shape[1]
@@ -57,7 +60,8 @@ class ParticleTable:
     @cached_property
     def analysed(self) -> Analysed:
         """What ``dynaflex analyze`` found about the particles."""
-        return read_analysis(self.run.path, self.latents)
+        found = read_analysis(self.run.path, self._images)
+        return replace(found, values={name: values[self._first] for name, values in found.values.items()})
 
     @cached_property
     def table(self) -> TableColumns:
@@ -109,11 +113,9 @@ class ParticleTable:
         """Which particles the model of a half knows, ``(p)``."""
         return np.arange(len(self)) if self.shared else np.flatnonzero(self.half == half)
 
-    def subset(self, chosen: Array | IntArray) -> StarFile:
-        """The table's rows of the particles at ``chosen``, every other block and column as in the input table."""
-        kept = [name for name in self._table.columns if not str(name).startswith(OURS)]
-        part = self._table.loc[:, kept].iloc[np.sort(self.rows[chosen])]
-        return StarFile(self._star.path, {**self._star.blocks, self._block: part}, self._star.lists)
+    def rows_of(self, chosen: Array | IntArray) -> IntArray:
+        """The rows of all images of the particles at ``chosen``, in the table's order."""
+        return np.sort(self._images.rows[np.isin(self._shown, self.rows[chosen])])
 
     @cached_property
     def _projected(self) -> FloatArray:
@@ -127,7 +129,7 @@ class ParticleTable:
     def _in_motion(self) -> dict[str, FloatArray]:
         """Columns ``(N)`` of the motion, which lists the particles of half 1 first, then those of half 2; none before
         it was measured."""
-        order = np.concatenate([np.flatnonzero(self.half == half) for half in (1, 2)])
+        order = np.concatenate([np.flatnonzero(self._images.half == half) for half in (1, 2)])
         found = {}
         try:
             stored = read_motion(self.run)
@@ -136,18 +138,12 @@ class ParticleTable:
         for name, column in _IN_MOTION.items():
             values = getattr(stored, name)
             if values.shape == order.shape and np.isfinite(values).any():
-                found[column.identifier] = np.empty_like(values)
-                found[column.identifier][order] = values
+                of_images = np.empty_like(values)
+                of_images[order] = values
+                found[column.identifier] = of_images[self._first]
         return found
 
     @cached_property
-    def _star(self) -> StarFile:
-        return read_table(self.run)
-
-    @property
-    def _block(self) -> str:
-        return particle_block(self._star)
-
-    @property
     def _table(self) -> pd.DataFrame:
-        return self._star.blocks[self._block]
+        star = read_table(self.run)
+        return star.blocks[particle_block(star)]
