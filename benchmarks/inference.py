@@ -27,7 +27,9 @@ from dynaflex.deformation.mesh_flow import MeshFlow
 from dynaflex.density.canonical_map import CanonicalMap
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
-from dynaflex.inference import descend, energy_of, infer
+from dynaflex.inference.descent import descend
+from dynaflex.inference.energy import energy_of
+from dynaflex.inference.newton import infer
 from dynaflex.kernels import native
 from dynaflex.latents.table import LatentTable
 from dynaflex.methods.flex.carrier import make_carrier

@@ -22,7 +22,7 @@ from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
-from dynaflex.inference import infer
+from dynaflex.inference.newton import infer
 from dynaflex.io.mrc import ImageStack, write_stack
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import LatentPrior

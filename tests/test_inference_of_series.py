@@ -11,7 +11,10 @@ import torch
 from dynaflex import fourier
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.pose import Pose
-from dynaflex.inference import FROM_NOTHING, best_start, descend, energy_of, find_latents, infer
+from dynaflex.inference.descent import descend
+from dynaflex.inference.energy import energy_of
+from dynaflex.inference.newton import infer
+from dynaflex.inference.search import FROM_NOTHING, best_start, find_latents
 from dynaflex.latents.prior import GAUSSIAN, QUARTIC_WALL, LatentPrior
 from dynaflex.model import FlexModel
 from dynaflex.rotations import random_rotations

@@ -6,19 +6,20 @@ import math
 from dataclasses import replace
 
 import torch
-from torch.distributions import MultivariateNormal, Normal, kl_divergence
+from torch import distributions
+from torch.distributions import MultivariateNormal, kl_divergence
 
 from dynaflex import fourier
 from dynaflex.imaging.pose import Pose
 from dynaflex.latents.encoder import Encoder
-from dynaflex.latents.posterior import Laplace, Posterior
+from dynaflex.latents.posterior import Normal, Posterior
 from dynaflex.latents.table import LatentTable
 from seen import seen
 
 
 def test_divergence_is_that_of_the_normal_distributions() -> None:
     mean, log_scale = torch.randn(5, 3), torch.randn(5, 3)
-    truth = kl_divergence(Normal(mean, log_scale.exp()), Normal(0.0, 1.0)).sum(dim=1)
+    truth = kl_divergence(distributions.Normal(mean, log_scale.exp()), distributions.Normal(0.0, 1.0)).sum(dim=1)
     assert torch.allclose(Posterior(mean, log_scale).divergence(), truth, atol=1e-5)
 
 
@@ -31,7 +32,7 @@ def test_samples_have_the_posteriors_moments() -> None:
 
 def test_samples_hang_together_as_the_posterior_does() -> None:
     curvature = torch.tensor([[4.0, 3.0], [3.0, 4.0]]).expand(20000, 2, 2)
-    posterior = Laplace.around(torch.tensor([[1.0, -2.0]]).expand(20000, 2), curvature)
+    posterior = Normal.around(torch.tensor([[1.0, -2.0]]).expand(20000, 2), curvature)
     drawn = posterior.sample(torch.randn(20000, 2, generator=torch.Generator().manual_seed(0)))
     assert torch.allclose(drawn.T.cov(), posterior.covariance[0], atol=0.02)
     truth = MultivariateNormal(posterior.mean, precision_matrix=curvature).log_prob(drawn)
@@ -39,7 +40,7 @@ def test_samples_hang_together_as_the_posterior_does() -> None:
 
 
 def test_where_no_covariance_is_left_samples_are_as_wide_as_the_posterior() -> None:
-    nothing = Laplace(torch.zeros(1, 2), torch.tensor([[0.0, 0.5]]), torch.ones(1, 2, 2))
+    nothing = Normal(torch.zeros(1, 2), torch.tensor([[0.0, 0.5]]), torch.ones(1, 2, 2))
     assert torch.allclose(nothing.sample(torch.ones(1, 2)), torch.tensor([[0.0, 0.5]]).exp())
 
 

@@ -13,7 +13,7 @@ from dynaflex.deformation.base import Deformation, Moves
 from dynaflex.density.gaussians import GaussianDensity
 from dynaflex.errors import UsageError
 from dynaflex.grid import Grid
-from dynaflex.latents.posterior import Laplace
+from dynaflex.latents.posterior import Normal
 from dynaflex.latents.prior import GAUSSIAN
 from dynaflex.latents.table import LatentTable
 from dynaflex.model import FlexModel
@@ -39,7 +39,7 @@ class Linear(Deformation):
         return lambda latents: torch.einsum("bk,kni->bni", latents, self.slopes)
 
 
-def half_of(number: int, slopes: Tensor, latents: Laplace) -> TrainedHalf:
+def half_of(number: int, slopes: Tensor, latents: Normal) -> TrainedHalf:
     ones = torch.ones(1)
     table = LatentTable(1, LATENTS, torch.Generator().manual_seed(0))
     model = FlexModel(GaussianDensity(torch.zeros(4, 3), ones, ones), Linear(slopes), table, Grid(32, 4.0))
@@ -57,10 +57,10 @@ class Toy:
     wrong: float
     louder: float
 
-    def posterior(self, latents: Tensor, images: Tensor, optics: Tensor) -> Laplace:
+    def posterior(self, latents: Tensor, images: Tensor, optics: Tensor) -> Normal:
         curvature = optics.T @ optics + torch.eye(LATENTS)
         mean = images @ optics @ torch.linalg.inv(curvature)
-        return Laplace.around(mean, curvature.expand(len(latents), -1, -1))
+        return Normal.around(mean, curvature.expand(len(latents), -1, -1))
 
     def intervals(self) -> tuple[Tensor, DisplacementErrors, float]:
         generator = torch.Generator().manual_seed(5)
@@ -119,7 +119,7 @@ def test_latents_that_hang_together_are_carried_together() -> None:
     """Two coordinates that move alike, and whose sum is known: nothing is unsure but what nobody sees."""
     slopes = torch.ones(LATENTS, POINTS, 3)
     curvature = 1e4 * torch.ones(1, LATENTS, LATENTS) + torch.eye(LATENTS)
-    latents = Laplace.around(torch.zeros(1, LATENTS), curvature)
+    latents = Normal.around(torch.zeros(1, LATENTS), curvature)
     half = half_of(1, slopes, latents)
     carried = certainty.carried_variance(half, latents.mean, latents.covariance, torch.zeros(POINTS, 3))
     assert float(carried.max()) < 1e-3
@@ -135,7 +135,7 @@ def test_an_interval_is_as_wide_as_its_level() -> None:
 
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, decoder: float) -> DisplacementErrors:
     """What is said about two points, each beside one of two landmarks, the second of which errs twice as much."""
-    latents = Laplace.around(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), 1e8 * torch.eye(2).expand(2, -1, -1))
+    latents = Normal.around(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), 1e8 * torch.eye(2).expand(2, -1, -1))
     half = half_of(1, torch.ones(2, 2, 3), latents)
     landmarks = np.array([[0, 0, 0], [50, 0, 0]], np.float32)
     errors = decoder * np.array([[1.0], [2.0]]) * np.ones((2, 3))

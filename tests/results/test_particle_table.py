@@ -13,6 +13,7 @@ import pytest
 
 from dynaflex.io.star import read_star, write_star
 from dynaflex.run.directory import Run
+from dynaflex.viewer.particles.selections import Selections
 from dynaflex.viewer.particles.table import ParticleTable
 from viewer.conftest import make_hollow
 
@@ -56,5 +57,7 @@ def test_the_explorer_writes_the_particles_of_that_block(data: Path, tmp_path: P
     longer = pd.DataFrame({"rlnImageName": ["1@other.mrcs"] * 3}, dtype=object)
     shown.blocks = {"earlier": longer, **shown.blocks}
     write_star(shown, run / "particles.star")
-    subset = ParticleTable(Run(run), False).subset(np.array([0, 1]))
+    particles = ParticleTable(Run(run), False)
+    stored = Selections(run).save("two", np.arange(len(particles)) < 2, particles, "by hand")
+    subset = read_star(run / stored["file"])
     assert len(subset.blocks[block]) == 2 and len(subset.blocks["earlier"]) == 3

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from dynaflex.data.preprocess import circular_mask
 from dynaflex.imaging.noise import noise_weights
-from dynaflex.inference import infer
+from dynaflex.inference.newton import infer
 from dynaflex.methods.dynamight.train import HalfTrainer
 from dynaflex.prepare.inputs import Inputs
 from dynaflex.shapes import Tensor

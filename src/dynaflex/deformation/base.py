@@ -40,6 +40,10 @@ class Deformation(torch.nn.Module):
         """Destinations ``(b n 3)`` of the points ``(n 3)`` that a density gave this deformation to move."""
         return points + self.displacement(latents, points)
 
+    def effective(self, latents: Tensor) -> Tensor:
+        """Latents ``(b k)`` with 0 for those along which nothing moves."""
+        return latents
+
     def middle(self, latents: Tensor, points: Tensor) -> Tensor:
         """The latents ``(k)`` of the conformation nearest to the mean of those of latents ``(p k)``, over points
         ``(n 3)``."""

@@ -53,6 +53,10 @@ class MeshFlow(OnMesh):
         moved = self._moved(latents)
         return (moved - self.still.moved(moved)) * (~self.fixed[:, None])
 
+    def effective(self, latents: Tensor) -> Tensor:
+        """Latents ``(b k)`` with 0 for those along which nothing moves."""
+        return latents * self.active
+
     def find_still(self, latents: Tensor, mass: Tensor) -> None:
         """Find what stands still in the conformations ``latents`` ``(b k)``, where the vertices have a ``mass``
         ``(v)``."""

@@ -42,16 +42,20 @@ class Posterior:
 
 
 @dataclass(frozen=True)
-class Laplace(Posterior):
+class Normal(Posterior):
     """Normal distributions whose coordinates hang together: ``covariance`` ``(b k k)``, of which ``log_scale`` says the
     diagonal."""
 
     covariance: Tensor
 
     @classmethod
-    def around(cls, mean: Tensor, curvature: Tensor) -> Laplace:
-        """Those of an energy with these second derivatives ``(b k k)`` at its minimum ``(b k)``."""
-        covariance = torch.linalg.inv_ex(curvature).inverse
+    def around(cls, mean: Tensor, curvature: Tensor) -> Normal:
+        """Those of an energy with these second derivatives ``(b k k)`` at its minimum ``(b k)``: Laplace's."""
+        return cls.of(mean, torch.linalg.inv_ex(curvature).inverse)
+
+    @classmethod
+    def of(cls, mean: Tensor, covariance: Tensor) -> Normal:
+        """Those with a mean ``(b k)`` and covariance ``(b k k)``."""
         variance = covariance.diagonal(dim1=1, dim2=2)
         return cls(mean, 0.5 * variance.clamp(min=1e-12).log(), covariance)
 

@@ -6,7 +6,7 @@ independently, so half its variance is that of one. Their decoders differ, and s
 *What the noise of an image does to both* does not show there. It is the posterior of the latents, carried through the
 decoder, times the variance of unit weight that a comparison on different shells gives: then the noise is not common
 either, and by what the disagreement grows tells how wide posteriors really are. A particle that may be seen turned
-towards the viewer or away from him has a posterior of two humps, of which Laplace's normal distribution knows one.
+towards the viewer or away from him has a posterior of two humps; the normal distribution that is as wide stands for it.
 
 A bias that both models have, of too stiff a prior for instance, shows in neither.
 """

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dynaflex import inference, ranks
+from dynaflex import ranks
 from dynaflex.errors import UsageError
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.imaging.noise_groups import GroupNoise
 from dynaflex.imaging.pose_refinement import PoseRefinement
-from dynaflex.latents.posterior import Laplace, Posterior
+from dynaflex.inference.search import find_latents
+from dynaflex.latents.posterior import Normal, Posterior
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.model import FlexModel
 from dynaflex.prepare.half import HalfSet
@@ -103,7 +104,7 @@ class TrainedHalf:
         return torch.tensor([position[int(row)] for row in rows], dtype=torch.int64)
 
 
-def embedded(half: TrainedHalf, data: HalfSet, prior: LatentPrior, seen: Tensor | None = None) -> Laplace:
+def embedded(half: TrainedHalf, data: HalfSet, prior: LatentPrior, seen: Tensor | None = None) -> Normal:
     """What a half's model makes, from nothing, of particles that it has not learned from; of all Fourier shells, or of
     the coefficients that are ``seen`` ``(h w)``."""
     weights = noise_weights(half.noise_power.to(data.device), data.grid)
@@ -111,7 +112,7 @@ def embedded(half: TrainedHalf, data: HalfSet, prior: LatentPrior, seen: Tensor 
 
     def found(mine: Tensor) -> tuple[Tensor, ...]:
         search = partial(
-            inference.find_latents,
+            find_latents,
             half.model,
             data.batch,
             mine,
@@ -125,7 +126,7 @@ def embedded(half: TrainedHalf, data: HalfSet, prior: LatentPrior, seen: Tensor 
         latents = in_smaller_batches(search, _AT_ONCE)
         return latents.mean, latents.log_scale, latents.covariance
 
-    return Laplace(*ranks.rows(torch.arange(len(data)), found))
+    return Normal(*ranks.rows(torch.arange(len(data)), found))
 
 
 def load_half(run: Run, half: int, origin: Tensor | None = None) -> TrainedHalf:
@@ -156,7 +157,7 @@ def load_half(run: Run, half: int, origin: Tensor | None = None) -> TrainedHalf:
     # Runs of earlier versions have none of these.
     posterior = Posterior(latents["mean"][mine], latents["log_scale"][mine])
     if "covariance" in latents:
-        posterior = Laplace(posterior.mean, posterior.log_scale, latents["covariance"][mine])
+        posterior = Normal(posterior.mean, posterior.log_scale, latents["covariance"][mine])
     misfit, gain = (latents.get(name, torch.full((len(mine),), torch.nan))[mine] for name in ("misfit", "gain"))
     contrast = latents.get("contrast", torch.ones(len(mine)))[mine]
     rows, power = latents["rows"][mine], tensors["progress.noise_power"]

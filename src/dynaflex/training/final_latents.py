@@ -7,10 +7,11 @@ from functools import partial
 
 import torch
 
-from dynaflex import fourier, inference, ranks, tell
+from dynaflex import fourier, ranks, tell
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import noise_weights
-from dynaflex.latents.posterior import Laplace
+from dynaflex.inference.search import find_latents
+from dynaflex.latents.posterior import Normal
 from dynaflex.losses.data import data_loss
 from dynaflex.prepare.memory import in_smaller_batches
 from dynaflex.run.directory import Run
@@ -56,12 +57,11 @@ class _Search:
     trainer: Trainer
     weights: Tensor
 
-    def everyone(self) -> Laplace:
+    def everyone(self) -> Normal:
         """The latents of all particles ``(p k)``."""
         data, training, half = self.trainer.data, self.trainer.training, self.trainer.data.half
         count, latent_dim = len(data), self.trainer.config.latent_dim
-        unknown = torch.eye(latent_dim).repeat(count, 1, 1)
-        every = Laplace(torch.zeros(count, latent_dim), torch.zeros(count, latent_dim), unknown)
+        every = Normal.of(torch.zeros(count, latent_dim), torch.eye(latent_dim).repeat(count, 1, 1))
         stood = torch.zeros(count, latent_dim)
         stood[training] = ranks.rows(training, self._stood).cpu()
         starts = candidates(stood[training]).to(data.device)
@@ -69,11 +69,11 @@ class _Search:
         def trained(mine: Tensor) -> tuple[Tensor, ...]:
             return self._found(mine, stood[mine], starts, f"latents of half {half}")
 
-        _put(every, training, Laplace(*ranks.rows(training, trained)))
+        _put(every, training, Normal(*ranks.rows(training, trained)))
         held_out = data.without(training)
         if len(held_out) > 0:
             task = f"latents held out of half {half}"
-            _put(every, held_out, Laplace(*ranks.rows(held_out, lambda mine: self._found(mine, None, starts, task))))
+            _put(every, held_out, Normal(*ranks.rows(held_out, lambda mine: self._found(mine, None, starts, task))))
         return every
 
     @torch.no_grad()
@@ -95,19 +95,19 @@ class _Search:
     def _found(self, mine: Tensor, start: Tensor | None, starts: Tensor, task: str) -> tuple[Tensor, ...]:
         trainer = self.trainer
         search = partial(
-            inference.find_latents, trainer.model, self.batch, mine, self.weights, start, starts,
+            find_latents, trainer.model, self.batch, mine, self.weights, start, starts,
             prior=trainer.config.latent_prior, task=task, series=trainer.data.series(mine),
         )  # fmt: skip
         latents = in_smaller_batches(search, _AT_ONCE)
         return latents.mean, latents.log_scale, latents.covariance
 
 
-def _put(every: Laplace, index: Tensor, found: Laplace) -> None:
+def _put(every: Normal, index: Tensor, found: Normal) -> None:
     every.mean[index], every.log_scale[index] = found.mean, found.log_scale
     every.covariance[index] = found.covariance
 
 
-def _leave_at_the_prior(found: Laplace, rows: Tensor, run: Run, half: int) -> None:
+def _leave_at_the_prior(found: Normal, rows: Tensor, run: Run, half: int) -> None:
     """Take latents for the prior's that are not finite, and warn of the particles in those ``rows`` ``(p)``."""
     lost = ~(found.mean.isfinite().all(dim=1) & found.log_scale.isfinite().all(dim=1))
     if bool(lost.any()):

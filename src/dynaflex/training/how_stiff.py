@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dynaflex import spent
-from dynaflex.inference import KNOWN_TO
+from dynaflex.inference.integral import KNOWN_TO
 from dynaflex.shapes import Tensor
 from dynaflex.validate.controls import BEYOND_DOUBT, gain
 

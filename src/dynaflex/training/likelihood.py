@@ -14,7 +14,9 @@ from dynaflex.deformation.still import Beside, Still
 from dynaflex.imaging.batch import Batch
 from dynaflex.imaging.noise import log_normaliser, noise_weights
 from dynaflex.imaging.pose_refinement import PoseRefinement
-from dynaflex.inference import FROM_TRAINED, energy_of_mean, infer, log_evidence
+from dynaflex.inference.integral import energy_of_mean, log_evidence
+from dynaflex.inference.newton import infer
+from dynaflex.inference.search import FROM_TRAINED
 from dynaflex.latents.prior import LatentPrior
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss

@@ -15,7 +15,7 @@ import torch
 from dynaflex import ranks, spent
 from dynaflex.deformation.base import Deformation
 from dynaflex.imaging.batch import Batch
-from dynaflex.inference import energy_of
+from dynaflex.inference.energy import energy_of
 from dynaflex.latents.posterior import Posterior
 from dynaflex.latents.prior import GAUSSIAN
 from dynaflex.methods.flex import how_many
@@ -103,7 +103,7 @@ class AskingTrainer(TrainerOnMesh):
             return self._evidence(weights)
 
         flow.active.copy_(how_many.needed(flow.active.clone(), evidence))
-        self.table.set_mean(every, self.table.mean_of(every) * flow.active)
+        self.table.set_mean(every, flow.effective(self.table.mean_of(every)))
 
     def _at_rest(self, weights: Tensor) -> Tensor:
         """The logarithm ``(i)`` of how likely the images held out are if none tells a conformation: by a rigid map from
@@ -142,4 +142,4 @@ class AskingTrainer(TrainerOnMesh):
         return Judges(self.data, self.held_out, self._noiseless, self._latents, self.prior)
 
     def _latents(self, batch: Batch) -> Tensor:
-        return self.table.mean_of(batch.index) * self.flow.active
+        return self.flow.effective(self.table.mean_of(batch.index))

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from dynaflex.imaging.batch import Batch, halved
-from dynaflex.inference import best_start, descend, infer
+from dynaflex.inference.descent import descend
+from dynaflex.inference.newton import infer
+from dynaflex.inference.search import best_start
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.data import data_loss
@@ -172,7 +174,7 @@ class FlexTrainer(AskingTrainer):
             return descend(self.model, batch, weights, here, _LADDER, self.prior)
         if not self._settled:
             return infer(self.model, batch, weights, here, 1, self.prior)
-        start = best_start(self.model, batch, weights, self.elsewhere * self.flow.active, self.prior, here)
+        start = best_start(self.model, batch, weights, self.flow.effective(self.elsewhere), self.prior, here)
         return infer(self.model, batch, weights, start, 1, self.prior)
 
 

@@ -11,7 +11,8 @@ import torch
 from dynaflex.density.canonical_map import CanonicalMap
 from dynaflex.grid import Grid
 from dynaflex.imaging.batch import Batch
-from dynaflex.inference import descend, most_probable
+from dynaflex.inference.descent import descend
+from dynaflex.inference.newton import most_probable
 from dynaflex.latents.table import LatentTable
 from dynaflex.losses.data import data_loss
 from dynaflex.mesh.tetmesh import TetMesh
