@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.flex.how_long import MOST, still_gains, stretch
-from dynaflex.methods.flex.train import FlexTrainer, flow_rate, trials
+from dynaflex.methods.flex.train import FlexTrainer
 from dynaflex.shapes import Tensor
 
 PARTICLES = 100
@@ -36,17 +35,6 @@ def test_a_training_goes_on_where_its_gain_is_sure(by: float, goes_on: bool) -> 
 @pytest.mark.parametrize("epochs", [1, 2, 16, 37, 49, 60])
 def test_a_stretch_ends_with_the_motion_as_the_plan_does(epochs: int) -> None:
     assert stretch(epochs) % 2 == 0 and 2 <= stretch(epochs) <= max(2, epochs // 3 + 1)
-
-
-@pytest.mark.parametrize("epochs", [12, 19, 49, 60, 180])
-def test_the_flow_is_fastest_at_the_last_sitting_and_slowest_at_the_end(epochs: int) -> None:
-    """It is tried at the rate that it goes on with; in epochs that are added it stays slow."""
-    config = FlexConfig()
-    rates = [flow_rate(config, epoch / (epochs - 1)) for epoch in range(epochs)]
-    last = max(trials(config.fixed_map_epochs, epochs))
-    first = rates.index(max(rates))
-    assert first <= last <= first + 2 and min(rates[first:]) == rates[-1] == flow_rate(config, 1.3)
-    assert len(set(rates[:first])) == 1 and rates[0] < rates[first] and rates[first:] == sorted(rates[first:])[::-1]
 
 
 def ends(trainer: FlexTrainer, by: float, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -28,8 +28,7 @@ _SURE = 3.0
 again, and lets the flow make up for what the map still lacks."""
 STRENGTHS = 3
 """Tried at a sitting, at most."""
-LAST_SITTING = 0.6
-_SITTINGS = (0.4, 0.5, LAST_SITTING)
+_SITTINGS = (0.4, 0.5, 0.6)
 """The shares of the epochs after which strengths are tried: the map is nearly there, and there is time left to make use
 of what is found. Before, even a rigid molecule would surely be softer."""
 

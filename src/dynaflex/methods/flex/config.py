@@ -73,7 +73,6 @@ class FlexConfig(MapConfig):
         default=900, description="updates without which more than 60 epochs are planned, of few particles"
     )
     flow_rate: Annotated[float, _RATE] = 2e-3
-    free_flow_rate: Annotated[float, _RATE] = 6e-3
     last_flow_rate: Annotated[float, _RATE] = 4e-4
 
     @property

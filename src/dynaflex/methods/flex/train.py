@@ -92,11 +92,12 @@ class FlexTrainer(AskingTrainer):
             self.table.set_mean(torch.arange(len(self.data)), self.start().to(self.data.device))
 
     def _begin_motion(self) -> None:
-        """Cells are as stiff as they were found, and the flow has its rate."""
+        """Cells are as stiff as they were found, and the flow's rate falls geometrically to its last value."""
         self.rigidity_table = self._rigidity_table()
         # Once an epoch, for which no update waits.
         self.elsewhere = self._drawn_elsewhere()
-        rate = flow_rate(self.config, self.progress.epoch / max(self.planned - 1, 1))
+        done = min(self.progress.epoch / max(self.planned - 1, 1), 1.0)
+        rate = self.config.flow_rate * (self.config.last_flow_rate / self.config.flow_rate) ** done
         for group in self.optimisers["flow"].param_groups:
             group["lr"] = rate * self.progress.caution
         if self.progress.step == 0:
@@ -181,15 +182,3 @@ def trials(fixed_map_epochs: int, epochs: int) -> set[int]:
     """The epochs that begin with a trial of other stiffnesses. Map and flow take turns after ``fixed_map_epochs``."""
     first = fixed_map_epochs + 2 * _EPOCHS_OF_THE_MAP - 1
     return how_stiff.sittings(epochs, lambda epoch: epoch >= first and (epoch - first) % 2 == 0)
-
-
-def flow_rate(config: FlexConfig, done: float) -> float:
-    """The rate of Adam for the flow when a share ``done`` of the planned epochs is.
-
-    As long as it is not known how stiff the molecule is, fast steps take in noise that stays. Once it is, a motion that
-    is let go of has furthest to go: the rate is highest then, and falls geometrically to the last one (ADR 0041).
-    """
-    if done < how_stiff.LAST_SITTING:
-        return config.flow_rate
-    left = (1.0 - min(done, 1.0)) / (1.0 - how_stiff.LAST_SITTING)
-    return config.last_flow_rate * (config.free_flow_rate / config.last_flow_rate) ** left
