@@ -74,6 +74,13 @@ def test_the_mean_errs_less_than_the_likeliest(model: FlexModel, truth: Tensor) 
     assert mean < 0.95 * of_likeliest
 
 
+def test_an_image_that_tells_nothing_leaves_the_latents_of_the_prior(model: FlexModel, truth: Tensor) -> None:
+    """Exactly, however few are drawn: what draws miss depends on how much an image tells, and so on its contrast."""
+    batch, noise = observed(model, truth, 0.6), weights(1e8)
+    found = on_the_mean(model, batch, noise, infer(model, batch, noise, truth, 6))
+    assert found.mean.abs().max() < 1e-4
+
+
 def test_draws_that_do_not_agree_leave_the_spread_as_it_was(shifting: FlexModel, truth: Tensor) -> None:
     """Of a posterior that is far too wide one draw is right, by chance: alone, it has no spread."""
     batch, noise = observed(shifting, truth, 0.001).take(SOME), weights(0.001)

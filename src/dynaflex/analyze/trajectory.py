@@ -16,6 +16,7 @@ from dynaflex.shapes import Array, IntArray
 NEIGHBOURS = 15
 _SEARCHED = 5000
 _AVOIDANCE = 2.0
+_THINNEST = 1e6
 _STEPS = 200
 _SMOOTHING = 0.04
 _ENDS = (2, 98)
@@ -111,7 +112,8 @@ def _cheapest_way(places: Array, index: IntArray, reach: Array, stops: list[int]
     bridges = _bridges(places, start, end)
     start, end = np.concatenate([start, bridges[:, 0]]), np.concatenate([end, bridges[:, 1]])
     length = np.linalg.norm(places[start] - places[end], axis=1)
-    thinness = 0.5 * (reach[start] + reach[end]) / max(float(np.median(reach)), 1e-300)
+    # Where most points coincide, all others are far from anything.
+    thinness = np.minimum(0.5 * (reach[start] + reach[end]) / max(float(np.median(reach)), 1e-300), _THINNEST)
     # Points that coincide are still an edge: a cost of exactly zero would mean none.
     cost = np.maximum(length * thinness**_AVOIDANCE, 1e-12)
     graph = coo_array((cost, (start, end)), shape=(count, count)).tocsr()

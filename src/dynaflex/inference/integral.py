@@ -33,8 +33,8 @@ def log_evidence(
     posterior of these images around their likeliest latents. It alone would underrate a large motion: images are linear
     in it over a few Å only, and beyond, other conformations are likely too.
     """
-    _, weighed = _weighed(model, batch, weights, found, prior)
-    return weighed.logsumexp(dim=0) - math.log(len(weighed))
+    _, likely, proposed = _drawn(model, batch, weights, found, prior)
+    return (likely - proposed).logsumexp(dim=0) - math.log(len(likely))
 
 
 @torch.no_grad()
@@ -44,15 +44,20 @@ def on_the_mean(
     """The mean of all latents, each as likely as it is, and their spread, by importance from the posterior ``found``.
 
     It is nearer to the truth than the likeliest latents: the further a part moves the less an image tells of a step, so
-    that more latents are likely on the far side, and another conformation may be almost as likely. The spread of a few
-    draws is too small by as much as their mean is not known: so much of it is that of ``found``.
+    that more latents are likely on the far side, and another conformation may be almost as likely. By as much as the
+    draws miss the mean of ``found``, which is known, they are put right: what they miss depends on how much an image
+    tells, and latents would follow the contrast. Their spread is too small by as much as their mean is not known: so
+    much of it is that of ``found``.
     """
-    drawn, weighed = _weighed(model, batch, weights, found, prior)
-    share = weighed.softmax(dim=0)
-    mean = model.deformation.effective((share[..., None] * drawn).sum(dim=0))
+    drawn, likely, proposed = _drawn(model, batch, weights, found, prior)
+    share, known = ((each - proposed).softmax(dim=0) for each in (likely, found.log_density(drawn)))
+    mean = found.mean + ((share - known)[..., None] * drawn).sum(dim=0)
+    mean = model.deformation.effective(mean)
     away = drawn - mean
     spread = torch.einsum("mb, mbk, mbl -> bkl", share, away, away)
-    return Normal.of(mean, spread + share.square().sum(dim=0)[:, None, None] * found.covariance)
+    spread = spread + share.square().sum(dim=0)[:, None, None] * found.covariance
+    # Images of a particle have the same to the last digit.
+    return Normal.of(*(batch.series.each(batch.series.one(one)) for one in (mean, spread)))
 
 
 @torch.no_grad()
@@ -71,11 +76,11 @@ def energy_of_mean(
     return batch.series.each(batch.series.total(misfit(mean, weights)))
 
 
-def _weighed(
+def _drawn(
     model: FlexModel, batch: Batch, weights: Tensor, found: Normal, prior: LatentPrior
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Latents ``(m b k)`` from a posterior that is wider than ``found``, and some from all over the prior, the same
-    numbers for all; and the logarithms ``(m b)`` of how likely each is, over how often it would be drawn."""
+    numbers for all; and the logarithms ``(m b)`` of how likely each is, and of how often it would be drawn."""
     points = standard_normal(_NEAR + _FAR, found.mean.shape[1]).to(found.mean.device)
     near = Normal.of(found.mean, _WIDER**2 * found.covariance)
     nowhere = torch.zeros_like(found.mean)
@@ -85,4 +90,4 @@ def _weighed(
         near.log_density(drawn) + math.log(_NEAR / len(points)), far.log_density(drawn) + math.log(_FAR / len(points))
     )
     energies = torch.stack([energy_of(model, batch, weights, latents, prior) for latents in drawn])
-    return drawn, -energies - proposed
+    return drawn, -energies, proposed

@@ -34,13 +34,13 @@ class Subset:
     project: Path | None
 
 
-def write_subset(run: Run, rows: IntArray, out: Path) -> Subset:
+def write_subset(run: Run, rows: IntArray, out: Path, about: str | None = None) -> Subset:
     """Write these rows of the input table, in its order, every value as it was written, with the optics table.
 
     What the run added is left out again, but for ``rlnRandomSubset`` where the table had none: particles must stay in
     their half. Of tilt series whole particles are written, with one row for each where RELION's table had that. A run
     on cryoSPARC's particles gives a ``.cs`` with the columns that it was made from, bit by bit, and a ``.csg`` beside
-    it, unless ``out`` ends with ``.star``.
+    it, which says what the subset is ``about``, unless ``out`` ends with ``.star``.
 
     Raises:
         UsageError: no row is left, or ``out`` ends with ``.cs`` and the particles are not cryoSPARC's.
@@ -66,7 +66,7 @@ def write_subset(run: Run, rows: IntArray, out: Path) -> Subset:
     records = input_records(run) if for_cryosparc else None
     make_folder(out.parent)
     if records is not None:
-        write_group_of(out.with_suffix(".cs"), records.of(kept), f"{len(kept)} of {len(table)} particles")
+        write_group_of(out.with_suffix(".cs"), records.of(kept), about or f"{len(kept)} of {len(table)} particles")
     else:
         write_star(replace(star, blocks={**star.blocks, block: subset}), out)
     one = int((assign_halves(subset, 0, [], star.path) == 1).sum())

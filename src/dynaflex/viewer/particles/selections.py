@@ -68,7 +68,7 @@ class Selections:
         star, record = self._reserve()
         # The STAR file replaces the empty one that was reserved; the record comes last and makes it a selection.
         try:
-            self._write(rows, star)
+            self._write(rows, star, name)
         except DynaflexError:
             star.unlink()
             record.unlink()
@@ -77,12 +77,12 @@ class Selections:
             stream.write(json_bytes(about))
         return {"id": star.stem, "name": name, "count": len(where), "file": f"{FOLDER}/{star.name}"}
 
-    def _write(self, rows: IntArray, star: Path) -> None:
+    def _write(self, rows: IntArray, star: Path, name: str) -> None:
         """The subset in these rows of the table, and as cryoSPARC keeps it, where the run was made from its table."""
         run = Run(self.run)
         write_subset(run, rows, star)
         if run.files.has(INPUT_CS):
-            write_subset(run, rows, star.with_suffix(".cs"))
+            write_subset(run, rows, star.with_suffix(".cs"), f"selected in the explorer: {name}")
 
     def _reserve(self) -> tuple[Path, Path]:
         """Two files that did not exist, now empty and ours."""
