@@ -40,7 +40,8 @@ error was raised. What cannot be typed at all, such as a word that is none of an
 usage of the command, exit code 2.
 
 Three more have no table: `memory`, exit code 5, where Python itself runs out of memory; `library`, exit code 1, where a
-library that dynaflex needs cannot be loaded; and `bug`, exit code 1, for anything that was not foreseen. `dynaflex validate` ends with 1, and without an error, where a control failed.
+library that dynaflex needs cannot be loaded; and `bug`, exit code 1, for anything that was not foreseen. `dynaflex
+validate` ends with 1, and without an error, where a control failed.
 """
 
 
