@@ -92,6 +92,13 @@ def test_particles_in_one_place_give_a_path_that_stays_there() -> None:
     assert np.allclose(dense_path(points, points[:, 0], 5), [1.0, 2.0])
 
 
+def test_a_path_leads_out_of_a_place_where_most_particles_are() -> None:
+    """However much thinner it is elsewhere: no cost is beyond all numbers."""
+    points = np.concatenate([np.zeros((60, 2)), np.linspace([0.1, 0.1], [1.0, 1.0], 40)])
+    path = dense_path(points, points[:, 0], 9)
+    assert np.isfinite(path).all() and np.linalg.norm(path[0]) < 0.1 < np.linalg.norm(path[-1])
+
+
 def test_the_mean_path_follows_a_bent_cloud_in_equal_steps() -> None:
     along = RANDOM.normal(0.0, 2.0, 4000)
     noise = RANDOM.normal(0.0, 0.2, (4000, 3))
