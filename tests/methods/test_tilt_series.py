@@ -114,8 +114,8 @@ def test_the_explorer_shows_particles_and_selects_them_whole(trained: Brief, til
     chosen[[3, 50]] = True
     flat = read_star(run / "particles.star").blocks["particles"]
     names = flat[PARTICLE].iloc[shown.rows[chosen]].tolist()
-    assert set(flat[PARTICLE].iloc[shown.rows_of(np.flatnonzero(chosen))]) == set(names)
-    assert (flat[PARTICLE].isin(names)).sum() == len(shown.rows_of(np.flatnonzero(chosen))) > 2
+    assert set(flat[PARTICLE].iloc[shown.rows_of(chosen)]) == set(names)
+    assert (flat[PARTICLE].isin(names)).sum() == len(shown.rows_of(chosen)) > 2
     stored = Selections(run).save("two", chosen, shown, "by hand")
     assert stored["count"] == 2
     after = read_star(run / stored["file"]).blocks["particles"]

@@ -136,7 +136,7 @@ class OpenedRun:
 
     def averages(self, chosen: BoolArray, resolution: float) -> bytes:
         """A message with class averages of the particles ``chosen`` ``(N)``; see :meth:`ClassAverages.packed`."""
-        return self._averages.packed(self.particles().rows_of(np.flatnonzero(chosen)), resolution)
+        return self._averages.packed(self.particles().rows_of(chosen), resolution)
 
     def make_path_maps(self, half: int, nodes: FloatArray) -> dict[str, Any]:
         """Begin to make maps from the particles around nodes ``(n k)`` of a half; without nodes, stop that.

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dynaflex.errors import DynaflexError, EnvironmentFault, UsageError
 from dynaflex.io.durable import json_bytes
 from dynaflex.products.subset import write_subset
@@ -59,10 +57,9 @@ class Selections:
                 "view.selection-taken", f"there is a selection called {name!r}",
                 fix="choose another name; selections are never overwritten",
             )  # fmt: skip
-        where = np.flatnonzero(chosen)
-        rows = particles.rows_of(where)
+        rows, count = particles.rows_of(chosen), int(chosen.sum())
         about = {
-            "name": name, "count": len(where), "how": how, "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "name": name, "count": count, "how": how, "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "rows": rows,
         }  # fmt: skip
         star, record = self._reserve()
@@ -75,7 +72,7 @@ class Selections:
             raise
         with record.open("wb") as stream:
             stream.write(json_bytes(about))
-        return {"id": star.stem, "name": name, "count": len(where), "file": f"{FOLDER}/{star.name}"}
+        return {"id": star.stem, "name": name, "count": count, "file": f"{FOLDER}/{star.name}"}
 
     def _write(self, rows: IntArray, star: Path, name: str) -> None:
         """The subset in these rows of the table, and as cryoSPARC keeps it, where the run was made from its table."""

@@ -14,7 +14,7 @@ from dynaflex.data.columns import particle_block
 from dynaflex.errors import UsageError
 from dynaflex.run.directory import Run
 from dynaflex.run.files import ParticleLatents, particles_shown, read_latents, read_motion, read_table
-from dynaflex.shapes import Array, FloatArray, IntArray
+from dynaflex.shapes import Array, BoolArray, FloatArray, IntArray
 from dynaflex.viewer.particles.analysed import Analysed, read_analysis
 from dynaflex.viewer.particles.columns import Column, TableColumns, numbered
 
@@ -113,8 +113,8 @@ class ParticleTable:
         """Which particles the model of a half knows, ``(p)``."""
         return np.arange(len(self)) if self.shared else np.flatnonzero(self.half == half)
 
-    def rows_of(self, chosen: Array | IntArray) -> IntArray:
-        """The rows of all images of the particles at ``chosen``, in the table's order."""
+    def rows_of(self, chosen: BoolArray) -> IntArray:
+        """The rows of all images of the particles ``chosen`` ``(N)``, in the table's order."""
         return np.sort(self._images.rows[np.isin(self._shown, self.rows[chosen])])
 
     @cached_property
