@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -110,6 +111,14 @@ def test_a_list_of_gpus_is_numbers_each_once() -> None:
         with pytest.raises(UsageError) as caught:
             listed(wrong)
         assert caught.value.identifier == "gpus.list"
+
+
+@pytest.mark.parametrize("said", [2, [], [0, 0], [0.5], [-1], ["cuda:1"]])
+def test_python_names_gpus_by_their_numbers(said: Any) -> None:
+    assert listed([0, 2]) == listed((0, 2)) == [0, 2]
+    with pytest.raises(UsageError) as caught:
+        listed(said)
+    assert caught.value.identifier == "gpus.list"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there are GPUs here")

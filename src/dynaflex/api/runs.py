@@ -151,7 +151,8 @@ class Run:
             cluster, kind: a cluster of ``dynaflex analyze``.
             around, half, nearest: the particles around latents ``(k)`` of a half, so many of each half.
             particles: rows of the input table.
-            making: ``solver``, ``box``, ``symmetry``, ``b_factor``, ``device`` and ``threads``, as of the command.
+            making: ``solver``, ``box``, ``symmetry``, ``b_factor``, ``device``, ``gpus`` and ``threads``, as of the
+                command.
 
         Raises:
             UsageError: no state is named or several, a half has too few particles, or another state lies in ``out``.

@@ -31,6 +31,7 @@ def state_of(
     symmetry: str | None = None,
     b_factor: float | None = None,
     device: str = "auto",
+    gpus: Sequence[int] | None = None,
     threads: int | None = None,
 ) -> Path:
     """As :meth:`dynaflex.api.runs.Run.reconstruct`, which has the same arguments."""
@@ -46,6 +47,7 @@ def state_of(
     from dynaflex.results.reopen import Moved
     from dynaflex.run.monitor import shown
     from dynaflex.run.stop import stoppable
+    from dynaflex.workers.crew import crew_of
 
     if solver not in SOLVERS:
         raise UsageError(
@@ -55,7 +57,10 @@ def state_of(
     place = None if around is None else np.asarray(around, dtype=np.float32)
     said = Asked(cluster, kind, run.path / ANALYSIS, place, half, nearest, rows)
     spared = own_files(run.path) if out is not None else ()
-    with shown(), with_threads(threads), stoppable(run.path, "call it again") as stop, durable.sparing(spared):
+    with (
+        shown(), with_threads(threads), crew_of(gpus, device) as crew,
+        stoppable(run.path, "call it again") as stop, durable.sparing(spared),
+    ):  # fmt: skip
         asked, _ = said.understood(run, None)
         if asked is None:
             raise UsageError(
@@ -63,7 +68,8 @@ def state_of(
                 fix="name one; the maps of the whole run are in run.maps",
             )  # fmt: skip
         recipe = Recipe(solver, box=box, symmetry=symmetry, b_factor=b_factor)
-        _, folder = reconstruct_state(run, asked, Moved(), recipe, optional(out), pick_device(device), stop)
+        there = pick_device(device)
+        _, folder = reconstruct_state(run, asked, Moved(), recipe, optional(out), there, stop, crew=crew)
         if out is None:
             with run.locked():
                 rewrite(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ def train(
     strip_prefix: str | None = None,
     until: Stage = "report",
     device: str = "auto",
+    gpus: Sequence[int] | None = None,
     threads: int | None = None,
     cache: AnyPath = "auto",
     skip_check: bool = False,
@@ -49,6 +51,7 @@ def train(
         strip_prefix: dropped from the beginning of image names before looking for them.
         until: last stage: ``"prepare"``, ``"train"``, ``"reconstruct"`` or ``"report"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        gpus: GPUs that work together, ``[0, 1]``; with ``device="cpu"`` as many processes.
         threads: of the CPU; default one for each core that may be used.
         cache: a folder on a local disk in which images are kept ready, or ``"off"``: in memory; default in memory if
             they fit, else in ``out`` until the run is done.
@@ -75,6 +78,7 @@ def train(
     from dynaflex.run.monitor import shown
     from dynaflex.run.refusals import to_resume
     from dynaflex.training.installed import method_named
+    from dynaflex.workers.crew import crew_of
 
     config, files = _settings(method, settings)
     halves = None if half_maps is None else (Path(half_maps[0]), Path(half_maps[1]))
@@ -89,8 +93,8 @@ def train(
     )
     path = Path(out)
     spared = (file for _, file in input_files(paths))
-    with shown(), with_threads(threads), durable.sparing(spared):
-        task = reported_task(until, device, to_resume(absolute(path)), str(cache))
+    with shown(), with_threads(threads), durable.sparing(spared), crew_of(gpus, device) as crew:
+        task = reported_task(until, device, to_resume(absolute(path)), str(cache), crew)
         start_run(method_named(method), path, paths, config, task, unchecked if skip_check else checked)
     return Run(path)
 
@@ -106,6 +110,7 @@ def resume(
     strip_prefix: str | None = None,
     until: Stage = "report",
     device: str = "auto",
+    gpus: Sequence[int] | None = None,
     threads: int | None = None,
     cache: AnyPath = "auto",
 ) -> Run:
@@ -115,7 +120,7 @@ def resume(
         run: run directory.
         particles, map, mask, datadir, strip_prefix: inputs that have moved; they are compared with those that the run
             was started with.
-        until, device, threads, cache: as for :func:`train`.
+        until, device, gpus, threads, cache: as for :func:`train`.
 
     Raises:
         InputError: there is no run there, or its inputs are gone or are others.
@@ -136,13 +141,15 @@ def resume(
     from dynaflex.results.trained import method_of
     from dynaflex.run.monitor import shown
     from dynaflex.run.refusals import to_resume
+    from dynaflex.workers.crew import crew_of
 
     path = Path(run)
     opened = open_run(path)
     moved = Moved(optional(particles), optional(map), optional(mask), optional(datadir), strip_prefix)
     given = (moved.particles, moved.consensus, moved.mask)
-    with shown(), with_threads(threads), durable.sparing(file for file in given if file is not None):
-        task = reported_task(until, device, to_resume(absolute(path)), str(cache))
+    spared = (file for file in given if file is not None)
+    with shown(), with_threads(threads), durable.sparing(spared), crew_of(gpus, device) as crew:
+        task = reported_task(until, device, to_resume(absolute(path)), str(cache), crew)
         resume_run(method_of(opened), path, moved, None, task)
     return Run(path)
 

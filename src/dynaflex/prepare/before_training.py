@@ -80,5 +80,14 @@ def require_able(inputs: Inputs, method: str, reads_tilt_series: bool, in_a_crew
             "tomography.method", f"these are tilt series, and {method} takes every image for a particle",
             file=inputs.paths.particles, fix="dynaflex flex",
         )  # fmt: skip
-    if in_a_crew:
+    require_shareable(inputs, in_a_crew)
+
+
+def require_shareable(inputs: Inputs, in_a_crew: bool) -> None:
+    """Refuse several processes that would share out the images of a particle.
+
+    Raises:
+        UsageError: these are tilt series.
+    """
+    if in_a_crew and inputs.particles.tilted is not None:
         raise UsageError("tomography.ranks", "tilt series are not shared out among processes", fix="one process a half")

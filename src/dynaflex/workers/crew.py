@@ -11,7 +11,7 @@ import secrets
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -121,8 +121,9 @@ class ClusterCrew:
 
 
 @contextmanager
-def crew_of(gpus: str | None, device: str) -> Iterator[Crew | None]:
-    """The crew that ``--gpus`` names, or that a scheduler has started; None where this process is alone.
+def crew_of(gpus: str | Sequence[int] | None, device: str) -> Iterator[Crew | None]:
+    """The crew that ``--gpus`` names, as it is typed or as numbers, or that a scheduler has started; None where this
+    process is alone.
 
     Raises:
         UsageError: the list of GPUs is none, or a device was named beside it.
@@ -147,14 +148,20 @@ def crew_of(gpus: str | None, device: str) -> Iterator[Crew | None]:
         yield None
 
 
-def listed(gpus: str) -> list[int]:
-    """The numbers in ``0,1,3``.
+def listed(gpus: str | Sequence[int]) -> list[int]:
+    """The numbers in ``0,1,3``, or these.
 
     Raises:
         UsageError: it is no such list.
     """
-    words = gpus.split(",")
-    if not all(word.strip().isdecimal() for word in words) or len({int(word) for word in words}) < len(words):
+    # From Python anything may come, 2 for two of them.
+    several = gpus.split(",") if isinstance(gpus, str) else gpus if isinstance(gpus, Iterable) else []
+    words = [str(one) for one in several]
+    if (
+        not words
+        or not all(word.strip().isdecimal() for word in words)
+        or len({int(word) for word in words}) < len(words)
+    ):
         raise UsageError(
             "gpus.list", "this is no list of GPUs", field="--gpus", expected="numbers from 0, each once, as 0,1,2,3",
             found=gpus, fix="--gpus 0,1",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dynaflex.cli.moved import MovedImages, MovedMap, MovedMask, MovedPrefix
-from dynaflex.cli.options import Device, Half, RunFolder, Threads
+from dynaflex.cli.options import Device, Gpus, Half, RunFolder, Threads
 from dynaflex.config import RunConfig, Solver
 from dynaflex.errors import UsageError
 from dynaflex.prepare.device import pick_device, with_threads
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dynaflex.results.reopen import Moved
     from dynaflex.run.directory import Run
     from dynaflex.run.stop import Stop
+    from dynaflex.workers.crew import Crew
 
 _STATE = "One state, from its own particles alone"
 _COLUMNS = {"rigid": "rigid", "deformed": "corrected", "combined": "with all particles"}
@@ -83,6 +84,7 @@ def reconstruct_command(
     datadir: MovedImages = None,
     strip_prefix: MovedPrefix = None,
     device: Device = "auto",
+    gpus: Gpus = None,
     threads: Threads = None,
     cache: Annotated[
         str,
@@ -98,14 +100,22 @@ def reconstruct_command(
     from dynaflex.results.settings import open_run
     from dynaflex.run.monitor import shown
     from dynaflex.run.stop import stoppable
+    from dynaflex.workers.crew import crew_of
+    from dynaflex.workers.process import followed
 
+    if followed():
+        return
     opened, recipe = open_run(run), Recipe(solver, field, box, symmetry, b_factor)
-    with shown(), with_threads(threads), stoppable(run, "give the same command again") as stop:
+    with (
+        shown(), with_threads(threads), crew_of(gpus, device) as crew,
+        stoppable(run, "give the same command again") as stop,
+    ):  # fmt: skip
         said = Asked(cluster, kind, analysis or run / ANALYSIS, _place(around), half, nearest)
         asked, table = said.understood(opened, particles)
         moved = Moved(table, map, mask, datadir, strip_prefix)
         if asked is not None:
-            found, folder = reconstruct_state(opened, asked, moved, recipe, out, pick_device(device), stop, cache)
+            there = pick_device(device)
+            found, folder = reconstruct_state(opened, asked, moved, recipe, out, there, stop, cache, crew)
             if out is None:
                 with opened.locked():
                     rewrite(opened)
@@ -117,13 +127,16 @@ def reconstruct_command(
                 fix="leave out -o, or say which state",
             )  # fmt: skip
         else:
-            lines = _whole_run(opened, stop, moved, recipe, device, cache)
+            lines = _whole_run(opened, stop, moved, recipe, device, cache, crew)
     for line in lines:
         typer.echo(line)
 
 
-def _whole_run(run: Run, stop: Stop, moved: Moved, recipe: Recipe, device: str, cache: str) -> list[str]:
+def _whole_run(
+    run: Run, stop: Stop, moved: Moved, recipe: Recipe, device: str, cache: str, crew: Crew | None
+) -> list[str]:
     from dynaflex.cli.typed import again
+    from dynaflex.prepare.before_training import require_shareable
     from dynaflex.prepare.memory import ready
     from dynaflex.report.reported import reported
     from dynaflex.results import maps
@@ -134,9 +147,10 @@ def _whole_run(run: Run, stop: Stop, moved: Moved, recipe: Recipe, device: str, 
         # What is refused at the door leaves the run as it was, its report too.
         there = pick_device(device)
         inputs = reopened(run, moved)
+        require_shareable(inputs, crew is not None)
         remember(run, inputs)
         inputs = ready(cache, run, inputs, make=True)
-        with reported(run, again()), Halves(run, stop, there) as halves:
+        with reported(run, again()), Halves(run, stop, there, crew) as halves:
             maps.reconstruct_run(run, inputs, there, halves.each, recipe)
     return [f"done: {run.maps}"]
 

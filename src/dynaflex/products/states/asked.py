@@ -13,6 +13,7 @@ import torch
 from dynaflex import tell
 from dynaflex.errors import UsageError
 from dynaflex.io.arrays import read_vectors
+from dynaflex.prepare.before_training import require_shareable
 from dynaflex.prepare.memory import ready
 from dynaflex.prepare.paths import AUTO
 from dynaflex.products.names import K_MEANS, STATES
@@ -27,6 +28,7 @@ from dynaflex.run.directory import Run
 from dynaflex.run.files import read_latents
 from dynaflex.run.stop import Stop
 from dynaflex.shapes import FloatArray, IntArray
+from dynaflex.workers.crew import Crew
 from dynaflex.workers.halves import Halves
 
 Place = list[float] | tuple[Path, int] | FloatArray
@@ -112,18 +114,20 @@ def reconstruct_state(
     device: torch.device,
     stop: Stop,
     cache: str = AUTO,
+    crew: Crew | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Make the maps of a state, in ``out`` or else in the run, which is then held meanwhile; returns what they are, and
     where. Inputs that have ``moved`` are compared with those of the start. Images are read from a ``cache`` that is
-    there; none is made for a few particles.
+    there; none is made for a few particles. A ``crew`` works on it where there is one.
 
     Raises:
         InputError, DamagedCheckpointError: as :func:`reopened`; else as :meth:`Asked.chosen` and :func:`make_state`.
     """
     inputs, both = ready(cache, run, reopened(run, moved), make=False), Surroundings(run)
+    require_shareable(inputs, crew is not None)
     chosen = asked.chosen(run, both)
     folder = run.path / STATES / chosen.name if out is None else out
-    with run.locked() if out is None else nullcontext(), Halves(run, stop, device) as halves:
+    with run.locked() if out is None else nullcontext(), Halves(run, stop, device, crew) as halves:
         return make_state(run, inputs, both, chosen, folder, device, halves.each, recipe), folder
 
 
