@@ -17,7 +17,7 @@ from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.flex.train import FlexTrainer, trials
 from dynaflex.report.facts.tried import coordinates_sentence, cuts_sentence, tried_rows
 from dynaflex.shapes import Tensor
-from dynaflex.training.how_stiff import FACTOR, FIRST, Tried, at_rest, chosen, freed, sittings, updates
+from dynaflex.training.how_stiff import FACTOR, FIRST, STILL, Tried, at_rest, chosen, freed, sittings, updates
 
 PARTICLES = 200
 
@@ -50,15 +50,27 @@ def test_of_strengths_that_are_alike_the_stiffest_is_taken() -> None:
     assert taken > FIRST
 
 
-def at_rest_by(gained: float) -> Tried:
-    """A map at rest by which a particle is so much likelier, ± 1."""
-    return Tried(math.inf, gained, 1.0)
+def at_rest_by(gained: float, error: float = 1.0) -> Tried:
+    """A map at rest by which a particle is so much likelier, ± ``error``."""
+    return Tried(math.inf, gained, error)
 
 
-@pytest.mark.parametrize(("gained", "stiffer"), [(2.0, True), (-0.04, True), (-0.06, False), (-6.0, False)])
-def test_where_something_moves_a_tie_changes_nothing(gained: float, stiffer: bool) -> None:
-    taken, _ = chosen(FIRST, FIRST, around(FIRST, sharpness=0.0, noise=1.0), at_rest_by(gained))
+@pytest.mark.parametrize(
+    ("gained", "error", "stiffer"),
+    [
+        (2.0, 1.0, True), (-0.04, 0.0, True), (-0.06, 0.0, False), (-0.11, 0.05, True), (-0.12, 0.05, False),
+        (-0.19, 1.0, True), (-0.21, 1.0, False), (-6.0, 1.0, False),
+    ],
+)  # fmt: skip
+def test_where_something_moves_a_tie_changes_nothing(gained: float, error: float, stiffer: bool) -> None:
+    taken, _ = chosen(FIRST, FIRST, around(FIRST, sharpness=0.0, noise=1.0), at_rest_by(gained, error))
     assert (taken > FIRST) is stiffer
+
+
+def test_what_turns_out_to_be_at_rest_is_made_stiff_however_soft_it_has_become() -> None:
+    softest = around(FIRST / FACTOR**3, sharpness=1.0, noise=0.1)
+    taken, tried = chosen(FIRST / FACTOR**2, FIRST, softest, at_rest_by(0.0, 0.0))
+    assert taken == FIRST * FACTOR and [one.rigidity for one in tried] == [taken, FIRST / FACTOR**2, FIRST / FACTOR**3]
 
 
 def test_where_nothing_moves_the_stiffest_is_taken_that_does_not_break_down() -> None:
@@ -82,22 +94,42 @@ def test_a_strength_that_breaks_down_is_not_taken() -> None:
 
 @pytest.mark.parametrize(("worse", "taken"), [(0.0, FIRST / FACTOR), (0.2, FIRST)])
 def test_a_motion_is_let_go_of_where_that_is_no_worse(worse: float, taken: float) -> None:
-    alike = around(FIRST, sharpness=0.0, noise=1.0)
-    assert freed(FIRST, lambda rigidity: alike(rigidity) - worse * (rigidity < FIRST))[0] == taken
+    alike, enough = around(FIRST, sharpness=0.0, noise=1.0), round(STILL * FACTOR / FIRST)
+    assert freed(FIRST, enough, lambda rigidity: alike(rigidity) - worse * (rigidity < FIRST))[0] == pytest.approx(
+        taken, rel=1e-2
+    )
+
+
+@pytest.mark.parametrize("particles", [20, 110, 450, 1800, 30_000])
+@pytest.mark.parametrize("present", [FIRST * FACTOR, FIRST, FIRST / FACTOR, FIRST / FACTOR**4])
+def test_a_motion_is_let_go_of_as_far_as_particles_keep_still_what_stands_still(present: float, particles: int) -> None:
+    """The noise of the flow falls as the root of particles times rigidity."""
+    taken, tried = freed(present, particles, around(present, sharpness=0.0, noise=0.0))
+    assert taken <= present and len(tried) <= 4
+    assert taken == present or taken * particles >= 0.999 * STILL
+    assert taken * particles < 1.001 * STILL or taken == present / FACTOR**3 or taken == present
+
+
+def test_a_motion_is_let_go_of_as_far_as_images_allow() -> None:
+    evidence = lambda rigidity: torch.linspace(0.0, 1.0, PARTICLES) * (1.0 if rigidity < FIRST / 8 else 0.0)  # noqa: E731
+    taken, tried = freed(FIRST, 30_000, lambda rigidity: -evidence(rigidity))
+    assert taken == FIRST / FACTOR and len(tried) == 3
 
 
 def test_a_strength_that_breaks_down_frees_nothing() -> None:
-    taken, _ = freed(FIRST, lambda rigidity: torch.full((PARTICLES,), 0.0 if rigidity == FIRST else torch.nan))
+    taken, _ = freed(FIRST, 1800, lambda rigidity: torch.full((PARTICLES,), 0.0 if rigidity == FIRST else torch.nan))
     assert taken == FIRST
 
 
-def test_a_motion_is_beyond_doubt_by_five_standard_errors() -> None:
+def test_a_map_at_rest_misses_a_motion_by_what_that_must_be_worth_and_not_by_chance() -> None:
     resting = torch.randn(PARTICLES, generator=torch.Generator().manual_seed(2))
     own = torch.randn(PARTICLES, generator=torch.Generator().manual_seed(3))
     own, error = (own - own.mean()) / own.std(), PARTICLES**-0.5
     by = lambda errors: at_rest(resting + own + errors * error, resting)  # noqa: E731
-    assert by(5.2).beyond_doubt_less_likely and not by(4.8).beyond_doubt_less_likely
+    needed = 0.2 / error + 2.0
+    assert by(needed + 0.2).less_likely_by_a_motion and not by(needed - 0.2).less_likely_by_a_motion
     assert by(0.8).agrees and not by(1.2).agrees and by(-3.2).surely_likelier
+    assert by(1.8).perhaps_as_likely and not by(3.0).perhaps_as_likely and not by(1.8).as_likely
 
 
 @pytest.mark.parametrize("epochs", [16, 24, 37, 60])
@@ -159,11 +191,11 @@ def test_a_map_at_rest_is_less_likely_for_a_molecule_that_moves(trainer: FlexTra
     kept = trainer.map.values.clone()
     resting = trainer._at_rest(weights)
     assert len(resting) == len(trainer.held_out) and torch.equal(trainer.map.values, kept)
-    assert at_rest(trainer._evidence(weights), resting).beyond_doubt_less_likely
+    assert at_rest(trainer._evidence(weights), resting).less_likely_by_a_motion
 
 
 @pytest.mark.parametrize(
-    ("over_rest", "sitting", "factor"), [(6.0, 2, 1 / FACTOR), (6.0, 0, 1.0), (4.0, 2, 1.0), (0.04, 2, FACTOR)]
+    ("over_rest", "sitting", "factor"), [(2.4, 2, 1 / FACTOR), (2.4, 0, 1.0), (2.0, 2, 1.0), (0.04, 2, FACTOR)]
 )
 def test_a_motion_is_let_go_of_at_the_last_sitting_if_it_is_sure(
     trainer: FlexTrainer, monkeypatch: pytest.MonkeyPatch, over_rest: float, sitting: int, factor: float
@@ -175,9 +207,10 @@ def test_a_motion_is_let_go_of_at_the_last_sitting_if_it_is_sure(
     monkeypatch.setattr(trainer, "_evidence_with", lambda strength, weights: harsh.get(strength, 0.0 * spread))
     monkeypatch.setattr(trainer, "_evidence", lambda weights: spread + over_rest)
     monkeypatch.setattr(trainer, "_at_rest", lambda weights: torch.zeros(PARTICLES))
+    monkeypatch.setattr(trainer.data, "count", lambda index: STILL * FACTOR / FIRST)
     trainer.progress.epoch, trainer.progress.rigidity = sorted(trainer.trials)[sitting], FIRST
     trainer._choose_rigidity(trainer.weights())
-    assert trainer.progress.rigidity == FIRST * factor
+    assert trainer.progress.rigidity == pytest.approx(FIRST * factor)
     assert trainer.progress.tried[0][0] is None
 
 

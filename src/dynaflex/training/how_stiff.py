@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dynaflex import spent
 from dynaflex.inference.integral import KNOWN_TO
 from dynaflex.shapes import Tensor
-from dynaflex.validate.controls import BEYOND_DOUBT, gain
+from dynaflex.validate.controls import BEYOND_DOUBT, WORTH, gain
 
 FIRST = 0.55
 """The rigidity to begin with, in nats per nm³ of matter and unit of squared strain: see ADR 0017."""
@@ -26,6 +26,11 @@ FEWEST = 20
 _SURE = 3.0
 """Standard errors by which a softer molecule must be the likelier: softness lets noise in, which is hard to get rid of
 again, and lets the flow make up for what the map still lacks."""
+_CHANCE = 2.0
+"""Standard errors by which a molecule at rest is less likely by chance alone once in forty times."""
+STILL = 62.0
+"""Particles times rigidity that keep still what stands still. What images do not tell moves by the noise of all that is
+learned from, which falls as the root of both: 0.3 to 0.7 Å with these, see ADR 0041."""
 STRENGTHS = 3
 """Tried at a sitting, at most."""
 _SITTINGS = (0.4, 0.5, 0.6)
@@ -60,9 +65,14 @@ class Tried:
         return self.gain >= -KNOWN_TO
 
     @property
-    def beyond_doubt_less_likely(self) -> bool:
-        """True if there is no doubt at all that they are less likely: a motion that is let go of is not taken back."""
-        return beyond_doubt_less_likely(self.gain, self.error)
+    def perhaps_as_likely(self) -> bool:
+        """True if it may be chance that particles are less likely, and they are by less than a motion must be worth."""
+        return self.gain >= -min(math.hypot(KNOWN_TO, _CHANCE * self.error), WORTH)
+
+    @property
+    def less_likely_by_a_motion(self) -> bool:
+        """True if they are less likely by more than a motion must be worth, and not by chance."""
+        return self.gain < -(WORTH + _CHANCE * self.error)
 
 
 def beyond_doubt_less_likely(gained: float, error: float) -> bool:
@@ -92,10 +102,11 @@ def chosen(
     """The rigidity to go on with, and what was tried: the ``present`` one, a stiffer and a softer one.
 
     ``evidence(rigidity)`` is the logarithm ``(p)`` of the likelihood of particles that were held out. Where it is as
-    likely that all is at ``rest``, the stiffest is taken. Else a softer one must surely be better, and a stiffer one as
-    well: that strengths agree says of what moves that images, or updates, are too few to tell them apart. Where nobody
-    asked whether anything moves, the stiffer of two that agree within a standard error is taken.
-    A molecule that was surely softer than with the ``first`` is not made stiffer again.
+    likely that all is at ``rest``, the stiffest is taken; where it perhaps is as well, unless a softer one is surely
+    better: a motion that has just begun is worth little yet. Else a stiffer one must surely be better too: that
+    strengths agree says of what moves that images, or updates, are too few to tell them apart. Where nobody asked
+    whether anything moves, the stiffer of two that agree within a standard error is taken.
+    A molecule that was surely softer than with the ``first`` is not made stiffer again, unless it is at rest.
     """
     before = evidence(present)
 
@@ -103,11 +114,12 @@ def chosen(
         return Tried(rigidity, *gain(evidence(rigidity), before))
 
     softer = trial(present / FACTOR)
+    resting = rest is not None and (rest.as_likely or (rest.perhaps_as_likely and not softer.surely_likelier))
     tried = [Tried(present, 0.0, 0.0), softer]
-    if present >= first:
-        tried.insert(0, trial(present * FACTOR))
+    if resting or present >= first:
+        tried.insert(0, trial(FACTOR * max(present, first)))
     stiffest = next(one for one in tried if math.isfinite(one.gain))
-    if rest is not None and rest.as_likely:
+    if resting:
         return stiffest.rigidity, tried
     if softer.surely_likelier:
         return softer.rigidity, tried
@@ -115,16 +127,20 @@ def chosen(
     return (stiffest.rigidity if stands else present), tried
 
 
-def freed(present: float, evidence: Callable[[float], Tensor]) -> tuple[float, list[Tried]]:
-    """The rigidity for a motion that is beyond doubt, and what was tried: a softer one, if it agrees with the present.
+def freed(present: float, particles: int, evidence: Callable[[float], Tensor]) -> tuple[float, list[Tried]]:
+    """The rigidity for a motion that images would miss, learned from so many ``particles``, and what was tried: as soft
+    a one as agrees with the present, and with which so many keep still what stands still.
 
     Strain is paid for by every particle, however many there are, so that the strength that keeps noise out also keeps
     a true motion short. Where it is short the evidence hardly notices, for latents spread as it shrinks. ``evidence``
     is as in :func:`chosen`.
     """
-    before = evidence(present)
-    softer = Tried(present / FACTOR, *gain(evidence(present / FACTOR), before))
-    return (softer.rigidity if softer.agrees else present), [Tried(present, 0.0, 0.0), softer]
+    before, softest = evidence(present), STILL / particles
+    tried = [Tried(present, 0.0, 0.0)]
+    while len(tried) <= STRENGTHS and tried[-1].agrees and tried[-1].rigidity > softest:
+        rigidity = max(tried[-1].rigidity / FACTOR, softest)
+        tried.append(Tried(rigidity, *gain(evidence(rigidity), before)))
+    return min(one.rigidity for one in tried if one.agrees), tried
 
 
 def at_rest(moving: Tensor, resting: Tensor) -> Tried:

@@ -16,6 +16,9 @@ from dynaflex.shapes import Array, IntArray, Tensor
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 BEYOND_DOUBT, SURE, UNSURE = 5.0, 3.0, 1.0
 """Standard errors after which nobody asks again, that settle a question, and that raise one."""
+WORTH = 0.2
+"""Nats that what moves must be worth to a particle. An image tells less than a third of the variance of a latent that
+is worth less, ``1 - exp(-2 nats)``, and that has what no particle shows follow noise beside the motion that it has."""
 PERMUTATIONS = 20
 _FOLDS, _NEIGHBOURS = 5, 15
 _SMALL_LEAK, _LARGE_LEAK = 0.05, 0.25

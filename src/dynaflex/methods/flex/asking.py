@@ -27,6 +27,10 @@ from dynaflex.training.likelihood import Judges, take_whole_off
 from dynaflex.training.steps import Diverged
 from dynaflex.training.undone import undone
 
+_REMEMBERED = 100
+"""Updates of which the flow knows: it forgets those before them as fast as others come, so that more particles than
+these show it do not make it quieter."""
+
 
 @dataclass
 class FlexProgress(MapProgress):
@@ -80,11 +84,12 @@ class AskingTrainer(TrainerOnMesh):
     @spent.on("stiffness")
     def _choose_rigidity(self, weights: Tensor) -> None:
         """Go on with the stiffness that they are likelier with: the stiffest where it is as likely that nothing
-        moves, and in the end as soft a one as they allow where that is not, beyond doubt."""
+        moves, and in the end as soft a one as they allow where they would miss the motion."""
         state, evidence = self.progress, partial(self._evidence_with, weights=weights)
         rest = how_stiff.at_rest(self._evidence(weights), self._at_rest(weights))
-        if rest.beyond_doubt_less_likely and state.epoch == max(self.trials):
-            state.rigidity, tried = how_stiff.freed(state.rigidity, evidence)
+        if rest.less_likely_by_a_motion and state.epoch == max(self.trials):
+            heard = min(self.data.count(self.training), _REMEMBERED * self.config.batch_size)
+            state.rigidity, tried = how_stiff.freed(state.rigidity, heard, evidence)
         else:
             state.rigidity, tried = how_stiff.chosen(state.rigidity, how_stiff.FIRST, evidence, rest)
         state.tried = how_stiff.told([rest, *tried])

@@ -11,11 +11,7 @@ from collections.abc import Callable
 import torch
 
 from dynaflex.shapes import Tensor
-from dynaflex.validate.controls import gain
-
-_WORTH = 0.2
-"""Nats that a coordinate must be worth to a particle: an image tells less than a third of the variance of one that is
-worth less, ``1 - exp(-2 nats)``, and that has what no particle shows follow noise beside the motion that it shows."""
+from dynaflex.validate.controls import WORTH, gain
 
 
 def by_information(covariance: Tensor) -> Tensor:
@@ -39,7 +35,7 @@ def needed(active: Tensor, evidence: Callable[[Tensor], Tensor]) -> Tensor:
         fewer[int(active.nonzero()[-1])] = 0.0
         without = evidence(fewer)
         gained, error = gain(without, before)
-        if gained < -max(error, _WORTH):
+        if gained < -max(error, WORTH):
             break
         active, before = fewer, without
     return active
