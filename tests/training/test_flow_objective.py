@@ -4,12 +4,15 @@ as stiff as their strain says."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 from dynaflex.losses.rigidity import amounts, stiffness
+from dynaflex.methods.flex import train
 from dynaflex.methods.flex.train import FlexTrainer
+from dynaflex.shapes import Tensor
 
 MakeFlex = Callable[..., FlexTrainer]
 SOME = 8
@@ -44,3 +47,21 @@ def test_cells_are_as_stiff_as_their_strain_says_once_it_is_known(make_flex: Mak
     trainer._begin_motion()
     strain = trainer.progress.strain
     assert bool((strain > 0).any()) and torch.equal(trainer.rigidity_table.weights, stiffness(strain, alike).double())
+
+
+@pytest.mark.parametrize(("share", "elsewhere"), [(0.3, False), (0.5, True)])
+def test_latents_are_looked_for_elsewhere_once_it_is_known_where_the_molecule_gives(
+    make_flex: MakeFlex, monkeypatch: pytest.MonkeyPatch, share: float, elsewhere: bool
+) -> None:
+    trainer = make_flex(epochs=60)
+    asked = []
+
+    def best(*given: Any) -> Tensor:
+        asked.append(given[3])
+        latents: Tensor = given[-1]
+        return latents
+
+    monkeypatch.setattr(train, "best_start", best)
+    trainer.progress.epoch = round(share * trainer.epochs)
+    trainer._found(trainer.data.batch(trainer.training[:SOME]), trainer.weights())
+    assert bool(asked) is elsewhere
