@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import distributions
 from torch.distributions import MultivariateNormal, kl_divergence
@@ -13,6 +14,7 @@ from dynaflex import fourier
 from dynaflex.imaging.pose import Pose
 from dynaflex.latents.encoder import Encoder
 from dynaflex.latents.posterior import Normal, Posterior
+from dynaflex.latents.sigma_points import sigma_points
 from dynaflex.latents.table import LatentTable
 from seen import seen
 
@@ -67,3 +69,14 @@ def test_encoder_has_three_linear_layers_and_sees_the_image_alone() -> None:
     one, two = encoder.posterior(whole), encoder.posterior(replace(whole, index=torch.zeros(6, dtype=torch.long)))
     assert one.mean.shape == (6, 4)
     assert torch.equal(one.mean, two.mean)
+
+
+@pytest.mark.parametrize("idle", [0.0, 1.0])
+def test_sigma_points_have_the_mean_and_the_covariance_of_the_latents(idle: float) -> None:
+    mixing = torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, 0.3], [0.0, 0.0, idle]])
+    latents = torch.rand(50, 3, generator=torch.Generator().manual_seed(0)) @ mixing + 1.0
+    points = sigma_points(latents)
+    assert points.shape == (6, 3)
+    torch.testing.assert_close(points.mean(dim=0), latents.mean(dim=0))
+    covariances = [torch.cov(some.T, correction=0) for some in (points, latents)]
+    torch.testing.assert_close(*covariances, rtol=1e-4, atol=1e-6)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from dynaflex.latents.posterior import Posterior
 from dynaflex.losses.rigidity import amounts, stiffness
 from dynaflex.methods.flex import train
 from dynaflex.methods.flex.train import FlexTrainer
@@ -32,6 +33,30 @@ def test_latents_are_drawn_as_widely_as_their_images_leave_them(
     drawn = model.deformed(trainer.table.mean_of(batch.index) + width * draw)
     moved = (drawn - model.density.points()).square().sum(-1).mean().sqrt()
     assert added.figures["rms_displacement"] == pytest.approx(moved.item(), rel=1e-3)
+
+
+def test_the_flow_learns_what_tells_particles_apart_and_nothing_that_all_of_them_want(
+    make_flex: MakeFlex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From images of one conformation, which the map does not show, it learns nothing."""
+    trainer = make_flex(rigidity=0.0)
+    everyone, few = torch.arange(len(trainer.data)), trainer.training[:SOME]
+    batch = trainer.data.batch(few, noise=torch.zeros(SOME, trainer.config.latent_dim))
+
+    def gradient(apart: float) -> float:
+        """What is learned from particles that stand on either side of a conformation, so far apart."""
+        where = torch.tensor([0.8, -0.3]) + apart * torch.where(everyone % 2 == 0, 0.5, -0.5)[:, None]
+        trainer.table.set_mean(everyone, where)
+        found = Posterior(where[few], torch.zeros(SOME, trainer.config.latent_dim))
+        monkeypatch.setattr(trainer, "_found", lambda *_: found)
+        trainer.flow.zero_grad()
+        trainer._accumulate(batch, 1.0, weights=trainer.weights())
+        learned = trainer.flow.network.w_out.grad
+        assert learned is not None
+        return float(learned.abs().max())
+
+    assert float(trainer.flow.vertex_displacement(torch.tensor([[0.8, -0.3]])).detach().abs().max()) > 0.1
+    assert gradient(apart=0.0) < 1e-3 * gradient(apart=1.0)
 
 
 def test_cells_are_as_stiff_as_their_strain_says_once_it_is_known(make_flex: MakeFlex) -> None:

@@ -17,9 +17,8 @@ class MeshFlow(OnMesh):
     One network moves all vertices, where the paper's has three outputs for each: what images say of a vertex is known
     of its neighbours (ADR 0032). Where segments lie side by side, or over each other, f tells them apart by a vector of
     each that the first layer is given, zero at first. Taking off f(0, x) makes z = 0 the conformation of the canonical
-    map, so that the map and the flow cannot trade a common displacement. The motion of what stands ``still`` is taken
-    off too, once that was found. Vertices that are ``fixed`` stay, and nothing moves along coordinates that are not
-    ``active`` ``(k)``, 0 or 1.
+    map. The motion of what stands ``still`` is taken off too, once that was found. Vertices that are ``fixed`` stay,
+    and nothing moves along coordinates that are not ``active`` ``(k)``, 0 or 1.
     """
 
     active: Tensor

@@ -13,6 +13,7 @@ from dynaflex.inference.newton import infer
 from dynaflex.inference.search import best_start
 from dynaflex.kernels import RigidityTable
 from dynaflex.latents.posterior import Posterior
+from dynaflex.latents.sigma_points import sigma_points
 from dynaflex.losses.data import data_loss
 from dynaflex.losses.rigidity import amounts, rigidity, stiffness, strains
 from dynaflex.methods.flex import how_long
@@ -124,7 +125,7 @@ class FlexTrainer(AskingTrainer):
         """
         found, series = self._found(batch, weights), batch.series
         destinations = self.model.deformed(series.one(found.sample(batch.noise)))
-        prediction = self.model.render(series.each(destinations), batch.pose, batch.ctf)
+        prediction = self.model.render(series.each(self._without_common(destinations)), batch.pose, batch.ctf)
         data = data_loss(prediction, batch.coefficients, weights).mean()
         rigid = rigidity(destinations, self.rigidity_table).mean()
         # A particle is strained once, however many images show it.
@@ -132,6 +133,12 @@ class FlexTrainer(AskingTrainer):
         (share * (data + strain)).backward()
         terms = {"data_loss": data, "geometry": rigid, "kl": found.divergence().mean()}
         return self._contribution(batch, weights, found.mean, destinations, prediction, terms)
+
+    def _without_common(self, destinations: Tensor) -> Tensor:
+        """The same ``destinations`` ``(b v 3)``, from which the flow learns what tells particles apart and nothing that
+        all want alike: that is for the map to say, and both would drift if the flow said it too (ADR 0042)."""
+        common = self.model.deformed(sigma_points(self._some_latents())).mean(dim=0)
+        return destinations - (common - common.detach())
 
     def _end_motion(self) -> dict[str, Any]:
         self._settle_strain()
