@@ -36,21 +36,29 @@ def test_coordinates_go_as_long_as_the_last_one_is_not_missed(gains: list[float]
     def evidence(active: Tensor) -> Tensor:
         return torch.stack([each[k] * float(active[k]) for k in each]).sum(dim=0)
 
-    assert needed(torch.ones(len(gains)), evidence).tolist() == [1.0] * kept + [0.0] * (len(gains) - kept)
+    assert needed(torch.ones(len(gains)), evidence, doubt=0.0).tolist() == [1.0] * kept + [0.0] * (len(gains) - kept)
 
 
 def test_with_few_particles_what_is_missed_within_an_error_goes() -> None:
     """Nine particles, to each of which the second coordinate is worth half a nat, give or take two."""
     spread = torch.linspace(-1.0, 1.0, 9)
     worth = 0.5 + 2.0 * spread / spread.std()
-    assert needed(torch.ones(2), lambda some: worth * some[1]).tolist() == [1.0, 0.0]
-    assert needed(torch.ones(2), lambda some: (worth + 0.5) * some[1]).tolist() == [1.0, 1.0]
+    assert needed(torch.ones(2), lambda some: worth * some[1], doubt=0.0).tolist() == [1.0, 0.0]
+    assert needed(torch.ones(2), lambda some: (worth + 0.5) * some[1], doubt=0.0).tolist() == [1.0, 1.0]
 
 
 def test_what_was_given_up_stays_given_up() -> None:
     each = evidence_of([2.0, 5.0])
     active = torch.tensor([1.0, 0.0])
-    assert torch.equal(needed(active, lambda some: each[0] * some[0] + each[1] * some[1]), active)
+    assert torch.equal(needed(active, lambda some: each[0] * some[0] + each[1] * some[1], doubt=0.0), active)
+
+
+@pytest.mark.parametrize(("worth", "doubt", "kept"), [(0.18, 2.0, 2), (0.18, 0.0, 1), (0.14, 2.0, 1), (0.22, 0.0, 2)])
+def test_a_coordinate_that_may_be_worth_it_remains_while_in_doubt(worth: float, doubt: float, kept: int) -> None:
+    """A hundred particles tell what the second coordinate is worth to 0.02 nats."""
+    spread = torch.linspace(-1.0, 1.0, 100)
+    each = worth + 0.2 * spread / spread.std()
+    assert needed(torch.ones(2), lambda some: each * some[1], doubt).sum() == kept
 
 
 def test_a_turn_finds_what_images_tell() -> None:

@@ -13,11 +13,12 @@ import torch
 
 from dynaflex.imaging.noise import noise_weights
 from dynaflex.methods.dynamight.train import HalfTrainer
+from dynaflex.methods.flex import how_many
 from dynaflex.methods.flex.config import FlexConfig
 from dynaflex.methods.flex.train import FlexTrainer, trials
 from dynaflex.report.facts.tried import coordinates_sentence, cuts_sentence, tried_rows
 from dynaflex.shapes import Tensor
-from dynaflex.training.how_stiff import FACTOR, FIRST, STILL, Tried, at_rest, chosen, freed, sittings, updates
+from dynaflex.training.how_stiff import CHANCE, FACTOR, FIRST, STILL, Tried, at_rest, chosen, freed, sittings, updates
 
 PARTICLES = 200
 
@@ -212,6 +213,22 @@ def test_a_motion_is_let_go_of_at_the_last_sitting_if_it_is_sure(
     trainer._choose_rigidity(trainer.weights())
     assert trainer.progress.rigidity == pytest.approx(FIRST * factor)
     assert trainer.progress.tried[0][0] is None
+
+
+@pytest.mark.parametrize(("sitting", "doubt"), [(0, CHANCE), (1, CHANCE), (2, 0.0)])
+def test_a_coordinate_has_the_benefit_of_the_doubt_until_the_last_sitting(
+    trainer: FlexTrainer, monkeypatch: pytest.MonkeyPatch, sitting: int, doubt: float
+) -> None:
+    asked = []
+
+    def every(active: Tensor, evidence: object, doubt: float) -> Tensor:
+        asked.append(doubt)
+        return active
+
+    monkeypatch.setattr(how_many, "needed", every)
+    trainer.progress.epoch = sorted(trainer.trials)[sitting]
+    trainer._choose_coordinates(trainer.weights())
+    assert asked == [doubt]
 
 
 def test_a_given_rigidity_is_kept(trainer: FlexTrainer) -> None:

@@ -26,11 +26,11 @@ FEWEST = 20
 _SURE = 3.0
 """Standard errors by which a softer molecule must be the likelier: softness lets noise in, which is hard to get rid of
 again, and lets the flow make up for what the map still lacks."""
-_CHANCE = 2.0
+CHANCE = 2.0
 """Standard errors by which a molecule at rest is less likely by chance alone once in forty times."""
-STILL = 62.0
+STILL = 31.0
 """Particles times rigidity that keep still what stands still. What images do not tell moves by the noise of all that is
-learned from, which falls as the root of both: 0.3 to 0.7 Å with these, see ADR 0041."""
+learned from, which falls as the root of both: 0.2 to 0.7 Å with these, see ADR 0042."""
 STRENGTHS = 3
 """Tried at a sitting, at most."""
 _SITTINGS = (0.4, 0.5, 0.6)
@@ -67,12 +67,12 @@ class Tried:
     @property
     def perhaps_as_likely(self) -> bool:
         """True if it may be chance that particles are less likely, and they are by less than a motion must be worth."""
-        return self.gain >= -min(math.hypot(KNOWN_TO, _CHANCE * self.error), WORTH)
+        return self.gain >= -min(math.hypot(KNOWN_TO, CHANCE * self.error), WORTH)
 
     @property
     def less_likely_by_a_motion(self) -> bool:
         """True if they are less likely by more than a motion must be worth, and not by chance."""
-        return self.gain < -(WORTH + _CHANCE * self.error)
+        return self.gain < -(WORTH + CHANCE * self.error)
 
 
 def beyond_doubt_less_likely(gained: float, error: float) -> bool:

@@ -107,7 +107,9 @@ class AskingTrainer(TrainerOnMesh):
             flow.active.copy_(active)
             return self._evidence(weights)
 
-        flow.active.copy_(how_many.needed(flow.active.clone(), evidence))
+        # A motion that has just begun is worth little, and a coordinate that is given up does not come back.
+        doubt = 0.0 if self.progress.epoch == max(self.trials) else how_stiff.CHANCE
+        flow.active.copy_(how_many.needed(flow.active.clone(), evidence, doubt))
         self.table.set_mean(every, flow.effective(self.table.mean_of(every)))
 
     def _at_rest(self, weights: Tensor) -> Tensor:

@@ -23,11 +23,12 @@ def by_information(covariance: Tensor) -> Tensor:
     return torch.linalg.eigh(precision).eigenvectors.flip(1).T.float()
 
 
-def needed(active: Tensor, evidence: Callable[[Tensor], Tensor]) -> Tensor:
+def needed(active: Tensor, evidence: Callable[[Tensor], Tensor], doubt: float) -> Tensor:
     """Which of the ``active`` coordinates ``(k)`` remain, the last of them going first, and one remaining always.
 
     ``evidence(active)`` is the logarithm ``(p)`` of the likelihood of particles that were held out, with these. A
-    coordinate remains that they miss by more than a standard error and by a fifth of a nat.
+    coordinate remains that they miss by more than a standard error and by a fifth of a nat, or may miss by as much:
+    by so many standard errors of ``doubt``. What is given up does not come back.
     """
     before = evidence(active)
     while int(active.sum()) > 1:
@@ -35,7 +36,7 @@ def needed(active: Tensor, evidence: Callable[[Tensor], Tensor]) -> Tensor:
         fewer[int(active.nonzero()[-1])] = 0.0
         without = evidence(fewer)
         gained, error = gain(without, before)
-        if gained < -max(error, WORTH):
+        if gained < -max(error, WORTH - doubt * error):
             break
         active, before = fewer, without
     return active
