@@ -39,6 +39,22 @@ def test_nothing_moves_at_the_origin_of_the_latents_and_something_does_elsewhere
     assert float(moved[1].detach().abs().max()) > 0.1
 
 
+def test_what_anchors_have_in_common_stays_however_the_network_changes_until_it_is_settled(mesh: TetMesh) -> None:
+    flow, origin = flow_on(mesh), torch.zeros(1, 2)
+    anchors = torch.tensor([[1.0, 0.2], [-0.4, 1.0], [0.1, -0.7], [0.5, 0.5]])
+    before = flow.vertex_displacement(anchors).detach()
+    flow.settle(anchors)
+    torch.testing.assert_close(flow.vertex_displacement(anchors).detach(), before)
+    flow.network.w_latent.data += 0.3
+    after = flow.vertex_displacement(anchors).detach()
+    torch.testing.assert_close(after.mean(dim=0), before.mean(dim=0), rtol=1e-4, atol=1e-4)
+    assert (
+        float((after - before).abs().max()) > 0.1 and float(flow.vertex_displacement(origin).detach().abs().max()) > 0.1
+    )
+    flow.settle(anchors)
+    assert float(flow.vertex_displacement(origin).detach().abs().max()) < 1e-4
+
+
 def test_it_starts_near_the_identity_whatever_the_latents(mesh: TetMesh) -> None:
     cell = cell_of_voxels(mesh, GRID).flatten()
     inside = cell >= 0

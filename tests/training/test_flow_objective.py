@@ -47,6 +47,7 @@ def test_the_flow_learns_what_tells_particles_apart_and_nothing_that_all_of_them
         """What is learned from particles that stand on either side of a conformation, so far apart."""
         where = torch.tensor([0.8, -0.3]) + apart * torch.where(everyone % 2 == 0, 0.5, -0.5)[:, None]
         trainer.table.set_mean(everyone, where)
+        trainer._begin_map()
         found = Posterior(where[few], torch.zeros(SOME, trainer.config.latent_dim))
         monkeypatch.setattr(trainer, "_found", lambda *_: found)
         trainer.flow.zero_grad()

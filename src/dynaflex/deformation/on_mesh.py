@@ -18,7 +18,6 @@ from dynaflex.shapes import Tensor
 class OnMesh(Deformation):
     """Vertex displacements, interpolated linearly inside every tetrahedron; what moves the vertices is the subclass.
 
-    The conformation ``origin`` ``(k)`` is at rest, zero at first: there the vertices are where the mesh has them.
     ``sites`` ``(m 3)`` in Å, ``spacing`` apart, are the voxels of the map and ``site_cell`` ``(m)`` the cell that
     carries each: where cells of different segments overlap, a point moves with the cell of the voxel it is nearest to.
     """
@@ -28,11 +27,10 @@ class OnMesh(Deformation):
     stiffness: Tensor
     segment: Tensor
     fixed: Tensor
-    origin: Tensor
     sites: Tensor
     site_cell: Tensor
 
-    def __init__(self, mesh: TetMesh, latent_dim: int, sites: Tensor, site_cell: Tensor, spacing: float) -> None:
+    def __init__(self, mesh: TetMesh, sites: Tensor, site_cell: Tensor, spacing: float) -> None:
         super().__init__()
         # Buffers, so that a checkpoint holds the mesh; the sites are those of the map beside it.
         self.register_buffer("vertices", mesh.vertices)
@@ -40,7 +38,6 @@ class OnMesh(Deformation):
         self.register_buffer("stiffness", mesh.weights)
         self.register_buffer("segment", mesh.segment)
         self.register_buffer("fixed", mesh.fixed)
-        self.register_buffer("origin", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("sites", sites, persistent=False)
         self.register_buffer("site_cell", site_cell, persistent=False)
         self.reach = spacing * math.sqrt(3.0)
@@ -48,8 +45,12 @@ class OnMesh(Deformation):
 
     @abstractmethod
     def vertex_displacement(self, latents: Tensor) -> Tensor:
-        """Displacements ``(b v 3)`` in Å of the vertices from ``origin`` to latents ``(b k)``; in memory as
-        ``(b 3 v)``."""
+        """Displacements ``(b v 3)`` in Å of the vertices from where the mesh has them to latents ``(b k)``; in memory
+        as ``(b 3 v)``."""
+
+    @abstractmethod
+    def _rest_at(self, origin: Tensor) -> None:
+        """Displace from the conformation ``origin`` ``(k)`` from now on."""
 
     @property
     def mesh(self) -> TetMesh:
@@ -64,7 +65,7 @@ class OnMesh(Deformation):
         changed = copy.deepcopy(self)
         changed.sites = self.sites + self.displacement(origin[None], self.sites)[0].detach()
         changed.vertices = self.vertices + self.vertex_displacement(origin[None])[0].detach()
-        changed.origin = origin
+        changed._rest_at(origin)
         changed._tree = cKDTree(changed.sites.cpu().numpy())
         return changed
 

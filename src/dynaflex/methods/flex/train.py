@@ -104,6 +104,10 @@ class FlexTrainer(AskingTrainer):
         if self.progress.step == 0:
             self._ask()
 
+    def _begin_map(self) -> None:
+        """What particles have in common now is for the map to show."""
+        self.flow.settle(sigma_points(self._some_latents()))
+
     def _end_epoch(self) -> None:
         """Add a stretch where the plan ends and particles held out still gain."""
         state, stretch = self.progress, how_long.stretch(self.planned)
@@ -125,20 +129,16 @@ class FlexTrainer(AskingTrainer):
         """
         found, series = self._found(batch, weights), batch.series
         destinations = self.model.deformed(series.one(found.sample(batch.noise)))
-        prediction = self.model.render(series.each(self._without_common(destinations)), batch.pose, batch.ctf)
+        prediction = self.model.render(series.each(destinations), batch.pose, batch.ctf)
         data = data_loss(prediction, batch.coefficients, weights).mean()
-        rigid = rigidity(destinations, self.rigidity_table).mean()
+        # Of what particles have in common only strain keeps hold.
+        drifted = self.flow.vertex_displacement(torch.zeros_like(found.mean[:1]))
+        rigid = rigidity(destinations - drifted, self.rigidity_table).mean()
         # A particle is strained once, however many images show it.
         strain = self.progress.rigidity * batch.particles / len(batch) * rigid
         (share * (data + strain)).backward()
         terms = {"data_loss": data, "geometry": rigid, "kl": found.divergence().mean()}
         return self._contribution(batch, weights, found.mean, destinations, prediction, terms)
-
-    def _without_common(self, destinations: Tensor) -> Tensor:
-        """The same ``destinations`` ``(b v 3)``, from which the flow learns what tells particles apart and nothing that
-        all want alike: that is for the map to say, and both would drift if the flow said it too (ADR 0042)."""
-        common = self.model.deformed(sigma_points(self._some_latents())).mean(dim=0)
-        return destinations - (common - common.detach())
 
     def _end_motion(self) -> dict[str, Any]:
         self._settle_strain()

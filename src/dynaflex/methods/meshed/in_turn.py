@@ -112,6 +112,9 @@ class InTurn(ABC, Generic[C]):
     def _begin_motion(self) -> None:
         """What comes before an epoch of the motion, and before what is left of one."""
 
+    def _begin_map(self) -> None:
+        """What comes before the map is solved for."""
+
     def _end_motion(self) -> dict[str, Any]:
         """What is learned from all particles together at the end of an epoch of the motion; its figures."""
         return {}
@@ -236,6 +239,7 @@ class InTurn(ABC, Generic[C]):
         return self.model.render(points, batch.pose, batch.ctf)
 
     def _map_epoch(self, every_batch: EveryBatch) -> dict[str, float]:
+        self._begin_map()
         self.progress.fold_maps = self._solved(self.table.mean_of, every_batch)
         self.map.values.copy_(self.progress.fold_maps.mean(dim=0))
         return {"steps": 0, "band": self._band()}

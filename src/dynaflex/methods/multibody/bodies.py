@@ -45,6 +45,7 @@ class RigidBodies(OnMesh):
     pivots: Tensor
     widths: Tensor
     home: Tensor
+    origin: Tensor
 
     def __init__(
         self,
@@ -56,10 +57,11 @@ class RigidBodies(OnMesh):
         site_cell: Tensor,
         spacing: float,
     ) -> None:
-        super().__init__(mesh, 6 * len(pivots), sites, site_cell, spacing)
+        super().__init__(mesh, sites, site_cell, spacing)
         self.register_buffer("share", share)
         self.register_buffer("pivots", pivots)
         self.register_buffer("widths", widths)
+        self.register_buffer("origin", torch.zeros(6 * len(pivots)), persistent=False)
         self.register_buffer("home", mesh.vertices.clone(), persistent=False)
 
     def offsets(self, latents: Tensor) -> Tensor:
@@ -73,6 +75,9 @@ class RigidBodies(OnMesh):
         arms = self.share[:, :, None] * (self.home[:, None] - self.pivots)
         moved = turns.transpose(1, 2).flatten(2) @ arms.flatten(1).T + offsets[..., 3:].transpose(1, 2) @ self.share.T
         return (moved[1:] - moved[:1]).transpose(1, 2)
+
+    def _rest_at(self, origin: Tensor) -> None:
+        self.origin = origin
 
     def middle(self, latents: Tensor, points: Tensor) -> Tensor:
         """The mean pose of every body. Where bodies turn far, pushing them towards their pivots brings them nearer to
